@@ -1,0 +1,1 @@
+"""Work, table and live subscriptions, sequences, outbox relay, parking and due rows over Kafka and PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Messages, topics and readers of the fleet: data only."""

@@ -1,0 +1,1 @@
+"""Builders, a fake clock, eventually(), the real stack for tests (dev only)."""

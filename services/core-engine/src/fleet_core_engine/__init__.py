@@ -1,0 +1,1 @@
+"""Trading state, release of market data, validation of signals."""

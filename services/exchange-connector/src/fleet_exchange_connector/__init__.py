@@ -1,0 +1,1 @@
+"""Venue sessions, market-data feeds, the paper venue."""

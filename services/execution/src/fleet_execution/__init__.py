@@ -1,0 +1,1 @@
+"""Venue orders, reports and routing."""

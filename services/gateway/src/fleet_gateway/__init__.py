@@ -1,0 +1,1 @@
+"""The edge: forwarding, tokens, rate limits, sockets, documentation."""

@@ -1,0 +1,1 @@
+"""Strategies, deployments and their runtime."""
