@@ -1,0 +1,110 @@
+"""Keeps the committed JSON Schemas and samples, and refuses a change that a reader of yesterday could not read.
+
+`python -m fleet_contracts.check` compares; `--write` writes what was added. Only optional additions are compatible:
+a field may be added if it has a default, nothing may be removed, retyped or made required, no enum may lose a member."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .message import encode, schema
+from .samples import sample
+from .topics import MESSAGE_TYPES
+
+_ROOT = Path(__file__).parent / "generated"
+
+
+def incompatibilities(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Why a reader or writer of the old schema would break on the new one; empty if none."""
+    found: list[str] = []
+    old_definitions, new_definitions = old.get("$defs", {}), new.get("$defs", {})
+    for name, before in old_definitions.items():
+        after = new_definitions.get(name)
+        if after is None:
+            found.append(f"{name} is gone")
+            continue
+        found.extend(f"{name}: {what}" for what in _differences(before, after))
+    return found
+
+
+def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    found: list[str] = []
+    removed_members = set(map(str, before.get("enum", []))) - set(map(str, after.get("enum", [])))
+    found.extend(f"enum member {member} is gone" for member in sorted(removed_members))
+    old_fields, new_fields = before.get("properties", {}), after.get("properties", {})
+    for field, kind in old_fields.items():
+        if field not in new_fields:
+            found.append(f"field {field} is gone")
+        elif not _widened_only(kind, new_fields[field]):
+            found.append(f"field {field} changed its type")
+    newly_required = set(after.get("required", [])) - set(before.get("required", []))
+    found.extend(f"field {field} became required" for field in sorted(newly_required))
+    return found
+
+
+def _widened_only(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Equal, or a union that only gained members."""
+    if before == after:
+        return True
+    old_members, new_members = _members(before), _members(after)
+    return all(member in new_members for member in old_members)
+
+
+def _members(kind: dict[str, Any]) -> list[Any]:
+    members = kind.get("anyOf", [kind])
+    if "items" in kind:
+        members = kind["items"].get("anyOf", [kind["items"]])
+    return list(members)
+
+
+def check(root: Path = _ROOT, *, write: bool = False) -> list[str]:
+    """The problems found. With `write`, adds what is new and compatible."""
+    problems: list[str] = []
+    (root / "schemas").mkdir(parents=True, exist_ok=True)
+    (root / "samples").mkdir(parents=True, exist_ok=True)
+    for name, message_type in sorted(MESSAGE_TYPES.items()):
+        schema_path = root / "schemas" / f"{name}.json"
+        text = json.dumps(schema(message_type), indent=2, sort_keys=True) + "\n"
+        committed = schema_path.read_text() if schema_path.exists() else None
+        if committed == text:
+            problems.extend(_unreadable_samples(root, name))
+            continue
+        broken = incompatibilities(json.loads(committed), json.loads(text)) if committed else []
+        problems.extend(f"{name}: {what}; add a new type beside it" for what in broken)
+        if broken:
+            continue
+        if not write:
+            problems.append(
+                f"{name}: the committed schema is not today's; run `python -m fleet_contracts.check --write`"
+            )
+            continue
+        schema_path.write_text(text)
+        number = len(list((root / "samples").glob(f"{name}.*.json"))) + 1
+        (root / "samples" / f"{name}.{number}.json").write_bytes(encode(sample(message_type)) + b"\n")
+        problems.extend(_unreadable_samples(root, name))
+    committed_names = {path.stem for path in (root / "schemas").glob("*.json")}
+    problems.extend(f"{name}: the type is gone" for name in sorted(committed_names - set(MESSAGE_TYPES)))
+    return problems
+
+
+def _unreadable_samples(root: Path, name: str) -> list[str]:
+    problems: list[str] = []
+    samples = sorted((root / "samples").glob(f"{name}.*.json"))
+    if not samples:
+        problems.append(f"{name}: no committed sample")
+    for path in samples:
+        try:
+            msgspec.json.decode(path.read_bytes(), type=MESSAGE_TYPES[name])
+        except msgspec.DecodeError as error:
+            problems.append(f"{name}: cannot read {path.name}: {error}")
+    return problems
+
+
+if __name__ == "__main__":
+    trouble = check(write="--write" in sys.argv[1:])
+    for line in trouble:
+        sys.stderr.write(line + "\n")
+    sys.exit(1 if trouble else 0)

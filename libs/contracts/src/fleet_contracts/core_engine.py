@@ -1,0 +1,74 @@
+"""What core-engine says: trading state, what it released or withheld, what became of signals."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import ClassVar
+from uuid import UUID
+
+from .message import Message
+from .vocabulary import OrderType, Side, StateScope, Timeframe, TimeInForce, TradingStateWord
+
+
+class CoreEngineMessage(Message, frozen=True, kw_only=True):
+    owner: ClassVar[str] = "core-engine"
+
+
+class TradingStateChanged(CoreEngineMessage, frozen=True, kw_only=True):
+    """The state of one (scope, target). A receiver obeys the highest (epoch, version) it has seen, from either way."""
+
+    scope: StateScope
+    target: str | None
+    state: TradingStateWord
+    epoch: int
+    version: int
+    by: str
+    reason: str
+    changed_at: datetime
+
+
+class BarWithheld(CoreEngineMessage, frozen=True, kw_only=True):
+    symbol: str
+    timeframe: Timeframe
+    close_at: datetime
+    reason: str
+
+
+class OrderRequested(CoreEngineMessage, frozen=True, kw_only=True):
+    """A validated signal. Its order's `client_order_id` is `sig-<signal_id>`."""
+
+    signal_id: UUID
+    deployment_id: UUID
+    account_id: UUID
+    user_id: UUID
+    strategy_id: UUID
+    symbol: str
+    side: Side
+    order_type: OrderType
+    quantity: Decimal
+    limit_price: Decimal | None
+    time_in_force: TimeInForce
+
+
+class CancelRequested(CoreEngineMessage, frozen=True, kw_only=True):
+    """Cancel the order that an earlier signal of the same deployment made."""
+
+    signal_id: UUID
+    deployment_id: UUID
+    account_id: UUID
+    user_id: UUID
+    target_signal_id: UUID
+
+
+class SignalAccepted(CoreEngineMessage, frozen=True, kw_only=True):
+    signal_id: UUID
+    deployment_id: UUID
+    account_id: UUID
+    user_id: UUID
+
+
+class SignalDropped(CoreEngineMessage, frozen=True, kw_only=True):
+    signal_id: UUID
+    deployment_id: UUID
+    account_id: UUID
+    user_id: UUID
+    reason: str

@@ -1,0 +1,95 @@
+"""What execution says to trading: one record per cause and account, holding all its events in order."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import ClassVar
+from uuid import UUID
+
+from .message import Message, Value
+from .vocabulary import Liquidity, VenueOrderStand
+
+
+class ExecutionMessage(Message, frozen=True, kw_only=True):
+    owner: ClassVar[str] = "execution"
+
+
+class Report(Value, frozen=True, kw_only=True, tag_field="event"):
+    order_id: UUID
+    market_at: datetime
+
+
+class OrderAccepted(Report, frozen=True, kw_only=True, tag=True):
+    venue: str
+
+
+class OrderRejected(Report, frozen=True, kw_only=True, tag=True):
+    """The venue, or the path to it, refused the order: `too_late`, `never_sent`, `market_halted`, …"""
+
+    code: str
+    detail: str
+
+
+class OrderFilled(Report, frozen=True, kw_only=True, tag=True):
+    """`trade_id` is deterministic in (venue, venue_trade_id): a fill told twice is the same fill."""
+
+    trade_id: UUID
+    venue: str
+    venue_trade_id: str
+    last_quantity: Decimal
+    last_price: Decimal
+    cumulative_quantity: Decimal
+    fee: Decimal
+    fee_currency: str
+    liquidity: Liquidity
+    executed_at: datetime
+
+
+class OrderCanceled(Report, frozen=True, kw_only=True, tag=True):
+    """`code`: `requested`, `price_protection`, `ioc`, `halted`; `cumulative_quantity` is what had been filled by then."""
+
+    code: str
+    detail: str
+    cumulative_quantity: Decimal
+
+
+class OrderCancelRejected(Report, frozen=True, kw_only=True, tag=True):
+    code: str
+    detail: str
+
+
+class OrderExpired(Report, frozen=True, kw_only=True, tag=True):
+    cumulative_quantity: Decimal
+
+
+class OrderUnknown(Report, frozen=True, kw_only=True, tag=True):
+    """The venue has not answered; the order stays pending until a query has told."""
+
+    detail: str
+
+
+class OrderState(Report, frozen=True, kw_only=True, tag=True):
+    """The answer to QueryOrder: where the order stands, and every fill of it."""
+
+    stand: VenueOrderStand
+    cumulative_quantity: Decimal
+    fills: tuple[OrderFilled, ...]
+    code: str | None = None
+    detail: str | None = None
+
+
+AnyReport = (
+    OrderAccepted
+    | OrderRejected
+    | OrderFilled
+    | OrderCanceled
+    | OrderCancelRejected
+    | OrderExpired
+    | OrderUnknown
+    | OrderState
+)
+
+
+class OrderReports(ExecutionMessage, frozen=True, kw_only=True):
+    account_id: UUID
+    user_id: UUID
+    reports: tuple[AnyReport, ...]

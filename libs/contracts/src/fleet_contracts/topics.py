@@ -1,0 +1,268 @@
+"""The topics: one owner each, who alone writes; who reads them and how. CONTRACTS in code."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from . import auth, core_engine, data, exchange_connector, execution, strategy, trading, venue
+from .message import Message
+
+
+class Reading(StrEnum):
+    """`work`: shared out among replicas, sequences kept. `table`: all of a compacted topic in memory. `live`: every process."""
+
+    WORK = "work"
+    TABLE = "table"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    service: str
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """`key` says what the record key is. `direct`: produced without an outbox, so gaps in its sequence are normal.
+
+    A topic's number of partitions never changes; `retention` None keeps records for ever."""
+
+    name: str
+    owner: str
+    key: str
+    messages: tuple[type[Message], ...]
+    readers: tuple[Reader, ...]
+    compacted: bool = False
+    direct: bool = False
+    retention: timedelta | None = timedelta(days=7)
+    partitions: int = 4
+
+    @property
+    def is_gapless(self) -> bool:
+        """Whether a jump in a key's sequence means that a record was lost."""
+        return not (self.compacted or self.direct)
+
+
+def _work(*services: str) -> tuple[Reader, ...]:
+    return tuple(Reader(name, Reading.WORK) for name in services)
+
+
+def _table(*services: str) -> tuple[Reader, ...]:
+    return tuple(Reader(name, Reading.TABLE) for name in services)
+
+
+def _live(*services: str) -> tuple[Reader, ...]:
+    return tuple(Reader(name, Reading.LIVE) for name in services)
+
+
+EXCHANGE_CONNECTOR_MARKET_DATA = Topic(
+    "exchange-connector.market-data",
+    "exchange-connector",
+    "symbol",
+    (exchange_connector.Quote, exchange_connector.Trade),
+    _work("data") + _live("gateway"),
+    direct=True,
+)
+EXCHANGE_CONNECTOR_BARS = Topic(
+    "exchange-connector.bars",
+    "exchange-connector",
+    "symbol; `step` for MarketStepEnded",
+    (exchange_connector.VenueBarClosed, exchange_connector.VenueBarsBackfilled, exchange_connector.MarketStepEnded),
+    _work("data"),
+)
+EXCHANGE_CONNECTOR_STATUS = Topic(
+    "exchange-connector.status",
+    "exchange-connector",
+    "venue",
+    (exchange_connector.VenueStatus,),
+    _table("data", "execution", "core-engine"),
+    compacted=True,
+    retention=None,
+)
+EXCHANGE_CONNECTOR_INSTRUMENTS = Topic(
+    "exchange-connector.instruments",
+    "exchange-connector",
+    "symbol, venue",
+    (exchange_connector.VenueInstrument,),
+    _work("data"),
+    compacted=True,
+    retention=None,
+)
+DATA_INSTRUMENTS = Topic(
+    "data.instruments",
+    "data",
+    "symbol",
+    (data.InstrumentDefined,),
+    _table("trading", "core-engine", "strategy", "execution", "exchange-connector", "gateway"),
+    compacted=True,
+    retention=None,
+)
+DATA_QUOTES = Topic(
+    "data.quotes",
+    "data",
+    "symbol",
+    (data.BestQuote,),
+    _table("trading", "core-engine", "strategy", "gateway"),
+    compacted=True,
+    retention=None,
+)
+DATA_BARS = Topic(
+    "data.bars",
+    "data",
+    "symbol; `step` for MarketStepEnded",
+    (data.BarClosed, data.BarsBackfilled, exchange_connector.MarketStepEnded),
+    _work("core-engine") + _live("gateway"),
+)
+CORE_ENGINE_MARKET = Topic(
+    "core-engine.market",
+    "core-engine",
+    "symbol; `step` for MarketStepEnded",
+    (data.BarClosed, data.BarsBackfilled, core_engine.BarWithheld, exchange_connector.MarketStepEnded),
+    _live("strategy"),
+)
+CORE_ENGINE_STATE = Topic(
+    "core-engine.state",
+    "core-engine",
+    "scope and target",
+    (core_engine.TradingStateChanged,),
+    _table("trading", "execution", "exchange-connector", "strategy", "gateway"),
+    compacted=True,
+    retention=None,
+)
+CORE_ENGINE_ORDER_REQUESTS = Topic(
+    "core-engine.order-requests",
+    "core-engine",
+    "account",
+    (core_engine.OrderRequested, core_engine.CancelRequested),
+    _work("trading"),
+)
+CORE_ENGINE_SIGNAL_OUTCOMES = Topic(
+    "core-engine.signal-outcomes",
+    "core-engine",
+    "deployment",
+    (core_engine.SignalAccepted, core_engine.SignalDropped),
+    _live("strategy"),
+)
+STRATEGY_SIGNALS = Topic(
+    "strategy.signals",
+    "strategy",
+    "account",
+    (strategy.SignalRaised,),
+    _work("core-engine"),
+)
+STRATEGY_DEPLOYMENTS = Topic(
+    "strategy.deployments",
+    "strategy",
+    "deployment",
+    (strategy.Deployment,),
+    _table("core-engine"),
+    compacted=True,
+    retention=None,
+)
+TRADING_ACCOUNTS = Topic(
+    "trading.accounts",
+    "trading",
+    "account",
+    (trading.Account,),
+    _table("strategy", "core-engine", "execution", "gateway"),
+    compacted=True,
+    retention=None,
+)
+TRADING_GRANTS = Topic(
+    "trading.grants",
+    "trading",
+    "deployment",
+    (trading.Grant,),
+    _table("core-engine", "strategy"),
+    compacted=True,
+    retention=None,
+)
+TRADING_ORDER_COMMANDS = Topic(
+    "trading.order-commands",
+    "trading",
+    "account",
+    (trading.SubmitOrder, trading.CancelOrder, trading.QueryOrder),
+    _work("execution"),
+)
+TRADING_ACTIVITY = Topic(
+    "trading.activity",
+    "trading",
+    "account",
+    (trading.AccountChanged,),
+    _live("gateway", "strategy"),
+)
+EXECUTION_REPORTS = Topic(
+    "execution.reports",
+    "execution",
+    "account",
+    (execution.OrderReports,),
+    _work("trading"),
+)
+AUTH_USERS = Topic(
+    "auth.users",
+    "auth",
+    "user",
+    (auth.User,),
+    _work("trading"),
+    compacted=True,
+    retention=None,
+)
+AUTH_SESSIONS = Topic(
+    "auth.sessions",
+    "auth",
+    "session or API key",
+    (auth.SessionRevoked,),
+    _table("gateway"),
+    compacted=True,
+    retention=None,
+)
+
+
+def venue_commands(name: str, *, served_by: str = "exchange-connector") -> Topic:
+    """The commands to one venue; the service that serves it reads them."""
+    return Topic(
+        f"venue.{name}.commands",
+        "execution",
+        "symbol",
+        (venue.PlaceVenueOrder, venue.CancelVenueOrder, venue.QueryVenueOrders),
+        _work(served_by),
+    )
+
+
+def venue_reports(name: str, *, served_by: str = "exchange-connector") -> Topic:
+    """What one venue reports; the service that serves it writes them."""
+    return Topic(f"venue.{name}.reports", served_by, "symbol", (venue.VenueReports,), _work("execution"))
+
+
+VENUE_PAPER_COMMANDS = venue_commands("paper")
+VENUE_PAPER_REPORTS = venue_reports("paper")
+
+TOPICS: tuple[Topic, ...] = (
+    EXCHANGE_CONNECTOR_MARKET_DATA,
+    EXCHANGE_CONNECTOR_BARS,
+    EXCHANGE_CONNECTOR_STATUS,
+    EXCHANGE_CONNECTOR_INSTRUMENTS,
+    DATA_INSTRUMENTS,
+    DATA_QUOTES,
+    DATA_BARS,
+    CORE_ENGINE_MARKET,
+    CORE_ENGINE_STATE,
+    CORE_ENGINE_ORDER_REQUESTS,
+    CORE_ENGINE_SIGNAL_OUTCOMES,
+    STRATEGY_SIGNALS,
+    STRATEGY_DEPLOYMENTS,
+    TRADING_ACCOUNTS,
+    TRADING_GRANTS,
+    TRADING_ORDER_COMMANDS,
+    TRADING_ACTIVITY,
+    EXECUTION_REPORTS,
+    AUTH_USERS,
+    AUTH_SESSIONS,
+    VENUE_PAPER_COMMANDS,
+    VENUE_PAPER_REPORTS,
+)
+
+MESSAGE_TYPES: dict[str, type[Message]] = {
+    message.type_name(): message for topic in TOPICS for message in topic.messages
+}

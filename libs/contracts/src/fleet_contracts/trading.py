@@ -1,0 +1,177 @@
+"""What trading says: accounts, grants, commands to execution, what changed in an account."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import ClassVar
+from uuid import UUID
+
+from .message import Message, Value
+from .vocabulary import GrantState, Liquidity, OrderStatus, OrderType, Side, TimeInForce
+
+
+class TradingMessage(Message, frozen=True, kw_only=True):
+    owner: ClassVar[str] = "trading"
+
+
+class Account(TradingMessage, frozen=True, kw_only=True):
+    account_id: UUID
+    user_id: UUID
+    name: str
+    kind: str
+    status: str
+    is_default: bool
+    base_currency: str
+    version: int
+
+
+class Grant(TradingMessage, frozen=True, kw_only=True):
+    """What a deployment may do with an account. `grant_id` is the `deployment_id`."""
+
+    deployment_id: UUID
+    account_id: UUID
+    user_id: UUID
+    symbols: tuple[str, ...]
+    max_order_notional: Decimal | None
+    expires_at: datetime | None
+    state: GrantState
+    version: int
+
+
+class SubmitOrder(TradingMessage, frozen=True, kw_only=True):
+    """Send this order. `send_by`: whoever would send it to a venue later answers OrderRejected `too_late`."""
+
+    order_id: UUID
+    client_order_id: str
+    account_id: UUID
+    user_id: UUID
+    deployment_id: UUID | None
+    signal_id: UUID | None
+    symbol: str
+    side: Side
+    order_type: OrderType
+    quantity: Decimal
+    limit_price: Decimal | None
+    protection_price: Decimal | None
+    time_in_force: TimeInForce
+    venue: str
+    send_by: datetime | None
+
+
+class CancelOrder(TradingMessage, frozen=True, kw_only=True):
+    order_id: UUID
+    account_id: UUID
+    user_id: UUID
+    symbol: str
+    venue: str
+
+
+class QueryOrder(TradingMessage, frozen=True, kw_only=True):
+    """What became of it? Execution answers OrderState, or OrderRejected `never_sent`."""
+
+    order_id: UUID
+    account_id: UUID
+    user_id: UUID
+    symbol: str
+    venue: str
+    attempt: int
+
+
+class Reason(Value, frozen=True, kw_only=True):
+    code: str
+    detail: str
+
+
+class Order(Value, frozen=True, kw_only=True):
+    """The order in the shape of API.md; `type` is one of OrderType."""
+
+    order_id: UUID
+    client_order_id: str
+    user_id: UUID
+    account_id: UUID
+    deployment_id: UUID | None
+    signal_id: UUID | None
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    filled_quantity: Decimal
+    average_fill_price: Decimal | None
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    time_in_force: TimeInForce
+    status: OrderStatus
+    venue: str
+    order_class: str
+    legs: tuple[UUID, ...]
+    parent_order_id: UUID | None
+    strategy_id: UUID | None
+    fees: Decimal
+    created_at: datetime
+    updated_at: datetime
+    market_at: datetime
+    reason: Reason | None
+    version: int
+
+
+class Trade(Value, frozen=True, kw_only=True):
+    """A fill of a client's order, in the shape of API.md."""
+
+    trade_id: UUID
+    order_id: UUID
+    account_id: UUID
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    fee_currency: str
+    liquidity: Liquidity
+    venue: str
+    executed_at: datetime
+    market_at: datetime
+    version: int
+
+
+class Balance(Value, frozen=True, kw_only=True):
+    currency: str
+    total: Decimal
+    reserved: Decimal
+    available: Decimal
+    version: int
+
+
+class Position(Value, frozen=True, kw_only=True):
+    symbol: str
+    quantity: Decimal
+    average_price: Decimal
+    mark_price: Decimal | None
+    market_value: Decimal | None
+    unrealized_pnl: Decimal | None
+    realized_pnl: Decimal
+    version: int
+
+
+class Portfolio(Value, frozen=True, kw_only=True):
+    account_id: UUID
+    equity: Decimal
+    cash: Decimal
+    buying_power: Decimal
+    positions_value: Decimal
+    unrealized_pnl: Decimal
+    realized_pnl: Decimal
+    day_pnl: Decimal
+    as_of: datetime
+    version: int
+
+
+class AccountChanged(TradingMessage, frozen=True, kw_only=True):
+    """All that one transaction changed in one account, each part in full, and the portfolio at the marks of that moment."""
+
+    account_id: UUID
+    user_id: UUID
+    version: int
+    orders: tuple[Order, ...]
+    trades: tuple[Trade, ...]
+    balances: tuple[Balance, ...]
+    positions: tuple[Position, ...]
+    portfolio: Portfolio

@@ -1,0 +1,121 @@
+"""The venue contract: commands owned by execution, reports written by the venue; the same for paper, internal, outside."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import ClassVar
+from uuid import UUID
+
+from .message import Message, Value
+from .vocabulary import Liquidity, OrderType, Side, TimeInForce, VenueOrderStand
+
+
+class VenueMessage(Message, frozen=True, kw_only=True):
+    owner: ClassVar[str] = "venue"
+
+
+class PlaceVenueOrder(VenueMessage, frozen=True, kw_only=True):
+    """`venue_order_ref` is made by execution before the command and is the idempotency key at the venue.
+
+    `command_sequence` is the sequence of the trading.order-commands record behind it."""
+
+    venue_order_ref: UUID
+    account_id: UUID
+    user_id: UUID
+    command_sequence: int
+    send_by: datetime | None
+    symbol: str
+    side: Side
+    order_type: OrderType
+    quantity: Decimal
+    limit_price: Decimal | None
+    protection_price: Decimal | None
+    time_in_force: TimeInForce
+
+
+class CancelVenueOrder(VenueMessage, frozen=True, kw_only=True):
+    venue_order_ref: UUID
+    account_id: UUID
+    user_id: UUID
+    command_sequence: int
+    send_by: datetime | None
+    symbol: str
+
+
+class QueryVenueOrders(VenueMessage, frozen=True, kw_only=True):
+    venue_order_refs: tuple[UUID, ...]
+    account_id: UUID
+    user_id: UUID
+    command_sequence: int
+    symbol: str
+
+
+class VenueReport(Value, frozen=True, kw_only=True, tag_field="event"):
+    venue_order_ref: UUID
+    account_id: UUID
+    market_at: datetime
+
+
+class VenueOrderAccepted(VenueReport, frozen=True, kw_only=True, tag=True):
+    pass
+
+
+class VenueOrderRejected(VenueReport, frozen=True, kw_only=True, tag=True):
+    code: str
+    detail: str
+
+
+class VenueOrderFilled(VenueReport, frozen=True, kw_only=True, tag=True):
+    """One fill. `fee` is what this fill adds to the fee of the order's cumulative notional."""
+
+    venue_trade_id: str
+    last_quantity: Decimal
+    last_price: Decimal
+    cumulative_quantity: Decimal
+    fee: Decimal
+    fee_currency: str
+    liquidity: Liquidity
+    executed_at: datetime
+
+
+class VenueOrderCanceled(VenueReport, frozen=True, kw_only=True, tag=True):
+    code: str
+    detail: str
+    cumulative_quantity: Decimal
+
+
+class VenueCancelRejected(VenueReport, frozen=True, kw_only=True, tag=True):
+    code: str
+    detail: str
+
+
+class VenueOrderExpired(VenueReport, frozen=True, kw_only=True, tag=True):
+    cumulative_quantity: Decimal
+
+
+class VenueOrderState(VenueReport, frozen=True, kw_only=True, tag=True):
+    """The answer to a query; `stand` is `unknown` for an order this venue has never seen."""
+
+    stand: VenueOrderStand
+    cumulative_quantity: Decimal
+    fills: tuple[VenueOrderFilled, ...]
+    code: str | None = None
+    detail: str | None = None
+
+
+AnyVenueReport = (
+    VenueOrderAccepted
+    | VenueOrderRejected
+    | VenueOrderFilled
+    | VenueOrderCanceled
+    | VenueCancelRejected
+    | VenueOrderExpired
+    | VenueOrderState
+)
+
+
+class VenueReports(VenueMessage, frozen=True, kw_only=True):
+    """All that one cause (command, bar, quote, timer) did to the orders of one symbol."""
+
+    venue: str
+    symbol: str
+    reports: tuple[AnyVenueReport, ...]
