@@ -1,0 +1,108 @@
+"""Kafka's jars: fetched once through jgo into a folder that all fleets share, each checked against the committed list."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+
+from fleet_launcher.failure import LaunchFailure
+
+_DOWNLOADS_AT_ONCE = 6
+_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Jar:
+    """One line of kafka-jars.txt: group:artifact:version, bytes, SHA-256."""
+
+    coordinate: str
+    size: int
+    sha256: str
+
+    @cached_property
+    def filename(self) -> str:
+        _, artifact, version = self.coordinate.split(":")
+        return f"{artifact}-{version}.jar"
+
+    def is_intact(self, file: Path) -> bool:
+        if not file.is_file() or file.stat().st_size != self.size:
+            return False
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest() == self.sha256
+
+
+def kafka_jars() -> list[Jar]:
+    text = resources.files("fleet_launcher").joinpath("kafka-jars.txt").read_text()
+    rows = (line.split() for line in text.splitlines() if line and not line.startswith("#"))
+    return [Jar(coordinate, int(size), sha256) for coordinate, size, sha256 in rows]
+
+
+def download(jar: Jar, folder: Path) -> Path:
+    """Fetch one jar from Maven Central into `folder`; jgo knows where that is."""
+    from jgo.maven import MavenContext
+
+    group, artifact, version = jar.coordinate.split(":")
+    context = MavenContext(repo_cache=folder, timeout=_TIMEOUT_S)
+    return Path(context.project(group, artifact).at_version(version).artifact().resolve())
+
+
+def ensure_jars(
+    folder: Path,
+    *,
+    jars: list[Jar] | None = None,
+    fetch: Callable[[Jar, Path], Path] = download,
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Path]:
+    """The class path: every jar of the list, intact. Fetches what is missing or spoilt; offline when all is there."""
+    wanted = kafka_jars() if jars is None else jars
+    missing = [jar for jar in wanted if not jar.is_intact(folder / jar.filename)]
+    if missing:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as temporary:
+            _fetch_all(missing, folder, Path(temporary), fetch, tell)
+    return [folder / jar.filename for jar in wanted]
+
+
+def _fetch_all(
+    missing: list[Jar], folder: Path, temporary: Path, fetch: Callable[[Jar, Path], Path], tell: Callable[[str], None]
+) -> None:
+    total = sum(jar.size for jar in missing)
+    tell(f"Kafka: {len(missing)} jars to fetch, {total / 1e6:.1f} MB, into {folder}")
+
+    def fetch_one(jar: Jar) -> Jar:
+        try:
+            file = fetch(jar, temporary)
+        except (
+            Exception
+        ) as error:  # whatever the network, the proxy or the registry throws: it is one thing to the reader
+            raise LaunchFailure(
+                f"{jar.coordinate} could not be fetched from Maven Central: {_reason(error)}",
+                "Check the network or proxy (https_proxy) and run `make setup` again; what was fetched is kept",
+            ) from error
+        if not jar.is_intact(file):
+            raise LaunchFailure(
+                f"{jar.coordinate} is not the file that was pinned: its SHA-256 differs",
+                "Something between here and Maven Central changed it; do not use it, and look at the proxy",
+            )
+        shutil.move(file, folder / jar.filename)
+        return jar
+
+    done = 0
+    with ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool:
+        for count, jar in enumerate(pool.map(fetch_one, missing), start=1):
+            done += jar.size
+            tell(f"Kafka: {count}/{len(missing)} jars, {done / 1e6:.1f} of {total / 1e6:.1f} MB, {jar.filename}")
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause: requests wraps what happened three deep."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,124 @@
+"""Where things lie: the checkout, what all fleets of it share, and the state folder of one fleet."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet_launcher.failure import LaunchFailure
+
+CHECKOUT = Path(__file__).resolve().parents[4]
+SHARED = CHECKOUT / ".fleet"
+JARS = SHARED / "jars"
+
+# A fresh fleet takes about 400 MB (Kafka logs, WAL, databases); below this Kafka and PostgreSQL stop in ugly ways.
+NEEDED_BYTES = 1 << 30
+
+
+def write_private(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replace the file as a whole, so that a reader sees the old or the new one; nobody else may ever read it."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+@dataclass(frozen=True)
+class StateDir:
+    """The folder of one fleet: data, logs, keys, secrets, ports and the records of its processes."""
+
+    path: Path
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "run"
+
+    @property
+    def keys(self) -> Path:
+        return self.path / "keys"
+
+    @property
+    def fleet_json(self) -> Path:
+        return self.path / "fleet.json"
+
+    @property
+    def instances_json(self) -> Path:
+        return self.path / "instances.json"
+
+    def prepare(self, needed_bytes: int = NEEDED_BYTES) -> None:
+        """Make the folders; says it when the disk cannot take a fleet."""
+        try:
+            for folder in (self.path, self.logs, self.run, self.keys):
+                folder.mkdir(parents=True, exist_ok=True)
+            self.keys.chmod(0o700)
+        except OSError as error:
+            raise LaunchFailure(
+                f"The state folder {self.path} cannot be made: {error.strerror}", "Give another one with --state-dir"
+            ) from error
+        free = shutil.disk_usage(self.path).free
+        if free < needed_bytes:
+            raise LaunchFailure(
+                f"Only {free >> 20} MB are free on the disk of {self.path}, and a fleet needs {needed_bytes >> 20} MB",
+                "Free some space, or give a folder on another disk with --state-dir",
+            )
+
+    def secret(self, name: str) -> str:
+        """The random secret of that name, made at the first call and kept (0600)."""
+        return str(self._kept("secrets.json", name, lambda: secrets.token_urlsafe(24)))
+
+    def kept(self, name: str) -> dict[str, object]:
+        """A small JSON file of the folder, empty when it is not there."""
+        file = self.path / name
+        if not file.exists():
+            return {}
+        content = json.loads(file.read_text())
+        return content if isinstance(content, dict) else {}
+
+    def keep(self, name: str, content: dict[str, object]) -> None:
+        write_private(self.path / name, json.dumps(content, indent=1))
+
+    def _kept(self, file: str, name: str, make: object) -> object:
+        content = self.kept(file)
+        if name not in content:
+            assert callable(make)
+            content[name] = make()
+            self.keep(file, content)
+        return content[name]
+
+    @contextmanager
+    def locked(self, name: str, timeout_s: float) -> Iterator[bool]:
+        """Hold the folder's lock file of that name; False when another process had it for the whole time.
+
+        The kernel drops the lock with the process, so a kill -9 or a reboot leaves nothing behind.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / name).open("a+") as file:
+            held = _flock(file.fileno(), timeout_s)
+            yield held
+            if held:
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _flock(descriptor: int, timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True

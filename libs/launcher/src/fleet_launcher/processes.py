@@ -1,0 +1,116 @@
+"""Processes that outlive the one that started them: a record with pid and start time, so that a reused pid fools nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from fleet_launcher.places import StateDir, write_private
+
+# The start time that the kernel tells is counted from boot, and the boot time wanders with the clock: seconds, not more.
+_START_TOLERANCE_S = 2.0
+
+
+@dataclass(frozen=True)
+class ProcessRecord:
+    """One process of a state folder, kept in run/<name>.json."""
+
+    name: str
+    pid: int
+    started: float
+
+    def process(self) -> psutil.Process | None:
+        """The process, unless it ended (also: is a zombie) or its pid is somebody else's now."""
+        try:
+            process = psutil.Process(self.pid)
+            if abs(process.create_time() - self.started) > _START_TOLERANCE_S:
+                return None
+            return None if process.status() == psutil.STATUS_ZOMBIE else process
+        except psutil.NoSuchProcess:
+            return None
+
+
+def record_of(state: StateDir, name: str) -> ProcessRecord | None:
+    """The record of that name, None if there is none or it was torn by a crash of the machine."""
+    try:
+        content = json.loads((state.run / f"{name}.json").read_text())
+        return ProcessRecord(name, int(content["pid"]), float(content["started"]))
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def records(state: StateDir) -> list[ProcessRecord]:
+    found = (record_of(state, file.stem) for file in sorted(state.run.glob("*.json")))
+    return [record for record in found if record is not None]
+
+
+def running(state: StateDir, name: str) -> psutil.Process | None:
+    record = record_of(state, name)
+    return record.process() if record else None
+
+
+def record(state: StateDir, name: str, pid: int) -> None:
+    state.run.mkdir(parents=True, exist_ok=True)
+    started = psutil.Process(pid).create_time()
+    write_private(state.run / f"{name}.json", json.dumps({"pid": pid, "started": started}))
+
+
+def forget(state: StateDir, name: str) -> None:
+    (state.run / f"{name}.json").unlink(missing_ok=True)
+
+
+def spawn(
+    state: StateDir,
+    name: str,
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own (a Ctrl-C in the terminal is not for it), its output in `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 - whoever calls wrote the command
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(env) if env is not None else dict(os.environ),
+            cwd=cwd or state.path,
+            start_new_session=True,
+        )
+    with suppress(psutil.NoSuchProcess):  # ended at once: its exit code tells
+        record(state, name, process.pid)
+    return process
+
+
+def stop(state: StateDir, name: str, *, ask: signal.Signals = signal.SIGTERM, timeout_s: float = 20.0) -> None:
+    """Ask the recorded process to end, and its descendants with it after the time-out: nothing stays behind."""
+    process = running(state, name)
+    if process is not None:
+        with suppress(psutil.NoSuchProcess):
+            family = [process, *process.children(recursive=True)]
+            process.send_signal(ask)
+            _, alive = psutil.wait_procs([process], timeout=timeout_s)
+            for member in family if alive else ():
+                with suppress(psutil.NoSuchProcess):
+                    member.kill()
+            psutil.wait_procs(family, timeout=5.0)
+    forget(state, name)
+
+
+def last_lines(log: Path, count: int = 3) -> str:
+    """The end of a log in one line, to be shown with a failure."""
+    if not log.exists():
+        return "no output"
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return " | ".join(lines[-count:]) or "no output"

@@ -1,0 +1,177 @@
+"""The three parts under a fleet, brought up side by side; each may be given by URL instead.
+
+`python -m fleet_launcher.stack --state-dir D up` starts a stack of its own (for tests) and prints its URLs as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from fleet_launcher.failure import LaunchFailure
+from fleet_launcher.jars import ensure_jars
+from fleet_launcher.kafka import Kafka
+from fleet_launcher.places import JARS, StateDir
+from fleet_launcher.ports import kept_ports
+from fleet_launcher.postgres import Postgres
+from fleet_launcher.processes import running
+from fleet_launcher.valkey import Valkey
+
+
+class Part(Protocol):
+    """One server of the stack."""
+
+    name: str
+
+    @property
+    def pid(self) -> int | None: ...
+
+    def start(self) -> None:
+        """Return when it is ready to work; at once if it runs already."""
+
+    def stop(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where the parts are. `postgres_url` is that of a role that may create roles and databases."""
+
+    kafka_bootstrap: str
+    postgres_url: str
+    redis_url: str
+
+
+class Stack:
+    """Kafka, PostgreSQL and Valkey of one state folder; `start` is idempotent and `stop` ends only what is ours."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        durable: bool = True,
+        jars: Path = JARS,
+        tell: Callable[[str], None] = lambda line: None,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.state = StateDir(state_dir.resolve())
+        self._durable = durable
+        self._jars = jars
+        self._tell = tell
+        self._given = {
+            name: environment[f"FLEET_{name}_URL"]
+            for name in ("KAFKA", "POSTGRES", "REDIS")
+            if environment.get(f"FLEET_{name}_URL")
+        }
+        self.parts: list[Part] = []
+
+    def start(self) -> Endpoints:
+        """All parts in parallel; the first failure stops what had started."""
+        self.state.prepare()
+        endpoints = self._plan()
+        with ThreadPoolExecutor(max(1, len(self.parts))) as pool:
+            tasks = [pool.submit(self._start, part) for part in self.parts]
+        failures = [error for task in tasks if (error := task.exception()) is not None]
+        if failures:
+            self.stop()
+            raise failures[0]
+        return endpoints
+
+    def stop(self) -> None:
+        if not self.parts:
+            self._plan()
+        with ThreadPoolExecutor(max(1, len(self.parts))) as pool:
+            list(pool.map(lambda part: part.stop(), self.parts))
+
+    def destroy(self) -> None:
+        """Stop everything and remove the folder with its data."""
+        self.stop()
+        for part in self.parts:
+            if isinstance(part, Postgres):
+                part.destroy()
+        shutil.rmtree(self.state.path, ignore_errors=True)
+
+    def _start(self, part: Part) -> None:
+        began = time.monotonic()
+        part.start()
+        self._tell(f"{part.name} ready in {time.monotonic() - began:.1f} s")
+
+    def _plan(self) -> Endpoints:
+        """Decide the parts, their ports and passwords; one thread, since they share files of the state folder."""
+        self.state.path.mkdir(parents=True, exist_ok=True)
+        self.parts = []
+        if (kafka := self._given.get("KAFKA")) is None:
+            port, controller = self._ports("kafka", "kafka-controller")
+            broker = Kafka(self.state, ensure_jars(self._jars, tell=self._tell), port, controller)
+            kafka = broker.bootstrap
+            self.parts.append(broker)
+        if (postgres := self._given.get("POSTGRES")) is None:
+            server = Postgres(
+                self.state, self._ports("postgres")[0], self.state.secret("postgres"), durable=self._durable
+            )
+            postgres = server.url
+            self.parts.append(server)
+        if (redis := self._given.get("REDIS")) is None:
+            cache = Valkey(self.state, self._ports("valkey")[0], self.state.secret("valkey"))
+            redis = cache.url
+            self.parts.append(cache)
+        return Endpoints(kafka, postgres, redis)
+
+    def _ports(self, part: str, *more: str) -> list[int]:
+        """The ports of a part: as they are while it runs, otherwise free ones."""
+        names = [part, *more]
+        kept = self.state.kept("ports.json")
+        if running(self.state, part) is not None:
+            return [port for name in names if isinstance(port := kept[name], int)]
+        return list(kept_ports(self.state, names).values())
+
+
+def up(state_dir: Path, *, tell: Callable[[str], None] = lambda line: None) -> Endpoints:
+    """The test stack of that folder, started if it does not run; safe to be called by many processes at once."""
+    stack = Stack(state_dir, durable=False, tell=tell)
+    with stack.state.locked("stack.lock", timeout_s=180.0) as held:
+        if not held:
+            raise LaunchFailure(f"Another process holds {state_dir}/stack.lock", "Look at what it does, or end it")
+        return stack.start()
+
+
+def down(state_dir: Path) -> None:
+    """Stop the test stack of that folder and throw its data away."""
+    stack = Stack(state_dir, durable=False)
+    with stack.state.locked("stack.lock", timeout_s=60.0) as held:
+        if not held:
+            raise LaunchFailure(f"Another process holds {state_dir}/stack.lock", "Look at what it does, or end it")
+        stack.destroy()
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m fleet_launcher.stack", description=__doc__)
+    parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("action", choices=["up", "down"])
+    arguments = parser.parse_args()
+    try:
+        if arguments.action == "down":
+            down(arguments.state_dir)
+            return 0
+        endpoints = up(arguments.state_dir, tell=_tell)
+        sys.stdout.write(json.dumps(asdict(endpoints), indent=1) + "\n")
+    except LaunchFailure as failure:
+        _tell(str(failure))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

