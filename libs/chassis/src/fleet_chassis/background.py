@@ -1,0 +1,38 @@
+"""Tasks that run as long as the process; one that dies takes the process down, for the supervisor to start anew."""
+
+import asyncio
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+from .health import Health
+
+
+class Background:
+    """Runs tasks inside an `async with` block and cancels them at its end.
+
+    `background.start("relay", relay.run())`: whether it raises or just returns, an end that nobody asked for is told
+    to the health, which ends the process.
+    """
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    def start(self, name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Starts the task."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.append(task)
+        self._health.watch(name, task)
+        return task
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        # The errors of those that died are told by the health already.
+        await asyncio.gather(*self._tasks, return_exceptions=True)

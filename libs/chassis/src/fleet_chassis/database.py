@@ -1,0 +1,224 @@
+"""The pool of PostgreSQL connections, and the one place where a transaction is opened and committed."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from types import TracebackType
+from typing import Self, cast
+
+import asyncpg
+import msgspec
+from pydantic import SecretStr
+
+from .logging import get_logger
+
+ACQUIRE_TIMEOUT_S = 5.0
+"""A caller waits this long for a free connection, then is told to come back; the same limit as `lock_timeout`."""
+CONNECT_TIMEOUT_S = 5.0
+COMMAND_TIMEOUT_S = 15.0
+"""Above the roles' `transaction_timeout` of 10 s: the server gives up first, and says so."""
+CLOSE_TIMEOUT_S = 5.0
+INACTIVE_LIFETIME_S = 300.0
+MAX_QUERIES = 2**31
+"""asyncpg replaces a connection after 50,000 statements by default: every 25 s at 2,000/s, for nothing."""
+CACHED_STATEMENTS = 256
+"""More than the distinct statements of any service, so that none is prepared twice."""
+
+_encode_json = msgspec.json.Encoder().encode
+_decode_json = msgspec.json.Decoder(float_hook=Decimal).decode
+
+_DOWN_CLASSES = frozenset({"08", "53", "57"})
+_DOWN_STATES = frozenset({"40001", "40P01", "55P03", "25P03", "25P04"})
+# What the server says when it ends a session; said in answer to COMMIT it leaves open whether COMMIT was done.
+_LOST_CLASSES = frozenset({"08", "57"})
+_LOST_STATES = frozenset({"25P03", "25P04"})
+
+
+class DatabaseUnavailable(Exception):
+    """PostgreSQL cannot be reached, or no connection came free in time. Nothing was written; try again."""
+
+
+class CommitOutcomeUnknown(Exception):
+    """The connection was lost while COMMIT was under way: the transaction is in the database, or it is not."""
+
+
+class TransactionFailed(Exception):
+    """COMMIT rolled back, because an error of a statement inside the transaction had been swallowed."""
+
+
+def is_down(error: BaseException) -> bool:
+    """Whether the error speaks of the database's state and not of what was asked: the same may work later.
+
+    Lost connections, time-outs, SQLSTATE classes 08, 53 and 57, serialisation failures, deadlocks, lock time-outs.
+    """
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        return state[:2] in _DOWN_CLASSES or state in _DOWN_STATES
+    return isinstance(error, DatabaseUnavailable | ConnectionError | TimeoutError)
+
+
+class _Connection(asyncpg.Connection):
+    """A pooled connection that is given back without a round trip.
+
+    asyncpg resets session state with a query at each release. Nothing here sets any: settings are SET LOCAL,
+    advisory locks of pooled connections are of the transaction, LISTEN and session locks use `dedicated()`.
+    asyncpg still rolls back a transaction that was left open.
+    """
+
+    __slots__ = ("_top_xact",)
+
+    def get_reset_query(self) -> str:
+        return ""
+
+    async def commit(self) -> str:
+        """Ends the transaction begun with `transaction().start()`; the answer is COMMIT, or ROLLBACK of a failed one.
+
+        asyncpg's own commit() takes the answer ROLLBACK for success.
+        """
+        self._top_xact = None
+        return await self.execute("COMMIT")
+
+
+async def _prepare_connection(connection: asyncpg.Connection) -> None:
+    """jsonb through msgspec: exact (Decimal in, Decimal out), and `msgspec.Raw` passes what is encoded already."""
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + _encode_json(value),
+        decoder=lambda data: _decode_json(data[1:]),
+    )
+
+
+async def _roll_back(connection: asyncpg.Connection, transaction: asyncpg.transaction.Transaction) -> None:
+    if connection.is_closed():
+        return
+    try:
+        await transaction.rollback()
+    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
+        # The server rolls back what it has lost sight of; the error that brought us here is the one to tell.
+        connection.terminate()
+
+
+async def _commit(connection: asyncpg.Connection) -> None:
+    if connection.is_closed():
+        raise DatabaseUnavailable("the connection was lost before COMMIT")
+    try:
+        outcome = await cast(_Connection, connection).commit()
+    except (OSError, asyncpg.InterfaceError) as error:
+        raise CommitOutcomeUnknown(type(error).__name__) from error
+    except asyncpg.PostgresError as error:
+        state = error.sqlstate or ""
+        if state[:2] in _LOST_CLASSES or state in _LOST_STATES:
+            raise CommitOutcomeUnknown(f"{type(error).__name__} {state}") from error
+        raise
+    if outcome != "COMMIT":
+        raise TransactionFailed(f"COMMIT answered {outcome}")
+
+
+class Database:
+    """A service's database. `async with Database(url, application_name="trading-0") as database: ...`"""
+
+    def __init__(self, url: SecretStr | str, *, application_name: str, max_size: int = 6) -> None:
+        """`url` is `postgresql://…`; at most `max_size` connections are open."""
+        self._url = url.get_secret_value() if isinstance(url, SecretStr) else url
+        self._application_name = application_name
+        self._max_size = max_size
+        self._pool: asyncpg.Pool | None = None
+
+    async def __aenter__(self) -> Self:
+        self._pool = await asyncpg.create_pool(
+            self._url,
+            min_size=1,
+            max_size=self._max_size,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            max_queries=MAX_QUERIES,
+            max_inactive_connection_lifetime=INACTIVE_LIFETIME_S,
+            statement_cache_size=CACHED_STATEMENTS,
+            connection_class=cast("type[asyncpg.Connection]", _Connection),
+            init=_prepare_connection,
+            server_settings=self._server_settings(),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is None:
+            return
+        pool, self._pool = self._pool, None
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await pool.close()
+        except TimeoutError:
+            # asyncpg has cut the connections still held; their transactions roll back.
+            get_logger(__name__).warning("database_closed_with_connections_in_use")
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection for reads, each statement its own transaction."""
+        if self._pool is None:
+            raise DatabaseUnavailable("the database is not open")
+        try:
+            proxy = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+        except TimeoutError as error:
+            raise DatabaseUnavailable(f"no connection came free within {ACQUIRE_TIMEOUT_S} s") from error
+        except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+            raise DatabaseUnavailable(f"no connection: {type(error).__name__}") from error
+        connection = cast(asyncpg.Connection, proxy)
+        try:
+            yield connection
+        except asyncpg.InterfaceError as error:
+            # asyncpg says "connection is closed" with the class it uses for wrong calls.
+            if connection.is_closed():
+                raise DatabaseUnavailable("the connection was lost") from error
+            raise
+        finally:
+            await self._pool.release(proxy)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection inside a READ COMMITTED transaction, committed at the end of the block.
+
+        Raises CommitOutcomeUnknown if the connection is lost, or COMMIT not answered, once COMMIT is under way;
+        TransactionFailed if COMMIT found the transaction aborted. A block that raises is rolled back.
+        A task cancelled during COMMIT sees CancelledError, and must take the outcome as unknown too.
+        """
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except BaseException:
+                await _roll_back(connection, transaction)
+                raise
+            await _commit(connection)
+
+    async def dedicated(self, **server_settings: str) -> asyncpg.Connection:
+        """A connection of its own outside the pool, with the given server settings. The caller closes it."""
+        connection = await asyncpg.connect(
+            self._url,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            statement_cache_size=CACHED_STATEMENTS,
+            server_settings=self._server_settings() | server_settings,
+        )
+        await _prepare_connection(connection)
+        return connection
+
+    async def check(self) -> str | None:
+        """For readiness: None when a statement is answered, else the reason."""
+        try:
+            async with self.connection() as connection:
+                await connection.fetchval("SELECT 1", timeout=2)
+        except Exception as error:
+            if not (is_down(error) or isinstance(error, asyncpg.InterfaceError)):
+                raise
+            return str(error) or type(error).__name__
+        return None
+
+    def _server_settings(self) -> dict[str, str]:
+        # Compiling a short statement costs more than running it.
+        return {"application_name": self._application_name, "timezone": "UTC", "jit": "off"}

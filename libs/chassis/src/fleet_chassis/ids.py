@@ -1,0 +1,26 @@
+"""Ids are UUID v7: unique everywhere, and neighbours in an index because they begin with the time."""
+
+from typing import Protocol
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+
+class Ids(Protocol):
+    """Makes ids; passed in, so that tests can know them beforehand."""
+
+    def new_id(self) -> UUID:
+        """An id nobody has seen before."""
+        ...
+
+
+class SystemIds:
+    """Ids from the machine's clock and random source."""
+
+    def new_id(self) -> UUID:
+        return uuid7()
+
+
+def new_id() -> UUID:
+    """A UUID v7."""
+    return uuid7()

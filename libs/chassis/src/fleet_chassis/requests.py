@@ -1,0 +1,27 @@
+"""The id of a request: taken from X-Request-ID or made, echoed, and in every log line of the request."""
+
+import re
+
+from starlette.types import Scope
+
+from .ids import new_id
+
+_KEY = "fleet.request_id"
+_ACCEPTED = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+def take_request_id(scope: Scope) -> str:
+    """The id that came with the request if it is printable and short, else a new one; kept in the scope."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _ACCEPTED.fullmatch(value):
+            request_id = str(value, "ascii")
+            break
+    else:
+        request_id = str(new_id())
+    scope[_KEY] = request_id
+    return request_id
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id of this request."""
+    return str(scope.get(_KEY, ""))

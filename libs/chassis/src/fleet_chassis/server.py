@@ -1,0 +1,64 @@
+"""Runs a service as a process: uvicorn on uvloop, drained on SIGTERM, ended by the death of a background task."""
+
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import TypeVar
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from .health import Health
+from .logging import configure_logging, get_logger
+from .settings import ServiceSettings
+
+DRAIN_TIMEOUT_S = 10
+KEEP_ALIVE_S = 75
+"""Longer than callers keep idle connections, so that it is never we who close one that is being used."""
+
+EXIT_BACKGROUND_DIED = 70
+EXIT_STARTUP_FAILED = 3
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def serve(create_app: Callable[[S], ASGIApp], settings_class: type[S]) -> None:
+    """Reads the settings, serves the application until SIGTERM or SIGINT, and exits the process.
+
+    Exit code 0 when asked to stop, 3 when the lifespan failed to start, 70 when a background task died. The health is
+    taken from `app.state.health`.
+    """
+    settings = settings_class()  # type: ignore[call-arg]  # pydantic-settings fills it from the environment
+    configure_logging(settings.log_level, service=settings.service, ordinal=settings.ordinal)
+    app = create_app(settings)
+    health: Health = app.state.health  # type: ignore[attr-defined]
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=DRAIN_TIMEOUT_S,
+            backlog=2048,
+        )
+    )
+
+    def stop(_signal: int = 0, _frame: FrameType | None = None) -> None:
+        server.should_exit = True
+
+    health.on_death(stop)
+    # uvicorn raises the signal again once it has drained; ours then turns it into exit code 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    server.run()
+    if health.dead:
+        get_logger(__name__).error("stopped_by_dead_background_task", dead=health.dead)
+        sys.exit(EXIT_BACKGROUND_DIED)
+    sys.exit(0 if server.started else EXIT_STARTUP_FAILED)

@@ -1,0 +1,101 @@
+"""Exact types of the API's edge: what a request body may hold, and how an answer is written."""
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticCustomError
+from starlette.responses import Response
+
+_DECIMAL = re.compile(r"-?\d{1,24}(?:\.\d{1,18})?")
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,23}/[A-Z0-9]{1,12}")
+_EXPONENT = re.compile(rb'"-?\d+(?:\.\d+)?E[+-]\d+"')
+
+
+def plain(value: Decimal) -> str:
+    """The number without an exponent: "0.00000001", not "1E-8"."""
+    return format(value, "f")
+
+
+def _parse_decimal(value: Any) -> Decimal:
+    if isinstance(value, Decimal) and value.is_finite():
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value) if abs(value) < 10**24 else ""
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        return Decimal(value)
+    raise PydanticCustomError("decimal_string", 'must be a decimal number in a string, such as "101.25"')
+
+
+def _parse_symbol(value: Any) -> str:
+    if isinstance(value, str):
+        symbol = value.replace("%2F", "/").replace("%2f", "/")
+        if "/" not in symbol:
+            symbol = "/".join(symbol.rsplit("-", 1))
+        if _SYMBOL.fullmatch(symbol):
+            return symbol
+    raise PydanticCustomError("symbol", "must be a symbol such as AAPL/USD")
+
+
+DecimalString = Annotated[
+    Decimal,
+    BeforeValidator(_parse_decimal),
+    PlainSerializer(plain, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^-?\d{1,24}(\.\d{1,18})?$", "examples": ["101.25"]}),
+]
+"""A Decimal that is a string in JSON. Taken: strings and integers; refused: floats, exponents, NaN, Infinity."""
+
+Symbol = Annotated[
+    str,
+    BeforeValidator(_parse_symbol),
+    WithJsonSchema({"type": "string", "examples": ["AAPL/USD"]}),
+]
+"""A symbol as `BASE/QUOTE`; taken also with a dash (AAPL-USD) and with the slash encoded (AAPL%2FUSD)."""
+
+
+class Body(BaseModel):
+    """What a request sends. Unknown fields are an error; every price, quantity and amount is a DecimalString."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_max_length=65_536)
+
+
+class Resource(BaseModel):
+    """What an answer shows: aware UTC times end in Z; every price, quantity and amount is a DecimalString."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True, allow_inf_nan=False)
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def encode_json(content: Any) -> bytes:
+    """JSON of anything msgspec knows (Structs, dataclasses, dicts …), about ten times as fast as a Resource.
+
+    Decimals are strings without exponent, aware UTC times end in Z.
+    """
+    body = _encode(content)
+    if _EXPONENT.search(body):
+        # str(Decimal) turns to exponents below 0.000001; rare, so that it is mended rather than prevented.
+        body = _encode(_without_exponents(msgspec.to_builtins(content, builtin_types=(Decimal,))))
+    return body
+
+
+def _without_exponents(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, dict):
+        return {key: _without_exponents(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_exponents(item) for item in value]
+    return value
+
+
+class FastJSON(Response):
+    """An answer encoded by `encode_json`, for hot routes: `return FastJSON(order, status_code=201)`."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return content if isinstance(content, bytes) else encode_json(content)
