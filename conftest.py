@@ -1,0 +1,3 @@
+"""Every test session of the checkout shares one real stack: see libs/testkit."""
+
+pytest_plugins = ["fleet_testkit.fixtures"]
