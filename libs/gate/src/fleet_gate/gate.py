@@ -1,41 +1,55 @@
 """The gate: hears states from core-engine.state and by direct call, keeps them, answers what is allowed now.
 
-A halt obeys no order of arrival: it may come directly while Kafka is silent, and the record of an older state may
-come after it. So the highest (epoch, version) of a scope and target wins, and memory is obeyed before the database
-has it: a database that hangs must not delay a halt."""
+The two ways have no common order: a halt may come directly while Kafka is silent, and the record of an older state
+after it. So the highest (epoch, version) of a scope and target wins. Memory obeys before the database has it: a
+database that hangs must not delay a halt."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from uuid import UUID
 
 from fastapi import APIRouter
-
 from fleet_bus import Bus
-from fleet_chassis.database import Database
+from fleet_chassis.background import Background
+from fleet_chassis.database import Database, is_down
+from fleet_chassis.health import Health
+from fleet_chassis.logging import get_logger
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.topics import CORE_ENGINE_STATE
 from fleet_contracts.vocabulary import TradingStateWord
 
-from .states import States
+from . import store
+from .api import state_router
+from .states import States, state_key
+
+KEEP_RETRY_S = 1.0
+"""How long a state heard from Kafka waits in memory alone when the database did not take it."""
+
+log = get_logger("fleet_gate")
 
 
 class Gate:
     """Construct it before `bus.running()`, include `gate.router` in the app, and enter `gate.running()` first:
 
-        gate = Gate(bus, database)
+        gate = Gate(bus, database, health)
         app.include_router(gate.router)              # POST /internal/state, GET /internal/state
         async with gate.running(), bus.running():
             ...
             if gate.state(symbol=order.symbol, account_id=order.account_id) is TradingStateWord.HALTED: ...
 
-    Until `running()` has loaded what was kept, every state is halted."""
+    Until `running()` has loaded what was kept, everything is halted."""
 
-    def __init__(self, bus: Bus, database: Database) -> None:
+    def __init__(self, bus: Bus, database: Database, health: Health) -> None:
         self._bus = bus
         self._database = database
+        self._health = health
         self._states = States()
         self._is_loaded = False
-        self.router: APIRouter = APIRouter()
+        self._unkept: dict[str, TradingStateChanged] = {}
+        self._heard_any = asyncio.Event()
+        bus.table(CORE_ENGINE_STATE, on_change=self._heard)
+        self.router: APIRouter = state_router(self._states, self._told)
 
     def state(
         self, *, symbol: str | None = None, venue: str | None = None, account_id: UUID | None = None
@@ -48,4 +62,52 @@ class Gate:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Loads what is kept, then keeps what is heard until it is left."""
-        yield
+        for change in await store.load(self._database):
+            self._states.obey(change)
+        self._is_loaded = True
+        async with Background(self._health) as background:
+            background.start("gate.keep", self._keep_heard())
+            yield
+
+    async def _told(self, change: TradingStateChanged) -> None:
+        """Obeyed at once; returns when it is kept, so that the caller's `ok` outlives this process."""
+        self._obey(change)
+        await store.keep(self._database, [change])
+
+    def _heard(self, _key: str, change: TradingStateChanged | None) -> None:
+        # At each start the whole topic is heard again; what is not newer than the kept states changes nothing.
+        if change is not None and self._obey(change):
+            self._unkept[state_key(change.scope, change.target)] = change
+            self._heard_any.set()
+
+    def _obey(self, change: TradingStateChanged) -> bool:
+        is_newer = self._states.obey(change)
+        if is_newer:
+            log.info(
+                "trading_state_obeyed",
+                scope=change.scope,
+                target=change.target,
+                state=change.state,
+                epoch=change.epoch,
+                version=change.version,
+            )
+        return is_newer
+
+    async def _keep_heard(self) -> None:
+        while True:
+            await self._heard_any.wait()
+            self._heard_any.clear()
+            with self._bus.busy():
+                while self._unkept:
+                    changes = dict(self._unkept)
+                    try:
+                        await store.keep(self._database, list(changes.values()))
+                    except Exception as error:
+                        if not is_down(error):
+                            raise
+                        log.warning("trading_state_not_kept", error=repr(error))
+                        await asyncio.sleep(KEEP_RETRY_S)
+                        continue
+                    for key, change in changes.items():
+                        if self._unkept[key] is change:
+                            del self._unkept[key]

@@ -1,0 +1,76 @@
+"""The direct way in: `/internal/state`, for when Kafka cannot carry a halt."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Self
+
+from fastapi import APIRouter, Depends
+from fleet_chassis.assertions import service_caller
+from fleet_chassis.problems import Problem
+from fleet_contracts.core_engine import TradingStateChanged
+from fleet_contracts.vocabulary import StateScope, TradingStateWord
+from pydantic import AwareDatetime, BaseModel, model_validator
+
+from .states import States
+
+
+class StateBody(BaseModel):
+    """TradingStateChanged as JSON; like every reader of it, this one passes over fields it does not know."""
+
+    scope: StateScope
+    target: str | None = None
+    state: TradingStateWord
+    epoch: int
+    version: int
+    by: str
+    reason: str
+    changed_at: AwareDatetime
+
+    @model_validator(mode="after")
+    def _names_its_target(self) -> Self:
+        if (self.scope is StateScope.SYSTEM) != (self.target is None):
+            raise ValueError("system has no target, every other scope has one")
+        return self
+
+    def change(self) -> TradingStateChanged:
+        return TradingStateChanged(**self.model_dump())
+
+
+class ObeyedState(BaseModel):
+    """What is obeyed now of a scope and target; its (epoch, version) is that of the call, or a later one's."""
+
+    scope: StateScope
+    target: str | None
+    state: TradingStateWord
+    epoch: int
+    version: int
+    by: str
+    reason: str
+    changed_at: datetime
+
+
+def state_router(states: States, told: Callable[[TradingStateChanged], Awaitable[None]]) -> APIRouter:
+    """`POST` tells a state, answered once it is kept; `GET` lists what is obeyed. For core-engine and the CLI."""
+    router = APIRouter(
+        prefix="/internal/state",
+        include_in_schema=False,
+        dependencies=[Depends(service_caller("core-engine", "cli"))],
+    )
+
+    @router.post("")
+    async def tell(body: StateBody) -> ObeyedState:
+        await told(body.change())
+        held = states.held(body.scope, body.target)
+        if held is None:
+            raise Problem(503, "unavailable", "The states are not loaded yet.")
+        return _obeyed(held)
+
+    @router.get("")
+    async def obeyed() -> list[ObeyedState]:
+        return [_obeyed(held) for held in states.all()]
+
+    return router
+
+
+def _obeyed(held: TradingStateChanged) -> ObeyedState:
+    return ObeyedState.model_validate(held, from_attributes=True)
