@@ -1,0 +1,128 @@
+"""What execution shows of an order: its venue orders and their fills."""
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from fastapi import APIRouter
+from fleet_chassis.assertions import Caller, UserCaller
+from fleet_chassis.database import Database
+from fleet_chassis.problems import Problem
+from fleet_chassis.shapes import DecimalString, Resource
+
+from .domain import Filled, VenueOrder
+from .events import trade_id
+from .store import venue_orders_of
+
+
+class Fill(Resource):
+    trade_id: UUID
+    venue_trade_id: str
+    quantity: DecimalString
+    price: DecimalString
+    cumulative_quantity: DecimalString
+    fee: DecimalString
+    fee_currency: str
+    liquidity: str
+    executed_at: datetime
+    market_at: datetime
+
+
+class VenueOrderShown(Resource):
+    """`stand`: sent, working, filled, canceled, expired, rejected (by the venue) or refused (by us, never sent)."""
+
+    venue_order_ref: UUID
+    venue: str
+    stand: str
+    is_cancel_pending: bool
+    side: str
+    type: str
+    quantity: DecimalString
+    cumulative_quantity: DecimalString
+    limit_price: DecimalString | None
+    protection_price: DecimalString | None
+    time_in_force: str
+    send_by: datetime | None
+    code: str | None
+    detail: str | None
+    market_at: datetime
+    created_at: datetime
+    accepted_at: datetime | None
+    ended_at: datetime | None
+    updated_at: datetime
+    fills: list[Fill]
+
+
+class Execution(Resource):
+    order_id: UUID
+    account_id: UUID
+    symbol: str
+    venue_orders: list[VenueOrderShown]
+
+
+def router(database: Database, owner_of: Callable[[UUID], UUID | None]) -> APIRouter:
+    """`owner_of` tells the user of an account, None for one not heard of."""
+    routes = APIRouter(prefix="/api/v1/executions", tags=["executions"])
+
+    @routes.get("/{order_id}")
+    async def execution_of(order_id: UUID, caller: UserCaller) -> Execution:
+        """How an order is carried out at its venue: venue orders, fills, times. Another user's is 404."""
+        caller.require_scope("read")
+        async with database.connection() as connection:
+            orders = await venue_orders_of(connection, order_id)
+        if not orders or not _may_see(caller, owner_of(orders[0].key.account_id)):
+            raise Problem(404, "not_found", f"There is no execution of this order, was {order_id}.")
+        key = orders[0].key
+        return Execution(
+            order_id=order_id,
+            account_id=key.account_id,
+            symbol=key.symbol,
+            venue_orders=[_shown(order) for order in orders],
+        )
+
+    return routes
+
+
+def _may_see(caller: Caller, owner: UUID | None) -> bool:
+    return owner == caller.user_id or "admin" in caller.roles
+
+
+def _shown(order: VenueOrder) -> VenueOrderShown:
+    terms = order.terms
+    return VenueOrderShown(
+        venue_order_ref=order.key.ref,
+        venue=order.key.venue,
+        stand=order.stand,
+        is_cancel_pending=order.is_cancel_pending,
+        side=terms.side,
+        type=terms.order_type,
+        quantity=terms.quantity,
+        cumulative_quantity=order.cumulative_quantity,
+        limit_price=terms.limit_price,
+        protection_price=terms.protection_price,
+        time_in_force=terms.time_in_force,
+        send_by=terms.send_by,
+        code=order.code,
+        detail=order.detail,
+        market_at=order.market_at,
+        created_at=order.created_at,
+        accepted_at=order.accepted_at,
+        ended_at=order.ended_at,
+        updated_at=order.updated_at,
+        fills=[_fill(order, fill) for fill in order.fills],
+    )
+
+
+def _fill(order: VenueOrder, fill: Filled) -> Fill:
+    return Fill(
+        trade_id=trade_id(order.key, fill.venue_trade_id),
+        venue_trade_id=fill.venue_trade_id,
+        quantity=fill.last_quantity,
+        price=fill.last_price,
+        cumulative_quantity=fill.cumulative_quantity,
+        fee=fill.fee,
+        fee_currency=fill.fee_currency,
+        liquidity=fill.liquidity,
+        executed_at=fill.executed_at,
+        market_at=fill.market_at,
+    )

@@ -1,0 +1,302 @@
+"""Decisions about venue orders: what is sent, what a venue's word changes, and what is told of it. Pure."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID, uuid5
+
+
+class Stand(StrEnum):
+    """Where a venue order stands. `sent`: not answered yet; `refused`: by us, no venue has seen it."""
+
+    SENT = "sent"
+    WORKING = "working"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    REFUSED = "refused"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self not in (Stand.SENT, Stand.WORKING)
+
+
+def venue_order_ref(order_id: UUID) -> UUID:
+    """The idempotency key at the venue: one venue order for each order, its id known without asking anyone."""
+    return uuid5(order_id, "venue-order:1")
+
+
+@dataclass(frozen=True, slots=True)
+class OrderKey:
+    order_id: UUID
+    account_id: UUID
+    user_id: UUID
+    symbol: str
+    venue: str
+
+    @property
+    def ref(self) -> UUID:
+        return venue_order_ref(self.order_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    side: str
+    order_type: str
+    quantity: Decimal
+    limit_price: Decimal | None
+    protection_price: Decimal | None
+    time_in_force: str
+    send_by: datetime | None
+
+
+# Facts: heard from a venue and, when they are news, told to trading.
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    market_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    market_at: datetime
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """One fill; `venue_trade_id` names it among the fills of its order."""
+
+    market_at: datetime
+    venue_trade_id: str
+    last_quantity: Decimal
+    last_price: Decimal
+    cumulative_quantity: Decimal
+    fee: Decimal
+    fee_currency: str
+    liquidity: str
+    executed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    market_at: datetime
+    code: str
+    detail: str
+    cumulative_quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRejected:
+    market_at: datetime
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    market_at: datetime
+    cumulative_quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """The answer to a query. `stand` None: the venue has never seen the order."""
+
+    market_at: datetime
+    stand: Stand | None
+    cumulative_quantity: Decimal
+    fills: tuple[Filled, ...]
+    code: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Disowned:
+    """The venue denies an order that it had accepted; it stays open until that is cleared up."""
+
+    market_at: datetime
+    detail: str
+
+
+# Commands to the venue.
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    command_sequence: int
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    command_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    command_sequence: int
+
+
+VenueFact = Accepted | Rejected | Filled | Canceled | CancelRejected | Expired | Stated
+Fact = VenueFact | Disowned
+VenueCommand = Place | Cancel | Ask
+Outcome = Fact | VenueCommand
+
+
+@dataclass(frozen=True, slots=True)
+class VenueOrder:
+    key: OrderKey
+    terms: Terms
+    command_sequence: int
+    stand: Stand
+    market_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    cumulative_quantity: Decimal = Decimal(0)
+    is_cancel_pending: bool = False
+    code: str | None = None
+    detail: str | None = None
+    accepted_at: datetime | None = None
+    ended_at: datetime | None = None
+    fills: tuple[Filled, ...] = ()
+
+    def cancel(self, *, command_sequence: int, market_at: datetime, now: datetime) -> "Decision":
+        """Asks the venue once; the one answer answers every cancel that came meanwhile."""
+        if self.stand.is_terminal:
+            return self, (CancelRejected(market_at, "too_late_to_cancel", f"the order has ended, was {self.stand}"),)
+        if self.is_cancel_pending:
+            return self, ()
+        return replace(self, is_cancel_pending=True, updated_at=now), (Cancel(command_sequence),)
+
+    def query(self, *, command_sequence: int, market_at: datetime) -> tuple[Outcome, ...]:
+        """What we know answers where it is the end; of an open order the venue knows more than we do."""
+        if self.stand is Stand.REFUSED:
+            return (Rejected(market_at, self.code or "", self.detail or ""),)
+        if self.stand.is_terminal:
+            return (self._state(market_at),)
+        return (Ask(command_sequence),)
+
+    def learn(self, fact: VenueFact, *, now: datetime) -> "Decision":
+        """Takes the venue's word. What was known, or comes after the end, changes and tells nothing; a fill always counts."""
+        match fact:
+            case Accepted():
+                if self.stand is not Stand.SENT:
+                    return self, ()
+                return replace(self, stand=Stand.WORKING, accepted_at=now, updated_at=now), (fact,)
+            case Filled():
+                order = self._filled((fact,), now)
+                return order, ((fact,) if order is not self else ())
+            case Rejected(code=code, detail=detail):
+                return self._ended(Stand.REJECTED, fact, now, code=code, detail=detail)
+            case Canceled(code=code, detail=detail):
+                return self._ended(Stand.CANCELED, fact, now, code=code, detail=detail)
+            case Expired():
+                return self._ended(Stand.EXPIRED, fact, now)
+            case CancelRejected():
+                if not self.is_cancel_pending:
+                    return self, ()
+                return replace(self, is_cancel_pending=False, updated_at=now), (fact,)
+            case Stated():
+                return self._stated(fact, now)
+
+    def _filled(self, fills: tuple[Filled, ...], now: datetime) -> "VenueOrder":
+        """With the fills that are news; a fill before the acceptance implies it, a full one ends an open order."""
+        known = {fill.venue_trade_id for fill in self.fills}
+        news = tuple(fill for fill in fills if fill.venue_trade_id not in known)
+        if not news:
+            return self
+        cumulative = max(self.cumulative_quantity, *(fill.cumulative_quantity for fill in news))
+        order = replace(
+            self,
+            fills=self.fills + news,
+            cumulative_quantity=cumulative,
+            accepted_at=self.accepted_at or now,
+            updated_at=now,
+        )
+        if order.stand.is_terminal:
+            return order
+        if cumulative >= self.terms.quantity:
+            return replace(order, stand=Stand.FILLED, ended_at=now)
+        return replace(order, stand=Stand.WORKING)
+
+    def _ended(
+        self, stand: Stand, fact: Rejected | Canceled | Expired, now: datetime, *, code: str = "", detail: str = ""
+    ) -> "Decision":
+        if self.stand.is_terminal:
+            return self, ()
+        order = replace(
+            self,
+            stand=stand,
+            code=code or None,
+            detail=detail or None,
+            is_cancel_pending=False,
+            ended_at=now,
+            updated_at=now,
+        )
+        is_fill_missing = not isinstance(fact, Rejected) and fact.cumulative_quantity > self.cumulative_quantity
+        return order, ((fact, Ask(self.command_sequence)) if is_fill_missing else (fact,))
+
+    def _stated(self, fact: Stated, now: datetime) -> "Decision":
+        if fact.stand is None and self.stand is Stand.SENT:
+            # The question travelled behind the order: the venue will not see that order any more.
+            detail = "the venue has never seen the order"
+            return self._ended(
+                Stand.REJECTED,
+                Rejected(fact.market_at, "unknown_at_venue", detail),
+                now,
+                code="unknown_at_venue",
+                detail=detail,
+            )
+        if fact.stand is None and self.stand is Stand.WORKING:
+            return self, (Disowned(fact.market_at, "the venue denies an order that it had accepted"),)
+        order = self._filled(fact.fills, now)
+        if fact.stand is not None and not order.stand.is_terminal:
+            has_ended = fact.stand.is_terminal
+            order = replace(
+                order,
+                stand=fact.stand,
+                code=fact.code,
+                detail=fact.detail,
+                accepted_at=order.accepted_at or now,
+                ended_at=now if has_ended else None,
+                is_cancel_pending=order.is_cancel_pending and not has_ended,
+                updated_at=now,
+            )
+        return order, (order._state(fact.market_at),)
+
+    def _state(self, market_at: datetime) -> Stated:
+        return Stated(market_at, self.stand, self.cumulative_quantity, self.fills, self.code, self.detail)
+
+
+Decision = tuple[VenueOrder, tuple[Outcome, ...]]
+
+
+def submit(
+    key: OrderKey, terms: Terms, *, command_sequence: int, market_at: datetime, now: datetime, refusal: str | None
+) -> Decision:
+    """The new venue order, placed, or refused with a code: what `refusal` says, or `too_late`."""
+    if refusal is None and terms.send_by is not None and now > terms.send_by:
+        refusal = "too_late"
+    order = VenueOrder(key, terms, command_sequence, Stand.SENT, market_at, created_at=now, updated_at=now)
+    if refusal is None:
+        return order, (Place(command_sequence, terms),)
+    detail = _REFUSALS[refusal]
+    refused = replace(order, stand=Stand.REFUSED, code=refusal, detail=detail, ended_at=now)
+    return refused, (Rejected(market_at, refusal, detail),)
+
+
+def never_sent(market_at: datetime) -> Rejected:
+    """The answer to a question about an order that was never sent, and to the order if it comes after that answer."""
+    return Rejected(market_at, "never_sent", "the order was never sent to a venue and will not be")
+
+
+_REFUSALS = {
+    "too_late": "the time by which the order had to be sent has passed",
+    "market_halted": "trading is halted",
+    "unknown_venue": "no venue of this name is configured",
+}

@@ -1,0 +1,219 @@
+"""The domain's facts and commands as contract messages, and back."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID, uuid5
+
+import msgspec
+from fleet_contracts import Message, Topic, execution, trading, venue
+from fleet_contracts.topics import EXECUTION_REPORTS, VENUE_PAPER_COMMANDS
+from fleet_contracts.vocabulary import Liquidity, OrderType, Side, TimeInForce, VenueOrderStand
+
+from . import domain
+from .ports import Told
+
+COMMAND_TOPICS = {"paper": VENUE_PAPER_COMMANDS}
+"""The venues that orders can be sent to."""
+
+RECORD_FACTS = 1000
+"""Facts in one record: about 450 bytes each, so that it stays well below the 900 kB of an outbox row."""
+
+_STANDS = {stand: VenueOrderStand(stand.value) for stand in domain.Stand if stand.value in set(VenueOrderStand)} | {
+    domain.Stand.SENT: VenueOrderStand.UNKNOWN,
+    domain.Stand.REFUSED: VenueOrderStand.REJECTED,
+}
+
+
+def key_of(command: trading.SubmitOrder | trading.CancelOrder | trading.QueryOrder) -> domain.OrderKey:
+    return domain.OrderKey(command.order_id, command.account_id, command.user_id, command.symbol, command.venue)
+
+
+def terms_of(command: trading.SubmitOrder) -> domain.Terms:
+    return domain.Terms(
+        command.side,
+        command.order_type,
+        command.quantity,
+        command.limit_price,
+        command.protection_price,
+        command.time_in_force,
+        command.send_by,
+    )
+
+
+def fact_of(report: venue.AnyVenueReport) -> domain.VenueFact:
+    match report:
+        case venue.VenueOrderAccepted():
+            return domain.Accepted(report.market_at)
+        case venue.VenueOrderRejected():
+            return domain.Rejected(report.market_at, report.code, report.detail)
+        case venue.VenueOrderFilled():
+            return _fill_of(report)
+        case venue.VenueOrderCanceled():
+            return domain.Canceled(report.market_at, report.code, report.detail, report.cumulative_quantity)
+        case venue.VenueCancelRejected():
+            return domain.CancelRejected(report.market_at, report.code, report.detail)
+        case venue.VenueOrderExpired():
+            return domain.Expired(report.market_at, report.cumulative_quantity)
+        case venue.VenueOrderState():
+            return domain.Stated(
+                report.market_at,
+                None if report.stand is VenueOrderStand.UNKNOWN else domain.Stand(report.stand.value),
+                report.cumulative_quantity,
+                tuple(_fill_of(fill) for fill in report.fills),
+                report.code,
+                report.detail,
+            )
+
+
+def _fill_of(report: venue.VenueOrderFilled) -> domain.Filled:
+    return domain.Filled(
+        report.market_at,
+        report.venue_trade_id,
+        report.last_quantity,
+        report.last_price,
+        report.cumulative_quantity,
+        report.fee,
+        report.fee_currency,
+        report.liquidity,
+        report.executed_at,
+    )
+
+
+@dataclass(slots=True)
+class _AccountReports:
+    user_id: UUID
+    reports: list[execution.AnyReport] = field(default_factory=list)
+
+
+def messages(told: Iterable[Told]) -> Sequence[tuple[Topic, str, Message]]:
+    """What one cause says: a command each to the venue's topic, one record of reports for each account."""
+    found: list[tuple[Topic, str, Message]] = []
+    accounts: dict[UUID, _AccountReports] = {}
+    for key, outcome in told:
+        if isinstance(outcome, domain.Place | domain.Cancel | domain.Ask):
+            found.append((COMMAND_TOPICS[key.venue], key.symbol, _command(key, outcome)))
+        else:
+            account = accounts.setdefault(key.account_id, _AccountReports(key.user_id))
+            account.reports.append(_report(key, outcome))
+    for account_id, account in accounts.items():
+        for reports in _parts(account.reports):
+            record = execution.OrderReports(account_id=account_id, user_id=account.user_id, reports=reports)
+            found.append((EXECUTION_REPORTS, str(account_id), record))
+    return found
+
+
+def _parts(reports: Iterable[execution.AnyReport]) -> Iterator[tuple[execution.AnyReport, ...]]:
+    """Cut where a record would become too long; an order's state with very many fills becomes several."""
+    part: list[execution.AnyReport] = []
+    length = 0
+    for piece in (piece for report in reports for piece in _pieces(report)):
+        facts = 1 + (len(piece.fills) if isinstance(piece, execution.OrderState) else 0)
+        if part and length + facts > RECORD_FACTS:
+            yield tuple(part)
+            part, length = [], 0
+        part.append(piece)
+        length += facts
+    if part:
+        yield tuple(part)
+
+
+def _pieces(report: execution.AnyReport) -> Sequence[execution.AnyReport]:
+    if not isinstance(report, execution.OrderState) or len(report.fills) < RECORD_FACTS:
+        return (report,)
+    return [
+        msgspec.structs.replace(report, fills=report.fills[i : i + RECORD_FACTS])
+        for i in range(0, len(report.fills), RECORD_FACTS)
+    ]
+
+
+def _command(key: domain.OrderKey, command: domain.VenueCommand) -> Message:
+    match command:
+        case domain.Place(terms=terms):
+            return venue.PlaceVenueOrder(
+                venue_order_ref=key.ref,
+                account_id=key.account_id,
+                user_id=key.user_id,
+                command_sequence=command.command_sequence,
+                send_by=terms.send_by,
+                symbol=key.symbol,
+                side=Side(terms.side),
+                order_type=OrderType(terms.order_type),
+                quantity=terms.quantity,
+                limit_price=terms.limit_price,
+                protection_price=terms.protection_price,
+                time_in_force=TimeInForce(terms.time_in_force),
+            )
+        case domain.Cancel():
+            return venue.CancelVenueOrder(
+                venue_order_ref=key.ref,
+                account_id=key.account_id,
+                user_id=key.user_id,
+                command_sequence=command.command_sequence,
+                send_by=None,
+                symbol=key.symbol,
+            )
+        case domain.Ask():
+            return venue.QueryVenueOrders(
+                venue_order_refs=(key.ref,),
+                account_id=key.account_id,
+                user_id=key.user_id,
+                command_sequence=command.command_sequence,
+                symbol=key.symbol,
+            )
+
+
+def _report(key: domain.OrderKey, fact: domain.Fact) -> execution.AnyReport:
+    order_id, at = key.order_id, fact.market_at
+    match fact:
+        case domain.Accepted():
+            return execution.OrderAccepted(order_id=order_id, market_at=at, venue=key.venue)
+        case domain.Rejected():
+            return execution.OrderRejected(order_id=order_id, market_at=at, code=fact.code, detail=fact.detail)
+        case domain.Filled():
+            return _filled(key, fact)
+        case domain.Canceled():
+            return execution.OrderCanceled(
+                order_id=order_id,
+                market_at=at,
+                code=fact.code,
+                detail=fact.detail,
+                cumulative_quantity=fact.cumulative_quantity,
+            )
+        case domain.CancelRejected():
+            return execution.OrderCancelRejected(order_id=order_id, market_at=at, code=fact.code, detail=fact.detail)
+        case domain.Expired():
+            return execution.OrderExpired(order_id=order_id, market_at=at, cumulative_quantity=fact.cumulative_quantity)
+        case domain.Disowned():
+            return execution.OrderUnknown(order_id=order_id, market_at=at, detail=fact.detail)
+        case domain.Stated():
+            return execution.OrderState(
+                order_id=order_id,
+                market_at=at,
+                stand=VenueOrderStand.UNKNOWN if fact.stand is None else _STANDS[fact.stand],
+                cumulative_quantity=fact.cumulative_quantity,
+                fills=tuple(_filled(key, fill) for fill in fact.fills),
+                code=fact.code,
+                detail=fact.detail,
+            )
+
+
+def _filled(key: domain.OrderKey, fill: domain.Filled) -> execution.OrderFilled:
+    return execution.OrderFilled(
+        order_id=key.order_id,
+        market_at=fill.market_at,
+        trade_id=trade_id(key, fill.venue_trade_id),
+        venue=key.venue,
+        venue_trade_id=fill.venue_trade_id,
+        last_quantity=fill.last_quantity,
+        last_price=fill.last_price,
+        cumulative_quantity=fill.cumulative_quantity,
+        fee=fill.fee,
+        fee_currency=fill.fee_currency,
+        liquidity=Liquidity(fill.liquidity),
+        executed_at=fill.executed_at,
+    )
+
+
+def trade_id(key: domain.OrderKey, venue_trade_id: str) -> UUID:
+    """A fill told twice is the same trade; the two sides of one print at a venue are two."""
+    return uuid5(key.ref, f"{key.venue}:{venue_trade_id}")

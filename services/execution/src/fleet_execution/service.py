@@ -1,0 +1,77 @@
+"""The use cases of execution: three commands of trading, and what a venue reports."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from .domain import CancelRejected, OrderKey, Terms, VenueFact, VenueOrder, never_sent, submit
+from .ports import Told, UnitOfWork
+
+Refusal = Callable[[OrderKey], str | None]
+"""The code with which an order must be refused now (the gate is shut, no such venue), None where it may go."""
+
+
+class VenueOrderNotThere(LookupError):
+    """A venue speaks of an order whose row has not come yet."""
+
+
+def submit_order(
+    uow: UnitOfWork, key: OrderKey, terms: Terms, *, command_sequence: int, market_at: datetime, refusal: Refusal
+) -> None:
+    """Places the order at its venue once: a row first, the command with it."""
+    if uow.is_never_sent(key.ref):
+        uow.publish([(key, never_sent(market_at))], market_at=market_at)
+        return
+    if uow.find(key.ref) is not None:
+        return
+    order, outcomes = submit(
+        key, terms, command_sequence=command_sequence, market_at=market_at, now=uow.now, refusal=refusal(key)
+    )
+    uow.save(order)
+    uow.publish([(key, outcome) for outcome in outcomes], market_at=market_at)
+
+
+def cancel_order(uow: UnitOfWork, key: OrderKey, *, command_sequence: int, market_at: datetime) -> None:
+    """Passes the wish to the venue, or says why there is nothing to cancel."""
+    order = uow.find(key.ref)
+    if order is None:
+        unknown = CancelRejected(market_at, "unknown_order", "the order was never sent to a venue")
+        uow.publish([(key, unknown)], market_at=market_at)
+        return
+    changed, outcomes = order.cancel(command_sequence=command_sequence, market_at=market_at, now=uow.now)
+    _keep(uow, order, changed)
+    uow.publish([(order.key, outcome) for outcome in outcomes], market_at=market_at)
+
+
+def query_order(uow: UnitOfWork, key: OrderKey, *, command_sequence: int, market_at: datetime) -> None:
+    """Tells what became of the order, by asking the venue where we do not know the end.
+
+    An order that we never had is told `never_sent`, and from then on it never will be."""
+    order = uow.find(key.ref)
+    if order is None:
+        if not uow.is_never_sent(key.ref):
+            uow.remember_never_sent(key)
+        uow.publish([(key, never_sent(market_at))], market_at=market_at)
+        return
+    outcomes = order.query(command_sequence=command_sequence, market_at=market_at)
+    uow.publish([(order.key, outcome) for outcome in outcomes], market_at=market_at)
+
+
+def learn_reports(uow: UnitOfWork, reports: Sequence[tuple[UUID, VenueFact]], *, market_at: datetime) -> None:
+    """Takes the word of a venue about orders of one symbol. Raises VenueOrderNotThere before anything is changed."""
+    missing = [ref for ref, _ in reports if uow.find(ref) is None]
+    if missing:
+        raise VenueOrderNotThere(f"venue order {missing[0]}")
+    told: list[Told] = []
+    for ref, fact in reports:
+        order = uow.find(ref)
+        assert order is not None
+        changed, outcomes = order.learn(fact, now=uow.now)
+        _keep(uow, order, changed)
+        told += [(order.key, outcome) for outcome in outcomes]
+    uow.publish(told, market_at=market_at)
+
+
+def _keep(uow: UnitOfWork, before: VenueOrder, after: VenueOrder) -> None:
+    if after is not before:
+        uow.save(after)

@@ -1,0 +1,187 @@
+"""Venue orders and fills in PostgreSQL."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+from fleet_bus import Transaction
+
+from .domain import Filled, OrderKey, Stand, Terms, VenueOrder
+from .events import messages
+from .ports import Told
+
+_FACTS = "stand, cumulative_quantity, is_cancel_pending, code, detail, accepted_at, ended_at, updated_at"
+_COLUMNS = (
+    "order_id, account_id, user_id, symbol, venue, side, order_type, quantity, limit_price, protection_price,"
+    " time_in_force, send_by, command_sequence, market_at, created_at, " + _FACTS
+)
+_SELECT = f"SELECT {_COLUMNS} FROM venue_orders"  # noqa: S608 (constants)
+_SELECT_FILLS = """
+SELECT venue_order_ref, market_at, venue_trade_id, last_quantity, last_price, cumulative_quantity, fee, fee_currency,
+       liquidity, executed_at
+FROM fills WHERE venue_order_ref = ANY($1) ORDER BY venue_order_ref, number
+"""
+_INSERT = f"""
+INSERT INTO venue_orders (venue_order_ref, {_COLUMNS})
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
+    $9::numeric[], $10::numeric[], $11::numeric[], $12::text[], $13::timestamptz[], $14::bigint[], $15::timestamptz[],
+    $16::timestamptz[], $17::text[], $18::numeric[], $19::boolean[], $20::text[], $21::text[], $22::timestamptz[],
+    $23::timestamptz[], $24::timestamptz[])
+"""  # noqa: S608 (constants)
+_UPDATE = f"""
+UPDATE venue_orders SET ({_FACTS}) = (n.stand, n.cumulative_quantity, n.is_cancel_pending, n.code, n.detail,
+    n.accepted_at, n.ended_at, n.updated_at)
+FROM unnest($1::uuid[], $2::text[], $3::numeric[], $4::boolean[], $5::text[], $6::text[], $7::timestamptz[],
+    $8::timestamptz[], $9::timestamptz[]) AS n (venue_order_ref, {_FACTS})
+WHERE venue_orders.venue_order_ref = n.venue_order_ref
+"""  # noqa: S608 (constants)
+_INSERT_FILLS = """
+INSERT INTO fills (venue_order_ref, number, venue_trade_id, last_quantity, last_price, cumulative_quantity, fee,
+    fee_currency, liquidity, executed_at, market_at)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[],
+    $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[])
+"""
+
+
+class PostgresUnitOfWork:
+    """The venue orders of one transaction: read under lock at its beginning, written together at its end."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._tx = transaction
+        self._orders: dict[UUID, VenueOrder] = {}
+        self._stored: dict[UUID, VenueOrder] = {}
+        self._never_sent: set[UUID] = set()
+        self._newly_never_sent: dict[UUID, OrderKey] = {}
+
+    @property
+    def now(self) -> datetime:
+        return self._tx.now
+
+    async def lock(self, ids: Sequence[str]) -> None:
+        """Reads these venue orders (by ref) under lock, and which of the others we called never sent."""
+        refs = [UUID(ref) for ref in ids]
+        rows = await self._tx.connection.fetch(
+            f"{_SELECT} WHERE venue_order_ref = ANY($1) ORDER BY venue_order_ref FOR NO KEY UPDATE", refs
+        )
+        for order in await _with_fills(self._tx.connection, rows):
+            self._stored[order.key.ref] = self._orders[order.key.ref] = order
+        missing = [ref for ref in refs if ref not in self._orders]
+        if missing:
+            found = await self._tx.connection.fetch(
+                "SELECT venue_order_ref FROM never_sent WHERE venue_order_ref = ANY($1)", missing
+            )
+            self._never_sent = {row[0] for row in found}
+
+    def find(self, ref: UUID) -> VenueOrder | None:
+        return self._orders.get(ref)
+
+    def save(self, order: VenueOrder) -> None:
+        self._orders[order.key.ref] = order
+
+    def is_never_sent(self, ref: UUID) -> bool:
+        return ref in self._never_sent
+
+    def remember_never_sent(self, key: OrderKey) -> None:
+        self._never_sent.add(key.ref)
+        self._newly_never_sent[key.ref] = key
+
+    def publish(self, told: Iterable[Told], *, market_at: datetime) -> None:
+        for topic, key, message in messages(told):
+            self._tx.publish(topic, key, message, market_at=market_at)
+
+    async def flush(self) -> None:
+        connection = self._tx.connection
+        changed = [(ref, order) for ref, order in self._orders.items() if self._stored.get(ref) is not order]
+        new = [_row(order) for ref, order in changed if ref not in self._stored]
+        if new:
+            await connection.execute(_INSERT, *_by_column(new))
+        old = [(ref, *_facts(order)) for ref, order in changed if ref in self._stored]
+        if old:
+            await connection.execute(_UPDATE, *_by_column(old))
+        fills = [row for ref, order in changed for row in _fill_rows(order, self._stored.get(ref))]
+        if fills:
+            await connection.execute(_INSERT_FILLS, *_by_column(fills))
+        if self._newly_never_sent:
+            await connection.execute(
+                "INSERT INTO never_sent (venue_order_ref, order_id, account_id, said_at)"
+                " SELECT *, $4 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[])",
+                *_by_column([(ref, key.order_id, key.account_id) for ref, key in self._newly_never_sent.items()]),
+                self.now,
+            )
+
+
+async def venue_orders_of(connection: asyncpg.Connection, order_id: UUID) -> list[VenueOrder]:
+    """The venue orders that were made of an order, oldest first."""
+    rows = await connection.fetch(f"{_SELECT} WHERE order_id = $1 ORDER BY created_at, venue_order_ref", order_id)
+    return await _with_fills(connection, rows)
+
+
+async def _with_fills(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]) -> list[VenueOrder]:
+    orders = [_order(row) for row in rows]
+    with_fills = [order.key.ref for order in orders if order.cumulative_quantity]
+    fills: dict[UUID, list[Filled]] = {}
+    if with_fills:
+        for ref, *columns in await connection.fetch(_SELECT_FILLS, with_fills):
+            fills.setdefault(ref, []).append(Filled(*columns))
+    return [replace(order, fills=tuple(fills[order.key.ref])) if order.key.ref in fills else order for order in orders]
+
+
+def _order(row: asyncpg.Record) -> VenueOrder:
+    return VenueOrder(
+        key=OrderKey(row["order_id"], row["account_id"], row["user_id"], row["symbol"], row["venue"]),
+        terms=Terms(
+            row["side"],
+            row["order_type"],
+            row["quantity"],
+            row["limit_price"],
+            row["protection_price"],
+            row["time_in_force"],
+            row["send_by"],
+        ),
+        command_sequence=row["command_sequence"],
+        stand=Stand(row["stand"]),
+        market_at=row["market_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        cumulative_quantity=row["cumulative_quantity"],
+        is_cancel_pending=row["is_cancel_pending"],
+        code=row["code"],
+        detail=row["detail"],
+        accepted_at=row["accepted_at"],
+        ended_at=row["ended_at"],
+    )
+
+
+def _row(order: VenueOrder) -> tuple[object, ...]:
+    key, terms = order.key, order.terms
+    return (
+        *(key.ref, key.order_id, key.account_id, key.user_id, key.symbol, key.venue),
+        *(terms.side, terms.order_type, terms.quantity, terms.limit_price, terms.protection_price),
+        *(terms.time_in_force, terms.send_by, order.command_sequence, order.market_at, order.created_at),
+        *_facts(order),
+    )
+
+
+def _facts(order: VenueOrder) -> tuple[object, ...]:
+    return (
+        *(order.stand.value, order.cumulative_quantity, order.is_cancel_pending, order.code, order.detail),
+        *(order.accepted_at, order.ended_at, order.updated_at),
+    )
+
+
+def _fill_rows(order: VenueOrder, stored: VenueOrder | None) -> list[tuple[object, ...]]:
+    """Fills are only ever added at the end, so the new ones are those past what was read."""
+    known = 0 if stored is None else len(stored.fills)
+    return [
+        (
+            *(order.key.ref, number, fill.venue_trade_id, fill.last_quantity, fill.last_price),
+            *(fill.cumulative_quantity, fill.fee, fill.fee_currency, fill.liquidity, fill.executed_at, fill.market_at),
+        )
+        for number, fill in enumerate(order.fills[known:], start=known + 1)
+    ]
+
+
+def _by_column(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)]
