@@ -1,0 +1,36 @@
+"""What this process is doing at the moment, for whoever wants to know whether anything is on its way."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+
+class Activity:
+    """Counts what is being handled, and wakes who waits for a change."""
+
+    def __init__(self) -> None:
+        self.busy = 0
+        self.version = 0
+        self._changed = asyncio.Event()
+
+    @contextlib.contextmanager
+    def handling(self) -> Iterator[None]:
+        self.busy += 1
+        try:
+            yield
+        finally:
+            self.busy -= 1
+            self.touch()
+
+    def touch(self) -> None:
+        """Something that `/internal/rest` tells has changed."""
+        self.version += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait_change(self, version: int, wait_ms: int) -> None:
+        """Returns when `version` is not the latest any more, at the latest after `wait_ms`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_ms / 1000):
+                while self.version == version:
+                    await self._changed.wait()

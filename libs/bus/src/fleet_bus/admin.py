@@ -1,0 +1,43 @@
+"""Creates the topics of the contracts, explicitly and with every setting that matters."""
+
+from collections.abc import Sequence
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from fleet_contracts import Topic
+
+_FOR_EVER = -1
+
+
+def configuration(topic: Topic, replication: int) -> dict[str, str]:
+    """The topic's settings at the broker."""
+    retention_ms = _FOR_EVER if topic.retention is None else int(topic.retention.total_seconds() * 1000)
+    settings = {
+        "cleanup.policy": "compact" if topic.compacted else "delete",
+        "retention.ms": str(retention_ms),
+        "unclean.leader.election.enable": "false",
+        "min.insync.replicas": "2" if replication >= 3 else "1",
+        "max.message.bytes": "1048576",
+    }
+    if topic.compacted:
+        settings |= {"min.cleanable.dirty.ratio": "0.5", "segment.ms": str(24 * 3600 * 1000)}
+    return settings
+
+
+async def create_topics(bootstrap: str, topics: Sequence[Topic], *, brokers: int = 1) -> list[str]:
+    """Creates what is missing and answers its names. Replication is 3 where there are brokers for it."""
+    replication = min(brokers, 3)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap.split(","))
+    await admin.start()
+    try:
+        there = set(await admin.list_topics())
+        missing = [topic for topic in topics if topic.name not in there]
+        if missing:
+            await admin.create_topics(
+                [
+                    NewTopic(topic.name, topic.partitions, replication, topic_configs=configuration(topic, replication))
+                    for topic in missing
+                ]
+            )
+        return [topic.name for topic in missing]
+    finally:
+        await admin.close()

@@ -1,0 +1,108 @@
+"""Natural batching of hot writes: commit at once when idle; what arrives meanwhile goes into the next transaction."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+from fleet_chassis.database import CommitOutcomeUnknown
+
+from .activity import Activity
+from .applying import Opening
+from .subscription import UnitOfWork
+from .transaction import Transaction
+
+# A transaction of 256 orders takes about 9 ms here; more would only make its first caller wait.
+MOST = 256
+
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+
+class GroupCommitter(Generic[C, R]):
+    """Collects commands into groups, each decided in memory after one locked read, and committed once.
+
+    A refusal is a result, not an exception. If a group fails all the same it is redone one by one; if the answer to
+    COMMIT is lost, each caller of the group gets CommitOutcomeUnknown. No timer."""
+
+    def __init__(
+        self,
+        open_transaction: Opening,
+        activity: Activity,
+        *,
+        unit_of_work: Callable[[Transaction], UnitOfWork],
+        touches: Callable[[C], Iterable[str]],
+        decide: Callable[[Any, Sequence[C]], Awaitable[Sequence[R]]],
+        most_waiting: int = 10_000,
+    ) -> None:
+        self._open = open_transaction
+        self._activity = activity
+        self._unit_of_work = unit_of_work
+        self._touches = touches
+        self._decide = decide
+        self._most_waiting = most_waiting
+        self._waiting: list[tuple[C, asyncio.Future[R]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def submit(self, command: C) -> R:
+        """The result of the command, once it is committed. Raises what its own transaction raised."""
+        return (await self.submit_all([command]))[0]
+
+    async def submit_all(self, commands: Sequence[C]) -> list[R]:
+        """The results of several commands, in order; they may share a transaction with others, and need not share one."""
+        if len(self._waiting) + len(commands) > self._most_waiting:
+            raise Overloaded
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in commands]
+        self._waiting.extend(zip(commands, futures, strict=True))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        done = await asyncio.gather(*futures, return_exceptions=True)
+        results: list[R] = []
+        for result in done:
+            if isinstance(result, BaseException):
+                raise result
+            results.append(result)
+        return results
+
+    async def _run(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            with self._activity.handling():
+                await self._commit(group)
+
+    async def _commit(self, group: list[tuple[C, asyncio.Future[R]]]) -> None:
+        try:
+            results = await self._together([command for command, _ in group])
+        except Exception as error:
+            if len(group) == 1 or isinstance(error, CommitOutcomeUnknown):
+                for _, future in group:
+                    _fail(future, error)
+                return
+            for one in group:
+                await self._commit([one])
+            return
+        except BaseException:
+            for _, future in group:
+                future.cancel()
+            raise
+        for (_, future), result in zip(group, results, strict=True):
+            if not future.done():
+                future.set_result(result)
+
+    async def _together(self, commands: Sequence[C]) -> Sequence[R]:
+        async with self._open() as tx:
+            uow = self._unit_of_work(tx)
+            await uow.lock(sorted({identity for command in commands for identity in self._touches(command)}))
+            results = await self._decide(uow, commands)
+            await uow.flush()
+        return results
+
+
+class Overloaded(Exception):
+    """More commands wait than can be decided in reasonable time; nothing of this one was kept."""
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,148 @@
+"""What was read: the last (epoch, sequence) applied per (subscription, writer, topic, key), kept with the effects."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+import asyncpg
+
+from .failures import Conflict
+from .received import Record
+
+Place = tuple[str, str, str]
+
+_READ = """
+SELECT p.writer, p.topic, p.key, p.epoch, p.sequence, p.is_parked
+FROM inbox_positions AS p
+JOIN unnest($2::text[], $3::text[], $4::text[]) AS k (writer, topic, key) USING (writer, topic, key)
+WHERE p.subscription = $1
+ORDER BY p.writer, p.topic, p.key
+FOR UPDATE OF p
+"""
+# A key not seen before has no row to lock: whoever inserts second finds the other's number and must do it again.
+_WRITE = """
+INSERT INTO inbox_positions AS p (subscription, writer, topic, key, epoch, sequence, is_parked)
+SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bool[])
+ON CONFLICT (subscription, writer, topic, key) DO UPDATE
+SET epoch = excluded.epoch, sequence = excluded.sequence, is_parked = excluded.is_parked
+WHERE (p.epoch, p.sequence) < (excluded.epoch, excluded.sequence) OR p.is_parked <> excluded.is_parked
+"""
+_PARK = """
+INSERT INTO parked (subscription, topic, partition, record_offset, key, writer, type, event_id, epoch, sequence,
+                    occurred_at, market_at, traceparent, payload, is_not_yet, reason, parked_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+ON CONFLICT (subscription, writer, topic, key, epoch, sequence) DO NOTHING
+"""
+
+
+class Verdict(Enum):
+    """What a record is to its reader."""
+
+    APPLY = "apply"
+    DUPLICATE = "duplicate"
+    GAP = "gap"
+    BEHIND_PARKED = "behind parked"
+
+
+@dataclass(slots=True)
+class _Position:
+    number: tuple[int, int] | None
+    is_parked: bool
+    changed: bool = False
+
+
+class Inbox:
+    """The positions of one subscription for the keys of one batch, inside one transaction."""
+
+    def __init__(self, subscription: str, positions: dict[Place, _Position]) -> None:
+        self._subscription = subscription
+        self._positions = positions
+
+    @classmethod
+    async def read(cls, connection: asyncpg.Connection, subscription: str, places: Iterable[Place]) -> "Inbox":
+        wanted = sorted(set(places))
+        rows = await connection.fetch(_READ, subscription, *_columns(wanted, 3))
+        found = {
+            (r["writer"], r["topic"], r["key"]): _Position((r["epoch"], r["sequence"]), r["is_parked"]) for r in rows
+        }
+        return cls(subscription, {place: found.get(place) or _Position(None, False) for place in wanted})
+
+    def judge(self, record: Record, *, is_gapless: bool) -> Verdict:
+        """At or below is a duplicate; one above, or a higher epoch, is applied; further above is a gap.
+
+        Where gaps are normal anything higher is applied. None yet: the baseline."""
+        if self._positions[record.place].is_parked and not self._is_applied(record):
+            return Verdict.BEHIND_PARKED
+        return self.judge_parked(record, is_gapless=is_gapless)
+
+    def judge_parked(self, record: Record, *, is_gapless: bool) -> Verdict:
+        """The same for the first of a key's parked records, which has nothing before it to wait behind."""
+        last = self._positions[record.place].number
+        if self._is_applied(record):
+            return Verdict.DUPLICATE
+        if last is None or not is_gapless or record.epoch > last[0] or record.sequence == last[1] + 1:
+            return Verdict.APPLY
+        return Verdict.GAP
+
+    def _is_applied(self, record: Record) -> bool:
+        last = self._positions[record.place].number
+        return last is not None and record.number <= last
+
+    def advance(self, record: Record) -> None:
+        position = self._positions[record.place]
+        position.number = record.number
+        position.changed = True
+
+    def set_parked(self, place: Place, is_parked: bool) -> None:
+        position = self._positions[place]
+        if position.is_parked == is_parked:
+            return
+        if position.number is None:
+            # Nothing of this key was ever applied; (0, 0) is below every number.
+            position.number = (0, 0)
+        position.is_parked = is_parked
+        position.changed = True
+
+    async def write(self, connection: asyncpg.Connection) -> None:
+        """Stores what was applied. Raises Conflict where another process was faster."""
+        rows = [
+            (*place, *position.number, position.is_parked)
+            for place, position in self._positions.items()
+            if position.changed and position.number is not None
+        ]
+        if not rows:
+            return
+        outcome = await connection.execute(_WRITE, self._subscription, *_columns(rows, 6))
+        if int(outcome.rsplit(" ", 1)[1]) != len(rows):
+            raise Conflict(f"{self._subscription}: another process has applied the same records")
+
+
+async def park(
+    connection: asyncpg.Connection, subscription: str, record: Record, *, is_not_yet: bool, reason: str, now: datetime
+) -> None:
+    """Sets a record aside; a record set aside before stays as it is."""
+    await connection.execute(
+        _PARK,
+        subscription,
+        record.topic,
+        record.partition,
+        record.offset,
+        record.key,
+        record.writer,
+        record.type,
+        record.event_id,
+        record.epoch,
+        record.sequence,
+        record.occurred_at,
+        record.market_at,
+        record.traceparent,
+        record.payload or b"",
+        is_not_yet,
+        reason[:2000],
+        now,
+    )
+
+
+def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:
+    return [[row[i] for row in rows] for i in range(width)]

@@ -1,0 +1,172 @@
+"""Keys set aside: tried again while *not yet*, listed, replayed and skipped by an operator."""
+
+import asyncio
+from datetime import timedelta
+
+import asyncpg
+from fleet_chassis.clock import Clock
+from fleet_chassis.logging import get_logger
+from fleet_contracts.rest import ParkedKey
+
+from .applying import Applier, Opening
+from .failures import NotYet, is_down
+from .inbox import Inbox, Place, Verdict
+from .received import Record, decode
+from .settings import BusSettings
+
+log = get_logger("fleet_bus.parking")
+
+_FIRST = """
+SELECT * FROM parked WHERE subscription = $1 AND writer = $2 AND topic = $3 AND key = $4
+ORDER BY epoch, sequence LIMIT 1
+"""
+_NOT_YET = """
+SELECT DISTINCT ON (writer, topic, key) writer, topic, key, is_not_yet, parked_at
+FROM parked WHERE subscription = $1 ORDER BY writer, topic, key, epoch, sequence
+"""
+LIST = """
+SELECT DISTINCT ON (subscription, writer, topic, key) subscription, topic, key, is_not_yet, reason,
+       count(*) OVER (PARTITION BY subscription, writer, topic, key) AS messages
+FROM parked ORDER BY subscription, writer, topic, key, epoch, sequence
+"""
+_SKIP = """
+WITH gone AS (DELETE FROM parked WHERE id = $1 RETURNING *)
+INSERT INTO parked_skipped
+SELECT id, subscription, topic, key, writer, type, event_id, epoch, sequence, payload, reason, $2, $3, $4 FROM gone
+"""
+_LOOK_EVERY_S = 10.0
+
+
+class NothingParked(Exception):
+    """There is nothing set aside under this subscription, topic and key."""
+
+
+class Parking:
+    """The parked keys of one work subscription."""
+
+    def __init__(self, settings: BusSettings, applier: Applier, open_transaction: Opening, clock: Clock) -> None:
+        self._settings = settings
+        self._applier = applier
+        self._gapless = {topic.name: topic.is_gapless for topic in applier.topics}
+        self._open = open_transaction
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Tries every key marked *not yet* again each second, in order; what is not there after 60 s is bad."""
+        idle_s = 0.0
+        while True:
+            await asyncio.sleep(self._settings.not_yet_retry_s)
+            idle_s += self._settings.not_yet_retry_s
+            if not self._applier.has_parked and idle_s < _LOOK_EVERY_S:
+                continue
+            idle_s = 0.0
+            try:
+                await self._retry()
+            except Exception as error:
+                if not is_down(error):
+                    raise
+                log.warning("parked_retry_waits", subscription=self._applier.name, error=repr(error))
+
+    async def _retry(self) -> None:
+        async with self._open() as tx:
+            rows = await tx.connection.fetch(_NOT_YET, self._applier.name)
+        self._applier.has_parked = any(row["is_not_yet"] for row in rows)
+        for row in rows:
+            if row["is_not_yet"]:
+                too_late = self._clock.now() - row["parked_at"] > timedelta(seconds=self._settings.not_yet_most_s)
+                await self.release((row["writer"], row["topic"], row["key"]), gives_up=too_late)
+
+    async def release(self, place: Place, *, gives_up: bool = False) -> bool:
+        """Hands the key's records to their handlers in order; True when none is left. `gives_up`: *not yet* is bad now."""
+        while True:
+            try:
+                if await self._release_first(place):
+                    return True
+            except NotYet as missing:
+                if gives_up:
+                    await self._mark(place, f"not there after {self._settings.not_yet_most_s:g} s: {missing}")
+                return False
+            except Exception as error:
+                if is_down(error):
+                    raise
+                log.exception("parked_record_is_bad", subscription=self._applier.name, topic=place[1], key=place[2])
+                await self._mark(place, repr(error))
+                return False
+
+    async def skip(self, place: Place, *, by: str, reason: str) -> bool:
+        """Drops the key's first record for ever (kept in `parked_skipped`) and releases the rest."""
+        async with self._open() as tx:
+            inbox = await Inbox.read(tx.connection, self._applier.name, [place])
+            first = await self._first(tx.connection, place)
+            if first is None:
+                raise NothingParked
+            record = _record(first)
+            await tx.connection.execute(_SKIP, first["id"], by, reason, tx.now)
+            inbox.advance(record)
+            await inbox.write(tx.connection)
+        log.warning("parked_record_skipped", subscription=self._applier.name, topic=place[1], by=by, reason=reason)
+        return await self.release(place)
+
+    async def _release_first(self, place: Place) -> bool:
+        async with self._open() as tx:
+            inbox = await Inbox.read(tx.connection, self._applier.name, [place])
+            first = await self._first(tx.connection, place)
+            if first is None:
+                inbox.set_parked(place, False)
+                await inbox.write(tx.connection)
+                return True
+            record = _record(first)
+            match inbox.judge_parked(record, is_gapless=self._gapless[record.topic]):
+                case Verdict.GAP:
+                    raise NotYet("gap: a record before it is missing")
+                case Verdict.APPLY:
+                    await self._applier.handle(tx, [decode(record)])
+                    inbox.advance(record)
+            await tx.connection.execute("DELETE FROM parked WHERE id = $1", first["id"])
+            await inbox.write(tx.connection)
+            return False
+
+    async def _first(self, connection: asyncpg.Connection, place: Place) -> asyncpg.Record | None:
+        return await connection.fetchrow(_FIRST, self._applier.name, *place)
+
+    async def _mark(self, place: Place, reason: str) -> None:
+        async with self._open() as tx:
+            first = await self._first(tx.connection, place)
+            if first is not None:
+                await tx.connection.execute(
+                    "UPDATE parked SET is_not_yet = false, reason = $2 WHERE id = $1", first["id"], reason[:2000]
+                )
+        log.error("key_parked", subscription=self._applier.name, topic=place[1], key=place[2], reason=reason)
+
+
+async def parked_keys(connection: asyncpg.Connection) -> tuple[ParkedKey, ...]:
+    """Every key set aside in this database, with its first record's reason."""
+    return tuple(
+        ParkedKey(
+            subscription=row["subscription"],
+            topic=row["topic"],
+            key=row["key"],
+            is_not_yet=row["is_not_yet"],
+            messages=row["messages"],
+            reason=row["reason"],
+        )
+        for row in await connection.fetch(LIST)
+    )
+
+
+def _record(row: asyncpg.Record) -> Record:
+    return Record(
+        topic=row["topic"],
+        partition=row["partition"],
+        offset=row["record_offset"],
+        key=row["key"],
+        writer=row["writer"],
+        type=row["type"],
+        event_id=row["event_id"],
+        epoch=row["epoch"],
+        sequence=row["sequence"],
+        occurred_at=row["occurred_at"],
+        market_at=row["market_at"],
+        traceparent=row["traceparent"],
+        payload=row["payload"],
+    )

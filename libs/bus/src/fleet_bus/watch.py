@@ -1,0 +1,84 @@
+"""A live subscription without effects: from the end on, every record to a callback; drops what is not newer."""
+
+import asyncio
+import contextlib
+
+from fleet_chassis.logging import get_logger
+
+from .failures import is_down
+from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, partitions_of, read
+from .received import UnreadableRecord, decode
+from .settings import BusSettings
+from .subscription import Watch
+
+log = get_logger("fleet_bus.watch")
+
+# Numbers are kept per key to drop what is said twice; beyond this many keys the oldest are forgotten.
+_KEYS = 100_000
+
+
+class Watching:
+    """Ready when it stands at the ends that were there at its start, so that a snapshot taken after misses nothing."""
+
+    def __init__(self, settings: BusSettings, watch: Watch) -> None:
+        self.name = f"{settings.service}.{watch.name}"
+        self._settings = settings
+        self._watch = watch
+        self._places: dict[TopicPartition, int] = {}
+        self._numbers: dict[tuple[str, str, str], tuple[int, int]] = {}
+        self._ready = asyncio.Event()
+
+    @property
+    def is_ready(self) -> bool:
+        return self._ready.is_set()
+
+    async def run(self) -> None:
+        """Runs until cancelled; a new client goes on where the last one stood."""
+        while True:
+            client = consumer(self._settings.kafka_url, f"{self.name}-{self._settings.ordinal}")
+            client.assign(partitions_of([(topic.name, topic.partitions) for topic in self._watch.topics]))
+            try:
+                await client.start()
+                await self._loop(client)
+            except Exception as error:
+                if not is_down(error):
+                    raise
+                log.warning("watch_waits", subscription=self.name, error=repr(error))
+                await asyncio.sleep(self._settings.backoff_first_s * 5)
+            finally:
+                self._ready.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(client.stop(), self._settings.backoff_most_s)
+
+    async def _loop(self, client: AIOKafkaConsumer) -> None:
+        ends = await client.end_offsets(client.assignment())
+        beginnings = await client.beginning_offsets(client.assignment())
+        for place, end in ends.items():
+            # auto_offset_reset=latest can miss the first message, so the place is set by hand.
+            at = max(self._places.get(place, end), beginnings[place])
+            self._places[place] = at
+            client.seek(place, at)
+        self._ready.set()
+        while True:
+            polled = await client.getmany(timeout_ms=500, max_records=2_000)
+            for place, found in polled.items():
+                for raw in found:
+                    self._take(raw)
+                self._places[place] = found[-1].offset + 1
+
+    def _take(self, raw: ConsumerRecord) -> None:
+        record = read(raw)
+        if isinstance(record, UnreadableRecord):
+            log.error("record_not_ours", subscription=self.name, error=str(record))
+            return
+        if record.payload is None or record.number <= self._numbers.get(record.place, (-1, -1)):
+            return
+        self._numbers[record.place] = record.number
+        if len(self._numbers) > _KEYS:
+            del self._numbers[next(iter(self._numbers))]
+        try:
+            received = decode(record)
+        except UnreadableRecord as error:
+            log.error("record_unreadable", subscription=self.name, key=record.key, error=str(error))
+            return
+        self._watch.handle(received)
