@@ -23,18 +23,23 @@ def configuration(topic: Topic, replication: int) -> dict[str, str]:
     return settings
 
 
-async def create_topics(bootstrap: str, topics: Sequence[Topic], *, brokers: int = 1) -> list[str]:
+async def create_topics(bootstrap: str, topics: Sequence[Topic], *, brokers: int = 1, prefix: str = "") -> list[str]:
     """Creates what is missing and answers its names. Replication is 3 where there are brokers for it."""
     replication = min(brokers, 3)
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap.split(","))
     await admin.start()
     try:
         there = set(await admin.list_topics())
-        missing = [topic for topic in topics if topic.name not in there]
+        missing = [topic for topic in topics if prefix + topic.name not in there]
         if missing:
             await admin.create_topics(
                 [
-                    NewTopic(topic.name, topic.partitions, replication, topic_configs=configuration(topic, replication))
+                    NewTopic(
+                        prefix + topic.name,
+                        topic.partitions,
+                        replication,
+                        topic_configs=configuration(topic, replication),
+                    )
                     for topic in missing
                 ]
             )

@@ -48,13 +48,17 @@ class ProcessSettings(Protocol):
     def kafka_url(self) -> str: ...
     @property
     def feed(self) -> str: ...
+    @property
+    def topic_prefix(self) -> str: ...
 
 
 class Bus:
     """Made in `app.py`: add the subscriptions, then `async with bus.running(): …`. `database` is None for a gateway."""
 
     def __init__(self, settings: ProcessSettings, database: Database | None, *, clock: Clock | None = None) -> None:
-        self.settings = BusSettings(settings.service, settings.ordinal, settings.kafka_url, settings.feed)
+        self.settings = BusSettings(
+            settings.service, settings.ordinal, settings.kafka_url, settings.feed, settings.topic_prefix
+        )
         self.clock: Clock = clock or SystemClock()
         self.activity = Activity()
         self.market_at: datetime | None = None
@@ -178,6 +182,7 @@ class Bus:
             now=self.clock.now(),
             market_at=lambda: self.market_at,
             readings={self._tables.name: self._tables.places} | {read.name: read.places for read in self._readings},
+            topic_prefix=self.settings.topic_prefix,
             uncounted_due=[kind for kind, runner in self._due.items() if not runner.kind.counts_at_rest],
         )
 

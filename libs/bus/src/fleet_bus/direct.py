@@ -52,7 +52,7 @@ class DirectProducer:
                 )
                 futures.append(
                     await self._client.send(
-                        record.topic,
+                        self._settings.topic_prefix + record.topic,
                         value=record.payload,
                         key=key.encode(),
                         partition=record.partition,

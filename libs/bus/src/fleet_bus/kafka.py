@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.structs import TopicPartition
+from fleet_contracts import Topic
 
 from .received import Record, UnreadableRecord, parse
 
@@ -57,14 +58,21 @@ def consumer(
     )
 
 
-def read(found: ConsumerRecord) -> Record | UnreadableRecord:
-    """The record, or why it cannot be read."""
+def read(found: ConsumerRecord, prefix: str) -> Record | UnreadableRecord:
+    """The record under its topic's own name, or why it cannot be read."""
     try:
-        return parse(found.topic, found.partition, found.offset, key=found.key, value=found.value, raw=found.headers)
+        return parse(
+            found.topic.removeprefix(prefix),
+            found.partition,
+            found.offset,
+            key=found.key,
+            value=found.value,
+            raw=found.headers,
+        )
     except UnreadableRecord as error:
         return error
 
 
-def partitions_of(topics: Sequence[tuple[str, int]]) -> list[TopicPartition]:
-    """All partitions of (topic, number of partitions)."""
-    return [TopicPartition(name, number) for name, count in topics for number in range(count)]
+def partitions_of(topics: Iterable[Topic], prefix: str) -> list[TopicPartition]:
+    """All partitions of the topics, as Kafka names them."""
+    return [TopicPartition(prefix + topic.name, number) for topic in topics for number in range(topic.partitions)]

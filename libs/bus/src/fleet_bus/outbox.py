@@ -162,7 +162,7 @@ class Relay:
         )
         try:
             future: asyncio.Future[object] = await client.send(
-                record.topic,
+                self._settings.topic_prefix + record.topic,
                 value=record.payload,
                 key=record.key.encode(),
                 partition=record.partition,

@@ -87,13 +87,15 @@ class Reading:
     @contextlib.asynccontextmanager
     async def _client(self) -> AsyncIterator[AIOKafkaConsumer]:
         member = f"{self.name}-{self._settings.ordinal}"
-        topics = [(topic.name, topic.partitions) for topic in self._applier.topics]
+        prefix = self._settings.topic_prefix
         if self._in_group:
-            client = consumer(self._settings.kafka_url, member, group=self.name, member=member)
-            client.subscribe([name for name, _ in topics], listener=_Revoked(self.places, self._activity))
+            client = consumer(self._settings.kafka_url, member, group=prefix + self.name, member=member)
+            client.subscribe(
+                [prefix + topic.name for topic in self._applier.topics], listener=_Revoked(self.places, self._activity)
+            )
         else:
             client = consumer(self._settings.kafka_url, member)
-            client.assign(partitions_of(topics))
+            client.assign(partitions_of(self._applier.topics, prefix))
         await client.start()
         try:
             if not self._in_group:
@@ -107,7 +109,8 @@ class Reading:
     async def _seek_live(self, client: AIOKafkaConsumer) -> None:
         async with self._open() as tx:
             rows = await tx.connection.fetch(_LIVE, self.name)
-        kept = {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        prefix = self._settings.topic_prefix
+        kept = {TopicPartition(prefix + row["topic"], row["partition"]): row["next_offset"] for row in rows}
         beginnings = await client.beginning_offsets(client.assignment())
         for place, beginning in beginnings.items():
             client.seek(place, max(kept.get(place, beginning), beginning))
@@ -153,7 +156,7 @@ class Reading:
     def _read(self, found: Sequence[ConsumerRecord]) -> list[Record]:
         records: list[Record] = []
         for raw in found:
-            record = read(raw)
+            record = read(raw, self._settings.topic_prefix)
             if isinstance(record, UnreadableRecord):
                 # It names no writer and no number, so there is no key to park it under.
                 log.error("record_not_ours", subscription=self.name, error=str(record))

@@ -43,6 +43,7 @@ async def rest_part(
     market_at: Callable[[], datetime | None],
     readings: Mapping[str, Mapping[TopicPartition, int]],
     uncounted_due: Sequence[str],
+    topic_prefix: str = "",
 ) -> RestPart:
     """This process's part. What the database holds is read first, positions after it."""
     version = activity.version
@@ -54,7 +55,7 @@ async def rest_part(
     for name, places in readings.items():
         of_subscription = positions.setdefault(name, {})
         for place, at in places.items():
-            of_subscription.setdefault(place.topic, {})[place.partition] = at
+            of_subscription.setdefault(place.topic.removeprefix(topic_prefix), {})[place.partition] = at
     return RestPart(
         service=service,
         ordinal=ordinal,
@@ -163,12 +164,14 @@ class Observer:
         ask: Ask,
         processes: Callable[[], Sequence[Asked]],
         topics: Sequence[Topic] = TOPICS,
+        topic_prefix: str = "",
     ) -> None:
         self._client = client
         self._ask = ask
         self._processes = processes
         self._topics = [topic for topic in topics if counted_readers(topic)]
-        self._places = partitions_of([(topic.name, topic.partitions) for topic in self._topics])
+        self._prefix = topic_prefix
+        self._places = partitions_of(self._topics, topic_prefix)
 
     async def look(self) -> RestVerdict:
         """Two readings, one verdict."""
@@ -212,17 +215,26 @@ class Observer:
                 raise answer
         async with asyncio.timeout(5):
             ends = await self._client.end_offsets(self._places)
-        return Snapshot(tuple(parts), tuple(silent), {(place.topic, place.partition): at for place, at in ends.items()})
+        return Snapshot(
+            tuple(parts),
+            tuple(silent),
+            {(place.topic.removeprefix(self._prefix), place.partition): at for place, at in ends.items()},
+        )
 
 
 @contextlib.asynccontextmanager
 async def observing(
-    kafka_url: str, client_id: str, ask: Ask, processes: Callable[[], Sequence[Asked]], topics: Sequence[Topic] = TOPICS
+    kafka_url: str,
+    client_id: str,
+    ask: Ask,
+    processes: Callable[[], Sequence[Asked]],
+    topics: Sequence[Topic] = TOPICS,
+    topic_prefix: str = "",
 ) -> AsyncIterator[Observer]:
     """An observer with a Kafka client of its own."""
     client = consumer(kafka_url, client_id)
     await client.start()
     try:
-        yield Observer(client, ask, processes, topics)
+        yield Observer(client, ask, processes, topics, topic_prefix)
     finally:
         await client.stop()

@@ -11,6 +11,8 @@ class BusSettings:
     ordinal: int
     kafka_url: str
     feed: str
+    topic_prefix: str = ""
+    """Put before every topic and group name, so that several fleets can share one Kafka."""
     max_batch: int = 500
     """Records handled in one transaction: 500 of them stay well below transaction_timeout."""
     relay_batch: int = 500

@@ -44,9 +44,9 @@ class TableView(Generic[M]):
         """Calls `listener(key, received or None for a removal)` on the event loop; it must neither block nor fail."""
         self._listeners.append(listener)
 
-    def take(self, raw: ConsumerRecord) -> None:
+    def take(self, raw: ConsumerRecord, prefix: str) -> None:
         """Applies a record if it is newer than what is known of its key."""
-        record = read(raw)
+        record = read(raw, prefix)
         if isinstance(record, UnreadableRecord):
             log.error("record_not_ours", topic=self.topic.name, error=str(record))
             return
@@ -97,7 +97,7 @@ class TableReading:
             await asyncio.Event().wait()
         while True:
             client = consumer(self._settings.kafka_url, f"{self._settings.service}-{self._settings.ordinal}-tables")
-            client.assign(partitions_of([(view.topic.name, view.topic.partitions) for view in self.views.values()]))
+            client.assign(partitions_of([view.topic for view in self.views.values()], self._settings.topic_prefix))
             try:
                 await client.start()
                 await self._loop(client)
@@ -124,9 +124,9 @@ class TableReading:
                 self._activity.touch()
             polled = await client.getmany(timeout_ms=500, max_records=2_000)
             for place, found in polled.items():
-                view = self.views[place.topic]
+                view = self.views[place.topic.removeprefix(self._settings.topic_prefix)]
                 for raw in found:
-                    view.take(raw)
+                    view.take(raw, self._settings.topic_prefix)
             for place in assignment:
                 # Compaction leaves holes, so the place is the client's and not the last record's.
                 self.places[place] = await client.position(place)

@@ -36,7 +36,7 @@ class Watching:
         """Runs until cancelled; a new client goes on where the last one stood."""
         while True:
             client = consumer(self._settings.kafka_url, f"{self.name}-{self._settings.ordinal}")
-            client.assign(partitions_of([(topic.name, topic.partitions) for topic in self._watch.topics]))
+            client.assign(partitions_of(self._watch.topics, self._settings.topic_prefix))
             try:
                 await client.start()
                 await self._loop(client)
@@ -67,7 +67,7 @@ class Watching:
                 self._places[place] = found[-1].offset + 1
 
     def _take(self, raw: ConsumerRecord) -> None:
-        record = read(raw)
+        record = read(raw, self._settings.topic_prefix)
         if isinstance(record, UnreadableRecord):
             log.error("record_not_ours", subscription=self.name, error=str(record))
             return

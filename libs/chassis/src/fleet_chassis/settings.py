@@ -23,6 +23,8 @@ class ServiceSettings(BaseSettings):
     port: int = Field(ge=0, le=65535)
     kafka_url: str
     feed: Feed = "simulated"
+    topic_prefix: str = Field(default="", pattern=r"^[a-z0-9-]{0,40}(?:\.)?$")
+    """Put before the name of every topic and consumer group, so that several fleets (or tests) can share one Kafka."""
     instances: Path
     private_key_file: Path
     public_keys_file: Path
