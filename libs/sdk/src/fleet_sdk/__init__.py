@@ -1,1 +1,1 @@
-"""What strategy authors and API clients import."""
+"""For strategy authors: `fleet_sdk.strategy`, `builtin`, `run`. For users of the API: `fleet_sdk.client`, `problems`."""

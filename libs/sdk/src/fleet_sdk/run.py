@@ -1,0 +1,287 @@
+"""The in-process run: strategies on bars through the fleet's own simulator, in the fleet's own order of things.
+
+A step is what CONTRACTS calls one. Open: the commands decided at the last close are applied, ordered by (account,
+sequence), and each symbol's market fills from its bar. Bars: marks move. Close: each deployment is run once, ordered
+by (account, creation), and what it decides is checked against the account and waits for the next open.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+from uuid import UUID
+
+from fleet_simulator import (
+    Accepted,
+    Cancel,
+    Canceled,
+    CancelRejected,
+    Command,
+    Event,
+    Expired,
+    FeeSchedule,
+    Filled,
+    Market,
+    OffGrid,
+    OrderType,
+    Place,
+    Rejected,
+    Scale,
+    Side,
+    command_order,
+    protection_price,
+)
+from fleet_simulator import Bar as MarketBar
+
+from fleet_sdk.accounts import Fill, Outcome, RunAccount, RunOrder
+from fleet_sdk.bars import Bar, Step
+from fleet_sdk.runner import Runner
+from fleet_sdk.strategy import Intent, OpenOrder, Strategy, SubmitIntent, signal_id
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A strategy at work on an account. A strategy object belongs to one deployment and one run."""
+
+    deployment_id: UUID
+    account_id: str
+    strategy: Strategy[Any]
+    symbols: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """`positions` by (account, symbol), without zeros; `cash` by account; `equity` by account after each step."""
+
+    fills: list[Fill]
+    orders: list[RunOrder]
+    positions: dict[tuple[str, str], Decimal]
+    cash: dict[str, Decimal]
+    equity: dict[str, list[tuple[datetime, Decimal]]]
+
+
+def run(
+    deployments: Sequence[Deployment],
+    steps: Iterable[Step],
+    *,
+    fee_rate: Decimal,
+    tick: Decimal,
+    lot: Decimal = Decimal(1),
+    protection_factor: Decimal = Decimal("1.05"),
+    initial_cash: Decimal = Decimal(100_000),
+    warm_up: Sequence[Bar] = (),
+    volume_share: Fraction | None = None,
+    is_session: bool = True,
+) -> RunResult:
+    """Runs the deployments, given in order of their creation, over the steps and returns what happened.
+
+    Every account starts with `initial_cash`. The reference of a market order's protection price is its symbol's last
+    close. `volume_share` as of fleet_simulator.Market. `is_session`: each bar is a whole session (daily bars), at
+    whose end `day` orders expire; else they do not expire.
+    """
+    fleet = _Run(
+        runners=[(d, Runner(d.strategy, d.symbols)) for d in sorted(deployments, key=lambda d: d.account_id)],
+        accounts={d.account_id: RunAccount(initial_cash, fee_rate) for d in deployments},
+        scale=Scale(tick, lot),
+        fee_rate=fee_rate,
+        protection_factor=protection_factor,
+        volume_share=volume_share,
+        is_session=is_session,
+    )
+    for deployment, runner in fleet.runners:
+        runner.warm_up(bar for bar in warm_up if bar.symbol in deployment.symbols)
+    for step in steps:
+        fleet.open(step)
+        fleet.marks.update((bar.symbol, bar.close) for bar in step.bars)
+        fleet.close(step)
+    positions = {
+        (account_id, symbol): quantity
+        for account_id, account in fleet.accounts.items()
+        for symbol, quantity in sorted(account.holdings.items())
+        if quantity
+    }
+    cash = {account_id: account.cash for account_id, account in fleet.accounts.items()}
+    return RunResult(fleet.fills, list(fleet.orders.values()), positions, cash, fleet.equity)
+
+
+@dataclass(slots=True)
+class _Run:
+    runners: list[tuple[Deployment, Runner]]
+    accounts: dict[str, RunAccount]
+    scale: Scale
+    fee_rate: Decimal
+    protection_factor: Decimal
+    volume_share: Fraction | None
+    is_session: bool
+    markets: dict[str, Market] = field(default_factory=dict)
+    marks: dict[str, Decimal] = field(default_factory=dict)
+    waiting: list[tuple[str, Command]] = field(default_factory=list)  # (symbol, command) for the next open
+    decided_at: int = 0
+    orders: dict[UUID, RunOrder] = field(default_factory=dict)
+    fills: list[Fill] = field(default_factory=list)
+    held: dict[tuple[UUID, str], Decimal] = field(default_factory=dict)  # by (deployment, symbol)
+    equity: dict[str, list[tuple[datetime, Decimal]]] = field(default_factory=dict)
+
+    def open(self, step: Step) -> None:
+        events: list[Event] = []
+        for symbol, command in sorted(self.waiting, key=lambda waiting: command_order(waiting[1])):
+            events += self._market(symbol).apply(command, self.decided_at)
+        self.waiting = []
+        for bar in step.bars:
+            market = self._market(bar.symbol)
+            events += market.on_bar(self._in_ticks(bar))
+            if self.is_session:
+                events += market.end_session(_ns(bar.close_at))
+        for event in events:
+            self._book(event, step.market_at)
+
+    def close(self, step: Step) -> None:
+        self.decided_at = _ns(step.market_at)
+        for deployment, runner in self.runners:
+            account = self.accounts[deployment.account_id]
+            own = [order for order in account.open_orders.values() if order.deployment_id == deployment.deployment_id]
+            held = {
+                symbol: self.held.get((deployment.deployment_id, symbol), Decimal(0)) for symbol in deployment.symbols
+            }
+            for intent in runner.step(step.market_at, step.bars, held, [_as_seen(order) for order in own]):
+                self._decide(deployment, account, intent, step.market_at)
+        for account_id, account in self.accounts.items():
+            value = sum((quantity * self.marks[symbol] for symbol, quantity in account.holdings.items()), account.cash)
+            self.equity.setdefault(account_id, []).append((step.market_at, value))
+
+    def _decide(self, deployment: Deployment, account: RunAccount, intent: Intent, market_at: datetime) -> None:
+        if isinstance(intent, SubmitIntent):
+            order = self._order(deployment, intent, market_at)
+            self.orders[order.signal_id] = order
+            if reason := self._refusal(order) or account.refusal(order):
+                order.outcome, order.reason = Outcome.DENIED, reason
+                return
+            account.open_orders[order.signal_id] = order
+            command: Command = self._place(order, account.command_sequence)
+        elif intent.target_signal_id not in account.open_orders:
+            return
+        else:
+            command = Cancel(str(intent.target_signal_id), deployment.account_id, account.command_sequence)
+        account.command_sequence += 1
+        self.waiting.append((intent.symbol, command))
+
+    def _order(self, deployment: Deployment, intent: SubmitIntent, market_at: datetime) -> RunOrder:
+        protection = None
+        if intent.type is OrderType.MARKET and (mark := self.marks.get(intent.symbol)):
+            protection = protection_price(intent.side, mark, self.protection_factor, self.scale.tick)
+        return RunOrder(
+            account_id=deployment.account_id,
+            deployment_id=deployment.deployment_id,
+            signal_id=signal_id(deployment.deployment_id, market_at, intent.number),
+            symbol=intent.symbol,
+            side=intent.side,
+            type=intent.type,
+            quantity=intent.quantity,
+            limit_price=intent.limit_price,
+            protection_price=protection,
+            time_in_force=intent.time_in_force,
+            market_at=market_at,
+        )
+
+    def _refusal(self, order: RunOrder) -> str | None:
+        """Why an order is denied before any account is looked at."""
+        if order.type is OrderType.MARKET and order.protection_price is None:
+            return "no_reference_price"
+        try:
+            self.scale.lots(order.quantity)
+            self.scale.ticks(order.limit_price or self.scale.tick)
+        except OffGrid as error:
+            return f"invalid_{error.what}"
+        return None
+
+    def _place(self, order: RunOrder, sequence: int) -> Place:
+        return Place(
+            order_ref=str(order.signal_id),
+            account_id=order.account_id,
+            command_sequence=sequence,
+            side=order.side,
+            type=order.type,
+            quantity=self.scale.lots(order.quantity),
+            time_in_force=order.time_in_force,
+            limit_price=None if order.limit_price is None else self.scale.ticks(order.limit_price),
+            protection_price=None if order.protection_price is None else self.scale.ticks(order.protection_price),
+        )
+
+    def _book(self, event: Event, market_at: datetime) -> None:
+        order = self.orders[UUID(event.order_ref)]
+        match event:
+            case Filled():
+                self._fill(order, event, market_at)
+            case Canceled() | Rejected():
+                rejected = isinstance(event, Rejected)
+                self._end(order, Outcome.REJECTED if rejected else Outcome.CANCELED, event.reason)
+            case Expired():
+                self._end(order, Outcome.EXPIRED, None)
+            case Accepted() | CancelRejected():
+                pass  # neither moves money nor ends an order
+
+    def _fill(self, order: RunOrder, event: Filled, market_at: datetime) -> None:
+        fill = Fill(
+            account_id=order.account_id,
+            deployment_id=order.deployment_id,
+            signal_id=order.signal_id,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=self.scale.quantity(event.last_quantity),
+            price=self.scale.price(event.last_price),
+            fee=self.scale.fee(event.fee),
+            liquidity=str(event.liquidity),
+            market_at=market_at,
+        )
+        self.fills.append(fill)
+        self.accounts[order.account_id].book(fill)
+        order.filled_quantity += fill.quantity
+        order.filled_notional += fill.quantity * fill.price
+        order.fee += fill.fee
+        key = (order.deployment_id, order.symbol)
+        signed = fill.quantity if order.side is Side.BUY else -fill.quantity
+        self.held[key] = self.held.get(key, Decimal(0)) + signed
+        if order.filled_quantity == order.quantity:
+            self._end(order, Outcome.FILLED, None)
+
+    def _end(self, order: RunOrder, outcome: Outcome, reason: str | None) -> None:
+        order.outcome, order.reason = outcome, reason
+        del self.accounts[order.account_id].open_orders[order.signal_id]
+
+    def _market(self, symbol: str) -> Market:
+        if symbol not in self.markets:
+            fees = FeeSchedule.of(self.fee_rate, tick=self.scale.tick, lot=self.scale.lot)
+            self.markets[symbol] = Market(symbol, fees, volume_share=self.volume_share)
+        return self.markets[symbol]
+
+    def _in_ticks(self, bar: Bar) -> MarketBar:
+        price = self.scale.ticks
+        return MarketBar(
+            open_at=_ns(bar.open_at),
+            market_at=_ns(bar.close_at),
+            open=price(bar.open),
+            high=price(bar.high),
+            low=price(bar.low),
+            close=price(bar.close),
+            volume=self.scale.lots_within(bar.volume),
+        )
+
+
+def _as_seen(order: RunOrder) -> OpenOrder:
+    return OpenOrder(
+        signal_id=order.signal_id,
+        symbol=order.symbol,
+        side=order.side,
+        type=order.type,
+        quantity=order.quantity,
+        filled_quantity=order.filled_quantity,
+        limit_price=order.limit_price,
+    )
+
+
+def _ns(at: datetime) -> int:
+    return (at - _EPOCH) // timedelta(microseconds=1) * 1_000
