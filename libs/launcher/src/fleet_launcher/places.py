@@ -57,6 +57,16 @@ class StateDir:
     def instances_json(self) -> Path:
         return self.path / "instances.json"
 
+    @property
+    def public_keys(self) -> Path:
+        return self.keys / "public.json"
+
+    def private_key(self, name: str) -> Path:
+        return self.keys / f"{name}.pem"
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
     def prepare(self, needed_bytes: int = NEEDED_BYTES) -> None:
         """Make the folders; says it when the disk cannot take a fleet."""
         try:
@@ -76,7 +86,11 @@ class StateDir:
 
     def secret(self, name: str) -> str:
         """The random secret of that name, made at the first call and kept (0600)."""
-        return str(self._kept("secrets.json", name, lambda: secrets.token_urlsafe(24)))
+        content = self.kept("secrets.json")
+        if name not in content:
+            content[name] = secrets.token_urlsafe(24)
+            self.keep("secrets.json", content)
+        return str(content[name])
 
     def kept(self, name: str) -> dict[str, object]:
         """A small JSON file of the folder, empty when it is not there."""
@@ -88,14 +102,6 @@ class StateDir:
 
     def keep(self, name: str, content: dict[str, object]) -> None:
         write_private(self.path / name, json.dumps(content, indent=1))
-
-    def _kept(self, file: str, name: str, make: object) -> object:
-        content = self.kept(file)
-        if name not in content:
-            assert callable(make)
-            content[name] = make()
-            self.keep(file, content)
-        return content[name]
 
     @contextmanager
     def locked(self, name: str, timeout_s: float) -> Iterator[bool]:

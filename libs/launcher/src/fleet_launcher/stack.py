@@ -76,7 +76,7 @@ class Stack:
     def start(self) -> Endpoints:
         """All parts in parallel; the first failure stops what had started."""
         self.state.prepare()
-        endpoints = self._plan()
+        endpoints = self.plan()
         with ThreadPoolExecutor(max(1, len(self.parts))) as pool:
             tasks = [pool.submit(self._start, part) for part in self.parts]
         failures = [error for task in tasks if (error := task.exception()) is not None]
@@ -87,7 +87,7 @@ class Stack:
 
     def stop(self) -> None:
         if not self.parts:
-            self._plan()
+            self.plan()
         with ThreadPoolExecutor(max(1, len(self.parts))) as pool:
             list(pool.map(lambda part: part.stop(), self.parts))
 
@@ -104,7 +104,7 @@ class Stack:
         part.start()
         self._tell(f"{part.name} ready in {time.monotonic() - began:.1f} s")
 
-    def _plan(self) -> Endpoints:
+    def plan(self) -> Endpoints:
         """Decide the parts, their ports and passwords; one thread, since they share files of the state folder."""
         self.state.path.mkdir(parents=True, exist_ok=True)
         self.parts = []

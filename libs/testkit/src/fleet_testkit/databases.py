@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import json
-import os
 import secrets
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+from fleet_chassis.migrations import migrate
 from fleet_launcher.databases import ROLE_SETTINGS, quoted
 from fleet_launcher.services import service
 
@@ -69,7 +66,7 @@ class TestDatabases:
             await self._ensure_role(connection)
             building = f"building_{secrets.token_hex(6)}"
             await connection.execute(f"CREATE DATABASE {building} OWNER {ROLE} STRATEGY FILE_COPY")
-            await _migrate(self._url(building), folders)
+            await migrate(self._url(building), folders)
             await connection.execute(f"ALTER DATABASE {building} RENAME TO {name}")
         finally:
             await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
@@ -88,20 +85,3 @@ def _digest(folders: Sequence[Path]) -> str:
         for file in sorted(folder.glob("*.sql")):
             content.update(f"{folder}/{file.name}\0".encode() + file.read_bytes())
     return content.hexdigest()[:16]
-
-
-async def _migrate(url: str, folders: Sequence[Path]) -> None:
-    """By the same command as the launcher's."""
-    order = {"database": {"url": url, "folders": [str(folder) for folder in folders]}}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "fleet_chassis.migrations",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=dict(os.environ),
-    )
-    output, _ = await process.communicate(json.dumps(order).encode())
-    if process.returncode != 0:
-        raise AssertionError(f"the migrations of {[str(f) for f in folders]} failed:\n{output.decode()}")

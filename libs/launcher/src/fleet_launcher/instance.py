@@ -1,0 +1,165 @@
+"""One process of one service: started, watched, started again when it dies, drained when it is to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from fleet_launcher import processes
+from fleet_launcher.failure import LaunchFailure
+from fleet_launcher.places import StateDir
+from fleet_launcher.ports import HOST
+from fleet_launcher.services import Service
+
+# uvicorn gives its requests 10 s, then consumers and the relay end their batch.
+DRAIN_TIMEOUT_S = 20.0
+# Eight interpreters start at once on two cores that also run everything else.
+READY_TIMEOUT_S = 120.0
+_DEATHS_WHILE_STARTING = 3
+_LARGEST_LOG_BYTES = 64 << 20
+
+
+@dataclass
+class RestartPolicy:
+    """The first death is forgiven at once, each further one within `window_s` doubles the wait; after `limit` it is left."""
+
+    limit: int = 10
+    window_s: float = 300.0
+    longest_s: float = 10.0
+    deaths: deque[float] = field(default_factory=deque)
+
+    def delay_s(self, now: float) -> float | None:
+        """How long to wait before the next start, None to give up."""
+        self.deaths.append(now)
+        while now - self.deaths[0] > self.window_s:
+            self.deaths.popleft()
+        earlier = len(self.deaths) - 1
+        if earlier >= self.limit:
+            return None
+        return 0.0 if earlier == 0 else min(self.longest_s, 0.25 * 2**earlier)
+
+
+class Instance:
+    """`changed` is called whenever pid or state differ from before."""
+
+    def __init__(
+        self,
+        service: Service,
+        ordinal: int,
+        port: int,
+        state: StateDir,
+        environment: Mapping[str, str],
+        changed: Callable[[], None],
+    ) -> None:
+        self.service = service
+        self.ordinal = ordinal
+        self.port = port
+        self.name = f"{service.name}-{ordinal}"
+        self.url = f"http://{HOST}:{port}"
+        self.log = state.log(self.name)
+        self.pid: int | None = None
+        self.gave_up = False
+        self.restarts = 0
+        self._state = state
+        self._environment = environment
+        self._changed = changed
+        self._policy = RestartPolicy()
+        self._stopping = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def health_url(self) -> str:
+        return f"{self.url}/health/ready"
+
+    async def run(self) -> None:
+        """Keep the process running until `stop`, or until it has died too often."""
+        self.gave_up = False
+        while not self._stopping.is_set():
+            process = await self._spawn()
+            code = await process.wait()
+            self.pid = None
+            processes.forget(self._state, self.name)
+            if self._stopping.is_set():
+                break
+            # Exit code 0 is a stop that somebody asked for, e.g. `fleet restart`.
+            delay = 0.0 if code == 0 else self._policy.delay_s(time.monotonic())
+            if delay is None:
+                self.gave_up = True
+                self._changed()
+                return
+            self.restarts += 1
+            self._changed()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay)
+        self._changed()
+
+    async def wait_ready(self, client: aiohttp.ClientSession) -> None:
+        """Return when /health/ready says so; a failure with the reason when it dies repeatedly or takes too long."""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        reason = "no answer"
+        while time.monotonic() < deadline:
+            if self.gave_up or self.restarts >= _DEATHS_WHILE_STARTING:
+                raise LaunchFailure(
+                    f"{self.name} ends while it starts: {processes.last_lines(self.log, 1)[-400:]}", f"See {self.log}"
+                )
+            try:
+                async with client.get(self.health_url, timeout=aiohttp.ClientTimeout(total=5)) as answer:
+                    if answer.status == 200:
+                        return
+                    reason = (await answer.text())[:300]
+            except (aiohttp.ClientError, TimeoutError):
+                pass
+            await asyncio.sleep(0.1)
+        raise LaunchFailure(f"{self.name} was not ready within {READY_TIMEOUT_S:.0f} s: {reason}", f"See {self.log}")
+
+    async def stop(self) -> None:
+        """Ask it to drain; after the time-out it is killed."""
+        self._stopping.set()
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), DRAIN_TIMEOUT_S)
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    def trim_log(self) -> None:
+        """A log never fills the disk: past its size it becomes `.1` and starts anew (the file is opened for appending)."""
+        if self.log.exists() and self.log.stat().st_size > _LARGEST_LOG_BYTES:
+            shutil.copyfile(self.log, self.log.with_name(f"{self.log.name}.1"))
+            os.truncate(self.log, 0)
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        with Path(self.log).open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                self.service.package,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT,
+                env=dict(self._environment),
+                cwd=self._state.path,
+                start_new_session=True,
+            )
+        self._process = process
+        self.pid = process.pid
+        processes.record(self._state, self.name, process.pid)
+        self._changed()
+        if self._stopping.is_set():  # stop came while it was being made
+            process.terminate()
+        return process

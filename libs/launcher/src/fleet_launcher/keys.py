@@ -1,0 +1,34 @@
+"""An Ed25519 key pair for each service and for the `fleet` command, made once per state folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fleet_launcher.places import StateDir, write_private
+
+COMMAND_KEY = "cli"
+
+
+def ensure_keys(state: StateDir, names: Iterable[str]) -> None:
+    """keys/<name>.pem (0600) for each name, and keys/public.json with the public keys of them all."""
+    public: dict[str, str] = {}
+    for name in (*names, COMMAND_KEY):
+        file = state.private_key(name)
+        if file.exists():
+            key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+        else:
+            key = Ed25519PrivateKey.generate()
+            pem = key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            write_private(file, pem.decode())
+        public[name] = (
+            key.public_key()
+            .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+            .decode()
+        )
+    write_private(state.public_keys, json.dumps(public, indent=1), mode=0o644)
