@@ -109,20 +109,21 @@ class Market:
                 events.append(Expired(order.order_ref, order.account_id, market_at))
         return events
 
+    def state(self) -> dict[str, Any]:
+        """All but the orders, as plain data; its size does not grow with them."""
+        return {
+            "symbol": self.symbol,
+            "market_at": self.market_at,
+            "arrivals": self._arrivals,
+            "trades": self._trades,
+            "rested_before": self._rested_before,
+            "quote": asdict(self._quote) if self._quote else None,
+            "taken": [self._taken[Side.BUY], self._taken[Side.SELL]],
+        }
+
     def snapshot(self) -> dict[str, Any]:
         """All state as plain data: integers, strings, lists. `market` is all but the orders, each of them a row."""
-        return {
-            "market": {
-                "symbol": self.symbol,
-                "market_at": self.market_at,
-                "arrivals": self._arrivals,
-                "trades": self._trades,
-                "rested_before": self._rested_before,
-                "quote": asdict(self._quote) if self._quote else None,
-                "taken": [self._taken[Side.BUY], self._taken[Side.SELL]],
-            },
-            "orders": [order.to_data() for order in self._resting],
-        }
+        return {"market": self.state(), "orders": [order.to_data() for order in self._resting]}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Takes the place of all state; the rules (fees, volume share) are the constructor's. Orders in any order."""
