@@ -6,7 +6,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from .message import Message, Value
-from .vocabulary import Liquidity, VenueOrderStand
+from .vocabulary import Liquidity, Side, VenueOrderStand
 
 
 class ExecutionMessage(Message, frozen=True, kw_only=True):
@@ -30,7 +30,9 @@ class OrderRejected(Report, frozen=True, kw_only=True, tag=True):
 
 
 class OrderFilled(Report, frozen=True, kw_only=True, tag=True):
-    """`trade_id` is deterministic in (venue, venue_trade_id): a fill told twice is the same fill."""
+    """`trade_id` is deterministic in (venue, venue_trade_id): a fill told twice is the same fill.
+
+    `symbol` and `side` let trading book a fill even of an order that it does not know."""
 
     trade_id: UUID
     venue: str
@@ -42,6 +44,8 @@ class OrderFilled(Report, frozen=True, kw_only=True, tag=True):
     fee_currency: str
     liquidity: Liquidity
     executed_at: datetime
+    symbol: str | None = None
+    side: Side | None = None
 
 
 class OrderCanceled(Report, frozen=True, kw_only=True, tag=True):

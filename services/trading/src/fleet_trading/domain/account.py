@@ -1,0 +1,87 @@
+"""The account: what it has, what of it is reserved, what it holds, its orders."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from fleet_simulator.fees import EXACT
+
+from .ledger import Entry
+from .order import Order, Trade
+from .values import ZERO, AccountStatus
+
+
+@dataclass(slots=True)
+class Balance:
+    """Of one currency: `reserved` is the sum over the open orders, and what is available is the rest."""
+
+    total: Decimal = ZERO
+    reserved: Decimal = ZERO
+
+    @property
+    def available(self) -> Decimal:
+        return EXACT.subtract(self.total, self.reserved)
+
+
+@dataclass(slots=True)
+class Position:
+    """What was bought of a symbol and not sold again: `cost` is what it cost without fees (average cost method).
+
+    A quantity below zero is a fact that acceptance would not have allowed: `cost` is then what was taken in, negative."""
+
+    quantity: Decimal = ZERO
+    cost: Decimal = ZERO
+    realized_pnl: Decimal = ZERO
+
+
+@dataclass(slots=True)
+class Changes:
+    """What `apply` did to an account since it was last written."""
+
+    placed: dict[UUID, Order] = field(default_factory=dict)
+    orders: dict[UUID, Order] = field(default_factory=dict)
+    trades: list[Trade] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    currencies: set[str] = field(default_factory=set)
+    symbols: set[str] = field(default_factory=set)
+    is_status: bool = False
+    market_at: datetime | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.placed or self.orders or self.entries or self.is_status)
+
+
+@dataclass(slots=True, kw_only=True)
+class Account:
+    """Changed by `apply` only. `orders` holds those that have been looked at, not all."""
+
+    account_id: UUID
+    user_id: UUID
+    name: str
+    kind: str
+    base_currency: str
+    is_default: bool
+    created_at: datetime
+    status: AccountStatus = AccountStatus.ACTIVE
+    version: int = 0
+    entry_no: int = 0
+    trade_no: int = 0
+    watch_at: datetime | None = None
+    """When the next row is due that looks for orders without an answer."""
+    day: date | None = None
+    """The market day for which `day_open_equity` holds."""
+    day_open_equity: Decimal = ZERO
+    balances: dict[str, Balance] = field(default_factory=dict)
+    positions: dict[str, Position] = field(default_factory=dict)
+    orders: dict[UUID, Order] = field(default_factory=dict)
+    known_trades: set[UUID] = field(default_factory=set)
+    """Trades that are booked already, of those that have been asked about."""
+    changes: Changes = field(default_factory=Changes)
+
+    def balance(self, currency: str) -> Balance:
+        return self.balances.get(currency) or Balance()
+
+    def open_orders(self) -> Iterator[Order]:
+        return (order for order in self.orders.values() if order.is_open)

@@ -1,0 +1,172 @@
+"""What an account is asked to do (PlaceOrder, CancelOrder) and what it is told has happened (Report…, Deposit)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
+
+from fleet_simulator import OrderType, Side, TimeInForce
+
+from .values import Instrument, Reason, Reference, TradingState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """The world in which an order is judged; read once, so that the judgement is a pure function.
+
+    `send_by` is None on a replay, where no order is ever too late. `forbidden` is a denial that was found outside of
+    the account, as when its owner may not trade."""
+
+    now: datetime
+    market_at: datetime
+    instrument: Instrument | None
+    reference: Reference | None
+    state: TradingState
+    protection_factor: Decimal
+    query_at: datetime | None
+    forbidden: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceOrder:
+    order_id: UUID
+    client_order_id: str
+    account_id: UUID
+    user_id: UUID
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    limit_price: Decimal | None
+    time_in_force: TimeInForce
+    conditions: Conditions
+    venue: str | None = None
+    deployment_id: UUID | None = None
+    signal_id: UUID | None = None
+    strategy_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelOrder:
+    order_id: UUID
+    now: datetime
+    query_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportAccept:
+    order_id: UUID
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportReject:
+    order_id: UUID
+    reason: Reason
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFill:
+    """`symbol` and `side` let a fill be booked of an order that nobody here knows."""
+
+    order_id: UUID
+    trade_id: UUID
+    venue: str
+    venue_trade_id: str
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    fee_currency: str
+    liquidity: str
+    executed_at: datetime
+    market_at: datetime
+    now: datetime
+    user_id: UUID
+    symbol: str | None = None
+    side: Side | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportCancel:
+    order_id: UUID
+    reason: Reason
+    cumulative_quantity: Decimal
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportCancelReject:
+    order_id: UUID
+    reason: Reason
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportExpiry:
+    order_id: UUID
+    cumulative_quantity: Decimal
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportUnknown:
+    """The venue has not answered: nothing is known, so nothing changes but what is shown."""
+
+    order_id: UUID
+    detail: str
+    now: datetime
+
+
+class VenueStand(StrEnum):
+    WORKING = "working"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportState:
+    """The answer to a question. Its fills come as ReportFill before it."""
+
+    order_id: UUID
+    stand: VenueStand
+    cumulative_quantity: Decimal
+    reason: Reason
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryUnanswered:
+    """Ask execution about the orders whose report is overdue."""
+
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deposit:
+    transaction_id: UUID
+    currency: str
+    amount: Decimal
+    source: str
+    now: datetime
+    market_at: datetime
+
+
+Command = (
+    PlaceOrder
+    | CancelOrder
+    | ReportAccept
+    | ReportReject
+    | ReportFill
+    | ReportCancel
+    | ReportCancelReject
+    | ReportExpiry
+    | ReportUnknown
+    | ReportState
+    | QueryUnanswered
+    | Deposit
+)

@@ -1,0 +1,295 @@
+"""`decide(account, command)`: what happens. Reads, never changes; commands may be refused, facts never are."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from fleet_simulator import OrderType, Side, TimeInForce
+from fleet_simulator.fees import EXACT
+
+from .account import Account
+from .checks import Denial, check_conditions, check_notional, protected, reserve
+from .commands import (
+    CancelOrder,
+    Command,
+    Deposit,
+    PlaceOrder,
+    QueryUnanswered,
+    ReportAccept,
+    ReportCancel,
+    ReportCancelReject,
+    ReportExpiry,
+    ReportFill,
+    ReportReject,
+    ReportState,
+    ReportUnknown,
+    VenueStand,
+)
+from .events import (
+    AccountRestricted,
+    CancelRefused,
+    CancelRequested,
+    Deposited,
+    Event,
+    FillsMissing,
+    OrderAccepted,
+    OrderClosed,
+    OrderDenied,
+    OrderFilled,
+    OrderPlaced,
+    OrderQueried,
+    OrderUnanswered,
+)
+from .order import Order
+from .values import ZERO, Pending, Reason, Stand
+
+FIRST_QUERY_PAUSE_S = 5
+LONGEST_QUERY_PAUSE_S = 300
+ALARMING_QUERIES = 3
+"""From the third question without an answer on, someone should look."""
+
+
+def decide(account: Account, command: Command) -> list[Event]:
+    """The events of one command, in order; none where nothing changes (a report told twice, a cancel asked twice)."""
+    return _DECISIONS[type(command)](account, command)
+
+
+def _place(account: Account, command: PlaceOrder) -> list[Event]:
+    try:
+        instrument = check_conditions(account, command)
+        protection = protected(command, instrument)
+        check_notional(command, instrument)
+        reserved = reserve(account, command, instrument, protection)
+    except Denial as denial:
+        denied = _order(command)
+        denied.stand = Stand.DENIED
+        denied.reason = denial.reason
+        return [OrderDenied(denied)]
+    order = _order(command)
+    order.pending = Pending.NEW
+    order.protection_price = protection
+    order.reserved = reserved
+    order.query_at = command.conditions.query_at
+    return [OrderPlaced(order)]
+
+
+def _order(command: PlaceOrder) -> Order:
+    conditions = command.conditions
+    instrument = conditions.instrument
+    base, _, quote = command.symbol.partition("/")
+    return Order(
+        order_id=command.order_id,
+        client_order_id=command.client_order_id,
+        account_id=command.account_id,
+        user_id=command.user_id,
+        deployment_id=command.deployment_id,
+        signal_id=command.signal_id,
+        strategy_id=command.strategy_id,
+        symbol=command.symbol,
+        base=base if instrument is None else instrument.base,
+        quote=quote if instrument is None else instrument.quote,
+        side=command.side,
+        type=command.type,
+        quantity=command.quantity,
+        limit_price=command.limit_price,
+        protection_price=None,
+        highest_fee=ZERO if instrument is None else instrument.highest_fee,
+        time_in_force=command.time_in_force,
+        venue=command.venue or (instrument.venue if instrument is not None else ""),
+        created_at=conditions.now,
+        updated_at=conditions.now,
+        market_at=conditions.market_at,
+    )
+
+
+def _cancel(account: Account, command: CancelOrder) -> list[Event]:
+    order = account.orders.get(command.order_id)
+    if order is None or not order.is_open or order.pending is Pending.CANCEL:
+        return []
+    return [CancelRequested(order.order_id, command.now, command.query_at)]
+
+
+def _accept(account: Account, command: ReportAccept) -> list[Event]:
+    order = account.orders.get(command.order_id)
+    if order is None or not order.is_open or order.is_accepted:
+        return []
+    return [OrderAccepted(order.order_id, command.now)]
+
+
+def _reject(account: Account, command: ReportReject) -> list[Event]:
+    return _close(account, command.order_id, Stand.REJECTED, command)
+
+
+def _close(account: Account, order_id: Any, stand: Stand, command: Any) -> list[Event]:
+    order = account.orders.get(order_id)
+    if order is None:
+        return []
+    events: list[Event] = []
+    if order.is_open:
+        events.append(OrderClosed(order.order_id, stand, getattr(command, "reason", None), command.now))
+    told = getattr(command, "cumulative_quantity", ZERO)
+    if told > order.filled_quantity:
+        events += _missing(order, command)
+    return events
+
+
+def _missing(order: Order, command: ReportCancel | ReportExpiry | ReportState) -> list[Event]:
+    return [
+        FillsMissing(order.order_id, command.cumulative_quantity, order.filled_quantity),
+        OrderQueried(order.order_id, order.queries + 1, None, command.now),
+    ]
+
+
+def _canceled(account: Account, command: ReportCancel) -> list[Event]:
+    return _close(account, command.order_id, Stand.CANCELED, command)
+
+
+def _expired(account: Account, command: ReportExpiry) -> list[Event]:
+    return _close(account, command.order_id, Stand.EXPIRED, command)
+
+
+def _cancel_rejected(account: Account, command: ReportCancelReject) -> list[Event]:
+    order = account.orders.get(command.order_id)
+    if order is None or not order.is_open or order.pending is not Pending.CANCEL:
+        return []
+    return [CancelRefused(order.order_id, command.reason, command.now)]
+
+
+def _unknown(account: Account, command: ReportUnknown) -> list[Event]:
+    order = account.orders.get(command.order_id)
+    if order is None or not order.is_open:
+        return []
+    return [OrderUnanswered(order.order_id, Reason("venue_unanswered", command.detail), command.now)]
+
+
+_CLOSED_AT_VENUE = {
+    VenueStand.CANCELED: Stand.CANCELED,
+    VenueStand.EXPIRED: Stand.EXPIRED,
+    VenueStand.REJECTED: Stand.REJECTED,
+}
+
+
+def _state(account: Account, command: ReportState) -> list[Event]:
+    """The fills that came with it are booked by now."""
+    order = account.orders.get(command.order_id)
+    if order is None:
+        return []
+    stand = _CLOSED_AT_VENUE.get(command.stand)
+    if stand is not None:
+        return _close(account, command.order_id, stand, command)
+    if command.cumulative_quantity > order.filled_quantity:
+        return _missing(order, command) if order.queries < ALARMING_QUERIES else []
+    if not order.is_open or command.stand is not VenueStand.WORKING:
+        return []
+    if order.pending is Pending.CANCEL:
+        # Asked after the cancel, the venue says that it works: the wish was lost or refused, and may be said again.
+        return [
+            CancelRefused(order.order_id, Reason("cancel_unanswered", "The order works on at the venue."), command.now)
+        ]
+    return [OrderAccepted(order.order_id, command.now)]
+
+
+def _fill(account: Account, command: ReportFill) -> list[Event]:
+    if command.trade_id in account.known_trades:
+        return []
+    order = account.orders.get(command.order_id)
+    adopted = None
+    if order is None:
+        adopted = order = _adopt(account, command)
+    events: list[Event] = [OrderFilled(command.order_id, command, adopted)]
+    anomaly = _anomaly(account, order, command, is_adopted=adopted is not None)
+    if anomaly is not None:
+        events.append(AccountRestricted(command.order_id, anomaly, command.now))
+    return events
+
+
+class UnbookableFill(Exception):
+    """A fill of an order nobody knows, that does not say of what or which way: only a person can help."""
+
+
+def _adopt(account: Account, fill: ReportFill) -> Order:
+    if fill.symbol is None or fill.side is None:
+        raise UnbookableFill(f"a fill of the unknown order {fill.order_id} names no symbol and side")
+    base, _, quote = fill.symbol.partition("/")
+    return Order(
+        order_id=fill.order_id,
+        client_order_id=f"adopted-{fill.order_id}",
+        account_id=account.account_id,
+        user_id=account.user_id,
+        deployment_id=None,
+        signal_id=None,
+        strategy_id=None,
+        symbol=fill.symbol,
+        base=base,
+        quote=quote,
+        side=fill.side,
+        type=OrderType.MARKET,
+        quantity=fill.quantity,
+        limit_price=None,
+        protection_price=None,
+        highest_fee=ZERO,
+        time_in_force=TimeInForce.GTC,
+        venue=fill.venue,
+        created_at=fill.now,
+        updated_at=fill.now,
+        market_at=fill.market_at,
+        is_accepted=True,
+        reason=Reason("adopted", "The venue filled an order that was not known here."),
+    )
+
+
+def _anomaly(account: Account, order: Order, fill: ReportFill, *, is_adopted: bool) -> Reason | None:
+    """Why acceptance had not allowed for this fill; None if it had."""
+    if is_adopted:
+        return Reason("fill_of_unknown_order", f"A fill of {fill.quantity:f} {fill.symbol} on an order unknown here.")
+    filled = EXACT.add(order.filled_quantity, fill.quantity)
+    if filled > order.quantity:
+        return Reason("overfill", f"The order was for {order.quantity:f}, filled was {filled:f}.")
+    if not order.is_open:
+        return Reason("fill_of_closed_order", f"The order was {order.stand} when {fill.quantity:f} were filled.")
+    notional = EXACT.multiply(fill.quantity, fill.price)
+    if order.side is Side.BUY:
+        spent = EXACT.add(notional, fill.fee) if fill.fee_currency == order.quote else notional
+        kept = order.reservation(filled, EXACT.add(order.filled_notional, notional))
+        if spent > EXACT.subtract(order.reserved, kept):
+            released = EXACT.subtract(order.reserved, kept)
+            return Reason("fill_beyond_reservation", f"The fill cost {spent:f}, reserved for it was {released:f}.")
+        return None
+    if account.balance(order.base).total < fill.quantity:
+        return Reason("balance_below_zero", f"{fill.quantity:f} {order.base} were sold, there was less.")
+    return None
+
+
+def _query(account: Account, command: QueryUnanswered) -> list[Event]:
+    events: list[Event] = []
+    for order in account.orders.values():
+        if order.is_open and order.query_at is not None and order.query_at <= command.now:
+            attempt = order.queries + 1
+            pause = min(FIRST_QUERY_PAUSE_S * 2 ** min(attempt - 1, 8), LONGEST_QUERY_PAUSE_S)
+            next_at = command.now + timedelta(seconds=pause)
+            events.append(OrderQueried(order.order_id, attempt, next_at, command.now))
+    return events
+
+
+def _deposit(_account: Account, command: Deposit) -> list[Event]:
+    return [
+        Deposited(
+            command.transaction_id, command.currency, command.amount, command.source, command.now, command.market_at
+        )
+    ]
+
+
+_DECISIONS: dict[type, Callable[[Account, Any], list[Event]]] = {
+    PlaceOrder: _place,
+    CancelOrder: _cancel,
+    ReportAccept: _accept,
+    ReportReject: _reject,
+    ReportFill: _fill,
+    ReportCancel: _canceled,
+    ReportCancelReject: _cancel_rejected,
+    ReportExpiry: _expired,
+    ReportUnknown: _unknown,
+    ReportState: _state,
+    QueryUnanswered: _query,
+    Deposit: _deposit,
+}

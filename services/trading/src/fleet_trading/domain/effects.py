@@ -1,0 +1,294 @@
+"""`apply(account, event)`: makes it so, and notes what must be written."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, assert_never
+
+from fleet_simulator import Side
+from fleet_simulator.fees import EXACT
+
+from .account import Account, Balance, Position
+from .events import (
+    AccountRestricted,
+    CancelRefused,
+    CancelRequested,
+    Deposited,
+    Event,
+    FillsMissing,
+    OrderAccepted,
+    OrderClosed,
+    OrderDenied,
+    OrderFilled,
+    OrderPlaced,
+    OrderQueried,
+    OrderUnanswered,
+)
+from .ledger import Book, Entry, EntryKind
+from .order import Order, Trade, share
+from .values import ZERO, AccountStatus, Pending, Stand
+
+
+def apply(account: Account, event: Event) -> None:
+    _EFFECTS[type(event)](account, event)
+
+
+def _placed(account: Account, event: OrderPlaced) -> None:
+    order = event.order
+    _add(account, order)
+    _reserve(account, order, ZERO)
+
+
+def _denied(account: Account, event: OrderDenied) -> None:
+    _add(account, event.order)
+
+
+def _add(account: Account, order: Order) -> None:
+    account.orders[order.order_id] = order
+    account.changes.placed[order.order_id] = order
+    account.changes.market_at = order.market_at
+
+
+def _reserve(account: Account, order: Order, before: Decimal) -> None:
+    """Moves the balance's reserved from what the order held before to what it holds now."""
+    if order.reserved == before:
+        return
+    currency = order.reserved_currency
+    balance = _balance(account, currency)
+    balance.reserved = EXACT.add(balance.reserved, EXACT.subtract(order.reserved, before)) or ZERO
+
+
+def _balance(account: Account, currency: str) -> Balance:
+    account.changes.currencies.add(currency)
+    balance = account.balances.get(currency)
+    if balance is None:
+        balance = account.balances[currency] = Balance()
+    return balance
+
+
+def _changed(account: Account, event: Any) -> Order:
+    """The order of the event, one version on."""
+    order = account.orders[event.order_id]
+    order.version += 1
+    order.updated_at = event.now
+    if order.order_id not in account.changes.placed:
+        account.changes.orders[order.order_id] = order
+    return order
+
+
+def _accepted(account: Account, event: OrderAccepted) -> None:
+    order = _changed(account, event)
+    order.is_accepted = True
+    order.query_at = None
+    order.reason = None
+    if order.pending is Pending.NEW:
+        order.pending = Pending.NONE
+
+
+def _closed(account: Account, event: OrderClosed) -> None:
+    order = _changed(account, event)
+    order.stand = event.stand
+    order.reason = event.reason
+    _ended(account, order)
+
+
+def _ended(account: Account, order: Order) -> None:
+    order.pending = Pending.NONE
+    order.query_at = None
+    held, order.reserved = order.reserved, ZERO
+    _reserve(account, order, held)
+
+
+def _cancel_requested(account: Account, event: CancelRequested) -> None:
+    order = _changed(account, event)
+    order.pending = Pending.CANCEL
+    order.query_at = event.query_at
+
+
+def _cancel_refused(account: Account, event: CancelRefused) -> None:
+    order = _changed(account, event)
+    order.is_accepted = True
+    order.pending = Pending.NONE
+    order.query_at = None
+    order.reason = event.reason
+
+
+def _unanswered(account: Account, event: OrderUnanswered) -> None:
+    _changed(account, event).reason = event.reason
+
+
+def _queried(account: Account, event: OrderQueried) -> None:
+    order = account.orders[event.order_id]
+    order.queries = event.attempt
+    order.query_at = event.next_at
+    account.changes.orders[order.order_id] = order
+
+
+def _missing(account: Account, event: FillsMissing) -> None:
+    """Nothing is known yet but that something is missing."""
+
+
+def _restricted(account: Account, event: AccountRestricted) -> None:
+    if account.status is not AccountStatus.REDUCE_ONLY:
+        account.status = AccountStatus.REDUCE_ONLY
+        account.changes.is_status = True
+
+
+def _filled(account: Account, event: OrderFilled) -> None:
+    fill = event.fill
+    if event.adopted is not None:
+        _add(account, event.adopted)
+    order = account.orders[event.order_id]
+    order.version += 1
+    order.updated_at = fill.now
+    if order.order_id not in account.changes.placed:
+        account.changes.orders[order.order_id] = order
+    notional = EXACT.multiply(fill.quantity, fill.price)
+    order.filled_quantity = EXACT.add(order.filled_quantity, fill.quantity)
+    order.filled_notional = EXACT.add(order.filled_notional, notional)
+    order.fees = EXACT.add(order.fees, fill.fee)
+    order.is_accepted = True
+    order.query_at = None
+    if order.filled_quantity >= order.quantity:
+        order.stand = Stand.FILLED
+        order.reason = None if event.adopted is None else order.reason
+        _ended(account, order)
+    elif order.is_open:
+        order.stand = Stand.PARTIALLY_FILLED
+        order.reason = None
+        if order.pending is Pending.NEW:
+            order.pending = Pending.NONE
+        held, order.reserved = order.reserved, order.reservation(order.filled_quantity, order.filled_notional)
+        _reserve(account, order, held)
+    _book_fill(account, order, event, notional)
+    position = account.positions.get(order.symbol)
+    if position is None:
+        position = account.positions[order.symbol] = Position()
+    account.changes.symbols.add(order.symbol)
+    move(position, fill.quantity if order.side is Side.BUY else fill.quantity.copy_negate(), notional)
+
+
+def _book_fill(account: Account, order: Order, event: OrderFilled, notional: Decimal) -> None:
+    fill = event.fill
+    account.known_trades.add(fill.trade_id)
+    account.trade_no += 1
+    trade = Trade(
+        trade_id=fill.trade_id,
+        trade_no=account.trade_no,
+        order_id=order.order_id,
+        account_id=account.account_id,
+        symbol=order.symbol,
+        side=order.side,
+        quantity=fill.quantity,
+        price=fill.price,
+        fee=fill.fee,
+        fee_currency=fill.fee_currency,
+        liquidity=fill.liquidity,
+        venue=fill.venue,
+        venue_trade_id=fill.venue_trade_id,
+        executed_at=fill.executed_at,
+        market_at=fill.market_at,
+    )
+    account.changes.trades.append(trade)
+    account.changes.market_at = fill.market_at
+    is_buy = order.side is Side.BUY
+    posting = _Posting(account, event, f"trade {fill.trade_id}")
+    posting.pair(EntryKind.TRADE, order.quote, notional.copy_negate() if is_buy else notional, Book.COUNTERPARTY)
+    posting.pair(
+        EntryKind.TRADE, order.base, fill.quantity if is_buy else fill.quantity.copy_negate(), Book.COUNTERPARTY
+    )
+    if fill.fee:
+        posting.pair(EntryKind.FEE, fill.fee_currency, fill.fee.copy_negate(), Book.FEES)
+
+
+class _Posting:
+    """Writes the balanced pairs of one transaction."""
+
+    def __init__(self, account: Account, event: OrderFilled | Deposited, reference: str) -> None:
+        self._account = account
+        self._reference = reference
+        match event:
+            case OrderFilled(fill=fill):
+                self._transaction_id, self._at, self._market_at = fill.trade_id, fill.now, fill.market_at
+            case Deposited():
+                self._transaction_id, self._at, self._market_at = event.transaction_id, event.now, event.market_at
+            case _:
+                assert_never(event)
+
+    def pair(self, kind: EntryKind, currency: str, amount: Decimal, against: Book) -> None:
+        """The client's balance changes by `amount`, the house's book by its opposite."""
+        balance = _balance(self._account, currency)
+        balance.total = EXACT.add(balance.total, amount) or ZERO
+        self._entry(kind, currency, amount, Book.CLIENT, balance.total)
+        self._entry(kind, currency, amount.copy_negate(), against, None)
+
+    def _entry(self, kind: EntryKind, currency: str, amount: Decimal, book: Book, after: Decimal | None) -> None:
+        account = self._account
+        account.entry_no += 1
+        account.changes.entries.append(
+            Entry(
+                entry_no=account.entry_no,
+                transaction_id=self._transaction_id,
+                book=book,
+                kind=kind,
+                currency=currency,
+                amount=amount,
+                balance_after=after,
+                reference=self._reference,
+                # T+0: the paper venue settles at once. A venue that settles later brings its own rule.
+                settles_on=self._market_at.date(),
+                at=self._at,
+                market_at=self._market_at,
+            )
+        )
+
+
+def move(position: Position, quantity: Decimal, notional: Decimal) -> None:
+    """Adds a signed quantity that was traded for `notional` (both sides above 0), at average cost.
+
+    What reduces takes its share of the cost out, rounded to 12 decimals, all of it with the last unit, so that cost
+    that came in equals cost that went out; what goes through zero opens anew at the price of this trade."""
+    before = position.quantity
+    after = EXACT.add(before, quantity)
+    signed_cost = notional if quantity > 0 else notional.copy_negate()
+    if before == 0 or (before > 0) == (quantity > 0):
+        position.quantity, position.cost = after, EXACT.add(position.cost, signed_cost)
+        return
+    size, held = quantity.copy_abs(), before.copy_abs()
+    if size <= held:
+        released = position.cost if size == held else share(position.cost, size, held)
+        _release(position, released, signed_cost)
+        position.quantity = after or ZERO
+        return
+    closing = share(signed_cost, held, size)
+    _release(position, position.cost, closing)
+    position.quantity, position.cost = after, EXACT.subtract(signed_cost, closing)
+
+
+def _release(position: Position, released: Decimal, traded_for: Decimal) -> None:
+    """`released` cost leaves; `traded_for` is the signed cost of the trade that lets it go, so the two offset."""
+    position.cost = EXACT.subtract(position.cost, released) or ZERO
+    position.realized_pnl = EXACT.subtract(position.realized_pnl, EXACT.add(released, traded_for)) or ZERO
+
+
+def _deposited(account: Account, event: Deposited) -> None:
+    posting = _Posting(account, event, event.source)
+    posting.pair(EntryKind.DEPOSIT, event.currency, event.amount, Book.FUNDING)
+    account.changes.market_at = event.market_at
+    if event.currency == account.base_currency and account.day is not None:
+        account.day_open_equity = EXACT.add(account.day_open_equity, event.amount)
+
+
+_EFFECTS: dict[type, Callable[[Account, Any], None]] = {
+    OrderPlaced: _placed,
+    OrderDenied: _denied,
+    OrderAccepted: _accepted,
+    OrderFilled: _filled,
+    OrderClosed: _closed,
+    CancelRequested: _cancel_requested,
+    CancelRefused: _cancel_refused,
+    OrderUnanswered: _unanswered,
+    OrderQueried: _queried,
+    FillsMissing: _missing,
+    AccountRestricted: _restricted,
+    Deposited: _deposited,
+}

@@ -1,0 +1,126 @@
+"""What happened to an account."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from .commands import ReportFill
+from .order import Order
+from .values import Reason, Stand
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPlaced:
+    """Accepted by us: funds are reserved, execution is told."""
+
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDenied:
+    """Our checks said no; the order is kept with its reason and has used up its client_order_id."""
+
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAccepted:
+    order_id: UUID
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFilled:
+    """`adopted` is the order made up for a fill of one that nobody here knew."""
+
+    order_id: UUID
+    fill: ReportFill
+    adopted: Order | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderClosed:
+    """Ended by the venue, or by the path to it, without being filled to the end."""
+
+    order_id: UUID
+    stand: Stand
+    reason: Reason | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    order_id: UUID
+    now: datetime
+    query_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRefused:
+    """The order works on; the venue did not take it out, or knows of no wish to."""
+
+    order_id: UUID
+    reason: Reason
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OrderUnanswered:
+    order_id: UUID
+    reason: Reason
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OrderQueried:
+    """Execution is asked what became of it; asked again at `next_at` if no answer comes."""
+
+    order_id: UUID
+    attempt: int
+    next_at: datetime | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FillsMissing:
+    """The venue counts more than has been told to us: an alarm, and a question (OrderQueried) follows."""
+
+    order_id: UUID
+    told: Decimal
+    booked: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRestricted:
+    """A fact was booked that acceptance had not allowed for: an alarm, and the account is reduce-only."""
+
+    order_id: UUID
+    reason: Reason
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Deposited:
+    transaction_id: UUID
+    currency: str
+    amount: Decimal
+    source: str
+    now: datetime
+    market_at: datetime
+
+
+Event = (
+    OrderPlaced
+    | OrderDenied
+    | OrderAccepted
+    | OrderFilled
+    | OrderClosed
+    | CancelRequested
+    | CancelRefused
+    | OrderUnanswered
+    | OrderQueried
+    | FillsMissing
+    | AccountRestricted
+    | Deposited
+)

@@ -1,0 +1,131 @@
+"""An order as its client sees it, and the fills of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from uuid import UUID
+
+from fleet_simulator import OrderType, Side, TimeInForce, reservation
+from fleet_simulator.fees import EXACT
+
+from .values import TERMINAL, ZERO, Pending, Reason, Stand
+
+
+@dataclass(slots=True, kw_only=True)
+class Order:
+    """Changed by `apply` only. `market_at` is the market's time when it was asked for, `created_at` the wall's.
+
+    `reserved` is what it holds of `reserved_currency`: always what its open quantity may still cost."""
+
+    order_id: UUID
+    client_order_id: str
+    account_id: UUID
+    user_id: UUID
+    deployment_id: UUID | None
+    signal_id: UUID | None
+    strategy_id: UUID | None
+    symbol: str
+    base: str
+    quote: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    limit_price: Decimal | None
+    protection_price: Decimal | None
+    highest_fee: Decimal
+    time_in_force: TimeInForce
+    venue: str
+    created_at: datetime
+    updated_at: datetime
+    market_at: datetime
+    stand: Stand = Stand.NEW
+    pending: Pending = Pending.NONE
+    is_accepted: bool = False
+    filled_quantity: Decimal = ZERO
+    filled_notional: Decimal = ZERO
+    fees: Decimal = ZERO
+    reserved: Decimal = ZERO
+    reason: Reason | None = None
+    version: int = 1
+    query_at: datetime | None = None
+    """When execution is to be asked about it, if no report comes before (live feeds only)."""
+    queries: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self.stand not in TERMINAL
+
+    @property
+    def status(self) -> str:
+        """The one word of API.md."""
+        if self.pending is Pending.NONE or self.stand in TERMINAL:
+            return self.stand.value
+        return f"pending_{self.pending.value}"
+
+    @property
+    def reserved_currency(self) -> str:
+        return self.quote if self.side is Side.BUY else self.base
+
+    @property
+    def average_fill_price(self) -> Decimal | None:
+        """Rounded to 12 decimals; only for show, money is counted in `filled_notional`."""
+        if not self.filled_quantity:
+            return None
+        return average(self.filled_notional, self.filled_quantity)
+
+    def reservation(self, filled_quantity: Decimal, filled_notional: Decimal) -> Decimal:
+        """What it must hold once so much of it is filled."""
+        still_open = EXACT.subtract(self.quantity, filled_quantity)
+        if still_open <= 0:
+            return ZERO
+        return reservation(
+            self.side,
+            self.type,
+            still_open,
+            limit_price=self.limit_price,
+            protection_price=self.protection_price,
+            fee_rate=self.highest_fee,
+            filled_notional=filled_notional,
+        )
+
+
+_ONE = Decimal(1)
+_TWELVE_DECIMALS = Decimal(1).scaleb(-12)
+_WIDE = Context(prec=80)
+
+
+def share(total: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    """total x part / whole, half even at 12 decimals: more than any currency has."""
+    return _WIDE.divide(EXACT.multiply(total, part), whole).quantize(_TWELVE_DECIMALS, ROUND_HALF_EVEN, _WIDE)
+
+
+def average(total: Decimal, quantity: Decimal) -> Decimal:
+    """total / quantity at 12 decimals."""
+    return tidy(share(total, _ONE, quantity))
+
+
+def tidy(value: Decimal) -> Decimal:
+    """The same number without the zeros at its end."""
+    stripped = value.normalize(_WIDE)
+    return stripped if stripped.as_tuple().exponent <= 0 else stripped.quantize(_ONE, None, _WIDE)  # type: ignore[operator]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trade:
+    """A fill of a client's order, as it is booked."""
+
+    trade_id: UUID
+    trade_no: int
+    order_id: UUID
+    account_id: UUID
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    fee_currency: str
+    liquidity: str
+    venue: str
+    venue_trade_id: str
+    executed_at: datetime
+    market_at: datetime
