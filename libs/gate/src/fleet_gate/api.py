@@ -6,7 +6,6 @@ from typing import Self
 
 from fastapi import APIRouter, Depends
 from fleet_chassis.assertions import service_caller
-from fleet_chassis.problems import Problem
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.vocabulary import StateScope, TradingStateWord
 from pydantic import AwareDatetime, BaseModel, model_validator
@@ -49,7 +48,7 @@ class ObeyedState(BaseModel):
     changed_at: datetime
 
 
-def state_router(states: States, told: Callable[[TradingStateChanged], Awaitable[None]]) -> APIRouter:
+def state_router(states: States, told: Callable[[TradingStateChanged], Awaitable[TradingStateChanged]]) -> APIRouter:
     """`POST` tells a state, answered once it is kept; `GET` lists what is obeyed. For core-engine and the CLI."""
     router = APIRouter(
         prefix="/internal/state",
@@ -59,11 +58,7 @@ def state_router(states: States, told: Callable[[TradingStateChanged], Awaitable
 
     @router.post("")
     async def tell(body: StateBody) -> ObeyedState:
-        await told(body.change())
-        held = states.held(body.scope, body.target)
-        if held is None:
-            raise Problem(503, "unavailable", "The states are not loaded yet.")
-        return _obeyed(held)
+        return _obeyed(await told(body.change()))
 
     @router.get("")
     async def obeyed() -> list[ObeyedState]:

@@ -10,18 +10,19 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 from fastapi import APIRouter
-from fleet_bus import Bus
+from fleet_bus import Bus, Received
 from fleet_chassis.background import Background
 from fleet_chassis.database import Database, is_down
 from fleet_chassis.health import Health
 from fleet_chassis.logging import get_logger
+from fleet_contracts import Message
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.topics import CORE_ENGINE_STATE
 from fleet_contracts.vocabulary import TradingStateWord
 
 from . import store
 from .api import state_router
-from .states import States, state_key
+from .states import States
 
 KEEP_RETRY_S = 1.0
 """How long a state heard from Kafka waits in memory alone when the database did not take it."""
@@ -32,23 +33,22 @@ log = get_logger("fleet_gate")
 class Gate:
     """Construct it before `bus.running()`, include `gate.router` in the app, and enter `gate.running()` first:
 
-        gate = Gate(bus, database, health)
+        gate = Gate(bus, database)
         app.include_router(gate.router)              # POST /internal/state, GET /internal/state
-        async with gate.running(), bus.running():
+        async with gate.running(health), bus.running(health):
             ...
             if gate.state(symbol=order.symbol, account_id=order.account_id) is TradingStateWord.HALTED: ...
 
     Until `running()` has loaded what was kept, everything is halted."""
 
-    def __init__(self, bus: Bus, database: Database, health: Health) -> None:
+    def __init__(self, bus: Bus, database: Database) -> None:
         self._bus = bus
         self._database = database
-        self._health = health
         self._states = States()
         self._is_loaded = False
         self._unkept: dict[str, TradingStateChanged] = {}
         self._heard_any = asyncio.Event()
-        bus.table(CORE_ENGINE_STATE, on_change=self._heard)
+        bus.table(CORE_ENGINE_STATE, TradingStateChanged).on_change(self._heard)
         self.router: APIRouter = state_router(self._states, self._told)
 
     def state(
@@ -60,24 +60,28 @@ class Gate:
         return self._states.strictest(symbol=symbol, venue=venue, account_id=account_id)
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self, health: Health) -> AsyncIterator[None]:
         """Loads what is kept, then keeps what is heard until it is left."""
         for change in await store.load(self._database):
             self._states.obey(change)
         self._is_loaded = True
-        async with Background(self._health) as background:
+        async with Background(health) as background:
             background.start("gate.keep", self._keep_heard())
             yield
 
-    async def _told(self, change: TradingStateChanged) -> None:
-        """Obeyed at once; returns when it is kept, so that the caller's `ok` outlives this process."""
+    async def _told(self, change: TradingStateChanged) -> TradingStateChanged:
+        """Obeys at once and answers with what holds now, once it is kept: the caller's `ok` outlives this process."""
         self._obey(change)
-        await store.keep(self._database, [change])
+        held = self._states.held(change.scope, change.target) or change
+        await store.keep(self._database, [held])
+        return held
 
-    def _heard(self, _key: str, change: TradingStateChanged | None) -> None:
+    def _heard(self, key: str, received: Received[Message] | None) -> None:
         # At each start the whole topic is heard again; what is not newer than the kept states changes nothing.
-        if change is not None and self._obey(change):
-            self._unkept[state_key(change.scope, change.target)] = change
+        if received is None or not isinstance(received.message, TradingStateChanged):
+            return
+        if self._obey(received.message):
+            self._unkept[key] = received.message
             self._heard_any.set()
 
     def _obey(self, change: TradingStateChanged) -> bool:
@@ -97,7 +101,7 @@ class Gate:
         while True:
             await self._heard_any.wait()
             self._heard_any.clear()
-            with self._bus.busy():
+            with self._bus.activity.handling():
                 while self._unkept:
                     changes = dict(self._unkept)
                     try:
