@@ -1,8 +1,6 @@
 """Traces, exported when OTEL_EXPORTER_OTLP_ENDPOINT is set. When it is not, the SDK is not even imported."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 
 from fastapi import FastAPI
@@ -50,17 +48,3 @@ def traceparent() -> str | None:
     carrier: dict[str, str] = {}
     inject(carrier)
     return carrier.get("traceparent")
-
-
-@contextmanager
-def span(name: str, parent: str | None = None) -> Iterator[None]:
-    """A span that continues the trace of `parent`, a traceparent received; nothing when nothing is traced."""
-    if not is_traced():
-        yield
-        return
-    from opentelemetry import trace
-    from opentelemetry.propagate import extract
-
-    context = extract({"traceparent": parent}) if parent else None
-    with trace.get_tracer("fleet").start_as_current_span(name, context=context):
-        yield

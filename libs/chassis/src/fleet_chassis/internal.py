@@ -1,0 +1,94 @@
+"""`/internal/*` that every service has: what it tells an observer, and the keys it has set aside."""
+
+from collections.abc import Awaitable, Sequence
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import Field
+from starlette.responses import Response
+
+from .assertions import Caller, service_caller
+from .problems import Problem
+from .shapes import Body, FastJSON
+
+MAX_WAIT_MS = 10_000
+
+
+class NothingParked(Exception):
+    """There is nothing set aside under this subscription, topic and key."""
+
+
+class Rest(Protocol):
+    """Tells this process's part of whether the fleet is at rest, as anything msgspec can encode."""
+
+    def __call__(self, wait_ms: int, version: int) -> Awaitable[Any]: ...
+
+
+class ParkedList(Protocol):
+    """The keys set aside, each as anything msgspec can encode."""
+
+    def __call__(self) -> Awaitable[Sequence[Any]]: ...
+
+
+class ParkedReplay(Protocol):
+    """Hands a key to its handlers again; True when nothing of it is left. Raises NothingParked."""
+
+    def __call__(self, subscription: str, topic: str, key: str) -> Awaitable[bool]: ...
+
+
+class ParkedSkip(Protocol):
+    """Drops the key's first message and releases the rest; True when nothing of it is left. Raises NothingParked."""
+
+    def __call__(self, subscription: str, topic: str, key: str, *, by: str, reason: str) -> Awaitable[bool]: ...
+
+
+class ParkedKeyBody(Body):
+    """Which key."""
+
+    subscription: str
+    topic: str
+    key: str
+
+
+class SkipBody(ParkedKeyBody):
+    """Which key's first message to drop, who says so, and why; both are kept."""
+
+    by: str = Field(min_length=1, max_length=100)
+    reason: str = Field(min_length=1, max_length=500)
+
+
+def internal_router(
+    *, rest: Rest, parked_list: ParkedList, parked_replay: ParkedReplay, parked_skip: ParkedSkip
+) -> APIRouter:
+    """`GET /internal/rest`, `GET /internal/parked`, `POST /internal/parked/replay` and `/skip`.
+
+    For every service of the fleet and the command line (`cli`), each with its assertion.
+    """
+    any_service = service_caller()
+    router = APIRouter(prefix="/internal", include_in_schema=False, dependencies=[Depends(any_service)])
+
+    @router.get("/rest")
+    async def tell_rest(wait_ms: Annotated[int, Query(ge=0, le=MAX_WAIT_MS)] = 0, version: int = -1) -> Response:
+        return FastJSON(await rest(wait_ms, version))
+
+    @router.get("/parked")
+    async def list_parked() -> Response:
+        return FastJSON({"data": await parked_list()})
+
+    @router.post("/parked/replay")
+    async def replay(body: ParkedKeyBody) -> Response:
+        return await _released(parked_replay(body.subscription, body.topic, body.key))
+
+    @router.post("/parked/skip")
+    async def skip(body: SkipBody, caller: Annotated[Caller, Depends(any_service)]) -> Response:
+        by = f"{caller.issuer}:{body.by}"
+        return await _released(parked_skip(body.subscription, body.topic, body.key, by=by, reason=body.reason))
+
+    return router
+
+
+async def _released(work: Awaitable[bool]) -> Response:
+    try:
+        return FastJSON({"is_released": await work})
+    except NothingParked as error:
+        raise Problem(404, "nothing_parked", "Nothing is set aside under this subscription, topic and key.") from error
