@@ -1,9 +1,10 @@
 """Work, table and live subscriptions, sequences, outbox relay, parking and due rows over Kafka and PostgreSQL."""
 
+from fleet_chassis.internal import NothingParked
+
 from .bus import Bus
 from .commit import GroupCommitter, Overloaded
 from .failures import NotYet
-from .parking import NothingParked
 from .received import Received
 from .subscription import Due, DueKind, Live, Watch, Work
 from .table import TableView

@@ -72,7 +72,8 @@ class Applier:
                     case Verdict.DUPLICATE:
                         DUPLICATES.labels(self.name).inc()
                     case Verdict.BEHIND_PARKED:
-                        await park(tx.connection, self.name, record, is_not_yet=False, reason="behind", now=tx.now)
+                        await park(tx.connection, self.name, record, is_not_yet=None, reason="behind", now=tx.now)
+                        self.has_parked = True
                     case Verdict.GAP:
                         await self._park(
                             tx, inbox, record, is_not_yet=True, reason="gap: a record before it is missing"

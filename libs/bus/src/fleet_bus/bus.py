@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from fleet_chassis.clock import Clock, SystemClock
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
+from fleet_chassis.internal import NothingParked
 from fleet_contracts import Message, Topic
 from fleet_contracts.exchange_connector import MarketStepEnded
 from fleet_contracts.rest import ParkedKey, RestPart
@@ -20,7 +21,7 @@ from .commit import GroupCommitter
 from .direct import DirectProducer, open_direct
 from .due import DueRunner
 from .outbox import Relay
-from .parking import NothingParked, Parking, parked_keys
+from .parking import Parking, parked_keys
 from .reading import Reading
 from .received import Received
 from .rest import rest_part

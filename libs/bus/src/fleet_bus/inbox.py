@@ -31,7 +31,12 @@ WHERE (p.epoch, p.sequence) < (excluded.epoch, excluded.sequence) OR p.is_parked
 _PARK = """
 INSERT INTO parked (subscription, topic, partition, record_offset, key, writer, type, event_id, epoch, sequence,
                     occurred_at, market_at, traceparent, payload, is_not_yet, reason, parked_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, coalesce($15::boolean, first.is_not_yet, true),
+       $16, $17
+FROM (SELECT) AS one LEFT JOIN LATERAL (
+    SELECT p.is_not_yet FROM parked AS p
+    WHERE p.subscription = $1 AND p.writer = $6 AND p.topic = $2 AND p.key = $5 ORDER BY p.epoch, p.sequence LIMIT 1
+) AS first ON true
 ON CONFLICT (subscription, writer, topic, key, epoch, sequence) DO NOTHING
 """
 
@@ -119,9 +124,15 @@ class Inbox:
 
 
 async def park(
-    connection: asyncpg.Connection, subscription: str, record: Record, *, is_not_yet: bool, reason: str, now: datetime
+    connection: asyncpg.Connection,
+    subscription: str,
+    record: Record,
+    *,
+    is_not_yet: bool | None,
+    reason: str,
+    now: datetime,
 ) -> None:
-    """Sets a record aside; a record set aside before stays as it is."""
+    """Sets a record aside, once. `is_not_yet` None: as the first of its key, behind (or, a gap filled, before) which it waits."""
     await connection.execute(
         _PARK,
         subscription,

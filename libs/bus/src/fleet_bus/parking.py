@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import asyncpg
 from fleet_chassis.clock import Clock
+from fleet_chassis.internal import NothingParked
 from fleet_chassis.logging import get_logger
 from fleet_contracts.rest import ParkedKey
 
@@ -35,10 +36,6 @@ INSERT INTO parked_skipped
 SELECT id, subscription, topic, key, writer, type, event_id, epoch, sequence, payload, reason, $2, $3, $4 FROM gone
 """
 _LOOK_EVERY_S = 10.0
-
-
-class NothingParked(Exception):
-    """There is nothing set aside under this subscription, topic and key."""
 
 
 class Parking:

@@ -163,6 +163,7 @@ class Observer:
         client: AIOKafkaConsumer,
         ask: Ask,
         processes: Callable[[], Sequence[Asked]],
+        *,
         topics: Sequence[Topic] = TOPICS,
         topic_prefix: str = "",
     ) -> None:
@@ -228,6 +229,7 @@ async def observing(
     client_id: str,
     ask: Ask,
     processes: Callable[[], Sequence[Asked]],
+    *,
     topics: Sequence[Topic] = TOPICS,
     topic_prefix: str = "",
 ) -> AsyncIterator[Observer]:
@@ -235,6 +237,6 @@ async def observing(
     client = consumer(kafka_url, client_id)
     await client.start()
     try:
-        yield Observer(client, ask, processes, topics, topic_prefix)
+        yield Observer(client, ask, processes, topics=topics, topic_prefix=topic_prefix)
     finally:
         await client.stop()
