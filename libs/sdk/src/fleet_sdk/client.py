@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 
 from fleet_sdk.problems import OutcomeUnknown, Unreachable, problem
-from fleet_sdk.socket import Socket
+from fleet_sdk.socket import SILENCE_S, Socket
 
 Json = dict[str, Any]
 
@@ -194,8 +194,8 @@ class FleetClient:
         return msgspec.json.decode(answer) if answer else None
 
     @asynccontextmanager
-    async def socket(self) -> AsyncIterator[Socket]:
-        """A connected socket, closed at the end; subscribe before iterating."""
+    async def socket(self, *, silence_s: float = SILENCE_S) -> AsyncIterator[Socket]:
+        """A connected socket, closed at the end; subscribe before iterating. Silent so long, it counts as lost."""
         headers = await self._authorization()
         try:
             connection = await self._open_session().ws_connect(f"{self._url}/ws", headers=headers, max_msg_size=0)
@@ -203,7 +203,7 @@ class FleetClient:
             raise problem(error.status, {"detail": error.message, "code": "socket_refused"}) from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unreachable(f"no socket at {self._url}/ws: {error}") from error
-        socket = Socket(connection)
+        socket = Socket(connection, silence_s=silence_s)
         try:
             yield socket
         finally:

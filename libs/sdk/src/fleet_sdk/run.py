@@ -30,7 +30,6 @@ from fleet_simulator import (
     Rejected,
     Scale,
     Side,
-    command_order,
     protection_price,
 )
 from fleet_simulator import Bar as MarketBar
@@ -119,7 +118,7 @@ class _Run:
     is_session: bool
     markets: dict[str, Market] = field(default_factory=dict)
     marks: dict[str, Decimal] = field(default_factory=dict)
-    waiting: list[tuple[str, Command]] = field(default_factory=list)  # (symbol, command) for the next open
+    waiting: list[tuple[str, Command]] = field(default_factory=list)  # (symbol, command) in command_order
     decided_at: int = 0
     orders: dict[UUID, RunOrder] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
@@ -128,7 +127,7 @@ class _Run:
 
     def open(self, step: Step) -> None:
         events: list[Event] = []
-        for symbol, command in sorted(self.waiting, key=lambda waiting: command_order(waiting[1])):
+        for symbol, command in self.waiting:
             events += self._market(symbol).apply(command, self.decided_at)
         self.waiting = []
         for bar in step.bars:

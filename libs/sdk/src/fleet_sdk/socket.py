@@ -19,7 +19,7 @@ _BUFFERED = 1_000  # messages that may come before a subscription's answer: as m
 class Socket:
     """Made by `FleetClient.socket()`. One task reads it."""
 
-    def __init__(self, connection: aiohttp.ClientWebSocketResponse, *, silence_s: float = SILENCE_S) -> None:
+    def __init__(self, connection: aiohttp.ClientWebSocketResponse, *, silence_s: float) -> None:
         self._connection = connection
         self._silence_s = silence_s
         self._last_request = 0

@@ -1,0 +1,204 @@
+"""The in-process run against plain loops, on real bars, and its rules by example."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fleet_sdk.accounts import Outcome
+from fleet_sdk.bars import Bar, steps
+from fleet_sdk.builtin import BuyAndHold, SmaCross
+from fleet_sdk.parameters import Parameters
+from fleet_sdk.run import Deployment, RunResult, run
+from fleet_sdk.strategy import Context, Strategy, signal_id
+from fleet_simulator import TimeInForce
+
+FEE, TICK, FACTOR = Decimal("0.001"), Decimal("0.0001"), Decimal("1.05")
+SYMBOLS = ("AAPL/USD", "FB/USD", "GOOG/USD", "IBM/USD", "MSFT/USD")
+START = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def five_deployments(account_id: str = "paper") -> list[Deployment]:
+    return [Deployment(UUID(int=n), account_id, SmaCross(), [symbol]) for n, symbol in enumerate(SYMBOLS)]
+
+
+def plain_loop(bars: list[Bar], fast: int = 10, slow: int = 30, quantity: int = 20) -> list[tuple[Any, ...]]:
+    """The reference's logic on one symbol, in ticks: a cross on bar t fills at the open of t+1, unless protected."""
+    closes = [int(bar.close / TICK) for bar in bars]
+    fills: list[tuple[Any, ...]] = []
+    held = 0
+    for t in range(slow, len(bars) - 1):
+        before, now = (
+            sum(closes[end - fast : end]) * slow - sum(closes[end - slow : end]) * fast for end in (t, t + 1)
+        )
+        following, at = bars[t + 1].open, bars[t + 1].close_at
+        if before <= 0 < now and not held and following <= bars[t].close * FACTOR:
+            held = quantity
+            fills.append((at, bars[t].symbol, "buy", quantity, following, quantity * following * FEE))
+        elif now < 0 <= before and held and following >= bars[t].close * (2 - FACTOR):
+            fills.append((at, bars[t].symbol, "sell", held, following, held * following * FEE))
+            held = 0
+    return fills
+
+
+def plain(result: RunResult) -> list[tuple[Any, ...]]:
+    return [(f.market_at, f.symbol, str(f.side), f.quantity, f.price, f.fee) for f in result.fills]
+
+
+def test_five_sma_deployments_on_real_bars_fill_as_the_reference_does(stock_bars: list[Bar]) -> None:
+    assert len(stock_bars) == 2212
+    result = run(five_deployments(), steps(stock_bars), fee_rate=FEE, tick=TICK)
+    by_symbol = {s: sorted((b for b in stock_bars if b.symbol == s), key=lambda b: b.close_at) for s in SYMBOLS}
+    expected = sorted(fill for bars in by_symbol.values() for fill in plain_loop(bars))
+    assert plain(result) == expected
+    assert len(expected) > 50
+
+    signed = {"buy": 1, "sell": -1}
+    spent = sum(signed[f.side] * f.quantity * f.price + f.fee for f in result.fills)
+    assert result.cash == {"paper": Decimal(100_000) - spent}
+    for symbol in SYMBOLS:
+        held = sum((signed[f.side] * f.quantity for f in result.fills if f.symbol == symbol), Decimal(0))
+        assert result.positions.get(("paper", symbol), Decimal(0)) == held
+    worth = sum(quantity * by_symbol[symbol][-1].close for (_, symbol), quantity in result.positions.items())
+    assert result.equity["paper"][-1] == (stock_bars[-1].close_at, result.cash["paper"] + worth)
+    ended = {order.outcome for order in result.orders}
+    assert ended <= {Outcome.FILLED, Outcome.CANCELED}, "every order ended"
+    again = run(five_deployments(), steps(reversed(stock_bars)), fee_rate=FEE, tick=TICK)
+    assert again == result
+
+
+class ScriptParameters(Parameters, frozen=True):
+    pass
+
+
+class Script(Strategy[ScriptParameters]):
+    """Does at the nth step what it was told to do there, and keeps what it saw."""
+
+    parameters_type = ScriptParameters
+
+    def __init__(self, **steps: Any) -> None:
+        super().__init__()
+        self.steps = steps
+        self.seen: list[tuple[Any, int]] = []
+
+    def on_step(self, context: Context) -> None:
+        self.seen.append((context.position("X/USD"), len(context.open_orders)))
+        act = self.steps.get(f"at_{len(self.seen)}")
+        if act:
+            act(context)
+
+
+def bars(*prices: tuple[str, str, str, str]) -> list[Bar]:
+    """Daily bars (open, high, low, close) of X/USD."""
+    return [
+        Bar(
+            symbol="X/USD",
+            open_at=START + timedelta(days=n),
+            close_at=START + timedelta(days=n + 1),
+            open=Decimal(o),
+            high=Decimal(h),
+            low=Decimal(lo),
+            close=Decimal(c),
+            volume=Decimal(1000),
+        )
+        for n, (o, h, lo, c) in enumerate(prices)
+    ]
+
+
+def play(found: Iterable[Bar], *scripts: Script, **options: Any) -> RunResult:
+    deployments = [Deployment(UUID(int=n), "A", script, ["X/USD"]) for n, script in enumerate(scripts)]
+    return run(deployments, steps(found), **{"fee_rate": FEE, "tick": Decimal("0.01"), **options})
+
+
+FLAT = ("100", "102", "98", "100")
+
+
+def test_a_signal_fills_from_the_next_bar_on_and_the_strategy_then_knows() -> None:
+    script = Script(at_1=lambda c: c.buy("X/USD", 3))
+    result = play(bars(FLAT, ("101.25", "103", "99", "100"), FLAT), script)
+    assert [(f.price, f.fee, f.market_at) for f in result.fills] == [
+        (Decimal("101.25"), Decimal("0.30375"), START + timedelta(days=2))
+    ]
+    assert result.fills[0].signal_id == signal_id(UUID(int=0), START + timedelta(days=1), 0)
+    assert script.seen == [(0, 0), (3, 0), (3, 0)]
+
+
+def test_orders_rest_are_cancelled_expire_and_are_protected() -> None:
+    script = Script(
+        at_1=lambda c: [
+            c.buy("X/USD", 1, limit_price=Decimal(97)),
+            c.buy("X/USD", 2, limit_price=Decimal(97), time_in_force=TimeInForce.DAY),
+            c.buy("X/USD", 3, limit_price=Decimal(97), time_in_force=TimeInForce.IOC),
+        ],
+        at_2=lambda c: [c.cancel(c.open_orders[0]), c.buy("X/USD", 4)],
+    )
+    result = play(bars(FLAT, FLAT, ("105.01", "106", "90", "100"), FLAT), script)
+    assert [(o.outcome, o.reason) for o in result.orders] == [
+        (Outcome.CANCELED, "requested"),
+        (Outcome.EXPIRED, None),
+        (Outcome.CANCELED, "immediate_or_cancel"),
+        (Outcome.CANCELED, "price_protection"),
+    ]
+    assert script.seen == [(0, 0), (0, 1), (0, 0), (0, 0)]
+    assert not result.fills
+
+
+def test_what_cannot_be_paid_held_or_sized_is_denied() -> None:
+    script = Script(
+        at_1=lambda c: [
+            c.buy("X/USD", 9),
+            c.buy("X/USD", 1),
+            c.sell("X/USD", 1),
+            c.buy("X/USD", Decimal("0.5"), limit_price=Decimal(1)),
+            c.buy("X/USD", 1, limit_price=Decimal("1.001")),
+        ],
+        at_2=lambda c: [c.sell("X/USD", 5, limit_price=Decimal(200)), c.sell("X/USD", 5)],
+    )
+    result = play(bars(FLAT, FLAT, FLAT), script, initial_cash=Decimal("945.945"))
+    assert [(o.outcome, o.reason) for o in result.orders] == [
+        (Outcome.FILLED, None),  # 9 x 105 and 0.1 % of it: all there is
+        (Outcome.DENIED, "insufficient_funds"),
+        (Outcome.DENIED, "insufficient_funds"),
+        (Outcome.DENIED, "invalid_quantity"),
+        (Outcome.DENIED, "invalid_price"),
+        (Outcome.OPEN, None),
+        (Outcome.DENIED, "insufficient_funds"),
+    ]
+
+
+def test_positions_are_the_deployments_own() -> None:
+    first, second = Script(at_1=lambda c: c.buy("X/USD", 3)), Script(at_1=lambda c: c.buy("X/USD", 2))
+    result = play(bars(FLAT, FLAT), first, second)
+    assert (first.seen[-1], second.seen[-1]) == ((3, 0), (2, 0))
+    assert result.positions == {("A", "X/USD"): 5}
+
+
+def test_a_share_of_the_volume_fills_in_parts_and_fees_add_up() -> None:
+    script = Script(at_1=lambda c: c.buy("X/USD", 25))
+    result = play(bars(FLAT, FLAT, FLAT, FLAT), script, volume_share=Fraction(1, 100))
+    assert [f.quantity for f in result.fills] == [10, 10, 5]
+    assert sum(f.fee for f in result.fills) == Decimal("2.5")
+    assert script.seen == [(0, 0), (10, 1), (20, 1), (25, 0)]
+
+
+def test_warm_up_is_history_and_never_acted_on(stock_bars: list[Bar]) -> None:
+    aapl = sorted((b for b in stock_bars if b.symbol == "AAPL/USD"), key=lambda b: b.close_at)
+    hold = Deployment(UUID(int=1), "A", BuyAndHold(quantity=5), ["AAPL/USD"])
+    sma = Deployment(UUID(int=2), "B", SmaCross(), ["AAPL/USD"])
+    result = run([hold, sma], steps(aapl[200:]), fee_rate=FEE, tick=TICK, warm_up=aapl[:200])
+    whole = run([Deployment(UUID(int=2), "B", SmaCross(), ["AAPL/USD"])], steps(aapl), fee_rate=FEE, tick=TICK)
+    assert [(f.price, f.market_at) for f in result.fills if f.account_id == "A"] == [
+        (aapl[201].open, aapl[201].close_at)
+    ]
+    after = [f for f in whole.fills if f.market_at > aapl[200].close_at]
+    start = 0 if after[0].side == "buy" else 1  # the whole run may be long when the other begins
+    mine = [f for f in result.fills if f.account_id == "B"]
+    assert [(f.price, f.market_at) for f in mine] == [(f.price, f.market_at) for f in after[start:]]
+
+
+def test_prices_off_the_grid_stop_a_run() -> None:
+    with pytest.raises(ValueError, match=r"multiple of 0\.01"):
+        play(bars(("100.001", "102", "98", "100")), Script())
