@@ -46,3 +46,14 @@ async def create_topics(bootstrap: str, topics: Sequence[Topic], *, brokers: int
         return [topic.name for topic in missing]
     finally:
         await admin.close()
+
+
+async def delete_topics(bootstrap: str, topics: Sequence[Topic]) -> None:
+    """Deletes what is there of them, with all records: `fleet reset` on a broker that is not its own."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap.split(","))
+    await admin.start()
+    try:
+        there = set(await admin.list_topics())
+        await admin.delete_topics([topic.name for topic in topics if topic.name in there])
+    finally:
+        await admin.close()

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import aiohttp
 
@@ -57,6 +56,7 @@ class Instance:
         service: Service,
         ordinal: int,
         port: int,
+        *,
         state: StateDir,
         environment: Mapping[str, str],
         changed: Callable[[], None],
@@ -144,7 +144,7 @@ class Instance:
             os.truncate(self.log, 0)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        with Path(self.log).open("ab") as output:
+        with self.log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",

@@ -157,7 +157,7 @@ class Postgres:
         # SIGINT is the fast shutdown: sessions are rolled back and ended; SIGTERM would wait for all of them.
         processes.stop(self._state, self.name, ask=signal.SIGINT, timeout_s=_STOP_TIMEOUT_S)
 
-    def destroy(self) -> None:
+    def delete_data(self) -> None:
         """Remove the data, wherever it lies."""
         shutil.rmtree(self._run_as.data, ignore_errors=True)
 

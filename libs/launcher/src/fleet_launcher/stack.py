@@ -91,13 +91,13 @@ class Stack:
         with ThreadPoolExecutor(max(1, len(self.parts))) as pool:
             list(pool.map(lambda part: part.stop(), self.parts))
 
-    def destroy(self) -> None:
-        """Stop everything and remove the folder with its data."""
+    def delete_data(self) -> None:
+        """Stop what runs here and delete what it kept; a part given by URL is left alone."""
         self.stop()
         for part in self.parts:
             if isinstance(part, Postgres):
-                part.destroy()
-        shutil.rmtree(self.state.path, ignore_errors=True)
+                part.delete_data()
+            shutil.rmtree(self.state.path / part.name, ignore_errors=True)
 
     def _start(self, part: Part) -> None:
         began = time.monotonic()
@@ -149,7 +149,8 @@ def down(state_dir: Path) -> None:
     with stack.state.locked("stack.lock", timeout_s=60.0) as held:
         if not held:
             raise LaunchFailure(f"Another process holds {state_dir}/stack.lock", "Look at what it does, or end it")
-        stack.destroy()
+        stack.delete_data()
+        shutil.rmtree(state_dir, ignore_errors=True)
 
 
 def _tell(line: str) -> None:

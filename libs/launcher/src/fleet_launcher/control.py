@@ -1,0 +1,125 @@
+"""Start, find and stop a fleet from another process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import psutil
+from fleet_bus.admin import delete_topics
+from fleet_contracts.topics import TOPICS
+
+from fleet_launcher import processes
+from fleet_launcher.databases import drop_databases
+from fleet_launcher.failure import LaunchFailure
+from fleet_launcher.leftovers import SUPERVISOR, end_leftovers
+from fleet_launcher.options import FleetOptions
+from fleet_launcher.places import StateDir
+from fleet_launcher.services import SERVICES
+from fleet_launcher.stack import Stack
+from fleet_launcher.supervisor import LOCK, Event
+
+# Longer than the drain of the gateway, of the services and of the parts together.
+_STOP_TIMEOUT_S = 90.0
+# What belongs to one fleet in its folder; beside it may lie the jars and the folders of other fleets.
+_OWN = ("logs", "run", "keys")
+_OWN_FILES = ("fleet.json", "instances.json", "ports.json", "secrets.json")
+
+
+def is_up(state: StateDir) -> bool:
+    """Whether a supervisor lives: the kernel knows, by its lock."""
+    if not state.path.exists():
+        return False
+    with state.locked(LOCK, timeout_s=0.0) as held:
+        return not held
+
+
+def launch(options: FleetOptions) -> Iterator[Event]:
+    """Start the supervisor in the background and yield its events up to `ready`; LaunchFailure if it does not get there.
+
+    When the caller is interrupted before that, the half-started fleet is taken down again.
+    """
+    state = StateDir(options.state_dir.resolve())
+    state.prepare()
+    read, write = os.pipe()
+    log = state.log(SUPERVISOR)
+    with log.open("ab") as output:
+        supervisor = subprocess.Popen(  # noqa: S603 - our own words
+            [sys.executable, "-m", "fleet_launcher.supervisor", options.to_json(), str(write)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=(write,),
+            cwd=state.path,
+            start_new_session=True,
+        )
+    os.close(write)
+    ready = False
+    try:
+        with os.fdopen(read) as lines:
+            for line in lines:
+                event: Event = json.loads(line)
+                if event["event"] == "failed":
+                    raise LaunchFailure(event["problem"], event["remedy"])
+                ready = event["event"] == "ready"
+                yield event
+        if not ready:
+            raise LaunchFailure(f"The supervisor ended: {processes.last_lines(log, 1)}", f"See {log}")
+    finally:
+        if not ready:
+            with suppress(ProcessLookupError):
+                supervisor.send_signal(signal.SIGTERM)
+            supervisor.wait(_STOP_TIMEOUT_S)
+
+
+def stop_fleet(state: StateDir) -> bool:
+    """Take the fleet of that folder down, also one whose supervisor was killed; whether anything ran."""
+    if not state.path.exists():
+        return False
+    record = processes.record_of(state, SUPERVISOR)
+    supervisor = record.process() if record else None
+    if supervisor is not None:
+        with suppress(psutil.NoSuchProcess):
+            supervisor.send_signal(signal.SIGTERM)
+    with state.locked(LOCK, timeout_s=_STOP_TIMEOUT_S) as held:
+        if not held:
+            raise LaunchFailure(
+                f"The fleet in {state.path} did not stop within {_STOP_TIMEOUT_S:.0f} s",
+                f"See {state.log(SUPERVISOR)}; as a last resort: kill -9 {record.pid if record else ''}",
+            )
+        left = end_leftovers(state)
+        state.fleet_json.unlink(missing_ok=True)
+        processes.forget(state, SUPERVISOR)
+    return supervisor is not None or bool(left)
+
+
+def reset(state: StateDir) -> None:
+    """Stop the fleet and delete its data, keys, secrets and logs; jars and other fleets stay."""
+    stop_fleet(state)
+    if not state.path.exists():
+        return
+    Stack(state.path).delete_data()
+    if server := os.environ.get("FLEET_POSTGRES_URL"):
+        asyncio.run(drop_databases(server, [service.name for service in SERVICES if service.has_database]))
+    if bootstrap := os.environ.get("FLEET_KAFKA_URL"):
+        asyncio.run(delete_topics(bootstrap, TOPICS))
+    for name in _OWN:
+        shutil.rmtree(state.path / name, ignore_errors=True)
+    for name in _OWN_FILES:
+        (state.path / name).unlink(missing_ok=True)
+
+
+def description(state: StateDir) -> dict[str, Any]:
+    """fleet.json; LaunchFailure when no fleet runs there."""
+    if not is_up(state) or not state.fleet_json.exists():
+        raise LaunchFailure(f"No fleet runs in {state.path}", "Start one with `fleet up`")
+    content: dict[str, Any] = json.loads(state.fleet_json.read_text())
+    return content

@@ -1,0 +1,293 @@
+"""Brings a fleet up, keeps it up, takes it down. One process per state folder; the folder's lock says that it lives.
+
+`python -m fleet_launcher.supervisor OPTIONS FD`: options as JSON; events as JSON lines on the file descriptor until the
+fleet is ready. SIGTERM takes the fleet down; SIGHUP tries again what had died too often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+from fleet_bus.admin import create_topics
+from fleet_chassis.logging import configure_logging, get_logger
+from fleet_contracts.topics import TOPICS
+
+from fleet_launcher import processes
+from fleet_launcher.databases import database_url, ensure_databases
+from fleet_launcher.description import write_description, write_instances
+from fleet_launcher.failure import LaunchFailure
+from fleet_launcher.instance import Instance, RestartPolicy
+from fleet_launcher.keys import ensure_keys
+from fleet_launcher.leftovers import SUPERVISOR, end_leftovers
+from fleet_launcher.options import FleetOptions
+from fleet_launcher.places import SHARED, StateDir
+from fleet_launcher.ports import HOST, kept_ports, require_free
+from fleet_launcher.services import SERVICES, Service
+from fleet_launcher.stack import Endpoints, Part, Stack
+
+LOCK = "supervisor.lock"
+_LOOK_EVERY_S = 1.0
+_LOG = get_logger(__name__)
+
+Event = dict[str, Any]
+Report = Callable[[Event], None]
+
+
+class Supervisor:
+    """One run of one fleet. `report` hears its `line`, `part` and `ready` events while it comes up."""
+
+    def __init__(self, options: FleetOptions, report: Report, *, services: Sequence[Service] = SERVICES) -> None:
+        self._options = options
+        self._report = report
+        self._services = services
+        self._state = StateDir(options.state_dir.resolve())
+        self._stack = Stack(self._state.path, tell=lambda line: report({"event": "line", "text": line}))
+        self._endpoints: Endpoints
+        self._passwords: dict[str, str] = {}
+        self._instances: list[Instance] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT, or a failure that nothing can be done about; then everything is taken down."""
+        with self._state.locked(LOCK, timeout_s=0.0) as held:
+            if not held:
+                raise LaunchFailure(
+                    f"A fleet already runs in {self._state.path}",
+                    "See it with `fleet status`, stop it with `fleet down`",
+                )
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(signal.SIGHUP, self._revive)
+            self._state.prepare()
+            processes.record(self._state, SUPERVISOR, os.getpid())
+            try:
+                await self._until_stopped()
+            finally:
+                await self._down()
+                processes.forget(self._state, SUPERVISOR)
+
+    async def _until_stopped(self) -> None:
+        work = asyncio.create_task(self._up_and_watch())
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        work.cancel()
+        try:
+            await work
+        except asyncio.CancelledError:
+            pass
+        except ExceptionGroup as group:
+            raise _first(group) from group
+
+    # -- up
+
+    async def _up_and_watch(self) -> None:
+        began = time.monotonic()
+        if left := await asyncio.to_thread(end_leftovers, self._state):
+            self._report({"event": "line", "text": f"stopped what an earlier run had left: {', '.join(left)}"})
+        self._endpoints = await asyncio.to_thread(self._stack.plan)
+        self._plan()
+        parts = {part.name: part for part in self._stack.parts}
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._kafka_and_topics(parts.get("kafka")))
+            group.create_task(self._postgres_and_migrations(parts.get("postgres")))
+            if valkey := parts.get("valkey"):
+                group.create_task(self._start_part(valkey))
+        self._describe()
+        for instance in self._instances:
+            self._supervise(instance)
+        async with aiohttp.ClientSession() as client, asyncio.TaskGroup() as group:
+            for instance in self._instances:
+                group.create_task(self._timed(instance.name, instance.wait_ready(client)))
+        self._report({"event": "ready", "seconds": round(time.monotonic() - began, 1)})
+        _LOG.info("fleet_ready", seconds=round(time.monotonic() - began, 1))
+        await self._watch()
+
+    def _plan(self) -> None:
+        """Decide ports, passwords, keys and environments; nothing of this changes while the fleet runs."""
+        self._passwords = {s.name: self._state.secret(f"database {s.name}") for s in self._services if s.has_database}
+        ensure_keys(self._state, [service.name for service in self._services])
+        slots = [(s, ordinal) for s in self._services for ordinal in range(self._options.replicas.get(s.name, 1))]
+        free = kept_ports(self._state, [f"{s.name}-{n}" for s, n in slots if s.fixed_port is None or n > 0])
+        for service, ordinal in slots:
+            port = free.get(f"{service.name}-{ordinal}")
+            if port is None:
+                assert service.fixed_port is not None
+                port = service.fixed_port + self._options.port_offset
+                require_free(port, "Stop what uses it, or start with another --port-offset (e.g. --port-offset 100)")
+            environment = self._environment(service, ordinal, port)
+            self._instances.append(
+                Instance(service, ordinal, port, state=self._state, environment=environment, changed=self._describe)
+            )
+        write_instances(self._state, self._instances)
+
+    def _environment(self, service: Service, ordinal: int, port: int) -> dict[str, str]:
+        """What the caller's environment says, and our own; but no credential that is not for this service."""
+        secret = ("FLEET_POSTGRES_URL", "FLEET_REDIS_URL", "FLEET_DATABASE_URL")
+        environment = {name: value for name, value in os.environ.items() if name not in secret}
+        environment |= {
+            "FLEET_SERVICE": service.name,
+            "FLEET_ORDINAL": str(ordinal),
+            "FLEET_HOST": HOST,
+            "FLEET_PORT": str(port),
+            "FLEET_KAFKA_URL": self._endpoints.kafka_bootstrap,
+            "FLEET_FEED": self._options.feed,
+            "FLEET_INSTANCES": str(self._state.instances_json),
+            "FLEET_PRIVATE_KEY_FILE": str(self._state.private_key(service.name)),
+            "FLEET_PUBLIC_KEYS_FILE": str(self._state.public_keys),
+            "FLEET_LOG_LEVEL": os.environ.get("FLEET_LOG_LEVEL", "info"),
+            # Compiled once by `make setup` for any processor of this kind, and not again by every process.
+            "NUMBA_CACHE_DIR": str(SHARED / "numba"),
+            "NUMBA_CPU_NAME": "generic",
+            "PYTHONUNBUFFERED": "1",
+        }
+        if service.has_database:
+            password = self._passwords[service.name]
+            environment["FLEET_DATABASE_URL"] = database_url(self._endpoints.postgres_url, service.name, password)
+        if service.uses_redis:
+            environment["FLEET_REDIS_URL"] = self._endpoints.redis_url
+        return environment
+
+    async def _kafka_and_topics(self, kafka: Part | None) -> None:
+        if kafka is not None:
+            await self._start_part(kafka)
+        await self._timed("topics", create_topics(self._endpoints.kafka_bootstrap, TOPICS))
+
+    async def _postgres_and_migrations(self, postgres: Part | None) -> None:
+        if postgres is not None:
+            await self._start_part(postgres)
+        await self._timed("databases", ensure_databases(self._endpoints.postgres_url, self._passwords))
+        await self._timed("migrations", self._migrate())
+
+    async def _migrate(self) -> None:
+        """All databases by one process."""
+        order = {
+            service.name: {
+                "url": database_url(self._endpoints.postgres_url, service.name, self._passwords[service.name]),
+                "folders": [str(folder) for folder in service.migration_folders()],
+            }
+            for service in self._services
+            if service.has_database
+        }
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "fleet_chassis.migrations", stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+        )
+        try:
+            output, _ = await process.communicate(json.dumps(order).encode())
+        finally:
+            if process.returncode is None:
+                process.kill()
+        log = self._state.log("migrations")
+        log.write_bytes(output)
+        if process.returncode != 0:
+            raise LaunchFailure(f"The migrations failed: {processes.last_lines(log, 1)}", f"See {log}")
+
+    async def _start_part(self, part: Part) -> None:
+        await self._timed(part.name, asyncio.to_thread(part.start))
+
+    async def _timed(self, name: str, work: Awaitable[object]) -> None:
+        began = time.monotonic()
+        await work
+        self._report({"event": "part", "name": name, "seconds": round(time.monotonic() - began, 1)})
+
+    # -- watch
+
+    def _supervise(self, instance: Instance) -> None:
+        task = asyncio.create_task(instance.run())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    def _revive(self) -> None:
+        for instance in self._instances:
+            if instance.gave_up:
+                self._supervise(instance)
+
+    async def _watch(self) -> None:
+        """Parts that die are started again; logs are kept short. (Each service has a task of its own that watches it.)"""
+        policies = {part.name: RestartPolicy() for part in self._stack.parts}
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            for instance in self._instances:
+                instance.trim_log()
+            for part in self._stack.parts:
+                if part.pid is None:
+                    await self._restart(part, policies[part.name])
+
+    async def _restart(self, part: Part, policy: RestartPolicy) -> None:
+        delay = policy.delay_s(time.monotonic())
+        if delay is None:
+            raise LaunchFailure(f"{part.name} died {policy.limit} times", f"See {self._state.log(part.name)}")
+        _LOG.warning("part_died", part=part.name, restart_in_s=delay)
+        self._describe()
+        await asyncio.sleep(delay)
+        try:
+            await asyncio.to_thread(part.start)
+        except LaunchFailure as failure:
+            _LOG.error("part_did_not_start", part=part.name, problem=failure.problem)
+        self._describe()
+
+    def _describe(self) -> None:
+        urls = {
+            name: database_url(self._endpoints.postgres_url, name, password)
+            for name, password in self._passwords.items()
+        }
+        write_description(self._state, self._endpoints, self._stack.parts, self._instances, urls)
+
+    # -- down
+
+    async def _down(self) -> None:
+        """The gateway first, so that nobody is let in any more; then all services drain; then what they stand on."""
+        front = [instance for instance in self._instances if instance.service.fixed_port is not None]
+        rest = [instance for instance in self._instances if instance.service.fixed_port is None]
+        for wave in (front, rest):
+            await asyncio.gather(*(instance.stop() for instance in wave))
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.to_thread(self._stack.stop)
+        # A thread that was about to start a part when we were stopped ends by itself; what it started is stopped too.
+        await asyncio.get_running_loop().shutdown_default_executor()
+        self._stack.stop()
+        self._state.fleet_json.unlink(missing_ok=True)
+        _LOG.info("fleet_stopped")
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    """What went wrong first, out of the nested groups."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first
+
+
+def main() -> int:
+    options, descriptor = FleetOptions.from_json(sys.argv[1]), int(sys.argv[2])
+    configure_logging("info", service=SUPERVISOR, ordinal=0)
+    with os.fdopen(descriptor, "w", buffering=1) as events:
+
+        def report(event: Event) -> None:
+            # Whoever started us may be gone; the fleet is brought up all the same.
+            with suppress(BrokenPipeError, ValueError):
+                events.write(json.dumps(event) + "\n")
+                if event["event"] in {"ready", "failed"}:
+                    events.close()
+
+        try:
+            asyncio.run(Supervisor(options, report).run())
+        except LaunchFailure as failure:
+            _LOG.error("fleet_failed", problem=failure.problem, remedy=failure.remedy)
+            report({"event": "failed", "problem": failure.problem, "remedy": failure.remedy})
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+CREATE TABLE sketches (sketch_id bigint PRIMARY KEY);

@@ -1,0 +1,222 @@
+"""The supervisor, with its own process and real children, on a real stack."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import psutil
+import pytest_asyncio
+from fleet_launcher.control import is_up, stop_fleet
+from fleet_launcher.leftovers import SUPERVISOR, end_leftovers
+from fleet_launcher.options import FleetOptions
+from fleet_launcher.places import StateDir
+from fleet_launcher.processes import record_of, running
+from fleet_launcher.stack import Endpoints
+from fleet_testkit.eventually import eventually
+
+SKETCH = Path(__file__).parent / "sketch"
+
+
+@dataclass
+class SketchFleet:
+    """One supervisor in a process of its own."""
+
+    state: StateDir
+    options: FleetOptions
+    environment: dict[str, str]
+    process: asyncio.subprocess.Process | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    async def start(self) -> dict[str, Any]:
+        """Its last event: ready or failed."""
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(SKETCH / "fleet_of_sketches.py"),
+            self.options.to_json(),
+            stdout=asyncio.subprocess.PIPE,
+            env=self.environment,
+        )
+        assert self.process.stdout
+        self.events = []
+        async for line in self.process.stdout:
+            if line.startswith(b'{"event"'):
+                self.events.append(json.loads(line))
+                if self.events[-1]["event"] in {"ready", "failed"}:
+                    return self.events[-1]
+        raise AssertionError(f"the supervisor ended, saying {self.events}")
+
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process
+        failed = self.events and self.events[-1]["event"] == "failed"  # then it is ending by itself
+        if self.process.returncode is None and not failed:
+            self.process.send_signal(how)
+        await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+    def described(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.state.fleet_json.read_text())
+        return content
+
+    def instance(self, service: str, ordinal: int = 0) -> dict[str, Any]:
+        found: dict[str, Any] = self.described()["services"][service]["instances"][ordinal]
+        return found
+
+
+async def ask(url: str, *, method: str = "GET") -> dict[str, Any] | None:
+    """The sketch's answer, None while nobody answers."""
+    try:
+        async with aiohttp.ClientSession() as client, client.request(method, url) as answer:
+            content: dict[str, Any] = await answer.json(content_type=None)
+            return content
+    except aiohttp.ClientError:
+        return None
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def sketch_fleet(tmp_path: Path, stack: Endpoints) -> AsyncIterator[Callable[..., SketchFleet]]:
+    """Makes fleets on the shared stack; `own_parts=True` gives one its own."""
+    made: list[SketchFleet] = []
+
+    def make(name: str = "fleet", *, own_parts: bool = False, **options: Any) -> SketchFleet:
+        environment = {**os.environ, "PYTHONPATH": str(SKETCH)}
+        if not own_parts:
+            environment |= {
+                "FLEET_KAFKA_URL": stack.kafka_bootstrap,
+                "FLEET_POSTGRES_URL": stack.postgres_url,
+                "FLEET_REDIS_URL": stack.redis_url,
+            }
+        options.setdefault("port_offset", random.randrange(12_000, 20_000))
+        fleet = SketchFleet(StateDir(tmp_path / name), FleetOptions(state_dir=tmp_path / name, **options), environment)
+        made.append(fleet)
+        return fleet
+
+    yield make
+    for fleet in made:
+        if fleet.process is not None:
+            await fleet.stop()
+        await asyncio.to_thread(end_leftovers, fleet.state)
+
+
+MakeFleet = Callable[..., SketchFleet]
+
+
+async def test_a_fleet_comes_up_describes_itself_and_drains(sketch_fleet: MakeFleet) -> None:
+    fleet = sketch_fleet(replicas={"trading": 2})
+    assert (await fleet.start())["event"] == "ready"
+    timed = {event["name"] for event in fleet.events if event["event"] == "part"}
+    assert timed == {"topics", "databases", "migrations", "trading-0", "trading-1", "gateway-0"}
+
+    described = fleet.described()
+    assert stat.S_IMODE(fleet.state.fleet_json.stat().st_mode) == 0o600
+    assert set(described) == {"gateway_url", "kafka", "postgres", "redis", "services", "topics"}
+    assert described["kafka"]["pid"] is None  # given by URL
+    assert described["gateway_url"] == f"http://127.0.0.1:{8000 + fleet.options.port_offset}"
+    assert "postgresql" not in fleet.state.instances_json.read_text()
+
+    first, second = fleet.instance("trading", 0), fleet.instance("trading", 1)
+    answer = await ask(second["url"])
+    assert answer is not None and answer["pid"] == second["pid"]
+    environment = answer["environment"]
+    assert environment["FLEET_ORDINAL"] == "1" and environment["FLEET_SERVICE"] == "trading"
+    assert "FLEET_POSTGRES_URL" not in environment and "FLEET_REDIS_URL" not in environment
+    connection = await asyncpg.connect(environment["FLEET_DATABASE_URL"])
+    assert await connection.fetchval("SELECT count(*) FROM sketches") == 0
+    await connection.close()
+
+    assert await fleet.stop() == 0
+    assert not psutil.pid_exists(first["pid"]) and not is_up(fleet.state)
+    assert "drained" in fleet.state.log("trading-0").read_text()
+    assert not fleet.state.fleet_json.exists()
+
+
+async def test_what_dies_is_started_again_at_the_same_address(sketch_fleet: MakeFleet) -> None:
+    fleet = sketch_fleet()
+    await fleet.start()
+    before = fleet.instance("trading")
+    os.kill(before["pid"], signal.SIGKILL)
+    await eventually(lambda: fleet.instance("trading")["pid"] not in {None, before["pid"]})
+    after = fleet.instance("trading")
+    assert after["url"] == before["url"]
+
+    async def answers() -> bool:
+        return bool((await ask(after["url"]) or {}).get("pid") == after["pid"])
+
+    await eventually(answers)
+
+
+async def test_a_service_that_cannot_start_is_told_and_nothing_stays(sketch_fleet: MakeFleet) -> None:
+    fleet = sketch_fleet()
+    fleet.environment["SKETCH_BROKEN"] = "trading"
+    event = await fleet.start()
+    assert event["event"] == "failed"
+    assert "trading-0 ends while it starts: sketch_broken: no such setting" in event["problem"]
+    assert str(fleet.state.log("trading-0")) in event["remedy"]
+    assert await fleet.stop() == 1
+    assert not list(fleet.state.run.glob("*.json"))
+
+
+async def test_a_busy_port_is_one_line_that_names_the_owner(sketch_fleet: MakeFleet) -> None:
+    fleet = sketch_fleet()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 8000 + fleet.options.port_offset))
+        taken.listen()
+        event = await fleet.start()
+    assert event["event"] == "failed"
+    assert f"Port {8000 + fleet.options.port_offset} is in use by" in event["problem"]
+    assert "--port-offset" in event["remedy"]
+
+
+async def test_after_kill_9_of_the_supervisor_the_next_one_clears_up(sketch_fleet: MakeFleet) -> None:
+    fleet = sketch_fleet()
+    await fleet.start()
+    orphan = fleet.instance("trading")["pid"]
+    await fleet.stop(signal.SIGKILL)
+    assert psutil.pid_exists(orphan) and not is_up(fleet.state)
+
+    await fleet.start()
+    assert any("left: gateway-0, trading-0" in event.get("text", "") for event in fleet.events)
+    assert not psutil.pid_exists(orphan)
+    await fleet.stop(signal.SIGKILL)
+    assert await asyncio.to_thread(stop_fleet, fleet.state)  # `fleet down` clears up as well
+    assert not list(fleet.state.run.glob("*.json"))
+
+
+async def test_a_pid_that_is_somebody_elses_now_is_not_touched(sketch_fleet: MakeFleet) -> None:
+    fleet = sketch_fleet()
+    fleet.state.prepare()
+    bystander = await asyncio.create_subprocess_exec("sleep", "60")
+    (fleet.state.run / "trading-0.json").write_text(f'{{"pid": {bystander.pid}, "started": 1000.0}}')
+    (fleet.state.run / "gateway-0.json").write_text('{"pid": 12')  # torn by a power cut
+    assert running(fleet.state, "trading-0") is None
+    assert (await fleet.start())["event"] == "ready"
+    assert bystander.returncode is None
+    bystander.kill()
+    await bystander.wait()
+
+
+async def test_two_fleets_run_side_by_side_and_one_folder_takes_one(sketch_fleet: MakeFleet) -> None:
+    one, other = sketch_fleet("one"), sketch_fleet("other")
+    await one.start()
+    second = SketchFleet(one.state, one.options, one.environment)
+    event = await second.start()
+    assert event["event"] == "failed" and "already runs" in event["problem"]
+    await second.stop()
+    await other.start()
+    assert one.instance("trading")["url"] != other.instance("trading")["url"]
+    assert is_up(one.state) and is_up(other.state)
+    record = record_of(one.state, SUPERVISOR)
+    assert record is not None and one.process is not None and record.pid == one.process.pid
