@@ -11,8 +11,8 @@ from structlog.contextvars import get_contextvars
 from yarl import URL
 
 from .assertions import AssertionSigner
+from .encoding import encode_json
 from .instances import Instances
-from .shapes import encode_json
 from .telemetry import traceparent
 
 MAX_CONNECTIONS = 200

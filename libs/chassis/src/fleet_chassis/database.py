@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 from pydantic import SecretStr
 
+from .encoding import encode_json
 from .logging import get_logger
 
 ACQUIRE_TIMEOUT_S = 5.0
@@ -25,7 +26,6 @@ MAX_QUERIES = 2**31
 CACHED_STATEMENTS = 256
 """More than the distinct statements of any service, so that none is prepared twice."""
 
-_encode_json = msgspec.json.Encoder().encode
 _decode_json = msgspec.json.Decoder(float_hook=Decimal).decode
 
 _DOWN_CLASSES = frozenset({"08", "53", "57"})
@@ -86,23 +86,32 @@ async def _prepare_connection(connection: asyncpg.Connection) -> None:
         "jsonb",
         schema="pg_catalog",
         format="binary",
-        encoder=lambda value: b"\x01" + _encode_json(value),
+        encoder=lambda value: b"\x01" + encode_json(value),
         decoder=lambda data: _decode_json(data[1:]),
     )
 
 
+def _is_lost(connection: asyncpg.Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        # The pool takes a connection back the moment it is cut, and then refuses even this question.
+        return True
+
+
 async def _roll_back(connection: asyncpg.Connection, transaction: asyncpg.transaction.Transaction) -> None:
-    if connection.is_closed():
+    if _is_lost(connection):
         return
     try:
         await transaction.rollback()
     except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
         # The server rolls back what it has lost sight of; the error that brought us here is the one to tell.
-        connection.terminate()
+        if not _is_lost(connection):
+            connection.terminate()
 
 
 async def _commit(connection: asyncpg.Connection) -> None:
-    if connection.is_closed():
+    if _is_lost(connection):
         raise DatabaseUnavailable("the connection was lost before COMMIT")
     try:
         outcome = await cast(_Connection, connection).commit()
@@ -120,8 +129,16 @@ async def _commit(connection: asyncpg.Connection) -> None:
 class Database:
     """A service's database. `async with Database(url, application_name="trading-0") as database: ...`"""
 
-    def __init__(self, url: SecretStr | str, *, application_name: str, max_size: int = 6) -> None:
+    def __init__(
+        self,
+        url: SecretStr | str,
+        *,
+        application_name: str,
+        max_size: int = 6,
+        acquire_timeout_s: float = ACQUIRE_TIMEOUT_S,
+    ) -> None:
         """`url` is `postgresql://…`; at most `max_size` connections are open."""
+        self._acquire_timeout_s = acquire_timeout_s
         self._url = url.get_secret_value() if isinstance(url, SecretStr) else url
         self._application_name = application_name
         self._max_size = max_size
@@ -162,9 +179,9 @@ class Database:
         if self._pool is None:
             raise DatabaseUnavailable("the database is not open")
         try:
-            proxy = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+            proxy = await self._pool.acquire(timeout=self._acquire_timeout_s)
         except TimeoutError as error:
-            raise DatabaseUnavailable(f"no connection came free within {ACQUIRE_TIMEOUT_S} s") from error
+            raise DatabaseUnavailable(f"no connection came free within {self._acquire_timeout_s} s") from error
         except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
             raise DatabaseUnavailable(f"no connection: {type(error).__name__}") from error
         connection = cast(asyncpg.Connection, proxy)
@@ -172,7 +189,7 @@ class Database:
             yield connection
         except asyncpg.InterfaceError as error:
             # asyncpg says "connection is closed" with the class it uses for wrong calls.
-            if connection.is_closed():
+            if _is_lost(connection):
                 raise DatabaseUnavailable("the connection was lost") from error
             raise
         finally:

@@ -36,11 +36,6 @@ class WatchedFile(Generic[T]):
             self._value = self._read(self._value)
         return self._value
 
-    def refresh(self) -> T:
-        """The content, looked at again at once."""
-        self._look_at = 0.0
-        return self.get()
-
     def _read(self, last: T | None) -> T:
         try:
             stat = self._path.stat()

@@ -28,11 +28,18 @@ class Instances:
 
     def of(self, service: str) -> Sequence[Instance]:
         """The service's processes in the order of their ordinals; empty when there are none."""
-        return self._file.get().get(service, ())
+        return self._services().get(service, ())
 
     def all(self) -> list[Instance]:
         """Every process of the fleet."""
-        return [instance for of_service in self._file.get().values() for instance in of_service]
+        return [instance for of_service in self._services().values() for instance in of_service]
+
+    def _services(self) -> Mapping[str, Sequence[Instance]]:
+        try:
+            return self._file.get()
+        except FileNotFoundError:
+            # Nobody has been started yet, or Kubernetes has not mounted it: nobody is there.
+            return {}
 
 
 def _parse(content: bytes) -> Mapping[str, Sequence[Instance]]:

@@ -1,0 +1,185 @@
+"""What the database promises when PostgreSQL does not."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+from fleet_chassis.database import CommitOutcomeUnknown, Database, DatabaseUnavailable, TransactionFailed, is_down
+from fleet_testkit.eventually import eventually
+
+NOTES = """
+CREATE TABLE notes (
+    id int PRIMARY KEY,
+    body jsonb,
+    later int REFERENCES notes DEFERRABLE INITIALLY DEFERRED
+);
+"""
+
+
+@pytest.fixture(scope="module")
+def notes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("notes") / "migrations"
+    folder.mkdir()
+    (folder / "0001_notes.sql").write_text(NOTES)
+    return folder
+
+
+@pytest.fixture
+async def notes_url(make_database: Any, notes_folder: Path) -> str:
+    url: str = await make_database([notes_folder])
+    return url
+
+
+@pytest.fixture
+async def notes(notes_url: str) -> AsyncIterator[Database]:
+    async with Database(notes_url, application_name="test", max_size=2, acquire_timeout_s=0.2) as database:
+        yield database
+
+
+async def write_note(database: Database, note_id: int, body: object = None) -> None:
+    async with database.transaction() as connection:
+        await connection.execute("INSERT INTO notes (id, body) VALUES ($1, $2)", note_id, body)
+
+
+async def note_ids(database: Database) -> list[int]:
+    async with database.connection() as connection:
+        return [row["id"] for row in await connection.fetch("SELECT id FROM notes ORDER BY id")]
+
+
+async def test_jsonb_and_numeric_are_exact(notes: Database) -> None:
+    await write_note(notes, 1, {"price": Decimal("0.000000010"), "raw": msgspec.Raw(b'{"a":1.10}')})
+    async with notes.connection() as connection:
+        body = await connection.fetchval("SELECT body FROM notes")
+        assert body == {"price": "0.000000010", "raw": {"a": Decimal("1.10")}}
+        assert await connection.fetchval("SELECT 10.50::numeric") == Decimal("10.50")
+
+
+async def test_a_block_that_raises_is_rolled_back(notes: Database) -> None:
+    with pytest.raises(KeyError):
+        async with notes.transaction() as connection:
+            await connection.execute("INSERT INTO notes (id) VALUES (1)")
+            raise KeyError
+    assert await note_ids(notes) == []
+
+
+async def test_a_swallowed_error_does_not_pass_for_a_commit(notes: Database) -> None:
+    with pytest.raises(TransactionFailed):
+        async with notes.transaction() as connection:
+            await connection.execute("INSERT INTO notes (id) VALUES (1)")
+            with contextlib.suppress(asyncpg.UniqueViolationError):
+                await connection.execute("INSERT INTO notes (id) VALUES (1)")
+    assert await note_ids(notes) == []
+
+
+async def test_a_savepoint_contains_an_error(notes: Database) -> None:
+    async with notes.transaction() as connection:
+        await connection.execute("INSERT INTO notes (id) VALUES (1)")
+        with pytest.raises(asyncpg.UniqueViolationError):
+            async with connection.transaction():
+                await connection.execute("INSERT INTO notes (id) VALUES (1)")
+    assert await note_ids(notes) == [1]
+
+
+async def test_a_deferred_constraint_refuses_the_commit_as_itself(notes: Database) -> None:
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        async with notes.transaction() as connection:
+            await connection.execute("INSERT INTO notes (id, later) VALUES (1, 2)")
+    await write_note(notes, 3)
+    assert await note_ids(notes) == [3]
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+async def test_a_connection_lost_during_commit_leaves_the_outcome_unknown(
+    notes_url: str, notes: Database, cuttable: Callable[[str], Any], is_done: bool
+) -> None:
+    proxy = cuttable(notes_url)
+    await proxy.open()
+    async with Database(proxy.url, application_name="test", max_size=1) as cut:
+        await write_note(cut, 1)
+        setattr(proxy, "cut_after" if is_done else "cut_before", b"COMMIT")
+        with pytest.raises(CommitOutcomeUnknown):
+            await write_note(cut, 2)
+        proxy.cut_after = proxy.cut_before = None
+        await eventually(lambda: _idle(notes))
+        assert await note_ids(notes) == ([1, 2] if is_done else [1])
+        await write_note(cut, 3)
+
+
+async def _idle(database: Database) -> bool:
+    async with database.connection() as connection:
+        busy: int = await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL"
+        )
+    return busy == 0
+
+
+async def test_a_connection_lost_before_commit_is_no_mystery(notes: Database) -> None:
+    with pytest.raises((asyncpg.PostgresConnectionError, DatabaseUnavailable, asyncpg.AdminShutdownError)) as raised:
+        async with notes.transaction() as connection:
+            await connection.execute("INSERT INTO notes (id) VALUES (1)")
+            async with notes.connection() as other:
+                await other.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
+            await connection.execute("INSERT INTO notes (id) VALUES (2)")
+    assert is_down(raised.value)
+    assert await note_ids(notes) == []
+
+
+async def test_an_exhausted_pool_says_so(notes: Database) -> None:
+    async with notes.connection(), notes.connection():
+        with pytest.raises(DatabaseUnavailable):
+            await note_ids(notes)
+    assert await note_ids(notes) == []
+
+
+async def test_it_comes_back_with_postgresql(notes_url: str, cuttable: Callable[[str], Any]) -> None:
+    proxy = cuttable(notes_url)
+    await proxy.open()
+    async with Database(proxy.url, application_name="test", acquire_timeout_s=2) as database:
+        assert await database.check() is None
+        proxy.cut()
+        with pytest.raises(Exception) as raised:
+            await write_note(database, 1)
+        assert is_down(raised.value)
+        assert await database.check() is not None
+        await proxy.open()
+        await write_note(database, 2)
+        assert await note_ids(database) == [2]
+        assert await database.check() is None
+
+
+async def test_a_cancelled_statement_gives_its_connection_back(notes: Database) -> None:
+    async def stuck() -> None:
+        async with notes.transaction() as connection:
+            await connection.execute("INSERT INTO notes (id) VALUES (1)")
+            await connection.execute("SELECT pg_sleep(60)")
+
+    tasks = [asyncio.create_task(stuck()) for _ in range(1)]
+    await eventually(lambda: _sleeps(notes))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await write_note(notes, 1)
+    assert await note_ids(notes) == [1]
+
+
+async def _sleeps(database: Database) -> bool:
+    async with database.connection() as connection:
+        asleep: bool = await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')"
+        )
+    return asleep
+
+
+async def test_a_dedicated_connection_has_its_own_settings(notes: Database) -> None:
+    connection = await notes.dedicated(idle_session_timeout="10s")
+    try:
+        assert await connection.fetchval("SHOW idle_session_timeout") == "10s"
+        assert await connection.fetchval("SELECT '{\"a\": 1}'::jsonb") == {"a": 1}
+    finally:
+        await connection.close()
