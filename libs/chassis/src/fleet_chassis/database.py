@@ -104,7 +104,7 @@ async def _roll_back(connection: asyncpg.Connection, transaction: asyncpg.transa
         return
     try:
         await transaction.rollback()
-    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError):
+    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError):
         # The server rolls back what it has lost sight of; the error that brought us here is the one to tell.
         if not _is_lost(connection):
             connection.terminate()
@@ -115,7 +115,7 @@ async def _commit(connection: asyncpg.Connection) -> None:
         raise DatabaseUnavailable("the connection was lost before COMMIT")
     try:
         outcome = await cast(_Connection, connection).commit()
-    except (OSError, asyncpg.InterfaceError) as error:
+    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise CommitOutcomeUnknown(type(error).__name__) from error
     except asyncpg.PostgresError as error:
         state = error.sqlstate or ""
