@@ -2,5 +2,6 @@
 
 from .gate import Gate
 from .states import States, state_key
+from .store import change_of
 
-__all__ = ["Gate", "States", "state_key"]
+__all__ = ["Gate", "States", "change_of", "state_key"]

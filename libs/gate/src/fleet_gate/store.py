@@ -40,10 +40,11 @@ async def load(database: Database) -> list[TradingStateChanged]:
     """What was kept."""
     async with database.connection() as connection:
         rows = await connection.fetch("SELECT * FROM trading_state")
-    return [_change(row) for row in rows]
+    return [change_of(row) for row in rows]
 
 
-def _change(row: asyncpg.Record) -> TradingStateChanged:
+def change_of(row: asyncpg.Record) -> TradingStateChanged:
+    """A row of `trading_state`."""
     return TradingStateChanged(
         scope=StateScope(row["scope"]),
         target=row["target"],

@@ -1,0 +1,73 @@
+"""core-engine's composition root."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+
+from fastapi import FastAPI
+from fleet_bus import Bus
+from fleet_chassis.app import new_app
+from fleet_chassis.assertions import AssertionSigner
+from fleet_chassis.calls import ServiceClient
+from fleet_chassis.clock import Clock
+from fleet_chassis.database import Database
+from fleet_chassis.health import Health
+from fleet_chassis.instances import Instances
+from fleet_chassis.internal import internal_router
+from fleet_contracts import data, strategy, trading
+from fleet_contracts.exchange_connector import VenueStatus
+from fleet_contracts.topics import (
+    DATA_INSTRUMENTS,
+    DATA_QUOTES,
+    EXCHANGE_CONNECTOR_STATUS,
+    STRATEGY_DEPLOYMENTS,
+    TRADING_GRANTS,
+)
+
+from . import consumers
+from .api import kill_switch_router, status_router
+from .settings import Settings
+from .telling import Fleet
+
+
+def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
+    """The application; its lifespan opens the database and the client for direct calls, and starts the bus."""
+    health = Health()
+    database = Database(
+        settings.database_url,
+        application_name=f"{settings.service}-{settings.ordinal}",
+        max_size=settings.database_connections,
+    )
+    bus = Bus(settings, database, clock=clock)
+    known = consumers.Known(
+        deployments=bus.table(STRATEGY_DEPLOYMENTS, strategy.Deployment),
+        grants=bus.table(TRADING_GRANTS, trading.Grant),
+        instruments=bus.table(DATA_INSTRUMENTS, data.InstrumentDefined),
+        quotes=bus.table(DATA_QUOTES, data.BestQuote),
+    )
+    venues = bus.table(EXCHANGE_CONNECTOR_STATUS, VenueStatus)
+    max_age = None if settings.feed == "replay" else timedelta(seconds=settings.core_engine_signal_max_age_s)
+    bus.add(consumers.bars())
+    bus.add(consumers.signals(known, max_age=max_age))
+    signer = AssertionSigner(settings.service, settings.private_key_file, clock)
+    client = ServiceClient(signer, Instances(settings.instances))
+    fleet = Fleet(client, timeout_s=settings.core_engine_call_timeout_s)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(database)
+            await stack.enter_async_context(client)
+            await stack.enter_async_context(bus.running(health))
+            yield
+
+    health.check("database", database.check)
+    app = new_app(settings, "Tradefleet core-engine", lifespan, health)
+    app.include_router(kill_switch_router(bus, fleet, known.instruments))
+    app.include_router(status_router(bus, database, fleet, venues=venues, quotes=known.quotes))
+    app.include_router(
+        internal_router(
+            rest=bus.rest, parked_list=bus.parked, parked_replay=bus.parked_replay, parked_skip=bus.parked_skip
+        )
+    )
+    return app

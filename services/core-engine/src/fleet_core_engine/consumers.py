@@ -1,0 +1,101 @@
+"""What core-engine hears: data's bars, to be released, and the strategies' signals, to be judged."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fleet_bus import NotYet, Received, TableView, Work
+from fleet_contracts import data, strategy, trading
+from fleet_contracts.exchange_connector import MarketStepEnded
+from fleet_contracts.topics import (
+    CORE_ENGINE_MARKET,
+    CORE_ENGINE_ORDER_REQUESTS,
+    CORE_ENGINE_SIGNAL_OUTCOMES,
+    DATA_BARS,
+    STRATEGY_SIGNALS,
+)
+
+from . import events, service
+from .domain.signals import Circumstances, Missing, judge
+from .store.market import PostgresMarketUnitOfWork
+from .store.states import PostgresSignalUnitOfWork
+
+
+def bars() -> Work:
+    """Bars go on to the strategies, steps after their bars."""
+    return Work(
+        name="bars",
+        topics=(DATA_BARS,),
+        unit_of_work=PostgresMarketUnitOfWork,
+        touches=_series_touched,
+        handlers={data.BarClosed: _release, data.BarsBackfilled: _pass_on, MarketStepEnded: _end_step},
+    )
+
+
+def _series_touched(message: data.BarClosed | data.BarsBackfilled | MarketStepEnded) -> Iterable[str]:
+    match message:
+        case data.BarClosed():
+            return (events.series_id(message.symbol, message.timeframe),)
+        case MarketStepEnded():
+            return (events.series_id(symbol, message.timeframe) for symbol in message.symbols)
+        case _:
+            return ()
+
+
+async def _release(uow: PostgresMarketUnitOfWork, received: Received[data.BarClosed]) -> None:
+    bar = received.message
+    reason = service.release_bar(uow, events.series_of(bar), bar.bar.close_at)
+    said = bar if reason is None else events.withheld(bar, reason)
+    uow.transaction.publish(CORE_ENGINE_MARKET, bar.symbol, said, market_at=received.market_at)
+
+
+async def _pass_on(uow: PostgresMarketUnitOfWork, received: Received[data.BarsBackfilled]) -> None:
+    uow.transaction.publish(CORE_ENGINE_MARKET, received.message.symbol, received.message, market_at=received.market_at)
+
+
+async def _end_step(uow: PostgresMarketUnitOfWork, received: Received[MarketStepEnded]) -> None:
+    uow.end_step(events.step_of(received.message))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the tables say of whom and what a signal names."""
+
+    deployments: TableView[strategy.Deployment]
+    grants: TableView[trading.Grant]
+    instruments: TableView[data.InstrumentDefined]
+    quotes: TableView[data.BestQuote]
+
+
+def signals(known: Known, *, max_age: timedelta | None) -> Work:
+    """Signals become order requests or are dropped; their deployment hears which. `max_age` None: a replay."""
+
+    async def validate(uow: PostgresSignalUnitOfWork, received: Received[strategy.SignalRaised]) -> None:
+        raised = received.message
+        circumstances = Circumstances(
+            deployment=events.deployment_of(known.deployments.get(str(raised.deployment_id))),
+            grant=events.grant_of(known.grants.get(str(raised.grant_id))),
+            is_symbol_known=known.instruments.get(raised.symbol) is not None,
+            state=uow.word(raised.symbol, raised.account_id),
+            quote=events.quote_of(known.quotes.get(raised.symbol)),
+            now=uow.now if max_age is not None else received.market_at or raised.raised_at,
+            max_age=max_age,
+        )
+        try:
+            drop = judge(events.signal_of(raised), circumstances)
+        except Missing as missing:
+            raise NotYet(str(missing)) from missing
+        market_at = received.market_at
+        tx = uow.transaction
+        if drop is None:
+            tx.publish(CORE_ENGINE_ORDER_REQUESTS, str(raised.account_id), events.request(raised), market_at=market_at)
+        outcome = events.outcome(raised, drop)
+        tx.publish(CORE_ENGINE_SIGNAL_OUTCOMES, str(raised.deployment_id), outcome, market_at=market_at)
+
+    return Work(
+        name="signals",
+        topics=(STRATEGY_SIGNALS,),
+        unit_of_work=PostgresSignalUnitOfWork,
+        touches=lambda _: (),
+        handlers={strategy.SignalRaised: validate},
+    )

@@ -1,0 +1,1 @@
+"""The decisions of core-engine: which bars are released, which signals become orders."""

@@ -1,0 +1,129 @@
+"""Contract messages as the domain's values, and back."""
+
+from fleet_contracts import Message, core_engine, data, strategy, trading
+from fleet_contracts.exchange_connector import MarketStepEnded
+from fleet_contracts.vocabulary import DeploymentState, GrantState, Timeframe
+
+from .domain.bars import Series, Step
+from .domain.signals import Action, Deployment, Drop, Grant, Quote, Signal
+
+
+def series_id(symbol: str, timeframe: Timeframe) -> str:
+    """What a unit of work locks a series by."""
+    return f"{symbol}|{timeframe.value}"
+
+
+def series_of(bar: data.BarClosed) -> Series:
+    return Series(bar.symbol, bar.timeframe.value)
+
+
+def step_of(message: MarketStepEnded) -> Step:
+    return Step(message.timeframe.value, message.market_at, message.step, message.symbols, message.replay_id)
+
+
+def step_ended(step: Step) -> MarketStepEnded:
+    return MarketStepEnded(
+        step=step.step,
+        market_at=step.market_at,
+        timeframe=Timeframe(step.timeframe),
+        symbols=step.symbols,
+        replay_id=step.replay_id,
+    )
+
+
+def withheld(bar: data.BarClosed, reason: str) -> core_engine.BarWithheld:
+    return core_engine.BarWithheld(symbol=bar.symbol, timeframe=bar.timeframe, close_at=bar.bar.close_at, reason=reason)
+
+
+def signal_of(raised: strategy.SignalRaised) -> Signal:
+    return Signal(
+        deployment_id=raised.deployment_id,
+        grant_id=raised.grant_id,
+        account_id=raised.account_id,
+        user_id=raised.user_id,
+        action=Action(raised.action.value),
+        symbol=raised.symbol,
+        raised_at=raised.raised_at,
+        side=raised.side,
+        order_type=raised.order_type,
+        quantity=raised.quantity,
+        limit_price=raised.limit_price,
+        time_in_force=raised.time_in_force,
+        target_signal_id=raised.target_signal_id,
+    )
+
+
+def deployment_of(message: strategy.Deployment | None) -> Deployment | None:
+    if message is None:
+        return None
+    return Deployment(
+        account_id=message.account_id,
+        user_id=message.user_id,
+        symbols=frozenset(message.symbols),
+        is_active=message.state is DeploymentState.ACTIVE,
+    )
+
+
+def grant_of(message: trading.Grant | None) -> Grant | None:
+    if message is None:
+        return None
+    return Grant(
+        account_id=message.account_id,
+        user_id=message.user_id,
+        symbols=frozenset(message.symbols),
+        max_order_notional=message.max_order_notional,
+        expires_at=message.expires_at,
+        is_active=message.state is GrantState.ACTIVE,
+    )
+
+
+def quote_of(message: data.BestQuote | None) -> Quote | None:
+    return None if message is None else Quote(message.bid, message.ask, message.stale_after)
+
+
+def request(raised: strategy.SignalRaised) -> Message:
+    """What an accepted signal asks of trading. `judge` has seen to it that the signal is whole."""
+    if raised.action is strategy.SignalAction.CANCEL:
+        assert raised.target_signal_id is not None
+        return core_engine.CancelRequested(
+            signal_id=raised.signal_id,
+            deployment_id=raised.deployment_id,
+            account_id=raised.account_id,
+            user_id=raised.user_id,
+            target_signal_id=raised.target_signal_id,
+        )
+    assert raised.side is not None
+    assert raised.order_type is not None
+    assert raised.quantity is not None
+    assert raised.time_in_force is not None
+    return core_engine.OrderRequested(
+        signal_id=raised.signal_id,
+        deployment_id=raised.deployment_id,
+        account_id=raised.account_id,
+        user_id=raised.user_id,
+        strategy_id=raised.strategy_id,
+        symbol=raised.symbol,
+        side=raised.side,
+        order_type=raised.order_type,
+        quantity=raised.quantity,
+        limit_price=raised.limit_price,
+        time_in_force=raised.time_in_force,
+    )
+
+
+def outcome(raised: strategy.SignalRaised, drop: Drop | None) -> Message:
+    """What the strategy hears of its signal."""
+    if drop is not None:
+        return core_engine.SignalDropped(
+            signal_id=raised.signal_id,
+            deployment_id=raised.deployment_id,
+            account_id=raised.account_id,
+            user_id=raised.user_id,
+            reason=drop.value,
+        )
+    return core_engine.SignalAccepted(
+        signal_id=raised.signal_id,
+        deployment_id=raised.deployment_id,
+        account_id=raised.account_id,
+        user_id=raised.user_id,
+    )

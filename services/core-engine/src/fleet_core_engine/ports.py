@@ -1,0 +1,52 @@
+"""What the use cases need of the world: a unit of work for the market, for signals, for the trading state."""
+
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from fleet_contracts.core_engine import TradingStateChanged
+
+from .domain.bars import Series, Step
+from .domain.signals import Word
+
+
+class MarketUnitOfWork(Protocol):
+    """The positions of the series that a batch touches, locked, and the steps that wait for them."""
+
+    def position(self, series: Series) -> datetime | None:
+        """The last close of the series that was released or withheld."""
+        ...
+
+    def advance(self, series: Series, close_at: datetime) -> None: ...
+
+    def is_halted(self, symbol: str) -> bool: ...
+
+    def end_step(self, step: Step) -> None:
+        """Passes the step on when it is over, which may be in this transaction or in that of a later bar."""
+        ...
+
+
+class SignalUnitOfWork(Protocol):
+    """The trading states of the moment in which signals are judged."""
+
+    @property
+    def now(self) -> datetime: ...
+
+    def word(self, symbol: str, account_id: UUID) -> Word:
+        """The strictest state of system, symbol and account."""
+        ...
+
+
+class StateUnitOfWork(Protocol):
+    """The trading state, one change at a time."""
+
+    @property
+    def now(self) -> datetime: ...
+
+    async def next_version(self) -> tuple[int, int]:
+        """(database epoch, version), higher than of every change before; the next caller waits until this one is over."""
+        ...
+
+    async def save(self, change: TradingStateChanged) -> None:
+        """Keeps the change, and publishes it."""
+        ...

@@ -1,0 +1,13 @@
+"""The settings of core-engine."""
+
+from fleet_chassis.settings import DatabaseSettings
+from pydantic import Field
+
+
+class Settings(DatabaseSettings):
+    """Read from FLEET_*; core-engine's own from FLEET_CORE_ENGINE_*."""
+
+    core_engine_signal_max_age_s: float = Field(default=10.0, gt=0)
+    """A signal older than this was raised for a market that is gone; twice the time an order has to reach its venue."""
+    core_engine_call_timeout_s: float = Field(default=0.5, gt=0)
+    """For a direct call of a state or a look at an instance's health: a halt is told, or given up on, within it."""

@@ -1,0 +1,1 @@
+"""core-engine's rows in PostgreSQL."""
