@@ -85,7 +85,7 @@ class Relay:
         # A stopped holder would keep the lock for ever; the server ends a session that is silent for 10 s.
         connection = await self._database.dedicated(idle_session_timeout="10s")
         try:
-            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):  # noqa: ASYNC110 - only PostgreSQL knows
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
                 await asyncio.sleep(self._settings.relay_poll_s)
             self.holds_lock = True
             yield connection

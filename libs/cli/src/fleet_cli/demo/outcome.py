@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -53,7 +54,7 @@ async def read_outcome(client: FleetClient) -> Outcome:
 
 async def _bars(client: FleetClient, symbol: str) -> list[Bar]:
     found: list[Bar] = []
-    for start, end in zip(_SPAN, _SPAN[1:], strict=False):
+    for start, end in pairwise(_SPAN):
         for candle in await client.candles(symbol, TIMEFRAME, start=start, end=end):
             if candle["state"] == "closed":
                 found.append(_bar(symbol, candle))
