@@ -148,6 +148,8 @@ class Bus:
 
     async def _run_workers(self) -> None:
         await self._tables.wait_ready()
+        if not (self._readings or self._due):
+            await asyncio.Event().wait()
         async with asyncio.TaskGroup() as group:
             for reading in self._readings:
                 group.create_task(reading.run(), name=reading.name)
