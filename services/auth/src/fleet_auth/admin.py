@@ -1,0 +1,90 @@
+"""`python -m fleet_auth.admin create-user --email ada@example.com --role admin`: what only an operator may do.
+
+Works on auth's database with auth's own settings, whether auth runs or not; what is to be told to the fleet is sent
+by auth when it runs. The password is asked for, read from stdin if that is not a terminal, or made with `--generate`.
+"""
+
+import argparse
+import asyncio
+import getpass
+import json
+import secrets
+import sys
+from collections.abc import Sequence
+
+from fleet_bus import Bus
+from fleet_chassis.database import Database
+from fleet_chassis.ids import SystemIds
+
+from . import service
+from .domain import EmailTaken, Role, User, check_password, normalise_email
+from .passwords import Passwords
+from .service import NewUser
+from .settings import AuthSettings
+from .store import PostgresUnitOfWork
+
+GENERATED_BYTES = 18
+
+
+async def create_user(
+    settings: AuthSettings, *, email: str, password: str, roles: Sequence[Role], name: str | None
+) -> User:
+    """A new user with these roles. Raises EmailTaken."""
+    passwords = Passwords(settings)
+    try:
+        async with Database(settings.database_url, application_name="auth-admin", max_size=1) as database:
+            password_hash = await passwords.hash(password)
+            async with Bus(settings, database).transaction() as tx:
+                command = NewUser(email=email, password_hash=password_hash, display_name=name, roles=tuple(roles))
+                return await service.register(PostgresUnitOfWork(tx), command, ids=SystemIds())
+    finally:
+        passwords.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m fleet_auth.admin")
+    command = parser.add_subparsers(dest="command", required=True).add_parser("create-user", help="Add a user.")
+    command.add_argument("--email", required=True, type=normalise_email)
+    command.add_argument("--role", action="append", choices=[role.value for role in Role], help="May be given again.")
+    command.add_argument("--name", help="What to call the user.")
+    command.add_argument("--generate", action="store_true", help="Make a password and print it, once.")
+    return parser
+
+
+def _read_password(generate: bool) -> str:
+    if generate:
+        return secrets.token_urlsafe(GENERATED_BYTES)
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass.getpass("Password: ")
+    if password != getpass.getpass("Again: "):
+        raise ValueError("the two passwords differ")
+    return password
+
+
+def _settings() -> AuthSettings:
+    return AuthSettings()  # type: ignore[call-arg]  # from the environment
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the user as JSON; 1 with a line on stderr when it cannot be made."""
+    asked = _parser().parse_args(arguments)
+    try:
+        password = check_password(_read_password(asked.generate))
+        roles = [Role(role) for role in asked.role or [Role.TRADER]]
+        user = asyncio.run(create_user(_settings(), email=asked.email, password=password, roles=roles, name=asked.name))
+    except (EmailTaken, ValueError) as error:
+        reason = (
+            f"a user with the address {asked.email} exists" if isinstance(error, EmailTaken) else f"password: {error}"
+        )
+        sys.stderr.write(f"error: {reason}\n")
+        return 1
+    told = {"user_id": str(user.user_id), "email": user.email, "roles": list(user.roles)}
+    if asked.generate:
+        told["password"] = password
+    sys.stdout.write(json.dumps(told) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,277 @@
+"""auth's routes."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Depends, Header, Response
+from fleet_bus import Bus
+from fleet_chassis.assertions import UserCaller, service_caller
+from fleet_chassis.ids import Ids
+from fleet_chassis.problems import Problem, unavailable
+from fleet_chassis.shapes import Body, FastJSON, Resource
+from pydantic import AfterValidator, Field
+from starlette.requests import HTTPConnection
+
+from . import service
+from .domain import (
+    MAX_PASSWORD_LENGTH,
+    EmailTaken,
+    IdempotencyKeyReused,
+    RefreshRefusal,
+    Role,
+    Session,
+    TooManyFailedLogins,
+    User,
+    UserDisabled,
+    UserStatus,
+    WrongCredentials,
+    check_password,
+    normalise_email,
+    scopes_of,
+)
+from .passwords import Passwords, TooBusy
+from .service import IdempotencyKey, NewUser
+from .settings import AuthSettings
+from .store import PostgresUnitOfWork
+from .tokens import Sealer, SigningKeys, TokenLifetimes, new_refresh_token, sign_access_token
+
+REFUSALS = {
+    RefreshRefusal.UNKNOWN: "The refresh token is not known.",
+    RefreshRefusal.EXPIRED: "The refresh token is expired; log in again.",
+    RefreshRefusal.REUSED: "The refresh token was used before, so its session is revoked; log in again.",
+    RefreshRefusal.SESSION_REVOKED: "The session is revoked; log in again.",
+    RefreshRefusal.USER_DISABLED: "The user is disabled.",
+}
+
+Gateway = Depends(service_caller("gateway"))
+"""Before a login nobody is behind the call, but it still comes through the gateway, which limits it."""
+
+Email = Annotated[str, Field(max_length=254), AfterValidator(normalise_email)]
+
+
+class RegisterBody(Body):
+    email: Email
+    password: Annotated[str, AfterValidator(check_password)]
+    display_name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+
+
+class LoginBody(Body):
+    email: Email
+    password: Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]
+
+
+class RefreshBody(Body):
+    refresh_token: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class UserResource(Resource):
+    user_id: UUID
+    email: str
+    display_name: str | None
+    roles: list[Role]
+    scopes: list[str]
+    status: UserStatus
+    mfa_enabled: bool
+    created_at: datetime
+
+
+class TokensResource(Resource):
+    access_token: str
+    refresh_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int = Field(description="Seconds until the access token ends.")
+
+
+class KeySet(Resource):
+    keys: list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """What the routes work with."""
+
+    bus: Bus
+    passwords: Passwords
+    sealer: Sealer
+    settings: AuthSettings
+    ids: Ids
+    keys: SigningKeys
+
+    @property
+    def lifetimes(self) -> TokenLifetimes:
+        return TokenLifetimes(
+            timedelta(seconds=self.settings.auth_access_token_s), timedelta(seconds=self.settings.auth_refresh_token_s)
+        )
+
+    def tokens(self, user: User, session: Session, refresh_token: str) -> FastJSON:
+        issued_at = session.last_token_expires_at - self.lifetimes.access
+        return FastJSON(
+            TokensResource(
+                access_token=sign_access_token(self.keys, user, session, issued_at),
+                refresh_token=refresh_token,
+                token_type="Bearer",  # noqa: S106
+                expires_in=self.settings.auth_access_token_s,
+            ).model_dump(),
+            headers={"Cache-Control": "no-store"},
+        )
+
+
+async def _auth(connection: HTTPConnection) -> Auth:
+    auth: Auth = connection.app.state.auth
+    return auth
+
+
+AuthParts = Annotated[Auth, Depends(_auth)]
+
+router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
+
+
+@router.post("/register", status_code=201, response_model=UserResource, dependencies=[Gateway])
+async def register(
+    body: RegisterBody,
+    auth: AuthParts,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+) -> Response:
+    """A new user, a trader. 409 `email_taken`."""
+    key = None
+    if idempotency_key is not None:
+        fingerprint = auth.sealer.fingerprint(msgspec.json.encode(body.model_dump(), order="sorted"))
+        key = IdempotencyKey(idempotency_key, fingerprint, timedelta(seconds=auth.settings.auth_idempotency_s))
+        earlier = await _earlier(auth, key)
+        if earlier is not None:
+            return earlier
+    try:
+        password_hash = await auth.passwords.hash(body.password)
+        async with auth.bus.transaction() as tx:
+            command = NewUser(email=body.email, password_hash=password_hash, display_name=body.display_name)
+            user = await service.register(PostgresUnitOfWork(tx), command, ids=auth.ids)
+            answer = _user_resource(user).model_dump(mode="json")
+            if key is not None:
+                await service.keep_answer(PostgresUnitOfWork(tx), service.REGISTER, key, answer)
+    except EmailTaken:
+        # With a key it may be ourselves, at the same moment.
+        earlier = await _earlier(auth, key) if key is not None else None
+        if earlier is not None:
+            return earlier
+        raise Problem(409, "email_taken", "A user with this address exists.") from None
+    except IdempotencyKeyReused:
+        raise _key_reused() from None
+    except TooBusy:
+        raise _too_busy() from None
+    return FastJSON(answer, 201, headers={"Location": "/api/v1/auth/me"})
+
+
+@router.post("/login", response_model=TokensResource, dependencies=[Gateway])
+async def login(body: LoginBody, auth: AuthParts) -> Response:
+    """Tokens for a user's password. 401 `invalid_credentials`; 429 after too many failed attempts at one account."""
+    try:
+        auth.passwords.require_place()
+        async with auth.bus.transaction() as tx:
+            found = await service.begin_login(
+                PostgresUnitOfWork(tx),
+                body.email,
+                allowed=auth.settings.auth_failed_logins,
+                window=timedelta(seconds=auth.settings.auth_failed_logins_window_s),
+            )
+        password_hash = None if found is None else found[1]
+        if not await auth.passwords.is_correct(body.password, password_hash) or found is None or password_hash is None:
+            raise WrongCredentials
+        is_outdated = auth.passwords.needs_rehash(password_hash)
+        new_hash = await auth.passwords.hash(body.password) if is_outdated else None
+        refresh_token = new_refresh_token()
+        async with auth.bus.transaction() as tx:
+            user, session = await service.log_in(
+                PostgresUnitOfWork(tx),
+                found[0].user_id,
+                new_hash=new_hash,
+                refresh_token=refresh_token,
+                lifetimes=auth.lifetimes,
+                ids=auth.ids,
+            )
+    except WrongCredentials:
+        raise Problem(401, "invalid_credentials", "The address or the password is wrong.") from None
+    except UserDisabled:
+        raise Problem(403, "user_disabled", "The user is disabled.") from None
+    except TooManyFailedLogins as error:
+        raise Problem(
+            429,
+            "too_many_failed_logins",
+            "Too many logins to this account failed.",
+            headers={"Retry-After": str(error.retry_after_s)},
+        ) from None
+    except TooBusy:
+        raise _too_busy() from None
+    return auth.tokens(user, session, refresh_token)
+
+
+@router.post("/refresh", response_model=TokensResource, dependencies=[Gateway])
+async def refresh(body: RefreshBody, auth: AuthParts) -> Response:
+    """New tokens for a refresh token, which is used up. Shown a second time it revokes its session."""
+    replacement = new_refresh_token()
+    async with auth.bus.transaction() as tx:
+        done = await service.refresh(
+            PostgresUnitOfWork(tx), body.refresh_token, replacement=replacement, lifetimes=auth.lifetimes
+        )
+    if done.user is None or done.session is None:
+        refusal = done.refusal or RefreshRefusal.UNKNOWN
+        raise Problem(401, refusal, REFUSALS[refusal])
+    return auth.tokens(done.user, done.session, replacement)
+
+
+@router.post("/logout", status_code=204)
+async def logout(caller: UserCaller, auth: AuthParts) -> Response:
+    """Ends the session of the token that this was asked with."""
+    async with auth.bus.transaction() as tx:
+        await service.log_out(PostgresUnitOfWork(tx), UUID(caller.session_id))
+    return Response(status_code=204)
+
+
+@router.get("/me", response_model=UserResource)
+async def me(caller: UserCaller, auth: AuthParts) -> Response:
+    """Who one is."""
+    async with auth.bus.transaction() as tx:
+        user = await PostgresUnitOfWork(tx).user(caller.user_id)
+    if user is None:
+        raise Problem(404, "not_found", "The user does not exist.")
+    return FastJSON(_user_resource(user).model_dump(mode="json"))
+
+
+@router.get("/.well-known/jwks.json", response_model=KeySet, dependencies=[Gateway])
+async def jwks(auth: AuthParts) -> Response:
+    """The public keys that access tokens are signed with (RFC 7517)."""
+    return FastJSON({"keys": auth.keys.jwks}, headers={"Cache-Control": "public, max-age=300"})
+
+
+async def _earlier(auth: Auth, key: IdempotencyKey) -> Response | None:
+    async with auth.bus.transaction() as tx:
+        try:
+            answer = await service.earlier_answer(PostgresUnitOfWork(tx), service.REGISTER, key)
+        except IdempotencyKeyReused:
+            raise _key_reused() from None
+    if answer is None:
+        return None
+    return FastJSON(answer, 201, headers={"Location": "/api/v1/auth/me", "Idempotent-Replayed": "true"})
+
+
+def _key_reused() -> Problem:
+    return Problem(409, "idempotency_key_reused", "This Idempotency-Key came before with another body.")
+
+
+def _too_busy() -> Problem:
+    return unavailable("Too many passwords are being checked.")
+
+
+def _user_resource(user: User) -> UserResource:
+    return UserResource(
+        user_id=user.user_id,
+        email=user.email,
+        display_name=user.display_name,
+        roles=list(user.roles),
+        scopes=scopes_of(user.roles),
+        status=user.status,
+        mfa_enabled=False,
+        created_at=user.created_at,
+    )

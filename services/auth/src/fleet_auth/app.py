@@ -1,0 +1,59 @@
+"""auth's composition root."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from fleet_bus import Bus
+from fleet_chassis.app import new_app
+from fleet_chassis.clock import Clock
+from fleet_chassis.database import Database
+from fleet_chassis.health import Health
+from fleet_chassis.ids import SystemIds
+from fleet_chassis.internal import internal_router
+
+from .api import Auth, router
+from .consumers import FORGET_REVOKED_SESSIONS
+from .passwords import Passwords
+from .settings import AuthSettings
+from .tokens import Sealer, load_signing_keys
+
+
+def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI:
+    """The application; its lifespan opens the database, makes or loads the signing key, and starts the bus."""
+    health = Health()
+    database = Database(
+        settings.database_url,
+        application_name=f"{settings.service}-{settings.ordinal}",
+        max_size=settings.database_connections,
+    )
+    bus = Bus(settings, database, clock=clock)
+    bus.add(FORGET_REVOKED_SESSIONS)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(database)
+            passwords = Passwords(settings)
+            stack.callback(passwords.close)
+            sealer = Sealer(settings.private_key_file)
+            async with database.transaction() as connection:
+                keys = await load_signing_keys(connection, sealer, bus.clock.now())
+            app.state.auth = Auth(
+                bus=bus, passwords=passwords, sealer=sealer, settings=settings, ids=SystemIds(), keys=keys
+            )
+            await stack.enter_async_context(bus.running(health))
+            yield
+
+    health.check("database", database.check)
+    app = new_app(settings, "Tradefleet auth", lifespan, health)
+    app.include_router(router)
+    app.include_router(
+        internal_router(
+            rest=bus.rest,
+            parked_list=bus.parked,
+            parked_replay=bus.parked_replay,
+            parked_skip=bus.parked_skip,
+        )
+    )
+    return app

@@ -1,0 +1,168 @@
+"""Users, sessions and refresh tokens: what is allowed, and what a token shown to us means."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
+
+# Nothing is sent to the address here, and a house installation may well live under `.local` or `.test`.
+SPECIAL_USE_DOMAIN_NAMES.clear()
+
+MIN_PASSWORD_LENGTH = 8
+"""NIST SP 800-63B: at least 8 characters, no rules of composition."""
+MAX_PASSWORD_LENGTH = 128
+"""A bound on what is hashed for a stranger."""
+
+
+class Role(StrEnum):
+    ADMIN = "admin"
+    TRADER = "trader"
+    VIEWER = "viewer"
+    COMPLIANCE = "compliance"
+
+
+_TRADER_SCOPES = ("read", "trade", "strategy", "transfer")
+SCOPES: dict[Role, tuple[str, ...]] = {
+    Role.TRADER: _TRADER_SCOPES,
+    Role.VIEWER: ("read",),
+    Role.COMPLIANCE: ("read",),
+    Role.ADMIN: (*_TRADER_SCOPES, "admin"),
+}
+
+
+class UserStatus(StrEnum):
+    ACTIVE = "active"
+    DISABLED = "disabled"
+
+
+class RevokedReason(StrEnum):
+    LOGOUT = "logout"
+    REUSE = "reuse"
+
+
+class EmailTaken(Exception):
+    """Another user has this address."""
+
+
+class WrongCredentials(Exception):
+    """No such user, or not this password; which of the two is not told."""
+
+
+class UserDisabled(Exception):
+    """The user may not come in, whatever is shown."""
+
+
+class TooManyFailedLogins(Exception):
+    """More attempts at one account failed within the window than are allowed."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+class IdempotencyKeyReused(Exception):
+    """The same Idempotency-Key came with another body."""
+
+
+class RefreshRefusal(StrEnum):
+    """Why a refresh token gives no new tokens; the words are the API's codes."""
+
+    UNKNOWN = "refresh_token_unknown"
+    EXPIRED = "refresh_token_expired"
+    REUSED = "refresh_token_reused"
+    SESSION_REVOKED = "session_revoked"
+    USER_DISABLED = "user_disabled"
+
+
+def normalise_email(text: str) -> str:
+    """The address in the one spelling we keep. Raises ValueError."""
+    try:
+        return validate_email(text.strip(), check_deliverability=False).normalized.lower()
+    except EmailNotValidError as error:
+        raise ValueError(str(error)) from error
+
+
+def check_password(password: str) -> str:
+    """The password, if it may be used. Raises ValueError."""
+    if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
+        raise ValueError(f"must have {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters, was {len(password)}")
+    return password
+
+
+def scopes_of(roles: Iterable[Role]) -> list[str]:
+    """What these roles may do, sorted."""
+    return sorted({scope for role in roles for scope in SCOPES[role]})
+
+
+def hash_token(token: str) -> bytes:
+    """What is kept of a refresh token."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    user_id: UUID
+    email: str
+    display_name: str | None
+    roles: tuple[Role, ...]
+    status: UserStatus
+    version: int
+    created_at: datetime
+
+    @property
+    def is_active(self) -> bool:
+        return self.status is UserStatus.ACTIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One login. Every access token names it; revoking it ends them all."""
+
+    session_id: UUID
+    user_id: UUID
+    last_token_expires_at: datetime
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshToken:
+    """A refresh token as it is kept, with its session and user as they stand now."""
+
+    token_hash: bytes
+    expires_at: datetime
+    used_at: datetime | None
+    session: Session
+    user: User
+
+    def refusal(self, now: datetime) -> RefreshRefusal | None:
+        """Why this token gives nothing at `now`; None if it gives new ones.
+
+        A used one is told first: it means theft, even when it has expired since.
+        """
+        if self.session.revoked_at is not None:
+            return RefreshRefusal.SESSION_REVOKED
+        if self.used_at is not None:
+            return RefreshRefusal.REUSED
+        if self.expires_at <= now:
+            return RefreshRefusal.EXPIRED
+        if not self.user.is_active:
+            return RefreshRefusal.USER_DISABLED
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class LoginAttempts:
+    """Attempts at one account within the running window, this one included."""
+
+    count: int
+    window_ends_at: datetime
+
+    def check(self, now: datetime, allowed: int) -> None:
+        """Raises TooManyFailedLogins once more than `allowed` are not known to have succeeded."""
+        if self.count > allowed:
+            wait = self.window_ends_at - now
+            raise TooManyFailedLogins(max(1, -(-wait // timedelta(seconds=1))))

@@ -1,0 +1,63 @@
+"""What the use cases need of a transaction."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from .domain import LoginAttempts, RefreshToken, RevokedReason, Session, User
+
+
+class UnitOfWork(Protocol):
+    """One transaction on auth's tables and its outbox."""
+
+    @property
+    def now(self) -> datetime: ...
+
+    async def user(self, user_id: UUID) -> User | None: ...
+
+    async def credentials(self, email: str) -> tuple[User, str] | None:
+        """The user with this address, and the hash of the password."""
+        ...
+
+    async def add_user(self, user: User, password_hash: str) -> bool:
+        """False if the address is taken."""
+        ...
+
+    async def set_password_hash(self, user_id: UUID, password_hash: str) -> None: ...
+
+    async def count_login_attempt(self, email: str, window: timedelta) -> LoginAttempts:
+        """Counts one more attempt at this account before it is known how it ends."""
+        ...
+
+    async def clear_login_attempts(self, email: str) -> None: ...
+
+    async def add_session(self, session: Session) -> None: ...
+
+    async def locked_session(self, session_id: UUID) -> Session | None: ...
+
+    async def prolong_session(self, session_id: UUID, last_token_expires_at: datetime) -> None: ...
+
+    async def revoke_session(self, session: Session, reason: RevokedReason) -> None:
+        """Ends the session, tells the fleet, and has the telling taken back once no token of it can be alive."""
+        ...
+
+    async def add_refresh_token(self, token_hash: bytes, session_id: UUID, expires_at: datetime) -> None: ...
+
+    async def locked_refresh_token(self, token_hash: bytes) -> RefreshToken | None:
+        """The token, its session locked."""
+        ...
+
+    async def use_refresh_token(self, token: RefreshToken) -> None: ...
+
+    async def answered(self, operation: str, key: str) -> tuple[bytes, Mapping[str, object]] | None:
+        """The fingerprint and answer of an earlier request with this Idempotency-Key."""
+        ...
+
+    async def remember_answer(
+        self, operation: str, key: str, fingerprint: bytes, answer: Mapping[str, object], keep: timedelta
+    ) -> bool:
+        """False if another request with this key came first."""
+        ...
+
+    def publish_user(self, user: User) -> None: ...

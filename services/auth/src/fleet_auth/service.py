@@ -1,0 +1,148 @@
+"""The use cases: registration, login, refresh, logout."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from fleet_chassis.ids import Ids
+
+from .domain import (
+    EmailTaken,
+    IdempotencyKeyReused,
+    RefreshRefusal,
+    RevokedReason,
+    Role,
+    Session,
+    User,
+    UserDisabled,
+    UserStatus,
+    WrongCredentials,
+    hash_token,
+)
+from .ports import UnitOfWork
+from .tokens import TokenLifetimes
+
+REGISTER = "register"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewUser:
+    email: str
+    password_hash: str
+    display_name: str | None
+    roles: tuple[Role, ...] = (Role.TRADER,)
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """`fingerprint` stands for the body that came with the key."""
+
+    key: str
+    fingerprint: bytes
+    keep: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What a refresh did; `refusal` is None when there is a new session state to make tokens of."""
+
+    user: User | None
+    session: Session | None
+    refusal: RefreshRefusal | None = None
+
+
+async def earlier_answer(uow: UnitOfWork, operation: str, key: IdempotencyKey) -> Mapping[str, object] | None:
+    """The answer to an earlier request with this key. Raises IdempotencyKeyReused."""
+    earlier = await uow.answered(operation, key.key)
+    if earlier is None:
+        return None
+    fingerprint, answer = earlier
+    if fingerprint != key.fingerprint:
+        raise IdempotencyKeyReused
+    return answer
+
+
+async def keep_answer(uow: UnitOfWork, operation: str, key: IdempotencyKey, answer: Mapping[str, object]) -> None:
+    """Remembers what this key was answered. Raises IdempotencyKeyReused if another request took it meanwhile."""
+    if not await uow.remember_answer(operation, key.key, key.fingerprint, answer, key.keep):
+        raise IdempotencyKeyReused
+
+
+async def register(uow: UnitOfWork, command: NewUser, *, ids: Ids) -> User:
+    """A new active user, told to the fleet. Raises EmailTaken."""
+    user = User(
+        user_id=ids.new_id(),
+        email=command.email,
+        display_name=command.display_name,
+        roles=command.roles,
+        status=UserStatus.ACTIVE,
+        version=1,
+        created_at=uow.now,
+    )
+    if not await uow.add_user(user, command.password_hash):
+        raise EmailTaken
+    uow.publish_user(user)
+    return user
+
+
+async def begin_login(uow: UnitOfWork, email: str, *, allowed: int, window: timedelta) -> tuple[User, str] | None:
+    """Counts the attempt before the password is looked at, so that many at once are counted too.
+
+    Returns the user and the hash to check against, None for an unknown address. Raises TooManyFailedLogins.
+    """
+    attempts = await uow.count_login_attempt(email, window)
+    attempts.check(uow.now, allowed)
+    return await uow.credentials(email)
+
+
+async def log_in(
+    uow: UnitOfWork,
+    user_id: UUID,
+    *,
+    new_hash: str | None,
+    refresh_token: str,
+    lifetimes: TokenLifetimes,
+    ids: Ids,
+) -> tuple[User, Session]:
+    """A new session, once the password was found right. `new_hash`: the password under today's parameters."""
+    user = await uow.user(user_id)
+    if user is None:
+        raise WrongCredentials
+    if not user.is_active:
+        raise UserDisabled
+    await uow.clear_login_attempts(user.email)
+    if new_hash is not None:
+        await uow.set_password_hash(user_id, new_hash)
+    session = Session(session_id=ids.new_id(), user_id=user_id, last_token_expires_at=uow.now + lifetimes.access)
+    await uow.add_session(session)
+    await uow.add_refresh_token(hash_token(refresh_token), session.session_id, uow.now + lifetimes.refresh)
+    return user, session
+
+
+async def refresh(uow: UnitOfWork, shown: str, *, replacement: str, lifetimes: TokenLifetimes) -> Refreshed:
+    """Takes a refresh token for a new one. A used one ends its session: somebody has a copy.
+
+    A refusal is returned and not raised, because the revocation that may come with it has to be committed.
+    """
+    token = await uow.locked_refresh_token(hash_token(shown))
+    if token is None:
+        return Refreshed(None, None, RefreshRefusal.UNKNOWN)
+    refusal = token.refusal(uow.now)
+    if refusal is not None:
+        if refusal is RefreshRefusal.REUSED:
+            await uow.revoke_session(token.session, RevokedReason.REUSE)
+        return Refreshed(None, None, refusal)
+    session = dataclasses.replace(token.session, last_token_expires_at=uow.now + lifetimes.access)
+    await uow.use_refresh_token(token)
+    await uow.add_refresh_token(hash_token(replacement), session.session_id, uow.now + lifetimes.refresh)
+    await uow.prolong_session(session.session_id, session.last_token_expires_at)
+    return Refreshed(token.user, session)
+
+
+async def log_out(uow: UnitOfWork, session_id: UUID) -> None:
+    """Ends the session; once ended, nothing more is done."""
+    session = await uow.locked_session(session_id)
+    if session is not None and session.revoked_at is None:
+        await uow.revoke_session(session, RevokedReason.LOGOUT)

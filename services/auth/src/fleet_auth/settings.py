@@ -1,0 +1,22 @@
+"""Settings of auth: FLEET_AUTH_…"""
+
+from fleet_chassis.settings import DatabaseSettings
+from pydantic import Field
+
+
+class AuthSettings(DatabaseSettings):
+    auth_access_token_s: int = Field(default=300, ge=1)
+    auth_refresh_token_s: int = Field(default=30 * 86_400, ge=1)
+    auth_argon2_time_cost: int = Field(default=2, ge=1)
+    """With 19 MiB and one lane the parameters OWASP recommends: about 25 ms of one core."""
+    auth_argon2_memory_kib: int = Field(default=19_456, ge=8)
+    auth_argon2_parallelism: int = Field(default=1, ge=1)
+    auth_password_threads: int = Field(default=2, ge=1)
+    """One for each of two cores; hashing releases the interpreter's lock."""
+    auth_password_queue: int = Field(default=64, ge=0)
+    """At 25 ms each on two threads the last one waits 0.8 s; beyond, 503 is kinder."""
+    auth_failed_logins: int = Field(default=10, ge=1)
+    """Within auth_failed_logins_window_s, for one account."""
+    auth_failed_logins_window_s: int = Field(default=60, ge=1)
+    auth_idempotency_s: int = Field(default=86_400, ge=1)
+    """How long an Idempotency-Key is remembered: longer than any client's retries."""

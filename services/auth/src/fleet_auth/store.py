@@ -1,0 +1,235 @@
+"""auth's tables."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+from fleet_bus import Transaction
+
+from . import events
+from .domain import LoginAttempts, RefreshToken, RevokedReason, Role, Session, User, UserStatus
+
+PURGE_BATCH = 20
+"""Rows past their time that one request takes away: more than it adds, so that the tables do not grow."""
+
+_USER = "u.user_id, u.email, u.display_name, u.roles, u.status, u.version, u.created_at"
+
+
+class PostgresUnitOfWork:
+    """One transaction of libs/bus seen as auth's tables."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self.tx = tx
+        self._connection = tx.connection
+
+    @property
+    def now(self) -> datetime:
+        return self.tx.now
+
+    async def lock(self, ids: Sequence[str]) -> None:
+        """Nothing to lock: a due row of auth changes no row of its own."""
+
+    async def flush(self) -> None:
+        """Nothing is held back."""
+
+    async def user(self, user_id: UUID) -> User | None:
+        row = await self._connection.fetchrow(f"SELECT {_USER} FROM users u WHERE user_id = $1", user_id)  # noqa: S608
+        return None if row is None else _user(row)
+
+    async def credentials(self, email: str) -> tuple[User, str] | None:
+        row = await self._connection.fetchrow(
+            f"SELECT {_USER}, u.password_hash FROM users u WHERE email = $1",  # noqa: S608
+            email,
+        )
+        return None if row is None else (_user(row), row["password_hash"])
+
+    async def add_user(self, user: User, password_hash: str) -> bool:
+        added = await self._connection.fetchval(
+            """
+            INSERT INTO users (user_id, email, display_name, password_hash, roles, status, version, created_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (email) DO NOTHING RETURNING true
+            """,
+            user.user_id,
+            user.email,
+            user.display_name,
+            password_hash,
+            list(user.roles),
+            user.status,
+            user.version,
+            user.created_at,
+        )
+        return bool(added)
+
+    async def set_password_hash(self, user_id: UUID, password_hash: str) -> None:
+        await self._connection.execute("UPDATE users SET password_hash = $2 WHERE user_id = $1", user_id, password_hash)
+
+    async def count_login_attempt(self, email: str, window: timedelta) -> LoginAttempts:
+        await self._connection.execute(
+            """
+            DELETE FROM login_failures WHERE account_hash IN (
+                SELECT account_hash FROM login_failures WHERE window_ends_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+            )
+            """,
+            self.now,
+            PURGE_BATCH,
+        )
+        row = await self._connection.fetchrow(
+            """
+            INSERT INTO login_failures AS f (account_hash, failures, window_ends_at) VALUES ($1, 1, $3)
+            ON CONFLICT (account_hash) DO UPDATE SET
+                failures = CASE WHEN f.window_ends_at <= $2 THEN 1 ELSE f.failures + 1 END,
+                window_ends_at = CASE WHEN f.window_ends_at <= $2 THEN $3 ELSE f.window_ends_at END
+            RETURNING failures, window_ends_at
+            """,
+            _account_hash(email),
+            self.now,
+            self.now + window,
+        )
+        assert row is not None
+        return LoginAttempts(row["failures"], row["window_ends_at"])
+
+    async def clear_login_attempts(self, email: str) -> None:
+        await self._connection.execute("DELETE FROM login_failures WHERE account_hash = $1", _account_hash(email))
+
+    async def add_session(self, session: Session) -> None:
+        await self._connection.execute(
+            "INSERT INTO sessions (session_id, user_id, created_at, last_token_expires_at) VALUES ($1, $2, $3, $4)",
+            session.session_id,
+            session.user_id,
+            self.now,
+            session.last_token_expires_at,
+        )
+
+    async def locked_session(self, session_id: UUID) -> Session | None:
+        row = await self._connection.fetchrow(
+            """
+            SELECT session_id, user_id, last_token_expires_at, revoked_at FROM sessions
+            WHERE session_id = $1 FOR NO KEY UPDATE
+            """,
+            session_id,
+        )
+        return None if row is None else _session(row)
+
+    async def prolong_session(self, session_id: UUID, last_token_expires_at: datetime) -> None:
+        await self._connection.execute(
+            "UPDATE sessions SET last_token_expires_at = $2 WHERE session_id = $1", session_id, last_token_expires_at
+        )
+
+    async def revoke_session(self, session: Session, reason: RevokedReason) -> None:
+        await self._connection.execute(
+            "UPDATE sessions SET revoked_at = $2, revoked_reason = $3 WHERE session_id = $1",
+            session.session_id,
+            self.now,
+            reason,
+        )
+        events.publish_revoked(self.tx, session, self.now)
+
+    async def add_refresh_token(self, token_hash: bytes, session_id: UUID, expires_at: datetime) -> None:
+        await self._connection.execute(
+            "DELETE FROM refresh_tokens WHERE session_id = $1 AND expires_at <= $2", session_id, self.now
+        )
+        await self._connection.execute(
+            "INSERT INTO refresh_tokens (token_hash, session_id, expires_at) VALUES ($1, $2, $3)",
+            token_hash,
+            session_id,
+            expires_at,
+        )
+
+    async def locked_refresh_token(self, token_hash: bytes) -> RefreshToken | None:
+        # The session is locked first and the token read after it: of two requests with one token the second
+        # must see what the first has done.
+        session_id = await self._connection.fetchval(
+            "SELECT session_id FROM refresh_tokens WHERE token_hash = $1", token_hash
+        )
+        if session_id is None or await self.locked_session(session_id) is None:
+            return None
+        row = await self._connection.fetchrow(
+            f"""
+            SELECT t.expires_at, t.used_at, s.session_id, s.last_token_expires_at, s.revoked_at, {_USER}
+            FROM refresh_tokens t JOIN sessions s USING (session_id) JOIN users u USING (user_id)
+            WHERE t.token_hash = $1
+            """,  # noqa: S608
+            token_hash,
+        )
+        if row is None:
+            return None
+        return RefreshToken(
+            token_hash=token_hash,
+            expires_at=row["expires_at"],
+            used_at=row["used_at"],
+            session=_session(row),
+            user=_user(row),
+        )
+
+    async def use_refresh_token(self, token: RefreshToken) -> None:
+        await self._connection.execute(
+            "UPDATE refresh_tokens SET used_at = $2 WHERE token_hash = $1", token.token_hash, self.now
+        )
+
+    async def answered(self, operation: str, key: str) -> tuple[bytes, Mapping[str, object]] | None:
+        row = await self._connection.fetchrow(
+            "SELECT fingerprint, answer FROM idempotency_keys WHERE operation = $1 AND key = $2 AND expires_at > $3",
+            operation,
+            key,
+            self.now,
+        )
+        return None if row is None else (row["fingerprint"], row["answer"])
+
+    async def remember_answer(
+        self, operation: str, key: str, fingerprint: bytes, answer: Mapping[str, object], keep: timedelta
+    ) -> bool:
+        await self._connection.execute(
+            """
+            DELETE FROM idempotency_keys WHERE (operation, key) IN (
+                SELECT operation, key FROM idempotency_keys WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+            )
+            """,
+            self.now,
+            PURGE_BATCH,
+        )
+        added = await self._connection.fetchval(
+            """
+            INSERT INTO idempotency_keys (operation, key, fingerprint, answer, expires_at) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (operation, key) DO UPDATE
+                SET fingerprint = excluded.fingerprint, answer = excluded.answer, expires_at = excluded.expires_at
+                WHERE idempotency_keys.expires_at <= $6
+            RETURNING true
+            """,
+            operation,
+            key,
+            fingerprint,
+            answer,
+            self.now + keep,
+            self.now,
+        )
+        return bool(added)
+
+    def publish_user(self, user: User) -> None:
+        events.publish_user(self.tx, user)
+
+
+def _account_hash(email: str) -> bytes:
+    return hashlib.sha256(email.encode()).digest()
+
+
+def _user(row: asyncpg.Record) -> User:
+    return User(
+        user_id=row["user_id"],
+        email=row["email"],
+        display_name=row["display_name"],
+        roles=tuple(Role(role) for role in row["roles"]),
+        status=UserStatus(row["status"]),
+        version=row["version"],
+        created_at=row["created_at"],
+    )
+
+
+def _session(row: asyncpg.Record) -> Session:
+    return Session(
+        session_id=row["session_id"],
+        user_id=row["user_id"],
+        last_token_expires_at=row["last_token_expires_at"],
+        revoked_at=row["revoked_at"],
+    )
