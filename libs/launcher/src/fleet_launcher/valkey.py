@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import time
 from pathlib import Path
-
-import redis
 
 from fleet_launcher import processes
 from fleet_launcher.failure import LaunchFailure
@@ -72,16 +71,22 @@ class Valkey:
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
-        with redis.Redis(host=HOST, port=self._port, password=self._password, socket_timeout=2.0) as client:
-            while time.monotonic() < deadline:
-                if self.pid is None:
-                    raise LaunchFailure(
-                        f"Valkey ended while it started: {processes.last_lines(self._log)}", f"See {self._log}"
-                    )
-                try:
-                    client.ping()
-                except redis.ConnectionError:
-                    time.sleep(0.02)
-                else:
-                    return
+        while time.monotonic() < deadline:
+            if self.pid is None:
+                raise LaunchFailure(
+                    f"Valkey ended while it started: {processes.last_lines(self._log)}", f"See {self._log}"
+                )
+            if self._answers():
+                return
+            time.sleep(0.02)
         raise LaunchFailure(f"Valkey did not answer within {_START_TIMEOUT_S:.0f} s", f"See {self._log}")
+
+    def _answers(self) -> bool:
+        """Asked in the protocol itself: importing the client library takes longer than starting the server."""
+        try:
+            with socket.create_connection((HOST, self._port), timeout=2.0) as connection:
+                connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
+                with connection.makefile("rb") as answers:
+                    return [answers.readline(), answers.readline()] == [b"+OK\r\n", b"+PONG\r\n"]
+        except OSError:
+            return False

@@ -1,0 +1,188 @@
+"""Jars, Java, ports, folders, databases: each failure is one line that says what to do."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+from fleet_launcher.databases import drop_databases, ensure_databases
+from fleet_launcher.failure import LaunchFailure
+from fleet_launcher.instance import RestartPolicy
+from fleet_launcher.jars import Jar, ensure_jars, kafka_jars
+from fleet_launcher.java import find_java, major_version, packaged_java
+from fleet_launcher.keys import ensure_keys
+from fleet_launcher.options import FleetOptions, parse_replicas
+from fleet_launcher.places import StateDir
+from fleet_launcher.ports import is_free, kept_ports
+from fleet_launcher.processes import record_of, running, spawn, stop
+from fleet_launcher.stack import Endpoints
+
+CONTENT = b"a jar"
+JAR = Jar("org.example:thing:1.0", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+
+
+def fetch(jar: Jar, folder: Path) -> Path:
+    file = folder / jar.filename
+    file.write_bytes(CONTENT)
+    return file
+
+
+def unreachable(jar: Jar, folder: Path) -> Path:
+    try:
+        raise ConnectionRefusedError(111, "Connection refused")
+    except OSError as error:
+        raise RuntimeError("Max retries exceeded") from error
+
+
+def test_jars_are_fetched_once_checked_always_and_then_needed_no_network(tmp_path: Path) -> None:
+    told: list[str] = []
+    (file,) = ensure_jars(tmp_path, jars=[JAR], fetch=fetch, tell=told.append)
+    assert file.read_bytes() == CONTENT and "1 jars to fetch" in told[0]
+    assert ensure_jars(tmp_path, jars=[JAR], fetch=unreachable) == [file]
+    file.write_bytes(b"spoil")  # the same length
+    with pytest.raises(LaunchFailure, match="could not be fetched from Maven Central: ConnectionRefusedError"):
+        ensure_jars(tmp_path, jars=[JAR], fetch=unreachable)
+    assert ensure_jars(tmp_path, jars=[JAR], fetch=fetch)[0].read_bytes() == CONTENT
+
+
+def test_a_jar_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> None:
+    other = Jar(JAR.coordinate, JAR.size, hashlib.sha256(b"other").hexdigest())
+    with pytest.raises(LaunchFailure, match="SHA-256 differs"):
+        ensure_jars(tmp_path, jars=[other], fetch=fetch)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_list_of_jars_is_kafka_with_a_log_binding() -> None:
+    names = {jar.coordinate for jar in kafka_jars()}
+    assert len(names) == 46
+    assert {"org.apache.kafka:kafka_2.13:4.3.0", "org.slf4j:slf4j-simple:1.7.36"} <= names
+
+
+def test_java_is_the_packaged_one_and_old_ones_are_named(tmp_path: Path) -> None:
+    assert find_java() == packaged_java()
+    old = tmp_path / "java"
+    old.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_402\"' >&2\n")
+    old.chmod(0o755)
+    assert major_version(old) == 8
+    with pytest.raises(LaunchFailure, match=r"17 or newer \(.*java is version 8\)\. Run `make setup`"):
+        find_java((lambda: None, lambda: old))
+    with pytest.raises(LaunchFailure, match="17 or newer"):
+        find_java((lambda: None, lambda: None))
+
+
+def test_ports_are_kept_until_somebody_else_takes_them(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    first = kept_ports(state, ["kafka", "postgres"])
+    assert kept_ports(state, ["kafka", "postgres"]) == first
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", first["kafka"]))
+        taken.listen()
+        assert not is_free(first["kafka"])
+        second = kept_ports(state, ["kafka", "postgres"])
+    assert second["kafka"] != first["kafka"] and second["postgres"] == first["postgres"]
+
+
+def test_a_full_disk_and_a_bad_folder_are_told(tmp_path: Path) -> None:
+    with pytest.raises(LaunchFailure, match=r"MB are free .* Free some space"):
+        StateDir(tmp_path / "state").prepare(needed_bytes=1 << 60)
+    (tmp_path / "file").touch()
+    with pytest.raises(LaunchFailure, match=r"cannot be made.*--state-dir"):
+        StateDir(tmp_path / "file" / "state").prepare()
+
+
+def test_secrets_and_keys_are_made_once_and_private(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.prepare()
+    secret = state.secret("database trading")
+    assert len(secret) >= 24 and state.secret("database trading") == secret != state.secret("valkey")
+    ensure_keys(state, ["trading"])
+    before = state.private_key("trading").read_text()
+    ensure_keys(state, ["trading", "data"])
+    assert state.private_key("trading").read_text() == before
+    for file in (tmp_path / "secrets.json", state.private_key("trading"), state.private_key("cli")):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "PRIVATE" not in state.public_keys.read_text()
+
+
+async def test_no_service_can_connect_to_the_database_of_another(stack: Endpoints) -> None:
+    passwords = {"sketch-a": "it's \\ odd", "sketch-b": "b"}
+    try:
+        urls = await ensure_databases(stack.postgres_url, passwords)
+        assert await ensure_databases(stack.postgres_url, passwords) == urls  # again: nothing changes
+        own = await asyncpg.connect(urls["sketch-a"])
+        assert await own.fetchval("SELECT current_user") == "sketch-a"
+        assert await own.fetchval("SHOW transaction_timeout") == "10s"
+        assert await own.fetchval("SHOW idle_in_transaction_session_timeout") == "5s"
+        assert await own.fetchval("SHOW lock_timeout") == "5s"
+        await own.execute("CREATE TABLE mine (id integer)")
+        await own.close()
+        for database in ("sketch-b", "postgres", "template1"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await asyncpg.connect(urls["sketch-a"].rsplit("/", 1)[0] + f"/{database}")
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await asyncpg.connect(urls["sketch-b"].replace(":b@", ":guess@"))
+    finally:
+        await drop_databases(stack.postgres_url, passwords)
+
+
+def test_a_process_that_does_not_end_when_asked_is_killed_with_its_children(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.prepare()
+    program = "import signal, subprocess; signal.signal(15, 1); print(1, flush=True); subprocess.run(['sleep', '60'])"
+    process = spawn(state, "stubborn", [sys.executable, "-c", program], log=state.log("stubborn"))
+    found = running(state, "stubborn")
+    assert found is not None
+    while not found.children() or not state.log("stubborn").stat().st_size:
+        os.sched_yield()
+    children = found.children()
+    stop(state, "stubborn", timeout_s=0.2)
+    assert process.poll() is not None and not children[0].is_running()
+    assert record_of(state, "stubborn") is None
+
+
+def test_deaths_are_answered_at_once_then_ever_later_then_not_any_more() -> None:
+    policy = RestartPolicy(limit=5, window_s=300.0)
+    assert [policy.delay_s(now) for now in (0.0, 1.0, 2.0, 3.0, 4.0)] == [0.0, 0.5, 1.0, 2.0, 4.0]
+    assert policy.delay_s(5.0) is None
+    assert policy.delay_s(1000.0) == 0.0  # a death long after the others is the first again
+
+
+def test_options_say_what_is_wrong_with_them(tmp_path: Path) -> None:
+    assert parse_replicas(["trading=2"]) == {"trading": 2}
+    options = FleetOptions(tmp_path, feed="replay", port_offset=100, replicas={"trading": 2})
+    assert FleetOptions.from_json(options.to_json()) == options
+    for words, said in (
+        (["trading"], "Write it as trading=2"),
+        (["tradng=2"], "no service tradng"),
+        (["data=99"], "99"),
+    ):
+        with pytest.raises(LaunchFailure, match=said):
+            FleetOptions(tmp_path, replicas=parse_replicas(words))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("identity", ["root", "ordinary user", "root without user namespaces"])
+def test_the_native_stack_runs_as_root_and_not(tmp_path: Path, identity: str) -> None:
+    if os.geteuid() != 0 and identity != "ordinary user":
+        pytest.skip("only root can try what root does")
+    prefix: list[str] = []
+    if os.geteuid() == 0 and identity == "ordinary user":
+        prefix = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FLEET_")}
+    if identity == "root without user namespaces":
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "unshare").write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / "bin" / "unshare").chmod(0o755)
+        environment["PATH"] = f"{tmp_path / 'bin'}:{environment['PATH']}"
+    command = [*prefix, sys.executable, "-m", "fleet_launcher.stack", "--state-dir", str(tmp_path / "state")]
+    for action in ("up", "up", "down"):
+        done = subprocess.run([*command, action], capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "state").exists()
