@@ -3,5 +3,5 @@
 from fleet_chassis.settings import DatabaseSettings
 
 
-class Settings(DatabaseSettings, frozen=True):
+class Settings(DatabaseSettings):
     """Read from FLEET_*; execution adds none of its own."""

@@ -1,0 +1,74 @@
+"""execution's composition root."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from fastapi import FastAPI
+from fleet_bus import Bus
+from fleet_chassis.app import new_app
+from fleet_chassis.clock import Clock
+from fleet_chassis.database import Database
+from fleet_chassis.health import Health
+from fleet_chassis.internal import internal_router
+from fleet_contracts.data import InstrumentDefined
+from fleet_contracts.exchange_connector import VenueStatus
+from fleet_contracts.topics import DATA_INSTRUMENTS, EXCHANGE_CONNECTOR_STATUS, TRADING_ACCOUNTS
+from fleet_contracts.trading import Account
+from fleet_contracts.vocabulary import TradingStateWord
+from fleet_gate import Gate
+
+from . import consumers
+from .api import router
+from .domain import OrderKey
+from .events import COMMAND_TOPICS
+from .settings import Settings
+
+
+def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
+    """The application; its lifespan opens the database, loads the trading states and starts the bus."""
+    health = Health()
+    database = Database(
+        settings.database_url,
+        application_name=f"{settings.service}-{settings.ordinal}",
+        max_size=settings.database_connections,
+    )
+    bus = Bus(settings, database, clock=clock)
+    gate = Gate(bus, database)
+    accounts = bus.table(TRADING_ACCOUNTS, Account)
+    # The contracts name execution a reader of these two, and rest is judged by a place in each. A venue that is not
+    # connected refuses nothing here: commands wait in Kafka, and `send_by` holds at the venue.
+    bus.table(DATA_INSTRUMENTS, InstrumentDefined)
+    bus.table(EXCHANGE_CONNECTOR_STATUS, VenueStatus)
+
+    def refusal(key: OrderKey) -> str | None:
+        if key.venue not in COMMAND_TOPICS:
+            return "unknown_venue"
+        state = gate.state(symbol=key.symbol, venue=key.venue, account_id=key.account_id)
+        return "market_halted" if state is TradingStateWord.HALTED else None
+
+    def owner_of(account_id: UUID) -> UUID | None:
+        account = accounts.get(str(account_id))
+        return None if account is None else account.user_id
+
+    bus.add(consumers.commands(refusal))
+    bus.add(consumers.reports())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with database, gate.running(health), bus.running(health):
+            yield
+
+    health.check("database", database.check)
+    app = new_app(settings, "Tradefleet execution", lifespan, health)
+    app.include_router(gate.router)
+    app.include_router(router(database, owner_of))
+    app.include_router(
+        internal_router(
+            rest=bus.rest,
+            parked_list=bus.parked,
+            parked_replay=bus.parked_replay,
+            parked_skip=bus.parked_skip,
+        )
+    )
+    return app

@@ -1,0 +1,114 @@
+"""What strategy hears: the market, what became of its signals, and what its orders did."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from fleet_bus import Live, Received, Transaction
+from fleet_contracts import Message, Topic
+from fleet_contracts.core_engine import BarWithheld, SignalAccepted, SignalDropped, TradingStateChanged
+from fleet_contracts.data import BarClosed, BarsBackfilled, BestQuote
+from fleet_contracts.exchange_connector import MarketStepEnded
+from fleet_contracts.topics import (
+    CORE_ENGINE_MARKET,
+    CORE_ENGINE_SIGNAL_OUTCOMES,
+    CORE_ENGINE_STATE,
+    DATA_QUOTES,
+    TRADING_ACCOUNTS,
+    TRADING_ACTIVITY,
+    TRADING_GRANTS,
+)
+from fleet_contracts.trading import Account, AccountChanged, Grant
+
+from . import service
+from .events import bars_of, deployment_orders, step_of
+from .ports import Activity, Market
+from .runtime import Runners, run_ready_steps
+from .store.activity import PostgresActivity, PostgresOutcomes
+from .store.market import PostgresMarket
+
+OTHER_TABLES: tuple[tuple[Topic, type[Message]], ...] = (
+    (DATA_QUOTES, BestQuote),
+    (CORE_ENGINE_STATE, TradingStateChanged),
+    (TRADING_ACCOUNTS, Account),
+    (TRADING_GRANTS, Grant),
+)
+"""Tables that the contracts name strategy a reader of; rest is judged by a place in each."""
+
+
+def market(runners: Runners) -> Live:
+    """Bars, kept as history; a step runs when all bars that a deployment waits for are there."""
+
+    def unit_of_work(transaction: Transaction) -> PostgresMarket:
+        transaction.after_rollback(runners.forget_all)
+        return PostgresMarket(transaction, lambda uow: run_ready_steps(uow, runners))
+
+    return Live(
+        name="market",
+        topics=(CORE_ENGINE_MARKET,),
+        unit_of_work=unit_of_work,
+        touches=_nothing,
+        handlers={
+            BarClosed: _bar_closed,
+            BarsBackfilled: _bars_backfilled,
+            BarWithheld: _bar_withheld,
+            MarketStepEnded: _step_ended,
+        },
+    )
+
+
+def outcomes() -> Live:
+    """What core-engine made of the signals."""
+    return Live(
+        name="outcomes",
+        topics=(CORE_ENGINE_SIGNAL_OUTCOMES,),
+        unit_of_work=PostgresOutcomes,
+        touches=_nothing,
+        handlers={SignalAccepted: _accepted, SignalDropped: _dropped},
+    )
+
+
+def activity() -> Live:
+    """What trading says of the orders that came of signals."""
+    return Live(
+        name="activity",
+        topics=(TRADING_ACTIVITY,),
+        unit_of_work=PostgresActivity,
+        touches=lambda message: (str(order.order_id) for order in deployment_orders(message)),
+        handlers={AccountChanged: _account_changed},
+    )
+
+
+def _nothing(_message: Any) -> Iterable[str]:
+    return ()
+
+
+async def _bar_closed(uow: Market, received: Received[BarClosed]) -> None:
+    message = received.message
+    uow.add_bars(message.timeframe, bars_of(message.symbol, (message.bar,)))
+
+
+async def _bars_backfilled(uow: Market, received: Received[BarsBackfilled]) -> None:
+    message = received.message
+    uow.add_bars(message.timeframe, bars_of(message.symbol, message.bars))
+
+
+async def _bar_withheld(uow: Market, received: Received[BarWithheld]) -> None:
+    message = received.message
+    uow.add_withheld(message.symbol, message.timeframe, message.close_at, message.reason)
+
+
+async def _step_ended(uow: Market, received: Received[MarketStepEnded]) -> None:
+    uow.add_step(step_of(received.message))
+
+
+async def _accepted(uow: PostgresOutcomes, received: Received[SignalAccepted]) -> None:
+    uow.tell(received.message.signal_id, "accepted", None)
+
+
+async def _dropped(uow: PostgresOutcomes, received: Received[SignalDropped]) -> None:
+    uow.tell(received.message.signal_id, "dropped", received.message.reason)
+
+
+async def _account_changed(uow: Activity, received: Received[AccountChanged]) -> None:
+    for order in deployment_orders(received.message):
+        service.learn_order(uow, order)

@@ -1,0 +1,193 @@
+"""Strategies, deployments and their states, steps and signals. Pure."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
+
+
+class StrategyNotFound(LookupError):
+    """No such strategy of this user."""
+
+
+class StrategyInUse(Exception):
+    """The strategy has deployments that are not stopped."""
+
+
+class DeploymentNotFound(LookupError):
+    """No such deployment of this user."""
+
+
+class DeploymentStopped(Exception):
+    """A stopped deployment stays stopped."""
+
+
+class OtherBody(Exception):
+    """The id was used before with another body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    strategy_id: UUID
+    user_id: UUID
+    name: str
+    builtin: str
+    version: int
+    body_hash: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class DeploymentState(StrEnum):
+    ACTIVE = "active"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a deployment is in the state it is in, where its owner did not ask for that."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    deployment_id: UUID
+    strategy_id: UUID
+    strategy_version: int
+    builtin: str
+    account_id: UUID
+    user_id: UUID
+    symbols: tuple[str, ...]
+    timeframe: str
+    parameters: Mapping[str, object]
+    mode: str
+    max_order_notional: Decimal | None
+    expires_at: datetime | None
+    state: DeploymentState
+    reason: Reason | None
+    version: int
+    last_step_at: datetime | None
+    body_hash: str
+    created_at: datetime
+    updated_at: datetime
+
+    def pause(self, *, now: datetime) -> "Deployment":
+        """It sees no more steps until it is resumed; what it holds and has waiting stays."""
+        return self._to(DeploymentState.PAUSED, None, now)
+
+    def resume(self, *, now: datetime, market_at: datetime | None) -> "Deployment":
+        """It sees the steps after `market_at`; those between are history to it."""
+        if self.state is DeploymentState.ACTIVE:
+            return self
+        return replace(self._to(DeploymentState.ACTIVE, None, now), last_step_at=_later(self.last_step_at, market_at))
+
+    def stop(self, *, now: datetime) -> "Deployment":
+        """For good."""
+        if self.state is DeploymentState.STOPPED:
+            return self
+        return self._to(DeploymentState.STOPPED, None, now)
+
+    def fail(self, reason: Reason, *, now: datetime) -> "Deployment":
+        """Its code failed: it is paused with the reason shown, others go on."""
+        return self._to(DeploymentState.PAUSED, reason, now)
+
+    def has_run(self, market_at: datetime) -> bool:
+        """Whether the step of this market time is behind it."""
+        return self.last_step_at is not None and market_at <= self.last_step_at
+
+    def _to(self, state: DeploymentState, reason: Reason | None, now: datetime) -> "Deployment":
+        if self.state is DeploymentState.STOPPED:
+            raise DeploymentStopped
+        if self.state is state:
+            return self
+        return replace(self, state=state, reason=reason, version=self.version + 1, updated_at=now)
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max((at for at in (one, other) if at is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """All bars of one market time have been published."""
+
+    timeframe: str
+    market_at: datetime
+    symbols: tuple[str, ...]
+
+
+Told = tuple[str, str, datetime]
+"""(symbol, timeframe, market time) of a bar that has come or was withheld."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSteps:
+    """Which deployment runs which steps now: each its steps in order, none before all its bars are told."""
+
+    steps: Sequence[Step]
+    told: Collection[Told]
+
+    def runnable(self, deployments: Sequence[Deployment]) -> tuple[list[tuple[Step, list[Deployment]]], list[Step]]:
+        """Steps in order of market time with those that run them, in the order given; and the steps that are done with."""
+        waiting: set[UUID] = set()
+        runs: list[tuple[Step, list[Deployment]]] = []
+        done: list[Step] = []
+        for step in sorted(self.steps, key=lambda s: (s.market_at, s.timeframe)):
+            due = [d for d in deployments if d.timeframe == step.timeframe and not d.has_run(step.market_at)]
+            blocked = {d.deployment_id for d in due if d.deployment_id in waiting or not self._is_told(step, d)}
+            waiting |= blocked
+            if ready := [d for d in due if d.deployment_id not in blocked]:
+                runs.append((step, ready))
+            if not blocked:
+                done.append(step)
+        return runs, done
+
+    def _is_told(self, step: Step, deployment: Deployment) -> bool:
+        own = set(deployment.symbols).intersection(step.symbols)
+        return all((symbol, step.timeframe, step.market_at) in self.told for symbol in own)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A wish of a deployment: `submit` with the order's fields, or `cancel` with the signal whose order shall go."""
+
+    signal_id: UUID
+    deployment_id: UUID
+    market_at: datetime
+    number: int
+    action: str
+    symbol: str
+    side: str | None = None
+    order_type: str | None = None
+    quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    time_in_force: str | None = None
+    target_signal_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentOrder:
+    """An order of a deployment, as trading told it; a higher `version` is the newer word."""
+
+    order_id: UUID
+    deployment_id: UUID
+    signal_id: UUID
+    symbol: str
+    side: str
+    order_type: str
+    quantity: Decimal
+    filled_quantity: Decimal
+    limit_price: Decimal | None
+    status: str
+    is_open: bool
+    version: int
+
+    def moved_since(self, before: "DeploymentOrder | None") -> Decimal:
+        """What its fills since then did to the position: bought more than 0, sold less."""
+        filled = self.filled_quantity - (before.filled_quantity if before else Decimal(0))
+        return filled if self.side == "buy" else -filled
