@@ -22,15 +22,16 @@ from fleet_chassis.logging import configure_logging, get_logger
 from fleet_contracts.topics import TOPICS
 
 from fleet_launcher import processes
-from fleet_launcher.databases import database_url, ensure_databases
+from fleet_launcher.databases import ensure_databases
 from fleet_launcher.description import write_description, write_instances
+from fleet_launcher.environment import service_database_url, service_environment
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.instance import Instance, RestartPolicy
 from fleet_launcher.keys import ensure_keys
 from fleet_launcher.leftovers import SUPERVISOR, end_leftovers
 from fleet_launcher.options import FleetOptions
-from fleet_launcher.places import SHARED, StateDir
-from fleet_launcher.ports import HOST, kept_ports, require_free
+from fleet_launcher.places import StateDir
+from fleet_launcher.ports import kept_ports, require_free
 from fleet_launcher.services import SERVICES, Service
 from fleet_launcher.stack import Endpoints, Part, Stack
 
@@ -52,7 +53,7 @@ class Supervisor:
         self._state = StateDir(options.state_dir.resolve())
         self._stack = Stack(self._state.path, tell=lambda line: report({"event": "line", "text": line}))
         self._endpoints: Endpoints
-        self._passwords: dict[str, str] = {}
+        self._database_urls: dict[str, str] = {}
         self._instances: list[Instance] = []
         self._running: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -116,7 +117,11 @@ class Supervisor:
 
     def _plan(self) -> None:
         """Decide ports, passwords, keys and environments; nothing of this changes while the fleet runs."""
-        self._passwords = {s.name: self._state.secret(f"database {s.name}") for s in self._services if s.has_database}
+        self._database_urls = {
+            service.name: service_database_url(self._state, self._endpoints, service)
+            for service in self._services
+            if service.has_database
+        }
         ensure_keys(self._state, [service.name for service in self._services])
         slots = [(s, ordinal) for s in self._services for ordinal in range(self._options.replicas.get(s.name, 1))]
         free = kept_ports(self._state, [f"{s.name}-{n}" for s, n in slots if s.fixed_port is None or n > 0])
@@ -126,38 +131,13 @@ class Supervisor:
                 assert service.fixed_port is not None
                 port = service.fixed_port + self._options.port_offset
                 require_free(port, "Stop what uses it, or start with another --port-offset (e.g. --port-offset 100)")
-            environment = self._environment(service, ordinal, port)
+            environment = service_environment(
+                self._state, self._endpoints, service, feed=self._options.feed, ordinal=ordinal, port=port
+            )
             self._instances.append(
                 Instance(service, ordinal, port, state=self._state, environment=environment, changed=self._describe)
             )
         write_instances(self._state, self._instances)
-
-    def _environment(self, service: Service, ordinal: int, port: int) -> dict[str, str]:
-        """What the caller's environment says, and our own; but no credential that is not for this service."""
-        secret = ("FLEET_POSTGRES_URL", "FLEET_REDIS_URL", "FLEET_DATABASE_URL")
-        environment = {name: value for name, value in os.environ.items() if name not in secret}
-        environment |= {
-            "FLEET_SERVICE": service.name,
-            "FLEET_ORDINAL": str(ordinal),
-            "FLEET_HOST": HOST,
-            "FLEET_PORT": str(port),
-            "FLEET_KAFKA_URL": self._endpoints.kafka_bootstrap,
-            "FLEET_FEED": self._options.feed,
-            "FLEET_INSTANCES": str(self._state.instances_json),
-            "FLEET_PRIVATE_KEY_FILE": str(self._state.private_key(service.name)),
-            "FLEET_PUBLIC_KEYS_FILE": str(self._state.public_keys),
-            "FLEET_LOG_LEVEL": os.environ.get("FLEET_LOG_LEVEL", "info"),
-            # Compiled once by `make setup` for any processor of this kind, and not again by every process.
-            "NUMBA_CACHE_DIR": str(SHARED / "numba"),
-            "NUMBA_CPU_NAME": "generic",
-            "PYTHONUNBUFFERED": "1",
-        }
-        if service.has_database:
-            password = self._passwords[service.name]
-            environment["FLEET_DATABASE_URL"] = database_url(self._endpoints.postgres_url, service.name, password)
-        if service.uses_redis:
-            environment["FLEET_REDIS_URL"] = self._endpoints.redis_url
-        return environment
 
     async def _kafka_and_topics(self, kafka: Part | None) -> None:
         if kafka is not None:
@@ -167,14 +147,15 @@ class Supervisor:
     async def _postgres_and_migrations(self, postgres: Part | None) -> None:
         if postgres is not None:
             await self._start_part(postgres)
-        await self._timed("databases", ensure_databases(self._endpoints.postgres_url, self._passwords))
+        passwords = {name: self._state.secret(f"database {name}") for name in self._database_urls}
+        await self._timed("databases", ensure_databases(self._endpoints.postgres_url, passwords))
         await self._timed("migrations", self._migrate())
 
     async def _migrate(self) -> None:
         """All databases by one process."""
         order = {
             service.name: {
-                "url": database_url(self._endpoints.postgres_url, service.name, self._passwords[service.name]),
+                "url": self._database_urls[service.name],
                 "folders": [str(folder) for folder in service.migration_folders()],
             }
             for service in self._services
@@ -239,11 +220,7 @@ class Supervisor:
         self._describe()
 
     def _describe(self) -> None:
-        urls = {
-            name: database_url(self._endpoints.postgres_url, name, password)
-            for name, password in self._passwords.items()
-        }
-        write_description(self._state, self._endpoints, self._stack.parts, self._instances, urls)
+        write_description(self._state, self._endpoints, self._stack.parts, self._instances, self._database_urls)
 
     # -- down
 

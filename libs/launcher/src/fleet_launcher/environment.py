@@ -1,0 +1,55 @@
+"""What the launcher tells a service through its environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from fleet_launcher.databases import database_url
+from fleet_launcher.places import SHARED, StateDir
+from fleet_launcher.ports import HOST
+from fleet_launcher.services import Service
+from fleet_launcher.stack import Endpoints
+
+# Credentials of one part for everybody: a service is given only its own.
+_NOT_PASSED_ON = ("FLEET_POSTGRES_URL", "FLEET_REDIS_URL", "FLEET_DATABASE_URL")
+
+
+def service_environment(
+    state: StateDir,
+    endpoints: Endpoints,
+    service: Service,
+    *,
+    feed: str,
+    ordinal: int = 0,
+    port: int = 0,
+    caller: Mapping[str, str] = os.environ,
+) -> dict[str, str]:
+    """The caller's own environment (so that FLEET_TRADING_SEND_BY_S=10 reaches trading), and what only we know."""
+    environment = {name: value for name, value in caller.items() if name not in _NOT_PASSED_ON}
+    environment |= {
+        "FLEET_SERVICE": service.name,
+        "FLEET_ORDINAL": str(ordinal),
+        "FLEET_HOST": HOST,
+        "FLEET_PORT": str(port),
+        "FLEET_KAFKA_URL": endpoints.kafka_bootstrap,
+        "FLEET_FEED": feed,
+        "FLEET_INSTANCES": str(state.instances_json),
+        "FLEET_PRIVATE_KEY_FILE": str(state.private_key(service.name)),
+        "FLEET_PUBLIC_KEYS_FILE": str(state.public_keys),
+        "FLEET_LOG_LEVEL": caller.get("FLEET_LOG_LEVEL", "info"),
+        # Compiled once by `make setup` for any processor of this kind, and not again by every process.
+        "NUMBA_CACHE_DIR": str(SHARED / "numba"),
+        "NUMBA_CPU_NAME": "generic",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if service.has_database:
+        environment["FLEET_DATABASE_URL"] = service_database_url(state, endpoints, service)
+    if service.uses_redis:
+        environment["FLEET_REDIS_URL"] = endpoints.redis_url
+    return environment
+
+
+def service_database_url(state: StateDir, endpoints: Endpoints, service: Service) -> str:
+    """The URL of the service's own database, as its own role."""
+    return database_url(endpoints.postgres_url, service.name, state.secret(f"database {service.name}"))
