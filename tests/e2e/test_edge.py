@@ -1,0 +1,49 @@
+"""The edge as a newcomer meets it: pages, documents, health, and what is not built."""
+
+import aiohttp
+import pytest
+from whole_fleet import User, WholeFleet
+
+pytestmark = pytest.mark.e2e
+
+
+async def test_pages_and_documents_are_served(fleet: WholeFleet) -> None:
+    async with aiohttp.ClientSession(fleet.url) as session:
+        for path in ("/", "/docs"):
+            async with session.get(path) as response:
+                assert response.status == 200
+                text = await response.text()
+                assert "https://" not in text.replace("https://www.w3.org", "") or path == "/"
+        async with session.get("/api/v1/openapi.json") as response:
+            document = await response.json()
+    for path in ("/api/v1/orders", "/api/v1/auth/login", "/api/v1/markets", "/api/v1/deployments", "/api/v1/exchanges"):
+        assert path in document["paths"], path
+    assert not [path for path in document["paths"] if "/internal" in path]
+
+
+async def test_what_is_not_there_is_404_and_what_is_internal_is_not_there(fleet: WholeFleet, user: User) -> None:
+    headers = await user.client._authorization()
+    async with aiohttp.ClientSession(fleet.url, headers=headers) as session:
+        for path in ("/api/v1/nothing", "/api/v1/backtests", "/internal/rest", "/api/v1/internal/rest", "/metrics"):
+            async with session.get(path) as response:
+                assert response.status == 404, path
+                assert (await response.json(content_type=None))["code"] == "not_found"
+
+
+async def test_markets_are_labelled_and_priced(user: User) -> None:
+    markets = {market["symbol"]: market for market in await user.client.markets()}
+    assert set(markets) == {"AAPL/USD", "FB/USD", "GOOG/USD", "IBM/USD", "MSFT/USD", "BTC/USD", "ETH/USD"}
+
+
+async def test_logout_revokes_the_token(fleet: WholeFleet, user: User) -> None:
+    from fleet_testkit.eventually import eventually
+
+    headers = await user.client._authorization()
+    await user.client.logout()
+    async with aiohttp.ClientSession(fleet.url, headers=headers) as session:
+
+        async def refused() -> bool:
+            async with session.get("/api/v1/auth/me") as response:
+                return response.status == 401
+
+        await eventually(refused, timeout_s=5)

@@ -1,0 +1,175 @@
+"""Orders through the gateway: what is accepted is filled and booked, what is wrong is refused and changes nothing."""
+
+import asyncio
+import time
+from decimal import Decimal
+from typing import Any
+
+import aiohttp
+import pytest
+from fleet_sdk.problems import ApiError
+from whole_fleet import User, WholeFleet, until_priced, until_status
+
+pytestmark = pytest.mark.e2e
+SYMBOL = "AAPL/USD"
+
+
+def order(**changes: Any) -> dict[str, Any]:
+    body = {"symbol": SYMBOL, "side": "buy", "type": "market", "quantity": "10", "time_in_force": "gtc"}
+    return {name: value for name, value in (body | changes).items() if value is not None}
+
+
+async def test_a_market_order_fills_within_a_second_and_is_booked(user: User) -> None:
+    """register → login → buy → fill → ledger, position and portfolio agree → sell → flat, fees paid."""
+    await until_priced(user.client, SYMBOL)
+    started = time.monotonic()
+    placed = await user.client.place_order(order())
+    filled = await until_status(user.client, placed["order_id"], "filled")
+    assert time.monotonic() - started < 1
+    trades = [trade async for trade in user.client.trades()]
+    assert sum(Decimal(trade["quantity"]) for trade in trades) == 10
+    cost = sum(Decimal(trade["quantity"]) * Decimal(trade["price"]) + Decimal(trade["fee"]) for trade in trades)
+    portfolio = await user.client.portfolio()
+    assert Decimal(portfolio["cash"]) == 100_000 - cost
+    assert [(p["symbol"], Decimal(p["quantity"])) for p in await user.client.positions()] == [(SYMBOL, 10)]
+    assert Decimal(filled["average_fill_price"]) * 10 + Decimal(filled["fees"]) == cost
+    sold = await user.client.place_order(order(side="sell"))
+    await until_status(user.client, sold["order_id"], "filled")
+    assert not [p for p in await user.client.positions() if Decimal(p["quantity"])]
+
+
+async def test_a_resting_order_is_cancelled_and_its_funds_released(user: User) -> None:
+    price = await until_priced(user.client, SYMBOL)
+    placed = await user.client.place_order(order(type="limit", limit_price=str((price / 2).quantize(Decimal("0.01")))))
+    await until_status(user.client, placed["order_id"], "new")
+    reserved = Decimal((await user.client.portfolio())["buying_power"])
+    assert reserved < 100_000
+    await user.client.cancel_order(placed["order_id"])
+    await until_status(user.client, placed["order_id"], "canceled")
+    assert Decimal((await user.client.portfolio())["buying_power"]) == 100_000
+
+
+BAD = [
+    (order(symbol="NOPE/USD"), 422, "unknown_symbol"),
+    (order(quantity="-1"), 422, None),
+    (order(quantity="0.001"), 422, "invalid_quantity"),
+    (order(quantity="NaN"), 422, None),
+    (order(quantity="1000000"), 422, "insufficient_funds"),
+    (order(side="sell"), 422, "insufficient_position"),
+    (order(type="limit"), 422, None),
+    (order(type="limit", limit_price="100.00001"), 422, "invalid_price"),
+    (order(type="trailing_stop"), 422, "unsupported"),
+    (order(time_in_force="fok"), 422, "unsupported"),
+    (order(colour="red"), 422, None),
+    (order(client_order_id="sig-1"), 422, None),
+    (order(account_id="00000000-0000-0000-0000-000000000001"), 422, "account_not_found"),
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"), BAD, ids=[str(code) + str(i) for i, (_, _, code) in enumerate(BAD)]
+)
+async def test_a_bad_order_is_refused_and_changes_nothing(
+    user: User, body: dict[str, Any], status: int, code: str | None
+) -> None:
+    await until_priced(user.client, SYMBOL)
+    before = await user.client.portfolio()
+    with pytest.raises(ApiError) as refused:
+        await user.client.place_order(body)
+    assert refused.value.status == status
+    assert code is None or refused.value.code == code
+    after = await user.client.portfolio()
+    assert (after["cash"], after["buying_power"]) == (before["cash"], before["buying_power"])
+    assert not [trade async for trade in user.client.trades()]
+
+
+async def test_malformed_json_is_a_problem(fleet: WholeFleet, user: User) -> None:
+    async with aiohttp.ClientSession() as session:
+        headers = await user.client._authorization()
+        async with session.post(
+            f"{fleet.url}/api/v1/orders", data=b"{", headers={**headers, "Content-Type": "application/json"}
+        ) as response:
+            assert response.status == 400
+            assert response.content_type == "application/problem+json"
+            problem = await response.json(content_type=None)
+    assert problem["code"] == "malformed_json"
+    assert problem["request_id"]
+
+
+async def test_the_same_client_order_id_is_the_same_order(user: User) -> None:
+    await until_priced(user.client, SYMBOL)
+    body = order(client_order_id="mine-1")
+    first, again = await asyncio.gather(user.client.place_order(body), user.client.place_order(body))
+    assert first["order_id"] == again["order_id"]
+    with pytest.raises(ApiError) as refused:
+        await user.client.place_order(order(client_order_id="mine-1", quantity="11"))
+    assert refused.value.status == 409
+    await until_status(user.client, first["order_id"], "filled")
+    assert len([found async for found in user.client.orders(status="all")]) == 1
+
+
+async def test_tokens_that_are_expired_or_foreign_are_refused(fleet: WholeFleet) -> None:
+    foreign = (
+        "eyJhbGciOiJFZERTQSIsInR5cCI6IkpXVCIsImtpZCI6IngifQ."
+        "eyJzdWIiOiIwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDAiLCJleHAiOjQwMDAwMDAwMDB9.AAAA"
+    )
+    async with aiohttp.ClientSession() as session:
+        for headers in ({}, {"Authorization": f"Bearer {foreign}"}, {"Authorization": "Bearer nonsense"}):
+            async with session.get(f"{fleet.url}/api/v1/orders", headers=headers) as response:
+                assert response.status == 401
+                assert (await response.json(content_type=None))["request_id"]
+
+
+async def test_another_users_things_do_not_exist(user: User, other_user: User) -> None:
+    await until_priced(user.client, SYMBOL)
+    placed = await user.client.place_order(order())
+    account_id = placed["account_id"]
+    with pytest.raises(ApiError) as theirs:
+        await other_user.client.order(placed["order_id"])
+    with pytest.raises(ApiError) as nobodys:
+        await other_user.client.order("00000000-0000-0000-0000-000000000001")
+    assert (theirs.value.status, theirs.value.code) == (nobodys.value.status, nobodys.value.code) == (404, "not_found")
+    with pytest.raises(ApiError) as ledger:
+        [entry async for entry in other_user.client.ledger(account_id)]
+    assert ledger.value.status == 404
+    with pytest.raises(ApiError) as cancelled:
+        await other_user.client.cancel_order(placed["order_id"])
+    assert cancelled.value.status == 404
+    with pytest.raises(ApiError) as traded:
+        await other_user.client.place_order(order(account_id=account_id))
+    assert traded.value.code == "account_not_found"
+
+
+async def test_a_batch_answers_each_in_order(user: User) -> None:
+    await until_priced(user.client, SYMBOL)
+    answers = await user.client.place_orders([order(), order(symbol="NOPE/USD"), order(quantity="5")])
+    assert [answer["status"] for answer in answers] == [201, 422, 201]
+    assert answers[1]["problem"]["code"] == "unknown_symbol"
+    for answer in (answers[0], answers[2]):
+        await until_status(user.client, answer["order"]["order_id"], "filled")
+    assert [Decimal(p["quantity"]) for p in await user.client.positions()] == [15]
+
+
+async def test_the_socket_tells_the_order_and_the_trade(user: User) -> None:
+    await until_priced(user.client, SYMBOL)
+    async with user.client.socket() as socket:
+        await socket.subscribe("order_updates")
+        await socket.subscribe("trades")
+        await socket.subscribe("portfolio")
+        placed = await user.client.place_order(order())
+        statuses: list[str] = []
+        traded = Decimal(0)
+        sequences: dict[str, list[int]] = {}
+        async with asyncio.timeout(10):
+            async for message in socket:
+                sequences.setdefault(message["channel"], []).append(message["sequence"])
+                for item in message["data"]:
+                    if message["channel"] == "order_updates" and item["order_id"] == placed["order_id"]:
+                        statuses.append(item["status"])
+                    if message["channel"] == "trades":
+                        traded += Decimal(item["quantity"])
+                if "filled" in statuses and traded == 10:
+                    break
+    assert statuses[-1] == "filled"
+    for numbers in sequences.values():
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
