@@ -177,7 +177,7 @@ def status_router(
             feed=bus.settings.feed,
             as_of=now,
             market_at=bus.market_at,
-            is_ready=all(instance.is_ready for instance in instances),
+            is_ready=bool(instances) and all(instance.is_ready for instance in instances),
             trading_state=_of_system(states),
             states=[_shown(state) for state in states],
             services=[InstanceShown.model_validate(instance) for instance in instances],

@@ -1,0 +1,292 @@
+"""core-engine over the real Kafka and PostgreSQL: bars in, bars out; signals in, order requests or reasons out."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import pytest
+from fleet_contracts import Message, Topic, data, strategy, trading
+from fleet_contracts import core_engine as said
+from fleet_contracts.exchange_connector import BarValues, MarketStepEnded
+from fleet_contracts.topics import (
+    CORE_ENGINE_MARKET,
+    CORE_ENGINE_ORDER_REQUESTS,
+    CORE_ENGINE_SIGNAL_OUTCOMES,
+    CORE_ENGINE_STATE,
+    DATA_BARS,
+    DATA_INSTRUMENTS,
+    DATA_QUOTES,
+    STRATEGY_DEPLOYMENTS,
+    STRATEGY_SIGNALS,
+    TOPICS,
+    TRADING_GRANTS,
+)
+from fleet_contracts.vocabulary import DeploymentState, GrantState, OrderType, Side, Timeframe, TimeInForce
+from fleet_core_engine.app import create_app
+from fleet_core_engine.settings import Settings
+from fleet_testkit.eventually import eventually
+from fleet_testkit.fixtures import KafkaForTests, MakeDatabase
+from fleet_testkit.http import served
+from fleet_testkit.peers import BUS_MIGRATIONS, Keys, Peers, peers, ready
+
+CALLED = ("core-engine", "gateway", "trading", "execution", "exchange-connector")
+ADMIN = UUID(int=7)
+DAY = datetime(2012, 5, 18, 20, 0, tzinfo=UTC)
+
+
+@dataclass
+class CoreEngine:
+    url: str
+    keys: Keys
+    others: Peers
+
+    def admin(self) -> dict[str, str]:
+        return self.keys.of_user("core-engine", ADMIN, "read", "trade", "admin", roles=["admin"])
+
+    def trader(self) -> dict[str, str]:
+        return self.keys.of_user("core-engine", uuid4(), "read", "trade")
+
+    def list_instances(self, instances: dict[str, str]) -> None:
+        """`{"trading-0": url, ...}` is the fleet from now on."""
+        listed = []
+        for name, url in instances.items():
+            service, _, ordinal = name.rpartition("-")
+            listed.append({"name": service, "ordinal": int(ordinal), "url": url})
+        (self.keys.state.path / "instances.json").write_text(json.dumps({"instances": listed}))
+
+
+@pytest.fixture(scope="module")
+async def core_engine(
+    make_database: MakeDatabase, kafka: KafkaForTests, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[CoreEngine]:
+    keys = Keys.make(tmp_path_factory.mktemp("core-engine"), *CALLED)
+    prefix = kafka.unique("core-engine") + "."
+    reads = [topic for topic in TOPICS if any(reader.service == "core-engine" for reader in topic.readers)]
+    writes = [CORE_ENGINE_MARKET, CORE_ENGINE_ORDER_REQUESTS, CORE_ENGINE_SIGNAL_OUTCOMES, CORE_ENGINE_STATE]
+    async with peers(
+        await make_database([BUS_MIGRATIONS]), kafka.bootstrap, prefix, topics=reads, hears=writes
+    ) as others:
+        url = await make_database("core-engine")
+        settings = keys.settings("core-engine", url, kafka.bootstrap, topic_prefix=prefix)
+        async with served(create_app(Settings.model_validate(settings))) as base_url:
+            await ready(base_url)
+            yield CoreEngine(base_url, keys, others)
+
+
+def bar(symbol: str, close_at: datetime) -> tuple[Topic, str, Message]:
+    values = BarValues(
+        open_at=close_at - timedelta(minutes=1),
+        close_at=close_at,
+        open=Decimal(10),
+        high=Decimal(12),
+        low=Decimal(9),
+        close=Decimal(11),
+        volume=Decimal(1000),
+    )
+    return DATA_BARS, symbol, data.BarClosed(symbol=symbol, venue="paper", timeframe=Timeframe.M1, bar=values)
+
+
+def step(number: int, close_at: datetime, *symbols: str) -> tuple[Topic, str, Message]:
+    message = MarketStepEnded(step=number, market_at=close_at, timeframe=Timeframe.M1, symbols=symbols)
+    return DATA_BARS, "step", message
+
+
+def unique(*names: str) -> list[str]:
+    return [f"{name}{uuid4().hex[:6].upper()}/USD" for name in names]
+
+
+async def test_bars_are_released_and_a_step_after_the_last_of_them(core_engine: CoreEngine) -> None:
+    aapl, msft = unique("AAPL", "MSFT")
+    others = core_engine.others
+    await others.say(step(1, DAY, aapl, msft))
+    await others.say(bar(aapl, DAY), market_at=DAY)
+    await eventually(lambda: others.heard_of(data.BarClosed, aapl))
+    assert [ended for ended in others.heard_of(MarketStepEnded) if aapl in ended.symbols] == []
+    await others.say(bar(msft, DAY), market_at=DAY)
+    [ended] = await eventually(lambda: [one for one in others.heard_of(MarketStepEnded) if aapl in one.symbols])
+    assert (ended.step, ended.market_at, ended.symbols) == (1, DAY, (aapl, msft))
+    heard = next(one for one in others.heard if one.key == aapl)
+    assert heard.market_at == DAY
+
+
+async def test_a_bar_again_and_an_older_bar_are_withheld(core_engine: CoreEngine) -> None:
+    [symbol] = unique("IBM")
+    others = core_engine.others
+    await others.say(bar(symbol, DAY), bar(symbol, DAY), bar(symbol, DAY - timedelta(minutes=5)))
+    await eventually(lambda: len(others.heard_of(said.BarWithheld, symbol)) == 2)
+    assert [one.reason for one in others.heard_of(said.BarWithheld, symbol)] == ["duplicate_close", "out_of_order"]
+    assert len(others.heard_of(data.BarClosed, symbol)) == 1
+
+
+async def test_a_halted_symbol_keeps_its_bars_but_its_steps_end(core_engine: CoreEngine) -> None:
+    [symbol] = unique("GOOG")
+    others = core_engine.others
+    await define(core_engine, symbol)
+    assert await kill_switch(core_engine, scope="symbol", target=symbol, action="halt") == 200
+    await others.say(bar(symbol, DAY), step(2, DAY, symbol))
+    [withheld] = await eventually(lambda: others.heard_of(said.BarWithheld, symbol))
+    assert withheld.reason == "halted"
+    await eventually(lambda: [one for one in others.heard_of(MarketStepEnded) if symbol in one.symbols])
+    assert await kill_switch(core_engine, scope="symbol", target=symbol, action="resume") == 200
+    await others.say(bar(symbol, DAY + timedelta(minutes=1)))
+    await eventually(lambda: others.heard_of(data.BarClosed, symbol))
+
+
+async def test_history_is_passed_on_as_it_is(core_engine: CoreEngine) -> None:
+    [symbol] = unique("FB")
+    bars = tuple(bar(symbol, DAY + timedelta(minutes=n))[2].bar for n in range(3))  # type: ignore[attr-defined]
+    history = data.BarsBackfilled(symbol=symbol, venue="paper", timeframe=Timeframe.M1, bars=bars)
+    await core_engine.others.say((DATA_BARS, symbol, history))
+    assert await eventually(lambda: core_engine.others.heard_of(data.BarsBackfilled, symbol)) == [history]
+
+
+async def test_a_signal_waits_for_its_grant_and_becomes_an_order_request(core_engine: CoreEngine) -> None:
+    [symbol] = unique("AAPL")
+    others = core_engine.others
+    signal = signal_of(symbol)
+    await define(core_engine, symbol)
+    await others.say(deployment_of(signal), market_at=None)
+    await others.say((STRATEGY_SIGNALS, str(signal.account_id), signal), market_at=DAY)
+    await others.say(grant_of(signal))
+    [request] = await eventually(lambda: others.heard_of(said.OrderRequested, str(signal.account_id)))
+    assert (request.signal_id, request.symbol, request.quantity) == (signal.signal_id, symbol, Decimal(20))
+    [accepted] = await eventually(lambda: others.heard_of(said.SignalAccepted, str(signal.deployment_id)))
+    assert accepted.signal_id == signal.signal_id
+    received = next(one for one in others.heard if one.topic == CORE_ENGINE_ORDER_REQUESTS.name)
+    assert received.market_at == DAY
+
+
+async def test_a_signal_that_may_not_be_is_dropped_with_its_reason(core_engine: CoreEngine) -> None:
+    [symbol] = unique("AAPL")
+    others = core_engine.others
+    signal = signal_of(symbol)
+    await define(core_engine, symbol)
+    await others.say(deployment_of(signal), grant_of(signal, max_order_notional=Decimal(100)))
+    await others.say((STRATEGY_SIGNALS, str(signal.account_id), signal))
+    [dropped] = await eventually(lambda: others.heard_of(said.SignalDropped, str(signal.deployment_id)))
+    assert dropped.reason == "max_order_notional"
+    assert others.heard_of(said.OrderRequested, str(signal.account_id)) == []
+
+
+async def test_the_status_tells_states_prices_and_instances(core_engine: CoreEngine) -> None:
+    [symbol] = unique("MSFT")
+    await define(core_engine, symbol)
+    core_engine.list_instances({"core-engine-0": core_engine.url, "trading-0": "http://127.0.0.1:9"})
+
+    async def status() -> dict[str, Any]:
+        async with (
+            aiohttp.ClientSession() as client,
+            client.get(f"{core_engine.url}/api/v1/system/status", headers=core_engine.trader()) as response,
+        ):
+            assert response.status == 200
+            told: dict[str, Any] = await response.json()
+            return told if told["services"] and any(one["symbol"] == symbol for one in told["data"]) else {}
+
+    told = await eventually(status)
+    assert told["feed"] == "simulated"
+    assert told["is_ready"] is False
+    instances = {one["service"]: one for one in told["services"]}
+    assert instances["core-engine"]["is_ready"] is True
+    assert instances["core-engine"]["parked"] == 0
+    assert instances["trading"]["is_ready"] is False
+
+
+def signal_of(symbol: str) -> strategy.SignalRaised:
+    deployment_id = uuid4()
+    return strategy.SignalRaised(
+        signal_id=uuid4(),
+        deployment_id=deployment_id,
+        grant_id=deployment_id,
+        account_id=uuid4(),
+        user_id=uuid4(),
+        strategy_id=UUID(int=5),
+        action=strategy.SignalAction.SUBMIT,
+        symbol=symbol,
+        raised_at=datetime.now(UTC),
+        side=Side.BUY,
+        order_type=OrderType.MARKET,
+        quantity=Decimal(20),
+        time_in_force=TimeInForce.GTC,
+    )
+
+
+def deployment_of(signal: strategy.SignalRaised) -> tuple[Topic, str, Message]:
+    deployment = strategy.Deployment(
+        deployment_id=signal.deployment_id,
+        account_id=signal.account_id,
+        user_id=signal.user_id,
+        strategy_id=signal.strategy_id,
+        symbols=(signal.symbol,),
+        timeframe=Timeframe.M1,
+        state=DeploymentState.ACTIVE,
+        version=1,
+    )
+    return STRATEGY_DEPLOYMENTS, str(signal.deployment_id), deployment
+
+
+def grant_of(signal: strategy.SignalRaised, *, max_order_notional: Decimal | None = None) -> tuple[Topic, str, Message]:
+    grant = trading.Grant(
+        deployment_id=signal.deployment_id,
+        account_id=signal.account_id,
+        user_id=signal.user_id,
+        symbols=(signal.symbol,),
+        max_order_notional=max_order_notional,
+        expires_at=None,
+        state=GrantState.ACTIVE,
+        version=1,
+    )
+    return TRADING_GRANTS, str(signal.deployment_id), grant
+
+
+async def define(core_engine: CoreEngine, symbol: str) -> None:
+    instrument = data.InstrumentDefined(
+        symbol=symbol,
+        name=symbol,
+        asset_class="stock",
+        base=symbol.split("/")[0],
+        quote="USD",
+        tick_size=Decimal("0.0001"),
+        lot_size=Decimal(1),
+        min_quantity=Decimal(1),
+        min_notional=Decimal(0),
+        maker_fee=Decimal("0.001"),
+        taker_fee=Decimal("0.001"),
+        calendar="XNYS",
+        venues=("paper",),
+        reference_venue="paper",
+        simulated=True,
+        version=1,
+    )
+    now = datetime.now(UTC)
+    quote = data.BestQuote(
+        symbol=symbol,
+        venue="paper",
+        bid=Decimal(99),
+        bid_size=Decimal(10),
+        ask=Decimal(100),
+        ask_size=Decimal(10),
+        last=Decimal(100),
+        market_at=now,
+        stale_after=now + timedelta(seconds=10),
+    )
+    await core_engine.others.say((DATA_INSTRUMENTS, symbol, instrument), (DATA_QUOTES, symbol, quote))
+
+
+async def kill_switch(core_engine: CoreEngine, **body: str) -> int:
+    """The status with which it is answered; a symbol not known yet is asked for again."""
+
+    async def answered() -> int:
+        async with aiohttp.ClientSession() as client:
+            response = await client.post(
+                f"{core_engine.url}/api/v1/risk/kill-switch",
+                json={"reason": "a test", **body},
+                headers=core_engine.admin(),
+            )
+            return 0 if response.status == 422 else response.status
+
+    return await eventually(answered)

@@ -1,0 +1,175 @@
+"""The kill switch with Kafka stopped: committed, told to every instance that must obey, answered within a second."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import pytest
+from aiohttp import web
+from fleet_chassis.database import Database
+from fleet_core_engine.app import create_app
+from fleet_core_engine.settings import Settings
+from fleet_testkit.fixtures import MakeDatabase
+from fleet_testkit.http import served
+from fleet_testkit.peers import Keys
+
+SILENT_KAFKA = "127.0.0.1:9"
+ADMIN = UUID(int=7)
+
+
+@dataclass
+class Instance:
+    """An instance that must obey: it keeps what it is told, and answers as it is."""
+
+    answer: Callable[[dict[str, Any]], Awaitable[web.Response]]
+    told: list[dict[str, Any]] = field(default_factory=list)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        async def state(request: web.Request) -> web.Response:
+            self.told.append(await request.json())
+            return await self.answer(self.told[-1])
+
+        app = web.Application()
+        app.router.add_post("/internal/state", state)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        finally:
+            await runner.cleanup()
+
+
+async def obeys(told: dict[str, Any]) -> web.Response:
+    return web.json_response(told)
+
+
+async def hangs(_: dict[str, Any]) -> web.Response:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def fails(_: dict[str, Any]) -> web.Response:
+    return web.Response(status=503)
+
+
+@dataclass
+class Fleet:
+    url: str
+    database: Database
+    keys: Keys
+    instances: dict[str, Instance]
+
+    async def kill_switch(self, *, scopes: tuple[str, ...] = ("admin",), **body: Any) -> tuple[int, dict[str, Any]]:
+        headers = self.keys.of_user("core-engine", ADMIN, *scopes)
+        async with aiohttp.ClientSession() as client:
+            request = {"reason": "a test", **body}
+            response = await client.post(f"{self.url}/api/v1/risk/kill-switch", json=request, headers=headers)
+            return response.status, await response.json()
+
+    async def fetch(self, statement: str) -> Any:
+        async with self.database.connection() as connection:
+            return await connection.fetch(statement)
+
+
+@pytest.fixture(scope="module")
+async def halted_fleet(make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
+    keys = Keys.make(tmp_path_factory.mktemp("core-engine"), "core-engine", "gateway")
+    database_url = await make_database("core-engine")
+    instances = {
+        "trading-0": Instance(obeys),
+        "trading-1": Instance(hangs),
+        "execution-0": Instance(obeys),
+        "exchange-connector-0": Instance(fails),
+    }
+    settings = Settings.model_validate(keys.settings("core-engine", database_url, SILENT_KAFKA))
+    async with contextlib.AsyncExitStack() as stack:
+        listed = []
+        for name, instance in instances.items():
+            service, _, ordinal = name.rpartition("-")
+            url = await stack.enter_async_context(instance.running())
+            listed.append({"name": service, "ordinal": int(ordinal), "url": url})
+        settings.instances.write_text(json.dumps({"instances": listed}))
+        url = await stack.enter_async_context(served(create_app(settings)))
+        database = await stack.enter_async_context(Database(database_url, application_name="test"))
+        yield Fleet(url, database, keys, instances)
+
+
+async def test_a_halt_is_told_to_every_instance_within_a_second_without_kafka(halted_fleet: Fleet) -> None:
+    started = time.perf_counter()
+    status, answer = await halted_fleet.kill_switch(scope="system", action="halt")
+    assert time.perf_counter() - started < 1
+    assert (status, answer["state"], answer["by"]) == (200, "halted", str(ADMIN))
+    results = {one["instance"]: one["result"] for one in answer["instances"]}
+    assert results == {
+        "trading-0": "ok",
+        "trading-1": "unreachable",
+        "execution-0": "ok",
+        "exchange-connector-0": "error",
+    }
+    assert all(
+        (told["state"], told["version"]) == ("halted", answer["version"])
+        for instance in halted_fleet.instances.values()
+        for told in instance.told
+    )
+    waiting = await halted_fleet.fetch("SELECT key FROM outbox WHERE topic = 'core-engine.state'")
+    assert [row["key"] for row in waiting] == ["system"]
+
+
+async def test_each_change_has_a_higher_version_and_is_kept(halted_fleet: Fleet) -> None:
+    answers = await asyncio.gather(
+        halted_fleet.kill_switch(scope="symbol", target="AAPL-USD", action="halt"),
+        halted_fleet.kill_switch(scope="symbol", target="AAPL/USD", action="resume"),
+        halted_fleet.kill_switch(scope="system", action="halt"),
+    )
+    versions = [answer["version"] for _, answer in answers]
+    assert len(set(versions)) == 3
+    changes = await halted_fleet.fetch("SELECT version, scope, target FROM trading_state_changes ORDER BY version")
+    assert {row["version"] for row in changes} >= set(versions)
+    [held] = await halted_fleet.fetch("SELECT version, state FROM trading_state WHERE target = 'AAPL/USD'")
+    newest = max((answer for _, answer in answers if answer["target"] == "AAPL/USD"), key=lambda one: one["version"])
+    assert (held["version"], held["state"]) == (newest["version"], newest["state"])
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"scope": "account", "target": "x", "action": "halt"}, "unsupported"),
+        ({"scope": "venue", "target": "paper", "action": "halt"}, "unsupported"),
+        ({"scope": "system", "action": "reduce"}, "unsupported"),
+        ({"scope": "system", "action": "halt", "target": "AAPL/USD"}, "invalid_request"),
+        ({"scope": "symbol", "action": "halt"}, "invalid_request"),
+        ({"scope": "symbol", "action": "halt", "target": "not a symbol"}, "invalid_request"),
+        ({"scope": "system", "action": "halt", "reason": ""}, "invalid_request"),
+        ({"scope": "system", "action": "stop"}, "invalid_request"),
+        ({"scope": "system", "action": "halt", "hard": True}, "invalid_request"),
+    ],
+)
+async def test_what_cannot_be_done_changes_nothing(halted_fleet: Fleet, body: dict[str, Any], code: str) -> None:
+    before = await halted_fleet.fetch("SELECT version FROM trading_state_version")
+    status, problem = await halted_fleet.kill_switch(**body)
+    assert (status, problem["code"]) == (422, code)
+    assert await halted_fleet.fetch("SELECT version FROM trading_state_version") == before
+
+
+async def test_only_an_admin_may_halt(halted_fleet: Fleet) -> None:
+    status, problem = await halted_fleet.kill_switch(scopes=("read", "trade"), scope="system", action="halt")
+    assert (status, problem["code"]) == (403, "insufficient_scope")
+
+
+async def test_the_status_is_told_without_kafka(halted_fleet: Fleet) -> None:
+    headers = halted_fleet.keys.of_user("core-engine", ADMIN, "read")
+    started = time.perf_counter()
+    async with aiohttp.ClientSession() as client:
+        response = await client.get(f"{halted_fleet.url}/api/v1/system/status", headers=headers)
+        told = await response.json()
+    assert time.perf_counter() - started < 1
+    assert (response.status, told["trading_state"], told["is_ready"]) == (200, "halted", False)

@@ -1,0 +1,187 @@
+"""The decision over a signal, against the rules as a list, for circumstances of every kind."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from fleet_core_engine.domain.signals import (
+    Action,
+    Circumstances,
+    Deployment,
+    Drop,
+    Grant,
+    Missing,
+    Quote,
+    Signal,
+    Word,
+    judge,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+NOW = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
+ACCOUNT, OTHER_ACCOUNT, USER, DEPLOYMENT = UUID(int=1), UUID(int=2), UUID(int=3), UUID(int=4)
+MAX_AGE = timedelta(seconds=10)
+
+BUY = Signal(
+    deployment_id=DEPLOYMENT,
+    grant_id=DEPLOYMENT,
+    account_id=ACCOUNT,
+    user_id=USER,
+    action=Action.SUBMIT,
+    symbol="AAPL/USD",
+    raised_at=NOW,
+    side="buy",
+    order_type="market",
+    quantity=Decimal(20),
+    limit_price=None,
+    time_in_force="gtc",
+    target_signal_id=None,
+)
+SELL = replace(BUY, side="sell")
+CANCEL = replace(
+    BUY,
+    action=Action.CANCEL,
+    side=None,
+    order_type=None,
+    quantity=None,
+    time_in_force=None,
+    target_signal_id=UUID(int=9),
+)
+GRANT = Grant(
+    account_id=ACCOUNT,
+    user_id=USER,
+    symbols=frozenset({"AAPL/USD"}),
+    max_order_notional=None,
+    expires_at=None,
+    is_active=True,
+)
+KNOWN = Circumstances(
+    deployment=Deployment(account_id=ACCOUNT, user_id=USER, symbols=frozenset({"AAPL/USD"}), is_active=True),
+    grant=GRANT,
+    is_symbol_known=True,
+    state=Word.ACTIVE,
+    quote=Quote(Decimal("99.5"), Decimal("100.5"), NOW + timedelta(seconds=10)),
+    now=NOW,
+    max_age=MAX_AGE,
+)
+
+
+def granting(**changes: object) -> Circumstances:
+    return replace(KNOWN, grant=replace(GRANT, **changes))  # type: ignore[arg-type]
+
+
+def deployed(**changes: object) -> Circumstances:
+    assert KNOWN.deployment is not None
+    return replace(KNOWN, deployment=replace(KNOWN.deployment, **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("signal", "known", "drop"),
+    [
+        (BUY, KNOWN, None),
+        (SELL, KNOWN, None),
+        (CANCEL, KNOWN, None),
+        (BUY, deployed(is_active=False), Drop.DEPLOYMENT_NOT_ACTIVE),
+        (BUY, deployed(account_id=OTHER_ACCOUNT), Drop.DEPLOYMENT_MISMATCH),
+        (BUY, deployed(symbols=frozenset({"MSFT/USD"})), Drop.SYMBOL_NOT_DEPLOYED),
+        (BUY, granting(account_id=OTHER_ACCOUNT), Drop.GRANT_MISMATCH),
+        (BUY, granting(user_id=OTHER_ACCOUNT), Drop.GRANT_MISMATCH),
+        (replace(BUY, grant_id=UUID(int=5)), KNOWN, Drop.GRANT_MISMATCH),
+        (BUY, granting(symbols=frozenset({"MSFT/USD"})), Drop.SYMBOL_NOT_GRANTED),
+        (BUY, granting(is_active=False), Drop.GRANT_ENDED),
+        (BUY, granting(expires_at=NOW), Drop.GRANT_EXPIRED),
+        (BUY, granting(expires_at=NOW + timedelta(seconds=1)), None),
+        (replace(BUY, quantity=Decimal(0)), KNOWN, Drop.MALFORMED),
+        (replace(BUY, order_type="limit"), KNOWN, Drop.MALFORMED),
+        (replace(BUY, limit_price=Decimal(100)), KNOWN, Drop.MALFORMED),
+        (replace(CANCEL, target_signal_id=None), KNOWN, Drop.MALFORMED),
+        (BUY, replace(KNOWN, state=Word.HALTED), Drop.HALTED),
+        (SELL, replace(KNOWN, state=Word.HALTED), Drop.HALTED),
+        (CANCEL, replace(KNOWN, state=Word.HALTED), None),
+        (BUY, replace(KNOWN, state=Word.REDUCING), Drop.REDUCING),
+        (SELL, replace(KNOWN, state=Word.REDUCING), None),
+        (BUY, replace(KNOWN, now=NOW + MAX_AGE), None),
+        (BUY, replace(KNOWN, now=NOW + MAX_AGE + timedelta(seconds=1)), Drop.STALE),
+        (BUY, replace(KNOWN, now=NOW + timedelta(days=5000), max_age=None), None),
+        (BUY, granting(max_order_notional=Decimal(2010)), None),
+        (BUY, granting(max_order_notional=Decimal("2009.99")), Drop.MAX_ORDER_NOTIONAL),
+        (SELL, granting(max_order_notional=Decimal(1990)), None),
+        (
+            replace(BUY, order_type="limit", limit_price=Decimal(50)),
+            granting(max_order_notional=Decimal(1000)),
+            None,
+        ),
+        (CANCEL, granting(is_active=False), None),
+    ],
+)
+def test_a_signal_is_judged(signal: Signal, known: Circumstances, drop: Drop | None) -> None:
+    assert judge(signal, known) is drop
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        replace(KNOWN, grant=None),
+        replace(KNOWN, deployment=None),
+        replace(KNOWN, is_symbol_known=False),
+        replace(granting(max_order_notional=Decimal(1)), quote=None),
+    ],
+)
+def test_what_another_topic_will_bring_is_waited_for(known: Circumstances) -> None:
+    with pytest.raises(Missing):
+        judge(BUY, known)
+
+
+def test_a_cap_is_not_measured_with_a_stale_quote() -> None:
+    known = replace(granting(max_order_notional=Decimal(10**6)), now=NOW + timedelta(seconds=11), max_age=timedelta(60))
+    assert judge(BUY, known) is Drop.STALE_QUOTE
+    assert judge(BUY, replace(known, max_age=None)) is None
+
+
+SIGNALS = st.builds(
+    replace,
+    st.just(BUY),
+    side=st.sampled_from(["buy", "sell"]),
+    symbol=st.sampled_from(["AAPL/USD", "MSFT/USD"]),
+    account_id=st.sampled_from([ACCOUNT, OTHER_ACCOUNT]),
+    raised_at=st.sampled_from([NOW, NOW - MAX_AGE * 2]),
+    quantity=st.decimals(min_value=1, max_value=1000, places=0),
+)
+GRANTS = st.builds(
+    replace,
+    st.just(GRANT),
+    symbols=st.sampled_from([frozenset({"AAPL/USD"}), frozenset({"AAPL/USD", "MSFT/USD"})]),
+    is_active=st.booleans(),
+    expires_at=st.sampled_from([None, NOW - timedelta(days=1), NOW + timedelta(days=1)]),
+    max_order_notional=st.one_of(st.none(), st.decimals(min_value=0, max_value=100_000, places=2)),
+)
+CIRCUMSTANCES = st.builds(
+    replace,
+    st.just(KNOWN),
+    grant=GRANTS,
+    state=st.sampled_from(Word),
+    max_age=st.sampled_from([None, MAX_AGE]),
+)
+
+
+@given(SIGNALS, CIRCUMSTANCES)
+def test_nothing_that_any_rule_forbids_is_accepted(signal: Signal, known: Circumstances) -> None:
+    grant, quote = known.grant, known.quote
+    assert grant is not None
+    assert quote is not None
+    assert signal.quantity is not None
+    price = quote.ask if signal.side == "buy" else quote.bid
+    allowed = (
+        signal.account_id == grant.account_id == ACCOUNT
+        and signal.symbol in grant.symbols & {"AAPL/USD"}
+        and grant.is_active
+        and (grant.expires_at is None or grant.expires_at > NOW)
+        and known.state is not Word.HALTED
+        and (known.state is Word.ACTIVE or signal.side == "sell")
+        and (known.max_age is None or signal.raised_at >= NOW - known.max_age)
+        and (grant.max_order_notional is None or signal.quantity * price <= grant.max_order_notional)
+    )
+    assert (judge(signal, known) is None) == allowed
