@@ -1,0 +1,113 @@
+"""execution as it runs: its own database, the real Kafka, and the rest of the fleet around it."""
+
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from fleet_contracts import TOPICS, execution, venue
+from fleet_contracts.topics import (
+    EXECUTION_REPORTS,
+    TRADING_ORDER_COMMANDS,
+    VENUE_PAPER_COMMANDS,
+    VENUE_PAPER_REPORTS,
+)
+from fleet_contracts.trading import CancelOrder, QueryOrder, SubmitOrder
+from fleet_contracts.vocabulary import OrderType, Side, TimeInForce
+from fleet_execution.app import create_app
+from fleet_execution.settings import Settings
+from fleet_testkit.clock import FakeClock
+from fleet_testkit.eventually import eventually
+from fleet_testkit.http import served
+from fleet_testkit.peers import BUS_MIGRATIONS, Keys, Peers, peers, ready
+
+MARKET_AT = datetime(2012, 3, 1, 21, tzinfo=UTC)
+
+
+C = TypeVar("C", venue.PlaceVenueOrder, venue.CancelVenueOrder, venue.QueryVenueOrders)
+
+
+@dataclass
+class ExecutionUnderTest:
+    """execution between trading and the paper venue, both played by the test."""
+
+    url: str
+    peers: Peers
+    keys: Keys
+    clock: FakeClock
+    http: aiohttp.ClientSession
+
+    async def command(self, *commands: SubmitOrder | CancelOrder | QueryOrder) -> None:
+        said = [(TRADING_ORDER_COMMANDS, str(command.account_id), command) for command in commands]
+        await self.peers.say(*said, market_at=MARKET_AT)
+
+    async def report(self, *reports: venue.AnyVenueReport, symbol: str = "AAPL/USD") -> None:
+        """All of them as one cause."""
+        record = venue.VenueReports(venue="paper", symbol=symbol, reports=reports)
+        await self.peers.say((VENUE_PAPER_REPORTS, symbol, record), market_at=MARKET_AT)
+
+    async def placed(self, order: SubmitOrder) -> venue.PlaceVenueOrder:
+        """Submits it and gives back what the venue is told."""
+        await self.command(order)
+        (place, *_) = await eventually(lambda: self.sent(venue.PlaceVenueOrder, order.account_id))
+        return place
+
+    def sent(self, kind: type[C], account_id: UUID) -> list[C]:
+        return [command for command in self.peers.heard_of(kind) if command.account_id == account_id]
+
+    def told(self, account_id: UUID) -> list[execution.AnyReport]:
+        """The facts that trading has heard of this account, in order."""
+        records = self.peers.heard_of(execution.OrderReports, str(account_id))
+        return [report for record in records for report in record.reports]
+
+    async def get(self, path: str, headers: dict[str, str]) -> tuple[int, Any]:
+        async with self.http.get(f"{self.url}/api/v1/executions/{path}", headers=headers) as response:
+            return response.status, await response.json()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def execution_service(stack: Any, make_database: Any, tmp_path_factory: Any) -> AsyncIterator[ExecutionUnderTest]:
+    kafka, prefix = stack.kafka_bootstrap, f"execution-{secrets.token_hex(4)}."
+    folder: Path = tmp_path_factory.mktemp("execution")
+    keys = Keys.make(folder, "execution", "gateway", "core-engine")
+    settings = keys.settings("execution", await make_database("execution"), kafka, topic_prefix=prefix)
+    own = [t for t in TOPICS if any(reader.service == "execution" for reader in t.readers)]
+    hears = [EXECUTION_REPORTS, VENUE_PAPER_COMMANDS]
+    clock = FakeClock(datetime.now(UTC))
+    async with (
+        peers(await make_database([BUS_MIGRATIONS]), kafka, prefix, topics=own, hears=hears) as others,
+        served(create_app(Settings.model_validate(settings), clock=clock)) as url,
+        aiohttp.ClientSession() as http,
+    ):
+        await ready(url)
+        yield ExecutionUnderTest(url, others, keys, clock, http)
+
+
+@pytest.fixture
+def an_order() -> SubmitOrder:
+    """An order to buy 10 AAPL/USD at the market, in an account of its own."""
+    order_id = uuid4()
+    return SubmitOrder(
+        order_id=order_id,
+        client_order_id=f"c-{order_id}",
+        account_id=uuid4(),
+        user_id=uuid4(),
+        deployment_id=None,
+        signal_id=None,
+        symbol="AAPL/USD",
+        side=Side.BUY,
+        order_type=OrderType.MARKET,
+        quantity=Decimal(10),
+        limit_price=None,
+        protection_price=Decimal("105.5"),
+        time_in_force=TimeInForce.IOC,
+        venue="paper",
+        send_by=None,
+    )
