@@ -1,0 +1,72 @@
+"""`make bench`: prints every figure and writes bench/results.json. Ratios are to a bare baseline of the same run."""
+
+import argparse
+import asyncio
+import json
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from whole_fleet import whole_fleet
+
+from bench import bus, hops, orders
+
+_RESULTS = Path(__file__).parent / "results.json"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench", description="Measures the fleet on this machine.")
+    parser.add_argument("--sustained-s", type=float, default=60.0, help="length of the sustained loads")
+    parser.add_argument("--only", choices=("bus", "orders"), help="one part only")
+    arguments = parser.parse_args()
+    results: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"cpus": _cpus(), "python": platform.python_version(), "system": platform.platform(terse=True)},
+    }
+    if arguments.only != "orders":
+        _say("bus: events consumed with sequence and one row written")
+        results["bus"] = bus.measure()
+        _show(results["bus"])
+    if arguments.only != "bus":
+        results |= _fleet(arguments.sustained_s)
+    _RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    _say(f"written to {_RESULTS.relative_to(Path.cwd())}")
+    return 0
+
+
+def _fleet(sustained_s: float) -> dict[str, Any]:
+    _say("orders: starting a fleet on the simulated feed")
+    with whole_fleet("simulated", port_offset=900) as fleet:
+        content = fleet.description
+        bare_ms = asyncio.run(
+            hops.measure(content["kafka"]["bootstrap"], content["postgres"]["url"], rate=100, seconds=10)
+        )
+        found = asyncio.run(orders.measure(fleet, sustained_s=sustained_s))
+    bare = {"p50_ms": orders.percentile(bare_ms, 50), "p95_ms": orders.percentile(bare_ms, 95)}
+    fill = found["at 100/s"]["fill_p95_ms"]
+    ratio = round(fill / bare["p95_ms"], 2) if fill and bare["p95_ms"] else None
+    results = {"orders": found, "five_bare_hops_at_100_per_s": bare, "fill_p95_to_five_bare_hops": ratio}
+    _show(results)
+    return results
+
+
+def _show(found: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    sys.stdout.flush()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"-- {text}\n")
+    sys.stdout.flush()
+
+
+def _cpus() -> int:
+    import os
+
+    return os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

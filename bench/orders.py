@@ -1,0 +1,248 @@
+"""Orders through the whole fleet: cost by process, what it sustains, how long a client waits for the fill."""
+
+import asyncio
+import contextlib
+import json
+import math
+import secrets
+import statistics
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import psutil
+from whole_fleet import WholeFleet, until_priced
+
+SYMBOL = "MSFT/USD"
+BUY = {"symbol": SYMBOL, "side": "buy", "type": "market", "quantity": "1", "time_in_force": "gtc"}
+USERS = 100
+PROBES = 5
+_DRAIN_S = 20.0
+
+
+@dataclass(slots=True)
+class Account:
+    """A client of the bench with its token."""
+
+    headers: dict[str, str]
+
+
+@dataclass(slots=True)
+class Load:
+    """What one load saw. Times in milliseconds."""
+
+    accept_ms: list[float] = field(default_factory=list)
+    fill_ms: list[float] = field(default_factory=list)
+    accepted: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+
+    def refuse(self, code: str) -> None:
+        self.refused[code] = self.refused.get(code, 0) + 1
+
+
+def percentile(values: list[float], percent: float) -> float | None:
+    """The value below which so many percent lie; None of nothing."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    return round(ordered[min(len(ordered) - 1, math.ceil(len(ordered) * percent / 100) - 1)], 2)
+
+
+class Cpu:
+    """CPU seconds by process of the fleet, children included."""
+
+    def __init__(self, fleet: WholeFleet) -> None:
+        content = fleet.description
+        self._pids = {name: part["pid"] for name, part in content.items() if name in ("kafka", "postgres", "redis")}
+        for name, service in content["services"].items():
+            for instance in service["instances"]:
+                self._pids[f"{name}-{instance['ordinal']}"] = instance["pid"]
+        self._before = self._read()
+
+    def _read(self) -> dict[str, float]:
+        found = {}
+        for name, pid in self._pids.items():
+            seconds = 0.0
+            process = psutil.Process(pid)
+            for one in (process, *process.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    times = one.cpu_times()
+                    seconds += times.user + times.system + times.children_user + times.children_system
+            found[name] = seconds
+        return found
+
+    def used(self) -> dict[str, float]:
+        """Seconds since this was made."""
+        now = self._read()
+        return {name: now[name] - before for name, before in self._before.items()}
+
+    def memory_mb(self) -> dict[str, float]:
+        """Proportional set size by process: shared pages counted once."""
+        found = {}
+        for name, pid in self._pids.items():
+            total = 0
+            process = psutil.Process(pid)
+            for one in (process, *process.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    total += one.memory_full_info().pss
+            found[name] = round(total / 1e6, 1)
+        return found
+
+
+async def make_accounts(session: aiohttp.ClientSession, count: int) -> list[Account]:
+    """Registers and logs in; the paper accounts open with the first look at the portfolio."""
+    limit = asyncio.Semaphore(4)
+
+    async def make() -> Account:
+        async with limit:
+            body = {"email": f"bench-{secrets.token_hex(8)}@example.com", "password": secrets.token_urlsafe(16)}
+            async with session.post("/api/v1/auth/register", json=body) as response:
+                response.raise_for_status()
+            async with session.post("/api/v1/auth/login", json=body) as response:
+                response.raise_for_status()
+                token = (await response.json())["access_token"]
+            headers = {"Authorization": f"Bearer {token}"}
+            async with session.get("/api/v1/portfolio", headers=headers) as response:
+                response.raise_for_status()
+            return Account(headers)
+
+    return list(await asyncio.gather(*(make() for _ in range(count))))
+
+
+@contextlib.asynccontextmanager
+async def probe(
+    session: aiohttp.ClientSession, account: Account, sent: dict[str, float], load: Load
+) -> AsyncIterator[None]:
+    """Listens on the socket and notes when an order sent by this account is told filled."""
+    async with session.ws_connect("/ws", headers=account.headers) as socket:
+        await socket.send_str(json.dumps({"method": "subscribe", "params": {"channel": "order_updates"}, "req_id": 1}))
+
+        async def listen() -> None:
+            async for message in socket:
+                arrived = time.perf_counter()
+                content = json.loads(message.data)
+                if content.get("channel") != "order_updates":
+                    continue
+                for order in content["data"]:
+                    started = sent.get(order["client_order_id"])
+                    if started is not None and order["status"] == "filled":
+                        del sent[order["client_order_id"]]
+                        load.fill_ms.append((arrived - started) * 1000)
+
+        task = asyncio.create_task(listen())
+        try:
+            yield
+            deadline = time.monotonic() + _DRAIN_S
+            while sent and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def drive(
+    session: aiohttp.ClientSession, accounts: list[Account], *, rate: float, seconds: float, batch: int = 1
+) -> Load:
+    """An open loop: a request leaves when its time has come, whether or not earlier ones were answered.
+
+    `rate` counts orders. The first accounts are probes whose fills are timed on their sockets."""
+    load = Load()
+    sent: dict[str, float] = {}
+    requests = int(rate * seconds / batch)
+    tasks: set[asyncio.Task[None]] = set()
+    async with contextlib.AsyncExitStack() as stack:
+        for account in accounts[:PROBES]:
+            await stack.enter_async_context(probe(session, account, sent, load))
+        begun = time.perf_counter()
+        for n in range(requests):
+            due = begun + n * batch / rate
+            if (wait := due - time.perf_counter()) > 0:
+                await asyncio.sleep(wait)
+            account = accounts[n % len(accounts)]
+            is_probe = n % len(accounts) < PROBES
+            task = asyncio.create_task(_send(session, account, load, batch, sent if is_probe else None))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        await asyncio.gather(*tasks)
+    return load
+
+
+async def _send(
+    session: aiohttp.ClientSession, account: Account, load: Load, batch: int, sent: dict[str, float] | None
+) -> None:
+    bodies = [{**BUY, "client_order_id": secrets.token_hex(8)} for _ in range(batch)]
+    path, body = ("/api/v1/orders", bodies[0]) if batch == 1 else ("/api/v1/orders/batch", {"orders": bodies})
+    started = time.perf_counter()
+    if sent is not None:
+        sent[str(bodies[0]["client_order_id"])] = started
+    async with session.post(
+        path, data=json.dumps(body), headers={**account.headers, "Content-Type": "application/json"}
+    ) as r:
+        answer: Any = await r.json(content_type=None)
+        load.accept_ms.append((time.perf_counter() - started) * 1000)
+    answers = [{"status": r.status, "problem": answer}] if batch == 1 else answer
+    if r.status >= 400:
+        answers = [{"status": r.status, "problem": answer}] * batch
+    for one in answers:
+        if one["status"] == 201:
+            load.accepted += 1
+        else:
+            load.refuse(one["problem"]["code"])
+    if sent is not None and answers[0]["status"] != 201:
+        sent.pop(str(bodies[0]["client_order_id"]), None)
+
+
+def describe(load: Load, cpu: dict[str, float], seconds: float) -> dict[str, Any]:
+    """The figures of one load: microseconds of CPU per order by process, times, refusals."""
+    orders = max(load.accepted, 1)
+    return {
+        "accepted": load.accepted,
+        "accepted_per_s": round(load.accepted / seconds, 1),
+        "refused": load.refused,
+        "accept_p50_ms": percentile(load.accept_ms, 50),
+        "accept_p95_ms": percentile(load.accept_ms, 95),
+        "fill_p50_ms": percentile(load.fill_ms, 50),
+        "fill_p95_ms": percentile(load.fill_ms, 95),
+        "fill_max_ms": percentile(load.fill_ms, 100),
+        "cpu_us_per_order": {name: round(used / orders * 1e6) for name, used in sorted(cpu.items())},
+        "cpu_us_per_order_total": round(sum(cpu.values()) / orders * 1e6),
+    }
+
+
+async def measure(fleet: WholeFleet, *, sustained_s: float) -> dict[str, Any]:
+    """All loads, one after the other, on one fleet."""
+    found: dict[str, Any] = {}
+    connector = aiohttp.TCPConnector(limit=200)
+    async with aiohttp.ClientSession(fleet.url, connector=connector) as session:
+        accounts = await make_accounts(session, USERS)
+        await _until_trading(fleet)
+        await drive(session, accounts, rate=50, seconds=3)
+        plan = (
+            ("at 10/s", 10, 10.0, 1, PROBES),
+            ("at 100/s", 100, 15.0, 1, USERS),
+            ("single, 600/s", 600, sustained_s, 1, USERS),
+            ("batches of 100, 2000/s", 2000, sustained_s, 100, USERS),
+        )
+        idle = Cpu(fleet)
+        await asyncio.sleep(5)
+        found["idle_cpu_percent_of_a_core"] = round(sum(idle.used().values()) / 5 * 100, 1)
+        for name, rate, seconds, batch, users in plan:
+            cpu = Cpu(fleet)
+            started = time.monotonic()
+            load = await drive(session, accounts[:users], rate=rate, seconds=seconds, batch=batch)
+            found[name] = describe(load, cpu.used(), time.monotonic() - started)
+            found[name]["asked_per_s"] = rate
+        found["memory_mb"] = Cpu(fleet).memory_mb()
+        found["memory_mb_total"] = round(sum(found["memory_mb"].values()), 1)
+    return found
+
+
+async def _until_trading(fleet: WholeFleet) -> None:
+    async with fleet.user() as user:
+        await until_priced(user.client, SYMBOL)
+
+
+def median(values: list[float]) -> float:
+    return round(statistics.median(values), 2)
