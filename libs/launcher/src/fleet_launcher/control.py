@@ -31,7 +31,7 @@ from fleet_launcher.supervisor import LOCK, Event
 _STOP_TIMEOUT_S = 90.0
 # What belongs to one fleet in its folder; beside it may lie the jars and the folders of other fleets.
 _OWN = ("logs", "run", "keys")
-_OWN_FILES = ("fleet.json", "instances.json", "ports.json", "secrets.json")
+_OWN_FILES = ("fleet.json", "instances.json", "options.json", "ports.json", "secrets.json")
 
 
 def is_up(state: StateDir) -> bool:

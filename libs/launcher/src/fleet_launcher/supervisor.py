@@ -99,6 +99,7 @@ class Supervisor:
             self._report({"event": "line", "text": f"stopped what an earlier run had left: {', '.join(left)}"})
         self._endpoints = await asyncio.to_thread(self._stack.plan)
         self._plan()
+        self._state.keep("options.json", json.loads(self._options.to_json()))
         parts = {part.name: part for part in self._stack.parts}
         async with asyncio.TaskGroup() as group:
             group.create_task(self._kafka_and_topics(parts.get("kafka")))

@@ -1,0 +1,201 @@
+"""up, down, status, logs, restart, reset: a fleet's life."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Annotated, Any
+
+import aiohttp
+import psutil
+import typer
+from fleet_launcher import control
+from fleet_launcher.failure import LaunchFailure
+from fleet_launcher.instance import READY_TIMEOUT_S
+from fleet_launcher.leftovers import SUPERVISOR
+from fleet_launcher.options import Feed, FleetOptions, parse_replicas
+from fleet_launcher.places import StateDir
+from fleet_launcher.processes import running
+from fleet_launcher.supervisor import Event
+from rich.table import Table
+
+from fleet_cli.console import DEFAULT_STATE, StateOption, fail, out, run, state_of
+from fleet_cli.first_steps import first_steps
+
+
+def up(
+    feed: Annotated[
+        Feed, typer.Option(help="simulated (a living market) or replay (history in lockstep).")
+    ] = "simulated",
+    attach: Annotated[bool, typer.Option("--attach", help="Stay in the foreground; Ctrl-C takes it down.")] = False,
+    replicas: Annotated[list[str] | None, typer.Option(help="Run a service more than once: trading=2.")] = None,
+    port_offset: Annotated[int, typer.Option(help="Added to the gateway's port 8000, for a second fleet.")] = 0,
+    state_dir: StateOption = DEFAULT_STATE,
+) -> None:
+    """Start the fleet and return when all of it is ready."""
+    options = FleetOptions(
+        state_dir.resolve(),
+        feed=feed,
+        port_offset=port_offset,
+        replicas=parse_replicas(replicas or []),
+    )
+    state = StateDir(options.state_dir)
+    if attach:
+        _attached(options)
+        return
+    tell(control.launch(options))
+    out.print(first_steps(control.description(state)["gateway_url"]))
+
+
+def tell(events: Iterable[Event]) -> None:
+    """Print each step of a start with the time it took."""
+    for event in events:
+        match event["event"]:
+            case "part":
+                out.print(f"  {event['name']:<24}{event['seconds']:>6.1f} s")
+            case "line":
+                out.print(f"  [dim]{event['text']}[/]")
+            case "ready":
+                out.print(f"[bold green]ready[/] in {event['seconds']:.1f} s")
+
+
+def _attached(options: FleetOptions) -> None:
+    from fleet_launcher.supervisor import Supervisor
+
+    def report(event: Event) -> None:
+        tell([event])
+        if event["event"] == "ready":
+            out.print(first_steps(control.description(StateDir(options.state_dir))["gateway_url"]))
+
+    asyncio.run(Supervisor(options, report).run())
+
+
+def down(state_dir: StateOption = DEFAULT_STATE) -> None:
+    """Drain and stop the fleet; accounts, orders and the market's history stay."""
+    began = time.monotonic()
+    if control.stop_fleet(state_of(state_dir)):
+        out.print(f"stopped in {time.monotonic() - began:.1f} s")
+    else:
+        out.print("no fleet was running")
+
+
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, state_dir: StateOption = DEFAULT_STATE
+) -> None:
+    """Stop the fleet and delete its data: users, accounts, orders, keys, logs."""
+    state = state_of(state_dir)
+    if not yes and not typer.confirm(f"Delete all users, accounts, orders, keys and logs in {state.path}?"):
+        raise typer.Exit(1)
+    control.reset(state)
+    out.print(f"{state.path} is empty")
+
+
+def status(state_dir: StateOption = DEFAULT_STATE) -> None:
+    """What runs, where, since when and whether it is ready; exit code 1 unless all of it is."""
+    state = state_of(state_dir)
+    described = control.description(state)
+    checks = run(_health(described))
+    table = Table("part", "pid", "up", "memory", "where", "ready", box=None, pad_edge=False)
+    for part, where in (("kafka", "bootstrap"), ("postgres", "url"), ("redis", "url")):
+        entry = described[part]
+        ready = "given by URL" if entry["pid"] is None else "yes"
+        table.add_row(part, *_process(entry["pid"]), _without_password(entry[where]), ready)
+    for name, service in described["services"].items():
+        for instance in service["instances"]:
+            ready = checks[instance["health_url"]]
+            table.add_row(f"{name}-{instance['ordinal']}", *_process(instance["pid"]), instance["url"], ready)
+    out.print(table)
+    if any(answer != "yes" for answer in checks.values()):
+        raise typer.Exit(1)
+
+
+async def _health(described: dict[str, Any]) -> dict[str, str]:
+    urls = [i["health_url"] for service in described["services"].values() for i in service["instances"]]
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as client:
+
+        async def one(url: str) -> str:
+            try:
+                async with client.get(url) as answer:
+                    checks = (await answer.json(content_type=None)).get("checks", {})
+            except (aiohttp.ClientError, TimeoutError, ValueError):
+                return "does not answer"
+            if answer.status == 200:
+                return "yes"
+            return "; ".join(f"{name}: {said}" for name, said in checks.items() if said != "ok") or "no"
+
+        return dict(zip(urls, await asyncio.gather(*map(one, urls)), strict=True))
+
+
+def _process(pid: int | None) -> tuple[str, str, str]:
+    if pid is None:
+        return "-", "-", "-"
+    try:
+        process = psutil.Process(pid)
+        minutes, seconds = divmod(int(time.time() - process.create_time()), 60)
+        return str(pid), f"{minutes}:{seconds:02}", f"{process.memory_info().rss >> 20} MB"
+    except psutil.NoSuchProcess:
+        return str(pid), "-", "-"
+
+
+def _without_password(url: str) -> str:
+    return url.rsplit("@", 1)[-1]
+
+
+def logs(
+    service: Annotated[str, typer.Argument(help="A service (trading), one of its processes (trading-1), or kafka, …")],
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", help="How many of the last lines.")] = 100,
+    state_dir: StateOption = DEFAULT_STATE,
+) -> None:
+    """The log of a service, or of kafka, postgres, valkey, migrations, supervisor."""
+    state = state_of(state_dir)
+    found = sorted(state.logs.glob(f"{service}-[0-9]*.log")) or [file for file in [state.log(service)] if file.exists()]
+    if not found:
+        there = ", ".join(sorted(file.stem for file in state.logs.glob("*.log"))) or "none"
+        fail(f"There is no log of {service!r} in {state.logs}", f"There are: {there}")
+    command = ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, found)]
+    with suppress(KeyboardInterrupt):
+        raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - files that we found
+
+
+def restart(
+    service: Annotated[str, typer.Argument(help="A service; its processes are restarted one after the other.")],
+    state_dir: StateOption = DEFAULT_STATE,
+) -> None:
+    """Drain a service's processes one by one and wait until each is ready again."""
+    state = state_of(state_dir)
+    instances = control.description(state)["services"].get(service, {}).get("instances")
+    if not instances:
+        fail(f"No service {service!r} runs", f"There are: {', '.join(control.description(state)['services'])}")
+    for instance in instances:
+        began = time.monotonic()
+        _restart(state, service, instance)
+        out.print(f"{service}-{instance['ordinal']} is ready again after {time.monotonic() - began:.1f} s")
+
+
+def _restart(state: StateDir, service: str, instance: dict[str, Any]) -> None:
+    if instance["pid"] is not None:
+        with suppress(ProcessLookupError):
+            os.kill(instance["pid"], signal.SIGTERM)
+    elif supervisor := running(state, SUPERVISOR):
+        supervisor.send_signal(signal.SIGHUP)  # it had died too often and was given up
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < deadline:
+        now = control.description(state)["services"][service]["instances"][instance["ordinal"]]
+        if now["pid"] not in {None, instance["pid"]} and run(_is_ready(now["health_url"])):
+            return
+        time.sleep(0.2)
+    raise LaunchFailure(f"{service}-{instance['ordinal']} was not ready again in time", f"See `fleet logs {service}`")
+
+
+async def _is_ready(url: str) -> bool:
+    try:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as client, client.get(url) as answer:
+            return answer.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False

@@ -1,0 +1,47 @@
+"""The `fleet` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from fleet_launcher.places import SHARED
+
+from fleet_cli import fleet
+from fleet_cli.console import FleetGroup, out
+from fleet_cli.doctor import doctor
+from fleet_cli.operate import parked, rest, users
+from fleet_cli.orders import order
+
+app = typer.Typer(
+    name="fleet",
+    cls=FleetGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Tradefleet: a fleet of services for algorithmic trading, on this machine.",
+)
+for command in (fleet.up, fleet.down, fleet.status, fleet.logs, fleet.restart, fleet.reset, doctor, rest, order):
+    app.command()(command)
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave its fleet running.")] = False,
+    port_offset: Annotated[int, typer.Option(help="Added to port 8000.")] = 700,
+    state_dir: Annotated[Path, typer.Option(help="The demo's own folder; its data is emptied first.")] = SHARED
+    / "demo",
+) -> None:
+    """Replay two years of real bars through the whole fleet and check the books to the last digit."""
+    from fleet_cli.demo import run
+
+    raise typer.Exit(run(out, state_dir=state_dir, port_offset=port_offset, keep=keep))
+
+
+app.add_typer(users, name="users")
+app.add_typer(parked, name="parked")
+
+
+if __name__ == "__main__":
+    app()
