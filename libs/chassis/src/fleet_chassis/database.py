@@ -55,7 +55,7 @@ def is_down(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state[:2] in _DOWN_CLASSES or state in _DOWN_STATES
-    return isinstance(error, DatabaseUnavailable | ConnectionError | TimeoutError)
+    return isinstance(error, DatabaseUnavailable | asyncpg.InternalClientError | ConnectionError | TimeoutError)
 
 
 class _Connection(asyncpg.Connection):
@@ -187,6 +187,12 @@ class Database:
         connection = cast(asyncpg.Connection, proxy)
         try:
             yield connection
+        except asyncpg.InternalClientError as error:
+            # A statement sent between the server's last word (FATAL) and the end of the connection meets a client
+            # that is in the middle of neither. Nothing can be done with the connection any more.
+            if not _is_lost(connection):
+                connection.terminate()
+            raise DatabaseUnavailable("the connection was lost") from error
         except asyncpg.InterfaceError as error:
             # asyncpg says "connection is closed" with the class it uses for wrong calls.
             if _is_lost(connection):

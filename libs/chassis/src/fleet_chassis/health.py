@@ -22,7 +22,8 @@ log = get_logger(__name__)
 class Health:
     """Collects the checks of readiness and the deaths of background tasks."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, check_timeout_s: float = CHECK_TIMEOUT_S) -> None:
+        self._check_timeout_s = check_timeout_s
         self._checks: dict[str, Check] = {}
         self._on_death: list[Callable[[], None]] = []
         self.dead: dict[str, str] = {}
@@ -56,11 +57,11 @@ class Health:
 
     async def _result(self, check: Check) -> str:
         try:
-            async with asyncio.timeout(CHECK_TIMEOUT_S):
+            async with asyncio.timeout(self._check_timeout_s):
                 answer = check()
                 reason = await answer if inspect.isawaitable(answer) else answer
         except TimeoutError:
-            return f"no answer within {CHECK_TIMEOUT_S} s"
+            return f"no answer within {self._check_timeout_s} s"
         except Exception as error:
             if not is_down(error):
                 log.exception("readiness_check_failed")

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from .encoding import encode_json, plain
 
-_DECIMAL = re.compile(r"-?\d{1,24}(?:\.\d{1,18})?")
+_DECIMAL = re.compile(r"-?[0-9]{1,24}(?:\.[0-9]{1,18})?")
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,23}/[A-Z0-9]{1,12}")
 
 
