@@ -189,7 +189,8 @@ def _unauthenticated(code: str, detail: str) -> Problem:
     return Problem(401, code, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-async def _user_caller(connection: HTTPConnection) -> Caller:
+async def user_caller(connection: HTTPConnection) -> Caller:
+    """The user on whose behalf the gateway calls, for routes that do without FastAPI's dependencies."""
     caller = await _any_service(connection)
     if caller.issuer != "gateway" or caller.user_id == NOBODY:
         raise _unauthenticated("invalid_assertion", "This needs the gateway's assertion of a user.")
@@ -201,7 +202,7 @@ async def _any_service(connection: HTTPConnection) -> Caller:
     return verifier.verify_header(connection.headers.get("authorization"))
 
 
-UserCaller = Annotated[Caller, Depends(_user_caller)]
+UserCaller = Annotated[Caller, Depends(user_caller)]
 """The user on whose behalf the gateway calls; 401 for everybody else."""
 
 
