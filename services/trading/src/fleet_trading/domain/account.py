@@ -47,10 +47,17 @@ class Changes:
     currencies: set[str] = field(default_factory=set)
     symbols: set[str] = field(default_factory=set)
     is_status: bool = False
+    is_row: bool = False
+    """Only the row of the account is to be written; nothing that anybody is told of."""
     market_at: datetime | None = None
 
-    def __bool__(self) -> bool:
+    @property
+    def is_told(self) -> bool:
+        """Whether anybody outside hears of it."""
         return bool(self.placed or self.orders or self.entries or self.is_status)
+
+    def __bool__(self) -> bool:
+        return self.is_told or self.is_row
 
 
 @dataclass(slots=True, kw_only=True)

@@ -70,9 +70,13 @@ def _changed(account: Account, event: Any) -> Order:
     order = account.orders[event.order_id]
     order.version += 1
     order.updated_at = event.now
+    _note(account, order)
+    return order
+
+
+def _note(account: Account, order: Order) -> None:
     if order.order_id not in account.changes.placed:
         account.changes.orders[order.order_id] = order
-    return order
 
 
 def _accepted(account: Account, event: OrderAccepted) -> None:
@@ -120,7 +124,7 @@ def _queried(account: Account, event: OrderQueried) -> None:
     order = account.orders[event.order_id]
     order.queries = event.attempt
     order.query_at = event.next_at
-    account.changes.orders[order.order_id] = order
+    _note(account, order)
 
 
 def _missing(account: Account, event: FillsMissing) -> None:
@@ -140,8 +144,7 @@ def _filled(account: Account, event: OrderFilled) -> None:
     order = account.orders[event.order_id]
     order.version += 1
     order.updated_at = fill.now
-    if order.order_id not in account.changes.placed:
-        account.changes.orders[order.order_id] = order
+    _note(account, order)
     notional = EXACT.multiply(fill.quantity, fill.price)
     order.filled_quantity = EXACT.add(order.filled_quantity, fill.quantity)
     order.filled_notional = EXACT.add(order.filled_notional, notional)

@@ -1,0 +1,115 @@
+"""What the routes work with, and whose account a request is about."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Query, Request
+from fleet_bus import Bus, GroupCommitter, Transaction
+from fleet_chassis.assertions import Caller, UserCaller
+from fleet_chassis.problems import Problem
+
+from fleet_trading.domain import Reason, User
+from fleet_trading.order_path import OrderPath
+from fleet_trading.ports import Market
+from fleet_trading.service.accounts import default_account_id, open_default_account
+from fleet_trading.service.orders import ACCOUNT_NOT_FOUND, OrderCommand, OrderDesk, Outcome, touches
+from fleet_trading.settings import Settings
+from fleet_trading.store import AccountCache, PostgresUnit, Readings
+from fleet_trading.store.unit import Announcing
+
+MOST_KNOWN = 100_000
+"""Accounts whose owner is remembered, about 100 bytes each; ownership never changes."""
+
+_STATUS = {"account_not_found": 404, "order_not_found": 404, "grant_not_found": 404}
+
+
+def problem_of(reason: Reason) -> Problem:
+    """A refusal: what is not there, or not the caller's, is 404, and what is there in another state 409."""
+    return Problem(_STATUS.get(reason.code, 409), reason.code, reason.detail)
+
+
+class Trading:
+    """The parts of the service, put together in app.py."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        bus: Bus,
+        market: Market,
+        announcer: Announcing,
+        desk: OrderDesk,
+        readings: Readings,
+        order_path: OrderPath,
+        cache: AccountCache,
+    ) -> None:
+        self.settings = settings
+        self.bus = bus
+        self.market = market
+        self.desk = desk
+        self.readings = readings
+        self.order_path = order_path
+        self._announcer = announcer
+        self._cache = cache
+        self._owners: dict[UUID, UUID] = {}
+        self.committer: GroupCommitter[OrderCommand, Outcome] = bus.group_committer(
+            unit_of_work=self.unit, touches=touches, decide=desk.decide_group
+        )
+
+    def unit(self, tx: Transaction) -> PostgresUnit:
+        return PostgresUnit(tx, cache=self._cache, announcer=self._announcer)
+
+    async def account_of(self, caller: Caller, account_id: UUID | None) -> UUID:
+        """The account named, if it is the caller's, or his default account, opened if need be; else Problem 404."""
+        if account_id is None:
+            account_id = default_account_id(caller.user_id)
+            if account_id not in self._owners:
+                await self._open_default(caller)
+                self._remember(account_id, caller.user_id)
+            return account_id
+        owner = self._owners.get(account_id)
+        if owner is None:
+            if account_id == default_account_id(caller.user_id):
+                return await self.account_of(caller, None)
+            owner = await self.readings.owner_of(account_id)
+            if owner is not None:
+                self._remember(account_id, owner)
+        if owner != caller.user_id:
+            raise problem_of(ACCOUNT_NOT_FOUND)
+        return account_id
+
+    def _remember(self, account_id: UUID, owner: UUID) -> None:
+        if len(self._owners) >= MOST_KNOWN:
+            del self._owners[next(iter(self._owners))]
+        self._owners[account_id] = owner
+
+    async def _open_default(self, caller: Caller) -> None:
+        """In a transaction of its own, before the request's."""
+        if await self.readings.owner_of(default_account_id(caller.user_id)) is not None:
+            return
+        user = User(caller.user_id, tuple(sorted(caller.roles)), "active", 0)
+        async with self.bus.transaction() as tx:
+            uow = self.unit(tx)
+            await open_default_account(uow, user, deposit=self.settings.trading_opening_deposit, market=self.market)
+            await uow.flush()
+
+
+def trading_of(request: Request) -> Trading:
+    found: Trading = request.app.state.trading
+    return found
+
+
+Service = Annotated[Trading, Depends(trading_of)]
+
+
+async def _read_account(
+    caller: UserCaller,
+    trading: Service,
+    account_id: Annotated[UUID | None, Query(description="The default account if it is left out.")] = None,
+) -> UUID:
+    caller.require_scope("read")
+    return await trading.account_of(caller, account_id)
+
+
+ReadAccount = Annotated[UUID, Depends(_read_account)]
+"""The account a GET is about."""

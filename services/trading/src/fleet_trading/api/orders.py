@@ -1,0 +1,280 @@
+"""`/orders`: what is asked for goes through the group committer; what is read comes straight from the database."""
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Query, Request
+from fastapi.routing import APIRoute
+from fleet_bus import Overloaded
+from fleet_chassis.assertions import Caller, UserCaller, user_caller
+from fleet_chassis.ids import new_id
+from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
+from fleet_chassis.problems import Problem, problem_body
+from fleet_chassis.requests import request_id_of
+from fleet_chassis.shapes import FastJSON, Symbol
+from fleet_contracts import trading as shown
+from starlette.responses import Response
+
+from fleet_trading.domain import Order
+from fleet_trading.events import first_view, order_view
+from fleet_trading.ports import account_key
+from fleet_trading.service.orders import (
+    ORDER_NOT_FOUND,
+    Canceling,
+    Cancellation,
+    Outcome,
+    Refused,
+    Submission,
+    Submitted,
+)
+
+from .bodies import BatchBody, OrderBody, ParsedOrder, parse_batch, parse_order
+from .context import ReadAccount, Service, Trading, problem_of, trading_of
+from .documents import answers, page_of, takes
+
+CANCEL_GROUP = 500
+"""Orders cancelled in one transaction by DELETE /orders."""
+
+
+class BatchItem(msgspec.Struct, omit_defaults=True):
+    """One order's outcome: `order` or `problem`."""
+
+    status: int
+    order: shown.Order | None = None
+    problem: dict[str, Any] | None = None
+
+
+class _HotRoute(APIRoute):
+    """Hands the request straight to its endpoint: FastAPI's dependencies and parsing cost more than the order."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        endpoint: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
+        return endpoint
+
+
+router = APIRouter(prefix="/api/v1/orders", tags=["orders"])
+_hot = APIRouter(route_class=_HotRoute)
+
+
+@_hot.post(
+    "",
+    status_code=201,
+    response_class=FastJSON,
+    responses=answers(201, shown.Order, "The order is accepted, and on its way."),
+    openapi_extra=takes(OrderBody),
+)
+async def post_order(request: Request) -> Response:
+    """Places an order. A denial is 422 with the code of the check, and leaves an order with status `denied`."""
+    caller = await _trader(request)
+    trading = _open_path(request)
+    order = parse_order(await _json(request))
+    submission = await _submission(trading, caller, order)
+    outcome = await _committed(trading, [submission])
+    return _answer(outcome[0])
+
+
+@_hot.post(
+    "/batch",
+    status_code=207,
+    response_class=FastJSON,
+    responses=answers(207, list[BatchItem], "The outcome of each order, in the order asked."),
+    openapi_extra=takes(BatchBody),
+)
+async def post_batch(request: Request) -> Response:
+    """Places 1 to 500 orders, each accepted or refused by itself."""
+    caller = await _trader(request)
+    trading = _open_path(request)
+    items: list[BatchItem | None] = []
+    submissions: list[Submission] = []
+    for raw in parse_batch(await _json(request)):
+        try:
+            submissions.append(await _submission(trading, caller, parse_order(raw)))
+            items.append(None)
+        except Problem as problem:
+            items.append(_problem_item(request, problem))
+    outcomes = iter(await _committed(trading, submissions))
+    return FastJSON([_item(request, next(outcomes)) if item is None else item for item in items], 207)
+
+
+async def _trader(request: Request) -> Caller:
+    caller = await user_caller(request)
+    caller.require_scope("trade")
+    return caller
+
+
+def _open_path(request: Request) -> Trading:
+    trading = trading_of(request)
+    if trading.order_path.is_slow:
+        raise _slow_path()
+    return trading
+
+
+def _slow_path() -> Problem:
+    detail = "Orders do not reach execution fast enough; nothing was accepted, try again."
+    return Problem(503, "order_path_slow", detail, headers={"Retry-After": "1"})
+
+
+async def _json(request: Request) -> bytes:
+    content_type = request.headers.get("content-type", "")
+    if not content_type.lower().startswith("application/json"):
+        raise Problem(415, "unsupported_media_type", "The body must be application/json.")
+    return await request.body()
+
+
+async def _submission(trading: Trading, caller: Caller, order: ParsedOrder) -> Submission:
+    return Submission(
+        account_id=await trading.account_of(caller, order.account_id),
+        user_id=caller.user_id,
+        client_order_id=order.client_order_id or str(new_id()),
+        symbol=order.symbol,
+        side=order.side,
+        type=order.type,
+        quantity=order.quantity,
+        limit_price=order.limit_price,
+        time_in_force=order.time_in_force,
+        venue=order.venue,
+    )
+
+
+async def _committed(trading: Trading, submissions: list[Submission]) -> list[Outcome]:
+    if not submissions:
+        return []
+    try:
+        return await trading.committer.submit_all(submissions)
+    except Overloaded as error:
+        raise _slow_path() from error
+
+
+def _denial(outcome: Outcome) -> Problem | None:
+    if isinstance(outcome, Refused):
+        return problem_of(outcome.reason)
+    if isinstance(outcome, Submitted) and outcome.denial is not None:
+        headers = {"Idempotent-Replayed": "true"} if outcome.is_replay else {}
+        return Problem(422, outcome.denial.code, outcome.denial.detail, headers=headers)
+    return None
+
+
+def _answer(outcome: Outcome) -> Response:
+    problem = _denial(outcome)
+    if problem is not None:
+        raise problem
+    assert isinstance(outcome, Submitted)
+    headers = {"Location": f"/api/v1/orders/{outcome.order.order_id}"}
+    if outcome.is_replay:
+        headers["Idempotent-Replayed"] = "true"
+    return FastJSON(first_view(outcome.order), 201, headers)
+
+
+def _item(request: Request, outcome: Outcome) -> BatchItem:
+    problem = _denial(outcome)
+    if problem is not None:
+        return _problem_item(request, problem)
+    if isinstance(outcome, Canceling):
+        return BatchItem(202, order_view(outcome.order))
+    assert isinstance(outcome, Submitted)
+    return BatchItem(201, first_view(outcome.order))
+
+
+def _problem_item(request: Request, problem: Problem) -> BatchItem:
+    body = problem_body(problem, instance=request.url.path, request_id=request_id_of(request.scope))
+    return BatchItem(problem.status, problem=body)
+
+
+router.include_router(_hot)
+
+
+@router.get("", response_class=FastJSON, responses=answers(200, page_of(shown.Order), "Newest first."))
+async def get_orders(
+    *,
+    account_id: ReadAccount,
+    caller: UserCaller,
+    trading: Service,
+    status: Literal["open", "closed", "all"] = "all",
+    symbol: Annotated[Symbol | None, Query()] = None,
+    client_order_id: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response:
+    """The account's orders, newest first."""
+    found: list[Order]
+    if client_order_id is not None:
+        named = await trading.readings.order_named(account_id, client_order_id)
+        found = [named] if named is not None and _matches(named, status, symbol) else []
+    else:
+        before = None if cursor is None else decode_cursor(cursor, UUID)[0]
+        found = await trading.readings.orders(
+            account_id, user_id=caller.user_id, status=status, symbol=symbol, before=before, limit=limit + 1
+        )
+    page = Page[Any].of(found, limit, lambda order: (order.order_id,))
+    data = [order_view(order) for order in page.data]
+    return FastJSON({"data": data, "next_cursor": page.next_cursor, "has_more": page.has_more})
+
+
+def _matches(order: Order, status: str, symbol: str | None) -> bool:
+    return (status == "all" or order.is_open == (status == "open")) and symbol in (None, order.symbol)
+
+
+@router.get("/{order_id}", response_class=FastJSON, responses=answers(200, shown.Order, "The order as it stands."))
+async def get_order(order_id: str, caller: UserCaller, trading: Service) -> Response:
+    """One order."""
+    caller.require_scope("read")
+    return FastJSON(order_view(await _own_order(trading, caller, order_id)))
+
+
+async def _own_order(trading: Trading, caller: Caller, order_id: str) -> Order:
+    try:
+        order = await trading.readings.order(UUID(order_id))
+    except ValueError:
+        order = None
+    if order is None or order.user_id != caller.user_id:
+        raise problem_of(ORDER_NOT_FOUND)
+    return order
+
+
+@router.delete(
+    "/{order_id}",
+    status_code=202,
+    response_class=FastJSON,
+    responses=answers(202, shown.Order, "The order, its cancel on its way to the venue."),
+)
+async def delete_order(order_id: str, caller: UserCaller, trading: Service) -> Response:
+    """Asks for the order to be cancelled; the venue has the last word. Said twice, it is asked once."""
+    caller.require_scope("trade")
+    order = await _own_order(trading, caller, order_id)
+    outcome = await trading.committer.submit(Cancellation(order.account_id, caller.user_id, order.order_id))
+    if isinstance(outcome, Refused):
+        raise problem_of(outcome.reason)
+    assert isinstance(outcome, Canceling)
+    return FastJSON(order_view(outcome.order), 202)
+
+
+@router.delete(
+    "",
+    status_code=207,
+    response_class=FastJSON,
+    responses=answers(207, list[BatchItem], "The outcome of each open order."),
+)
+async def delete_orders(
+    request: Request,
+    caller: UserCaller,
+    trading: Service,
+    account_id: Annotated[UUID | None, Query()] = None,
+    symbol: Annotated[Symbol | None, Query()] = None,
+) -> Response:
+    """Asks for all open orders of the account to be cancelled, or those of a symbol."""
+    caller.require_scope("trade")
+    account = await trading.account_of(caller, account_id)
+    items: list[BatchItem] = []
+    while True:
+        async with trading.bus.transaction() as tx:
+            uow = trading.unit(tx)
+            await uow.lock([account_key(account)])
+            outcomes = await trading.desk.cancel_all(uow, account, caller.user_id, symbol=symbol, limit=CANCEL_GROUP)
+            await uow.flush()
+        if isinstance(outcomes, Refused):
+            raise problem_of(outcomes.reason)
+        items += [_item(request, outcome) for outcome in outcomes]
+        if len(outcomes) < CANCEL_GROUP:
+            return FastJSON(items, 207)

@@ -1,0 +1,85 @@
+"""trading's composition root."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from fastapi import FastAPI
+from fleet_bus import Bus
+from fleet_chassis.app import new_app
+from fleet_chassis.background import Background
+from fleet_chassis.clock import Clock
+from fleet_chassis.database import Database
+from fleet_chassis.health import Health
+from fleet_chassis.ids import SystemIds
+from fleet_chassis.internal import internal_router
+from fleet_gate import Gate
+
+from . import consumers
+from .api import ROUTERS, Trading
+from .events import Announcer
+from .market import SeenMarket
+from .order_path import OrderPath
+from .service.orders import OrderDesk
+from .settings import Settings
+from .store import AccountCache, Readings
+
+
+def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
+    """The application; its lifespan opens the database, loads the trading states and starts the bus."""
+    health = Health()
+    database = Database(
+        settings.database_url,
+        application_name=f"{settings.service}-{settings.ordinal}",
+        max_size=settings.database_connections,
+    )
+    bus = Bus(settings, database, clock=clock)
+    gate = Gate(bus, database)
+    is_live = settings.feed != "replay"
+    send_by = timedelta(seconds=settings.trading_send_by_s) if is_live else None
+    market = SeenMarket(bus, gate, is_live=is_live)
+    desk = OrderDesk(
+        market=market,
+        ids=SystemIds(),
+        protection_factor=settings.trading_protection_factor,
+        query_after=None if send_by is None else send_by + timedelta(seconds=settings.trading_query_after_s),
+    )
+    order_path = OrderPath(bus, slow_after_s=settings.trading_slow_path_s if is_live else None)
+    cache = AccountCache(settings.trading_cached_accounts)
+    announcer = Announcer(market, send_by=send_by)
+    trading = Trading(
+        settings=settings,
+        bus=bus,
+        market=market,
+        announcer=announcer,
+        desk=desk,
+        readings=Readings(database),
+        order_path=order_path,
+        cache=cache,
+    )
+    bus.add(consumers.reports(trading.unit, market))
+    bus.add(consumers.order_requests(trading.unit, desk, market))
+    bus.add(consumers.users(trading.unit, market, settings.trading_opening_deposit))
+    bus.add(consumers.unanswered(trading.unit))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with database, gate.running(health), bus.running(health), Background(health) as background:
+            background.start("order_path", order_path.watch())
+            yield
+
+    health.check("database", database.check)
+    app = new_app(settings, "Tradefleet trading", lifespan, health)
+    app.state.trading = trading
+    for router in ROUTERS:
+        app.include_router(router)
+    app.include_router(gate.router)
+    app.include_router(
+        internal_router(
+            rest=bus.rest,
+            parked_list=bus.parked,
+            parked_replay=bus.parked_replay,
+            parked_skip=bus.parked_skip,
+        )
+    )
+    return app

@@ -1,0 +1,113 @@
+"""What trading reads, and what time causes."""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from fleet_bus import Due, DueKind, NotYet, Received, Transaction, Work
+from fleet_chassis.logging import get_logger
+from fleet_contracts import Message
+from fleet_contracts.auth import User
+from fleet_contracts.core_engine import CancelRequested, OrderRequested
+from fleet_contracts.execution import OrderReports
+from fleet_contracts.topics import AUTH_USERS, CORE_ENGINE_ORDER_REQUESTS, EXECUTION_REPORTS
+from fleet_simulator import OrderType, Side, TimeInForce
+
+from . import domain
+from .ports import Market, account_key, claim_key, user_key
+from .reports import commands_of, report_touches
+from .service.accounts import default_account_id, open_default_account
+from .service.orders import Cancellation, OrderDesk, Refused, Submission
+from .service.reports import ask_about_unanswered, book
+from .store import PostgresUnit
+from .store.unit import UNANSWERED
+
+log = get_logger("fleet_trading")
+
+Unit = Callable[[Transaction], PostgresUnit]
+
+
+def reports(unit: Unit, market: Market) -> Work:
+    """execution.reports: facts, all of them booked."""
+
+    async def on_reports(uow: PostgresUnit, received: Received[OrderReports]) -> None:
+        message = received.message
+        account = uow.account(message.account_id)
+        if account is None:
+            raise NotYet(f"account {message.account_id}")
+        book(uow, account, commands_of(message, uow.now), market=market)
+
+    return Work("reports", (EXECUTION_REPORTS,), unit, {OrderReports: on_reports}, report_touches)
+
+
+def signal_client_order_id(signal_id: UUID) -> str:
+    return f"sig-{signal_id}"
+
+
+def order_requests(unit: Unit, desk: OrderDesk, market: Market) -> Work:
+    """core-engine.order-requests: signals that were found valid; a denial leaves a denied order, never an exception."""
+
+    async def on_order(uow: PostgresUnit, received: Received[OrderRequested]) -> None:
+        m = received.message
+        submission = Submission(
+            account_id=m.account_id,
+            user_id=m.user_id,
+            client_order_id=signal_client_order_id(m.signal_id),
+            symbol=m.symbol,
+            side=Side(m.side.value),
+            type=OrderType(m.order_type.value),
+            quantity=m.quantity,
+            limit_price=m.limit_price,
+            time_in_force=TimeInForce(m.time_in_force.value),
+            deployment_id=m.deployment_id,
+            signal_id=m.signal_id,
+            strategy_id=m.strategy_id,
+            market_at=received.market_at or market.market_at(m.symbol),
+        )
+        outcome = desk.submit_signal(uow, submission, uow.user(m.user_id))
+        if isinstance(outcome, Refused):
+            log.error("signal_refused", signal_id=m.signal_id, account_id=m.account_id, code=outcome.reason.code)
+
+    async def on_cancel(uow: PostgresUnit, received: Received[CancelRequested]) -> None:
+        m = received.message
+        claim = uow.claim(m.account_id, signal_client_order_id(m.target_signal_id))
+        if claim is None or claim.order.deployment_id != m.deployment_id:
+            log.warning("signal_cancels_nothing", signal_id=m.signal_id, target_signal_id=m.target_signal_id)
+            return
+        outcome = desk.cancel(uow, Cancellation(m.account_id, m.user_id, claim.order.order_id))
+        if isinstance(outcome, Refused):
+            log.info("signal_cancel_refused", signal_id=m.signal_id, code=outcome.reason.code)
+
+    def touches(message: OrderRequested | CancelRequested) -> list[str]:
+        signal_id = message.signal_id if isinstance(message, OrderRequested) else message.target_signal_id
+        claim = claim_key(message.account_id, signal_client_order_id(signal_id))
+        return [account_key(message.account_id), claim, user_key(message.user_id)]
+
+    handlers: Mapping[type[Message], Any] = {OrderRequested: on_order, CancelRequested: on_cancel}
+    return Work("order-requests", (CORE_ENGINE_ORDER_REQUESTS,), unit, handlers, touches)
+
+
+def users(unit: Unit, market: Market, opening_deposit: Decimal) -> Work:
+    """auth.users: whoever is registered has a paper account."""
+
+    async def on_user(uow: PostgresUnit, received: Received[User]) -> None:
+        m = received.message
+        user = domain.User(m.user_id, m.roles, m.status, m.version)
+        await open_default_account(uow, user, deposit=opening_deposit, market=market)
+
+    def touches(message: User) -> list[str]:
+        return [account_key(default_account_id(message.user_id))]
+
+    return Work("users", (AUTH_USERS,), unit, {User: on_user}, touches)
+
+
+def unanswered(unit: Unit) -> DueKind:
+    """Orders whose report is overdue; rows of it exist on live feeds only."""
+
+    async def on_due(uow: PostgresUnit, due: Due) -> None:
+        account = uow.account(UUID(due.aggregate_id))
+        if account is not None:
+            await ask_about_unanswered(uow, account)
+
+    return DueKind(UNANSWERED, "wall", unit, lambda aggregate_id: [account_key(UUID(aggregate_id))], on_due)

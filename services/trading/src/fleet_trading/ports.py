@@ -1,0 +1,94 @@
+"""What the use cases need of the world: a unit of work over one transaction, and the market as it is seen now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+from uuid import UUID
+
+from .domain import Account, Event, Grant, Instrument, Marks, Order, Reference, TradingState, User
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The order that has used up a client_order_id, and the hash of the body that asked for it."""
+
+    order: Order
+    body_hash: bytes
+
+
+class UnitOfWork(Protocol):
+    """Accounts, orders, claims, users and grants that were named to `lock` are in memory; the rest is asked for.
+
+    What `apply` changes in an account is written by itself."""
+
+    @property
+    def now(self) -> datetime: ...
+    async def lock(self, ids: Sequence[str]) -> None: ...
+    async def flush(self) -> None: ...
+    def account(self, account_id: UUID) -> Account | None: ...
+    def user(self, user_id: UUID) -> User | None: ...
+    def grant(self, deployment_id: UUID) -> Grant | None: ...
+    def claim(self, account_id: UUID, client_order_id: str) -> Claim | None: ...
+    def add_claim(self, order: Order, body_hash: bytes) -> None: ...
+    def add_stray(self, order: Order) -> None:
+        """Keeps a denied order whose user does not own its account: no account changes by it."""
+        ...
+
+    async def load_open_orders(self, account: Account, *, limit: int, symbol: str | None = None) -> list[Order]:
+        """Open orders without a pending cancel, oldest first."""
+        ...
+
+    async def load_unanswered(self, account: Account) -> None: ...
+    async def insert_account(self, account: Account) -> bool:
+        """False if it is there already; then nothing is changed."""
+        ...
+
+    async def keep_user(self, user: User) -> None:
+        """Unless a newer version is known."""
+        ...
+
+    def keep_grant(self, grant: Grant) -> None: ...
+    def watch(self, account: Account, at: datetime) -> None:
+        """Looks for unanswered orders of the account at that time, if that is not done before anyway."""
+        ...
+
+    def publish(self, account: Account, event: Event) -> None: ...
+
+
+class Market(Marks, Protocol):
+    """Instruments, prices and trading states as this process last heard them."""
+
+    def instrument(self, symbol: str) -> Instrument | None: ...
+    def reference(self, symbol: str) -> Reference | None: ...
+    def state(self, symbol: str, venue: str, account_id: UUID) -> TradingState: ...
+    def market_at(self, symbol: str | None = None) -> datetime:
+        """The market time last seen, of the symbol if there is one."""
+        ...
+
+    def day(self) -> date: ...
+
+
+# The ids that `lock` takes, in the order in which their rows are locked: accounts first, everywhere.
+def account_key(account_id: UUID) -> str:
+    return f"a:{account_id}"
+
+
+def claim_key(account_id: UUID, client_order_id: str) -> str:
+    return f"c:{account_id}:{client_order_id}"
+
+
+def grant_key(deployment_id: UUID) -> str:
+    return f"g:{deployment_id}"
+
+
+def order_key(account_id: UUID, order_id: UUID) -> str:
+    return f"o:{account_id}:{order_id}"
+
+
+def trade_key(account_id: UUID, order_id: UUID, trade_id: UUID) -> str:
+    return f"t:{account_id}:{order_id}:{trade_id}"
+
+
+def user_key(user_id: UUID) -> str:
+    return f"u:{user_id}"

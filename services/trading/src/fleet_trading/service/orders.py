@@ -1,0 +1,225 @@
+"""Placing and cancelling: for the group committer a whole group at once, for signals one by one."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from hashlib import blake2b
+from uuid import UUID
+
+from fleet_chassis.ids import Ids
+from fleet_simulator import OrderType, Side, TimeInForce
+
+from fleet_trading.domain import (
+    Account,
+    CancelOrder,
+    Conditions,
+    Order,
+    OrderDenied,
+    OrderPlaced,
+    PlaceOrder,
+    Reason,
+    Stand,
+    TradingState,
+    User,
+    decide,
+)
+from fleet_trading.ports import Market, UnitOfWork, account_key, claim_key, order_key
+
+from .recording import carry_out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """An order that is asked for. A client's has no `market_at`: it gets the market time last seen for its symbol."""
+
+    account_id: UUID
+    user_id: UUID
+    client_order_id: str
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    limit_price: Decimal | None
+    time_in_force: TimeInForce
+    venue: str | None = None
+    deployment_id: UUID | None = None
+    signal_id: UUID | None = None
+    strategy_id: UUID | None = None
+    market_at: datetime | None = None
+
+    def body_hash(self) -> bytes:
+        """Equal for equal bodies; the account is part of the key and not of the body."""
+        body = f"{self.symbol} {self.side} {self.type} {self.quantity} {self.limit_price} {self.time_in_force} {self.venue}"
+        return blake2b(body.encode(), digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    account_id: UUID
+    user_id: UUID
+    order_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """`order` as it was first kept: only what never changes of it may be told. Its stand is DENIED or it was accepted."""
+
+    order: Order
+    is_replay: bool
+
+    @property
+    def denial(self) -> Reason | None:
+        return self.order.reason if self.order.stand is Stand.DENIED else None
+
+
+@dataclass(frozen=True, slots=True)
+class Canceling:
+    """`order` is a copy: the account's own goes on changing."""
+
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing was changed: account_not_found, client_order_id_reused, order_not_found, order_closed."""
+
+    reason: Reason
+
+
+OrderCommand = Submission | Cancellation
+Outcome = Submitted | Canceling | Refused
+
+ACCOUNT_NOT_FOUND = Reason("account_not_found", "No such account.")
+ORDER_NOT_FOUND = Reason("order_not_found", "No such order.")
+
+
+def touches(command: OrderCommand) -> list[str]:
+    """What `decide_group` needs in memory."""
+    if isinstance(command, Submission):
+        return [account_key(command.account_id), claim_key(command.account_id, command.client_order_id)]
+    return [account_key(command.account_id), order_key(command.account_id, command.order_id)]
+
+
+class OrderDesk:
+    """Places and cancels orders. `query_after`: without a report so long, execution is asked; None on a replay."""
+
+    def __init__(
+        self,
+        *,
+        market: Market,
+        ids: Ids,
+        protection_factor: Decimal,
+        query_after: timedelta | None,
+    ) -> None:
+        self._market = market
+        self._ids = ids
+        self._protection_factor = protection_factor
+        self._query_after = query_after
+
+    async def decide_group(self, uow: UnitOfWork, commands: Sequence[OrderCommand]) -> list[Outcome]:
+        """The outcome of each command, in order; each is judged after those before it."""
+        return [self.submit(uow, c) if isinstance(c, Submission) else self.cancel(uow, c) for c in commands]
+
+    def submit(self, uow: UnitOfWork, submission: Submission, *, forbidden: Reason | None = None) -> Outcome:
+        account = uow.account(submission.account_id)
+        if account is None or account.user_id != submission.user_id:
+            return Refused(ACCOUNT_NOT_FOUND)
+        body_hash = submission.body_hash()
+        claim = uow.claim(submission.account_id, submission.client_order_id)
+        if claim is not None:
+            if claim.body_hash != body_hash:
+                detail = f"The client_order_id was used for another order, was {submission.client_order_id}."
+                return Refused(Reason("client_order_id_reused", detail))
+            return Submitted(claim.order, is_replay=True)
+        order = self._place(uow, account, submission, forbidden)
+        uow.add_claim(order, body_hash)
+        return Submitted(order, is_replay=False)
+
+    def submit_signal(self, uow: UnitOfWork, submission: Submission, owner: User | None) -> Outcome:
+        """A strategy's order: it acts with the rights that its owner has at this moment."""
+        forbidden = None
+        if owner is not None and not owner.may_trade:
+            forbidden = Reason("insufficient_scope", "The owner of the strategy may not trade.")
+        outcome = self.submit(uow, submission, forbidden=forbidden)
+        if isinstance(outcome, Refused) and outcome.reason is ACCOUNT_NOT_FOUND:
+            stray = self._command(uow, submission, ACCOUNT_NOT_FOUND)
+            (event,) = decide(_nobodys(submission, uow.now), stray)
+            assert isinstance(event, OrderDenied)
+            uow.add_stray(event.order)
+        return outcome
+
+    def cancel(self, uow: UnitOfWork, command: Cancellation) -> Outcome:
+        account = uow.account(command.account_id)
+        order = None if account is None else account.orders.get(command.order_id)
+        if account is None or order is None or order.user_id != command.user_id:
+            return Refused(ORDER_NOT_FOUND)
+        if not order.is_open:
+            return Refused(Reason("order_closed", f"The order cannot be canceled any more, was {order.status}."))
+        query_at = None if self._query_after is None else uow.now + self._query_after
+        if carry_out(uow, account, CancelOrder(order_id=order.order_id, now=uow.now, query_at=query_at)) and query_at:
+            uow.watch(account, query_at)
+        return Canceling(copy.copy(order))
+
+    async def cancel_all(
+        self, uow: UnitOfWork, account_id: UUID, user_id: UUID, *, symbol: str | None, limit: int
+    ) -> list[Outcome] | Refused:
+        """Up to `limit` of the account's open orders; those already being cancelled are passed over."""
+        account = uow.account(account_id)
+        if account is None or account.user_id != user_id:
+            return Refused(ACCOUNT_NOT_FOUND)
+        orders = await uow.load_open_orders(account, limit=limit, symbol=symbol)
+        return [self.cancel(uow, Cancellation(account_id, user_id, order.order_id)) for order in orders]
+
+    def _place(self, uow: UnitOfWork, account: Account, submission: Submission, forbidden: Reason | None) -> Order:
+        (event,) = carry_out(uow, account, self._command(uow, submission, forbidden))
+        assert isinstance(event, OrderPlaced | OrderDenied)
+        if event.order.query_at is not None:
+            uow.watch(account, event.order.query_at)
+        return event.order
+
+    def _command(self, uow: UnitOfWork, submission: Submission, forbidden: Reason | None) -> PlaceOrder:
+        market, symbol = self._market, submission.symbol
+        instrument = market.instrument(symbol)
+        venue = submission.venue or (instrument.venue if instrument is not None else "")
+        conditions = Conditions(
+            now=uow.now,
+            market_at=submission.market_at or market.market_at(symbol),
+            instrument=instrument,
+            reference=market.reference(symbol),
+            state=market.state(symbol, venue, submission.account_id) if instrument else TradingState.ACTIVE,
+            protection_factor=self._protection_factor,
+            query_at=None if self._query_after is None else uow.now + self._query_after,
+            forbidden=forbidden,
+        )
+        return PlaceOrder(
+            order_id=self._ids.new_id(),
+            client_order_id=submission.client_order_id,
+            account_id=submission.account_id,
+            user_id=submission.user_id,
+            symbol=symbol,
+            side=submission.side,
+            type=submission.type,
+            quantity=submission.quantity,
+            limit_price=submission.limit_price,
+            time_in_force=submission.time_in_force,
+            venue=submission.venue,
+            deployment_id=submission.deployment_id,
+            signal_id=submission.signal_id,
+            strategy_id=submission.strategy_id,
+            conditions=conditions,
+        )
+
+
+def _nobodys(submission: Submission, now: datetime) -> Account:
+    """Stands in for an account that the order may not see."""
+    return Account(
+        account_id=submission.account_id,
+        user_id=submission.user_id,
+        name="",
+        kind="",
+        base_currency="",
+        is_default=False,
+        created_at=now,
+    )

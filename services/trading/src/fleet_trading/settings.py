@@ -1,0 +1,20 @@
+"""Settings of trading, read from `FLEET_*`."""
+
+from decimal import Decimal
+
+from fleet_chassis.settings import DatabaseSettings
+from pydantic import Field
+
+
+class Settings(DatabaseSettings):
+    trading_send_by_s: float = Field(default=5.0, gt=0)
+    """An order that is not sent to its venue so long after acceptance is refused `too_late` (live feeds)."""
+    trading_query_after_s: float = Field(default=5.0, gt=0)
+    """Without a report so long after `send_by`, execution is asked."""
+    trading_slow_path_s: float = Field(default=1.0, gt=0)
+    """No order is accepted while the oldest unsent command is older than this (live feeds)."""
+    trading_protection_factor: Decimal = Field(default=Decimal("1.05"), ge=1, le=2)
+    """A market order is reserved at, and stopped at, the reference price times this."""
+    trading_opening_deposit: Decimal = Field(default=Decimal(100_000), ge=0)
+    trading_cached_accounts: int = Field(default=10_000, ge=0)
+    """Accounts kept in memory between transactions: about 5 kB each."""

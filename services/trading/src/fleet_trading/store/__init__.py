@@ -1,0 +1,7 @@
+"""PostgreSQL: the unit of work, what is kept in memory between transactions, and the reads of the API."""
+
+from .cache import AccountCache
+from .reading import Readings
+from .unit import PostgresUnit
+
+__all__ = ["AccountCache", "PostgresUnit", "Readings"]

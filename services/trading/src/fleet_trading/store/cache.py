@@ -1,0 +1,33 @@
+"""Accounts in memory between transactions. Only a cache: what counts is the version that the locked row tells."""
+
+from uuid import UUID
+
+from fleet_trading.domain import Account
+
+MOST_ORDERS = 1_000
+"""Open orders kept with an account; one with more reads them anew where they are needed."""
+
+
+class AccountCache:
+    """A transaction takes an account out and puts it back after COMMIT only: what is in here is committed."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._accounts: dict[UUID, Account] = {}
+
+    def take(self, account_id: UUID, version: int) -> Account | None:
+        """The account if it is known at this version; it is the taker's alone."""
+        account = self._accounts.pop(account_id, None)
+        return account if account is not None and account.version == version else None
+
+    def put_back(self, account: Account) -> None:
+        held = self._accounts.get(account.account_id)
+        if held is not None and held.version > account.version:
+            return
+        account.known_trades.clear()
+        if len(account.orders) > MOST_ORDERS:
+            account.orders.clear()
+        self._accounts.pop(account.account_id, None)
+        self._accounts[account.account_id] = account
+        if len(self._accounts) > self._most:
+            del self._accounts[next(iter(self._accounts))]

@@ -1,0 +1,121 @@
+"""The reads of the API: straight from the database, nothing is decided."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from fleet_chassis.database import Database
+
+from fleet_trading.domain import Account, Order, Trade
+
+from .rows import ACCOUNT_COLUMNS, ORDER_COLUMNS, account_of, order_of, read_accounts, trade_of
+
+_OPEN = "stand IN ('new', 'partially_filled')"
+_STATUS = {"open": f"AND {_OPEN}", "closed": f"AND NOT ({_OPEN})", "all": ""}
+
+
+class Readings:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @contextlib.asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[asyncpg.Connection]:
+        """Several statements that see the same moment."""
+        async with (
+            self._database.connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
+
+    async def account(self, account_id: UUID) -> Account | None:
+        """With balances and positions."""
+        async with self._snapshot() as connection:
+            found = await read_accounts(connection, [account_id])
+        return found[0] if found else None
+
+    async def owner_of(self, account_id: UUID) -> UUID | None:
+        async with self._database.connection() as connection:
+            owner: UUID | None = await connection.fetchval(
+                "SELECT user_id FROM accounts WHERE account_id = $1", account_id
+            )
+        return owner
+
+    async def accounts_of(self, user_id: UUID, *, after: UUID | None, limit: int) -> list[Account]:
+        """The user's accounts, the default one first; without balances."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                f"""SELECT {ACCOUNT_COLUMNS} FROM accounts AS a WHERE user_id = $1 AND ($2::uuid IS NULL OR
+                (NOT is_default, account_id) > (SELECT NOT is_default, account_id FROM accounts WHERE account_id = $2))
+                ORDER BY NOT is_default, account_id LIMIT $3""",  # noqa: S608  constant columns
+                user_id,
+                after,
+                limit,
+            )
+        return [account_of(row, (), ()) for row in rows]
+
+    async def order(self, order_id: UUID) -> Order | None:
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(f"SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = $1", order_id)  # noqa: S608
+        return None if row is None else order_of(row)
+
+    async def order_named(self, account_id: UUID, client_order_id: str) -> Order | None:
+        async with self._database.connection() as connection:
+            order_id = await connection.fetchval(
+                "SELECT order_id FROM client_order_ids WHERE account_id = $1 AND client_order_id = $2",
+                account_id,
+                client_order_id,
+            )
+            if order_id is None:
+                return None
+            row = await connection.fetchrow(f"SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = $1", order_id)  # noqa: S608
+        return None if row is None else order_of(row)
+
+    async def orders(
+        self, account_id: UUID, *, user_id: UUID, status: str, symbol: str | None, before: UUID | None, limit: int
+    ) -> list[Order]:
+        """Newest first. An order of somebody else that was denied on this account is not of it."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                f"""SELECT {ORDER_COLUMNS} FROM orders
+                WHERE account_id = $1 AND user_id = $2 AND ($3::uuid IS NULL OR order_id < $3)
+                  AND ($4::text IS NULL OR symbol = $4) {_STATUS[status]}
+                ORDER BY order_id DESC LIMIT $5""",  # noqa: S608  constant columns and conditions
+                account_id,
+                user_id,
+                before,
+                symbol,
+                limit,
+            )
+        return [order_of(row) for row in rows]
+
+    async def trades(
+        self, account_id: UUID, *, symbol: str | None, order_id: UUID | None, before: int | None, limit: int
+    ) -> list[tuple[Trade, int]]:
+        """Newest first, each with the account's version that booked it."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """SELECT * FROM trades WHERE account_id = $1 AND ($2::bigint IS NULL OR trade_no < $2)
+                AND ($3::text IS NULL OR symbol = $3) AND ($4::uuid IS NULL OR order_id = $4)
+                ORDER BY trade_no DESC LIMIT $5""",
+                account_id,
+                before,
+                symbol,
+                order_id,
+                limit,
+            )
+        return [(trade_of(row), row["version"]) for row in rows]
+
+    async def ledger(self, account_id: UUID, *, before: int | None, limit: int) -> list[dict[str, Any]]:
+        """The client's side, newest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """SELECT entry_no, at, market_at, kind, amount, currency, balance_after, reference, settles_on
+                FROM entries WHERE account_id = $1 AND book = 'client' AND ($2::bigint IS NULL OR entry_no < $2)
+                ORDER BY entry_no DESC LIMIT $3""",
+                account_id,
+                before,
+                limit,
+            )
+        return [dict(row) for row in rows]

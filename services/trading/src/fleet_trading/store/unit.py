@@ -1,0 +1,247 @@
+"""The unit of work over one PostgreSQL transaction of the bus."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from fleet_bus import Transaction
+
+from fleet_trading.domain import Account, Event, Grant, Order, User
+from fleet_trading.domain.account import Changes
+from fleet_trading.ports import Claim
+
+from .cache import AccountCache
+from .rows import GRANT_COLUMNS, ORDER_COLUMNS, grant_of, order_of, read_accounts, user_of
+from .writes import INSERT_ACCOUNT, account_row, write
+
+UNANSWERED = "unanswered-orders"
+"""The kind of due rows that look for orders without an answer; the aggregate is the account."""
+
+# Rows are locked in the order in which LockRows gets them: sorted, the same everywhere, so that groups never deadlock.
+_LOCK = """
+SELECT account_id, version FROM accounts WHERE account_id = ANY($1::uuid[]) ORDER BY account_id FOR NO KEY UPDATE
+"""
+_CLAIMS = f"""
+SELECT c.body_hash, {", ".join(f"o.{name.strip()}" for name in ORDER_COLUMNS.split(","))}
+FROM unnest($1::uuid[], $2::text[]) AS k (account_id, client_order_id)
+JOIN client_order_ids AS c ON c.account_id = k.account_id AND c.client_order_id = k.client_order_id
+JOIN orders AS o ON o.order_id = c.order_id
+"""  # noqa: S608  constant columns
+_ORDERS = f"SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ANY($1::uuid[])"  # noqa: S608
+_OPEN = f"""
+SELECT {ORDER_COLUMNS} FROM orders
+WHERE account_id = $1 AND stand IN ('new', 'partially_filled') AND pending <> 'cancel'
+  AND ($2::text IS NULL OR symbol = $2)
+ORDER BY order_id LIMIT $3
+"""  # noqa: S608
+_UNANSWERED = f"""
+SELECT {ORDER_COLUMNS} FROM orders
+WHERE account_id = $1 AND stand IN ('new', 'partially_filled') AND query_at IS NOT NULL
+"""  # noqa: S608
+_TRADES = """
+SELECT t.trade_id FROM unnest($1::uuid[], $2::uuid[]) AS k (order_id, trade_id)
+JOIN trades AS t ON t.order_id = k.order_id AND t.trade_id = k.trade_id
+"""
+_KEEP_USER = """
+INSERT INTO users (user_id, roles, status, version) VALUES ($1, $2, $3, $4)
+ON CONFLICT (user_id) DO UPDATE SET roles = excluded.roles, status = excluded.status, version = excluded.version
+WHERE users.version < excluded.version
+"""
+_KEEP_GRANT = f"""
+INSERT INTO grants ({GRANT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (deployment_id) DO UPDATE SET is_active = excluded.is_active, version = excluded.version
+"""  # noqa: S608
+
+
+class Announcing(Protocol):
+    """Says to the fleet what happened (events.Announcer)."""
+
+    def event(self, tx: Transaction, account: Account, event: Event) -> None: ...
+    def changed(self, tx: Transaction, account: Account, *, is_new: bool) -> None: ...
+    def granted(self, tx: Transaction, grant: Grant) -> None: ...
+
+
+class PostgresUnit:
+    """Implements ports.UnitOfWork."""
+
+    def __init__(self, tx: Transaction, *, cache: AccountCache, announcer: Announcing) -> None:
+        self._tx = tx
+        self._connection = tx.connection
+        self._cache = cache
+        self._announcer = announcer
+        self._accounts: dict[UUID, Account] = {}
+        self._new_accounts: set[UUID] = set()
+        self._claims: dict[tuple[UUID, str], Claim] = {}
+        self._new_claims: list[tuple[UUID, str, UUID, bytes]] = []
+        self._strays: list[Order] = []
+        self._seen: list[Order] = []
+        self._users: dict[UUID, User] = {}
+        self._grants: dict[UUID, Grant] = {}
+        self._kept_grants: dict[UUID, Grant] = {}
+        # Accounts go back into the cache when they are committed; after a rollback they are simply gone.
+        tx.after_commit(self._put_back)
+
+    @property
+    def now(self) -> datetime:
+        return self._tx.now
+
+    async def lock(self, ids: Sequence[str]) -> None:
+        """Takes the ids of ports.py; locks the accounts, then reads all that was named and is not in memory."""
+        named: dict[str, list[str]] = {}
+        for identity in ids:
+            named.setdefault(identity[0], []).append(identity[2:])
+        if "a" in named:
+            await self._lock_accounts([UUID(text) for text in named["a"]])
+        if "c" in named:
+            await self._read_claims([(UUID(text[:36]), text[37:]) for text in named["c"]])
+        if "g" in named:
+            await self._read_grants([UUID(text) for text in named["g"]])
+        if "o" in named:
+            await self._read_orders([(UUID(text[:36]), UUID(text[37:])) for text in named["o"]])
+        if "t" in named:
+            await self._read_trades([(UUID(t[:36]), UUID(t[37:73]), UUID(t[74:])) for t in named["t"]])
+        if "u" in named:
+            await self._read_users([UUID(text) for text in named["u"]])
+
+    async def _lock_accounts(self, account_ids: list[UUID]) -> None:
+        missing: list[UUID] = []
+        for account_id, version in await self._connection.fetch(_LOCK, account_ids):
+            account = self._cache.take(account_id, version)
+            if account is None:
+                missing.append(account_id)
+            else:
+                self._accounts[account_id] = account
+        if missing:
+            # Read after the lock: a statement sees what was committed when it began, and the lock made it wait.
+            for account in await read_accounts(self._connection, missing):
+                self._accounts[account.account_id] = account
+
+    async def _read_claims(self, keys: list[tuple[UUID, str]]) -> None:
+        columns = [account_id for account_id, _ in keys], [client_order_id for _, client_order_id in keys]
+        for row in await self._connection.fetch(_CLAIMS, *columns):
+            order = self._attach(order_of(row))
+            self._claims[order.account_id, order.client_order_id] = Claim(order, row["body_hash"])
+
+    def _attach(self, order: Order) -> Order:
+        """The order as its account has it, if that is locked."""
+        account = self._accounts.get(order.account_id)
+        if account is None:
+            return order
+        self._seen.append(order)
+        return account.orders.setdefault(order.order_id, order)
+
+    async def _read_orders(self, keys: list[tuple[UUID, UUID]]) -> None:
+        accounts = self._accounts
+        missing = [
+            order_id
+            for account_id, order_id in keys
+            if account_id in accounts and order_id not in accounts[account_id].orders
+        ]
+        if missing:
+            for row in await self._connection.fetch(_ORDERS, missing):
+                self._attach(order_of(row))
+
+    async def _read_trades(self, keys: list[tuple[UUID, UUID, UUID]]) -> None:
+        # An order without a fill has no trade that could be told twice.
+        asked = [key for key in keys if self._has_fills(key[0], key[1])]
+        if not asked:
+            return
+        columns = [order_id for _, order_id, _ in asked], [trade_id for _, _, trade_id in asked]
+        known = {row["trade_id"] for row in await self._connection.fetch(_TRADES, *columns)}
+        for account_id, _, trade_id in asked:
+            if trade_id in known:
+                self._accounts[account_id].known_trades.add(trade_id)
+
+    def _has_fills(self, account_id: UUID, order_id: UUID) -> bool:
+        account = self._accounts.get(account_id)
+        order = None if account is None else account.orders.get(order_id)
+        return order is not None and bool(order.filled_quantity)
+
+    async def _read_users(self, user_ids: list[UUID]) -> None:
+        rows = await self._connection.fetch(
+            "SELECT user_id, roles, status, version FROM users WHERE user_id = ANY($1::uuid[])", user_ids
+        )
+        self._users.update((row["user_id"], user_of(row)) for row in rows)
+
+    async def _read_grants(self, deployment_ids: list[UUID]) -> None:
+        rows = await self._connection.fetch(
+            f"SELECT {GRANT_COLUMNS} FROM grants WHERE deployment_id = ANY($1::uuid[]) ORDER BY 1 FOR UPDATE",  # noqa: S608
+            deployment_ids,
+        )
+        self._grants.update((row["deployment_id"], grant_of(row)) for row in rows)
+
+    def account(self, account_id: UUID) -> Account | None:
+        return self._accounts.get(account_id)
+
+    def user(self, user_id: UUID) -> User | None:
+        return self._users.get(user_id)
+
+    def grant(self, deployment_id: UUID) -> Grant | None:
+        return self._grants.get(deployment_id)
+
+    def claim(self, account_id: UUID, client_order_id: str) -> Claim | None:
+        return self._claims.get((account_id, client_order_id))
+
+    def add_claim(self, order: Order, body_hash: bytes) -> None:
+        self._claims[order.account_id, order.client_order_id] = Claim(order, body_hash)
+        self._new_claims.append((order.account_id, order.client_order_id, order.order_id, body_hash))
+
+    def add_stray(self, order: Order) -> None:
+        self._strays.append(order)
+
+    async def load_open_orders(self, account: Account, *, limit: int, symbol: str | None = None) -> list[Order]:
+        rows = await self._connection.fetch(_OPEN, account.account_id, symbol, limit)
+        return [self._attach(order_of(row)) for row in rows]
+
+    async def load_unanswered(self, account: Account) -> None:
+        for row in await self._connection.fetch(_UNANSWERED, account.account_id):
+            self._attach(order_of(row))
+
+    async def insert_account(self, account: Account) -> bool:
+        if await self._connection.fetchval(INSERT_ACCOUNT, *account_row(account)) is None:
+            return False
+        self._accounts[account.account_id] = account
+        self._new_accounts.add(account.account_id)
+        account.changes.is_row = True
+        return True
+
+    async def keep_user(self, user: User) -> None:
+        await self._connection.execute(_KEEP_USER, user.user_id, list(user.roles), user.status, user.version)
+
+    def keep_grant(self, grant: Grant) -> None:
+        self._kept_grants[grant.deployment_id] = grant
+
+    def watch(self, account: Account, at: datetime) -> None:
+        if account.watch_at is not None and account.watch_at <= at:
+            return
+        account.watch_at = at
+        self._tx.schedule(UNANSWERED, str(account.account_id), account.version + 1, "wall", at)
+
+    def publish(self, account: Account, event: Event) -> None:
+        self._announcer.event(self._tx, account, event)
+
+    async def flush(self) -> None:
+        """Raises the version of each account that changed, writes it and tells of it."""
+        changed = [account for account in self._accounts.values() if account.changes]
+        for account in changed:
+            account.version += 1
+        await write(self._connection, changed, self._new_claims, self._strays)
+        for grant in self._kept_grants.values():
+            values = [getattr(grant, name.strip()) for name in GRANT_COLUMNS.split(",")]
+            await self._connection.execute(_KEEP_GRANT, *values)
+            self._announcer.granted(self._tx, grant)
+        for account in changed:
+            is_new = account.account_id in self._new_accounts
+            if is_new or account.changes.is_told:
+                self._announcer.changed(self._tx, account, is_new=is_new)
+            self._seen += (*account.changes.placed.values(), *account.changes.orders.values())
+            account.changes = Changes()
+
+    def _put_back(self) -> None:
+        for order in self._seen:
+            account = self._accounts.get(order.account_id)
+            if account is not None and not order.is_open:
+                account.orders.pop(order.order_id, None)
+        for account in self._accounts.values():
+            self._cache.put_back(account)
