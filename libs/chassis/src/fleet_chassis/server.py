@@ -4,7 +4,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -23,11 +23,11 @@ EXIT_STARTUP_FAILED = 3
 S = TypeVar("S", bound=ServiceSettings)
 
 
-def serve(create_app: Callable[[S], ASGIApp], settings_class: type[S]) -> None:
+def serve(create_app: Callable[[S], ASGIApp], settings_class: type[S], **options: Any) -> None:
     """Reads the settings, serves the application until SIGTERM or SIGINT, and exits the process.
 
     Exit code 0 when asked to stop, 3 when the lifespan failed to start, 70 when a background task died. The health is
-    taken from `app.state.health`.
+    taken from `app.state.health`. `options` are further ones of uvicorn.Config, as the gateway's for sockets.
     """
     settings = settings_class()  # type: ignore[call-arg]  # pydantic-settings fills it from the environment
     configure_logging(settings.log_level, service=settings.service, ordinal=settings.ordinal)
@@ -44,9 +44,12 @@ def serve(create_app: Callable[[S], ASGIApp], settings_class: type[S]) -> None:
             access_log=False,
             log_config=None,
             server_header=False,
+            # uvicorn would believe X-Forwarded-For of anybody on this machine.
+            proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_TIMEOUT_S,
             backlog=2048,
+            **options,
         )
     )
 
