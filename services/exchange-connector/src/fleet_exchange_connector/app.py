@@ -1,0 +1,122 @@
+"""Composition root: what this process is made of, and in which order it starts."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from functools import lru_cache
+from uuid import UUID
+
+from fastapi import FastAPI
+from fleet_bus import Bus
+from fleet_bus.rest import observing
+from fleet_chassis.app import new_app
+from fleet_chassis.assertions import AssertionSigner
+from fleet_chassis.background import Background
+from fleet_chassis.calls import ServiceClient
+from fleet_chassis.clock import Clock
+from fleet_chassis.database import Database
+from fleet_chassis.health import Health
+from fleet_chassis.ids import SystemIds
+from fleet_chassis.instances import Instances
+from fleet_chassis.internal import internal_router
+from fleet_contracts.data import InstrumentDefined
+from fleet_contracts.topics import DATA_INSTRUMENTS
+from fleet_contracts.vocabulary import TradingStateWord
+from fleet_gate import Gate
+
+from fleet_exchange_connector import consumers, events
+from fleet_exchange_connector.api import exchanges_router, replays_router
+from fleet_exchange_connector.domain.bars import Step, steps
+from fleet_exchange_connector.domain.instruments import VENUE, offered
+from fleet_exchange_connector.domain.replays import Replay
+from fleet_exchange_connector.feed import SimulatedFeed
+from fleet_exchange_connector.replay_rest import ReplayRest, asking
+from fleet_exchange_connector.settings import Settings
+from fleet_exchange_connector.starting import begin_history_when_ready, first_prices, start
+from fleet_exchange_connector.store.books import BookCache
+from fleet_exchange_connector.store.markets import MarketRow
+from fleet_exchange_connector.store.stocks import stock_bars
+from fleet_exchange_connector.store.unit_of_work import Stores
+
+
+def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
+    """The application; its lifespan opens the database, starts the bus, and then the feed."""
+    health = Health()
+    database = Database(
+        settings.database_url,
+        application_name=f"{settings.service}-{settings.ordinal}",
+        max_size=settings.database_connections,
+    )
+    bus = Bus(settings, database, clock=clock)
+    gate = Gate(bus, database)
+    # The contracts name this service a reader of it, and rest is judged by a place in it.
+    bus.table(DATA_INSTRUMENTS, InstrumentDefined)
+    is_replay = settings.feed == "replay"
+    instruments = offered(settings.feed)
+    row = None
+    if not is_replay:
+        row = MarketRow(instruments, seed=settings.exchange_connector_seed, stretches=settings.stretches)
+
+    def is_halted(symbol: str, account_id: UUID) -> bool:
+        return gate.state(symbol=symbol, venue=VENUE, account_id=account_id) is TradingStateWord.HALTED
+
+    unit_of_work = consumers.opening(Stores(instruments, BookCache(), row, is_halted, events.publish))
+    rest = ReplayRest(database, bus.clock.now)
+    bus.add(consumers.commands(unit_of_work))
+    if is_replay:
+        bus.add(consumers.replay(unit_of_work, rest, _steps_of))
+    else:
+        for kind in consumers.simulated(unit_of_work, first_prices(instruments), settings):
+            bus.add(kind)
+    instances = Instances(settings.instances)
+    client = ServiceClient(AssertionSigner(settings.service, settings.private_key_file, clock), instances)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(database)
+            await stack.enter_async_context(client)
+            await stack.enter_async_context(gate.running(health))
+            if is_replay:
+                looking = observing(settings.kafka_url, "replay", asking(bus, client), instances.all)
+                rest.observer = await stack.enter_async_context(looking)
+            await stack.enter_async_context(bus.running(health))
+            await start(bus, unit_of_work, instruments, settings)
+            if row is not None:
+                background = await stack.enter_async_context(Background(health))
+                feed = SimulatedFeed(bus, database, row, instruments)
+                health.check("feed", feed.ready)
+                background.start("feed", feed.run())
+                background.start("history", begin_history_when_ready(bus, unit_of_work, instances))
+            yield
+
+    health.check("database", database.check)
+    app = new_app(settings, "Tradefleet exchange-connector", lifespan, health)
+    app.include_router(gate.router)
+    app.include_router(exchanges_router(bus, database, unit_of_work, row, instruments))
+    app.include_router(
+        replays_router(
+            bus,
+            database,
+            unit_of_work,
+            feed=settings.feed,
+            instruments=instruments,
+            steps=_steps,
+            ids=SystemIds(),
+        )
+    )
+    app.include_router(
+        internal_router(
+            rest=bus.rest, parked_list=bus.parked, parked_replay=bus.parked_replay, parked_skip=bus.parked_skip
+        )
+    )
+    return app
+
+
+@lru_cache(maxsize=4)
+def _steps(symbols: tuple[str, ...], start_at: datetime, end_at: datetime) -> Sequence[Step]:
+    return steps(stock_bars(), symbols, start_at, end_at)
+
+
+def _steps_of(replay: Replay) -> Sequence[Step]:
+    return _steps(replay.symbols, replay.start_at, replay.end_at)

@@ -1,0 +1,140 @@
+"""What reaches the paper venue: commands from execution, and what time has made due."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from fleet_bus import Due, DueKind, Received, Transaction, Work
+from fleet_contracts.topics import VENUE_PAPER_COMMANDS
+from fleet_contracts.venue import CancelVenueOrder, PlaceVenueOrder, QueryVenueOrders
+
+from fleet_exchange_connector import events
+from fleet_exchange_connector.domain.bars import Step
+from fleet_exchange_connector.domain.prices import PriceState
+from fleet_exchange_connector.domain.replays import Replay
+from fleet_exchange_connector.replay_rest import ReplayRest
+from fleet_exchange_connector.service import market, orders, replays
+from fleet_exchange_connector.service.telling import tell_status
+from fleet_exchange_connector.settings import Settings
+from fleet_exchange_connector.store.unit_of_work import (
+    BOOK,
+    HISTORY,
+    LOOK,
+    MARKET,
+    MINUTE,
+    ORDER,
+    REPLAY,
+    REPLAY_ID,
+    STATUS,
+    Stores,
+    UnitOfWork,
+)
+
+Opening = Callable[[Transaction], UnitOfWork]
+
+
+def commands(unit_of_work: Opening) -> Work:
+    """What execution asks of the venue, shared out by symbol."""
+
+    async def place(work: UnitOfWork, received: Received[PlaceVenueOrder]) -> None:
+        await orders.place(work, events.place_order(received.message))
+
+    async def cancel(work: UnitOfWork, received: Received[CancelVenueOrder]) -> None:
+        await orders.cancel(work, events.cancel_order(received.message))
+
+    async def query(work: UnitOfWork, received: Received[QueryVenueOrders]) -> None:
+        await orders.query(work, events.query_orders(received.message))
+
+    return Work(
+        name="paper-commands",
+        topics=(VENUE_PAPER_COMMANDS,),
+        unit_of_work=unit_of_work,
+        touches=_touched,
+        handlers={PlaceVenueOrder: place, CancelVenueOrder: cancel, QueryVenueOrders: query},
+    )
+
+
+def simulated(unit_of_work: Opening, first_prices: Mapping[str, PriceState], settings: Settings) -> tuple[DueKind, ...]:
+    """What time causes on the simulated feed."""
+    return (
+        look(unit_of_work),
+        minute(unit_of_work),
+        history(
+            unit_of_work,
+            first_prices,
+            days=settings.exchange_connector_history_days,
+            interval=timedelta(milliseconds=settings.exchange_connector_history_interval_ms),
+        ),
+        status(unit_of_work, settings.feed, timedelta(seconds=settings.exchange_connector_heartbeat_s)),
+    )
+
+
+def look(unit_of_work: Opening) -> DueKind:
+    """An order waits for a price, or for the end of its day, that has come."""
+
+    async def handle(work: UnitOfWork, due: Due) -> None:
+        await orders.watch(work, due.aggregate_id)
+
+    return DueKind(LOOK, "wall", unit_of_work, lambda symbol: (BOOK + symbol,), handle)
+
+
+def minute(unit_of_work: Opening) -> DueKind:
+    """A minute of the simulated market is over."""
+
+    async def handle(work: UnitOfWork, due: Due) -> None:
+        market.close_minute(work, due.sequence)
+
+    return DueKind(MINUTE, "wall", unit_of_work, lambda _: (MARKET,), handle)
+
+
+def history(
+    unit_of_work: Opening, first_prices: Mapping[str, PriceState], *, days: int, interval: timedelta
+) -> DueKind:
+    """The next record of the simulated past may be sent."""
+
+    async def handle(work: UnitOfWork, due: Due) -> None:
+        await market.send_history(work, due.sequence, first_prices, days, interval)
+
+    return DueKind(HISTORY, "wall", unit_of_work, lambda _: (MARKET,), handle)
+
+
+def status(unit_of_work: Opening, feed: str, every: timedelta) -> DueKind:
+    """The venue's heartbeat; not on a replay."""
+
+    async def handle(work: UnitOfWork, _: Due) -> None:
+        tell_status(work, feed)
+        work.schedule_status(every)
+
+    return DueKind(STATUS, "wall", unit_of_work, lambda _: (MARKET,), handle)
+
+
+def replay(unit_of_work: Opening, rest: ReplayRest, steps: Callable[[Replay], Sequence[Step]]) -> DueKind:
+    """The next phase of a replay, as soon as the fleet is at rest; waiting for that, it is not on its way itself."""
+
+    async def handle(work: UnitOfWork, due: Due) -> None:
+        replay_id = UUID(due.aggregate_id)
+        found = work.replay(replay_id)
+        if found is not None:
+            await replays.advance(work, found, due.sequence, rest.found(replay_id), steps)
+
+    return DueKind(
+        REPLAY,
+        "wall",
+        unit_of_work,
+        lambda replay_id: (REPLAY_ID + replay_id,),
+        handle,
+        when=rest.has_come,
+        counts_at_rest=False,
+    )
+
+
+def opening(stores: Stores) -> Opening:
+    """How this process opens a unit of work."""
+    return partial(UnitOfWork, stores=stores)
+
+
+def _touched(message: Any) -> Iterable[str]:
+    refs = message.venue_order_refs if isinstance(message, QueryVenueOrders) else (message.venue_order_ref,)
+    return (BOOK + message.symbol, *(f"{ORDER}{ref}" for ref in refs))

@@ -1,0 +1,1 @@
+"""What the paper venue decides: instruments, prices, books, replays. No I/O."""

@@ -1,0 +1,228 @@
+"""Between the venue's words and the contracts' messages, with the topic and key of each."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import assert_never
+
+from fleet_bus import Transaction
+from fleet_contracts import Message, Topic, venue
+from fleet_contracts.exchange_connector import (
+    BarValues,
+    MarketStepEnded,
+    VenueBarClosed,
+    VenueBarsBackfilled,
+    VenueInstrument,
+    VenueStatus,
+)
+from fleet_contracts.topics import (
+    EXCHANGE_CONNECTOR_BARS,
+    EXCHANGE_CONNECTOR_INSTRUMENTS,
+    EXCHANGE_CONNECTOR_STATUS,
+    VENUE_PAPER_REPORTS,
+)
+from fleet_contracts.vocabulary import Liquidity, Timeframe, VenueOrderStand, VenueStateWord
+from fleet_simulator import OrderType, Side, TimeInForce
+
+from fleet_exchange_connector.domain.bars import Bar
+from fleet_exchange_connector.domain.instruments import FEE_RATE, VENUE
+from fleet_exchange_connector.domain.orders import CancelOrder, Fill, PlaceOrder, QueryOrders, Report, ReportKind
+from fleet_exchange_connector.ports import (
+    BarsBackfilled,
+    BarsClosed,
+    Event,
+    InstrumentListed,
+    OrdersReported,
+    StepEnded,
+    VenueTold,
+)
+
+CAPABILITIES = ("market", "limit", "gtc", "ioc", "day", "cancel", "query")
+REPORTS_A_RECORD = 1_000
+"""About 400 bytes each: a record stays below the outbox's 900 kB."""
+
+Addressed = tuple[Topic, str, Message, datetime | None]
+
+
+def publish(tx: Transaction, event: Event) -> None:
+    """Sends the event's messages with the transaction."""
+    for topic, key, message, market_at in messages_of(event):
+        tx.publish(topic, key, message, market_at=market_at)
+
+
+def messages_of(event: Event) -> Iterator[Addressed]:
+    """(topic, key, message, market time) of each record an event is told with."""
+    match event:
+        case OrdersReported(symbol, reports):
+            for first in range(0, len(reports), REPORTS_A_RECORD):
+                some = reports[first : first + REPORTS_A_RECORD]
+                message = venue.VenueReports(venue=VENUE, symbol=symbol, reports=tuple(map(_report, some)))
+                yield VENUE_PAPER_REPORTS, symbol, message, some[-1].market_at
+        case BarsClosed(timeframe, bars):
+            for bar in bars:
+                closed = VenueBarClosed(
+                    symbol=bar.symbol, venue=VENUE, timeframe=Timeframe(timeframe), bar=_values(bar)
+                )
+                yield EXCHANGE_CONNECTOR_BARS, bar.symbol, closed, bar.close_at
+        case BarsBackfilled(timeframe, bars):
+            yield _backfilled(timeframe, bars)
+        case StepEnded():
+            yield _step_ended(event)
+        case InstrumentListed():
+            yield _listed(event)
+        case VenueTold():
+            status = VenueStatus(
+                venue=VENUE,
+                state=VenueStateWord.CONNECTED,
+                feed=event.feed,
+                heartbeat_at=event.heartbeat_at,
+                capabilities=CAPABILITIES,
+                detail=event.detail,
+            )
+            yield EXCHANGE_CONNECTOR_STATUS, VENUE, status, None
+        case _:
+            assert_never(event)
+
+
+def place_order(message: venue.PlaceVenueOrder) -> PlaceOrder:
+    return PlaceOrder(
+        venue_order_ref=message.venue_order_ref,
+        account_id=message.account_id,
+        user_id=message.user_id,
+        command_sequence=message.command_sequence,
+        send_by=message.send_by,
+        symbol=message.symbol,
+        side=Side(message.side),
+        order_type=OrderType(message.order_type),
+        quantity=message.quantity,
+        limit_price=message.limit_price,
+        protection_price=message.protection_price,
+        time_in_force=TimeInForce(message.time_in_force),
+    )
+
+
+def cancel_order(message: venue.CancelVenueOrder) -> CancelOrder:
+    return CancelOrder(
+        venue_order_ref=message.venue_order_ref,
+        account_id=message.account_id,
+        user_id=message.user_id,
+        command_sequence=message.command_sequence,
+        symbol=message.symbol,
+    )
+
+
+def query_orders(message: venue.QueryVenueOrders) -> QueryOrders:
+    return QueryOrders(venue_order_refs=message.venue_order_refs, account_id=message.account_id, symbol=message.symbol)
+
+
+def _backfilled(timeframe: str, bars: Sequence[Bar]) -> Addressed:
+    symbol = bars[0].symbol
+    message = VenueBarsBackfilled(
+        symbol=symbol, venue=VENUE, timeframe=Timeframe(timeframe), bars=tuple(map(_values, bars))
+    )
+    return EXCHANGE_CONNECTOR_BARS, symbol, message, bars[-1].close_at
+
+
+def _step_ended(event: StepEnded) -> Addressed:
+    message = MarketStepEnded(
+        step=event.step,
+        market_at=event.market_at,
+        timeframe=Timeframe(event.timeframe),
+        symbols=event.symbols,
+        replay_id=event.replay_id,
+    )
+    return EXCHANGE_CONNECTOR_BARS, "step", message, event.market_at
+
+
+def _listed(event: InstrumentListed) -> Addressed:
+    instrument = event.instrument
+    message = VenueInstrument(
+        symbol=instrument.symbol,
+        venue=VENUE,
+        name=instrument.name,
+        asset_class=instrument.asset_class,
+        base=instrument.base,
+        quote=instrument.quote,
+        tick_size=instrument.tick,
+        lot_size=instrument.lot,
+        min_quantity=instrument.lot,
+        min_notional=instrument.min_notional,
+        maker_fee=FEE_RATE,
+        taker_fee=FEE_RATE,
+        calendar=event.calendar,
+        simulated=event.is_simulated,
+    )
+    return EXCHANGE_CONNECTOR_INSTRUMENTS, f"{instrument.symbol},{VENUE}", message, None
+
+
+def _values(bar: Bar) -> BarValues:
+    return BarValues(
+        open_at=bar.open_at,
+        close_at=bar.close_at,
+        open=bar.open,
+        high=bar.high,
+        low=bar.low,
+        close=bar.close,
+        volume=bar.volume,
+        trades=bar.trades,
+    )
+
+
+def _report(report: Report) -> venue.AnyVenueReport:
+    ref, account_id, at, status = report.venue_order_ref, report.account_id, report.market_at, report.status
+    code, detail = status.code or "", status.detail or ""
+    match report.kind:
+        case ReportKind.ACCEPTED:
+            return venue.VenueOrderAccepted(venue_order_ref=ref, account_id=account_id, market_at=at)
+        case ReportKind.REJECTED:
+            return venue.VenueOrderRejected(
+                venue_order_ref=ref, account_id=account_id, market_at=at, code=code, detail=detail
+            )
+        case ReportKind.FILLED:
+            assert report.fill is not None, "a fill is told with its figures"
+            return _fill(report.fill)
+        case ReportKind.CANCELED:
+            return venue.VenueOrderCanceled(
+                venue_order_ref=ref,
+                account_id=account_id,
+                market_at=at,
+                code=code,
+                detail=detail,
+                cumulative_quantity=status.cumulative_quantity,
+            )
+        case ReportKind.CANCEL_REJECTED:
+            return venue.VenueCancelRejected(
+                venue_order_ref=ref, account_id=account_id, market_at=at, code=code, detail=detail
+            )
+        case ReportKind.EXPIRED:
+            return venue.VenueOrderExpired(
+                venue_order_ref=ref, account_id=account_id, market_at=at, cumulative_quantity=status.cumulative_quantity
+            )
+        case ReportKind.STATE:
+            return venue.VenueOrderState(
+                venue_order_ref=ref,
+                account_id=account_id,
+                market_at=at,
+                stand=VenueOrderStand(status.stand),
+                cumulative_quantity=status.cumulative_quantity,
+                fills=tuple(map(_fill, report.fills)),
+                code=status.code,
+                detail=status.detail,
+            )
+        case _:
+            assert_never(report.kind)
+
+
+def _fill(fill: Fill) -> venue.VenueOrderFilled:
+    return venue.VenueOrderFilled(
+        venue_order_ref=fill.venue_order_ref,
+        account_id=fill.account_id,
+        market_at=fill.market_at,
+        venue_trade_id=fill.venue_trade_id,
+        last_quantity=fill.quantity,
+        last_price=fill.price,
+        cumulative_quantity=fill.cumulative_quantity,
+        fee=fill.fee,
+        fee_currency=fill.fee_currency,
+        liquidity=Liquidity(fill.liquidity),
+        executed_at=fill.executed_at,
+    )

@@ -1,0 +1,126 @@
+"""The simulated feed: quotes and public trades, sent directly by the one process that holds the feed's lock."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime, timedelta
+
+import asyncpg
+from fleet_bus import Bus
+from fleet_bus.failures import is_down
+from fleet_chassis.database import Database
+from fleet_chassis.logging import get_logger
+from fleet_contracts import Message
+from fleet_contracts.exchange_connector import Quote, Trade
+from fleet_contracts.topics import EXCHANGE_CONNECTOR_MARKET_DATA
+from fleet_contracts.vocabulary import Side
+
+from fleet_exchange_connector.domain.instruments import VENUE, Instrument
+from fleet_exchange_connector.domain.market import Market
+from fleet_exchange_connector.domain.times import minute_of, minute_start, to_ns
+from fleet_exchange_connector.store.markets import MarketRow, take_feed
+
+LOCK_RETRY_S = 2.0
+BACKOFF_S = 1.0
+
+log = get_logger("fleet_exchange_connector.feed")
+
+
+class SimulatedFeed:
+    """Only says what follows from the market's row: it decides nothing, and when it dies nothing but quotes is lost."""
+
+    def __init__(self, bus: Bus, database: Database, row: MarketRow, instruments: Mapping[str, Instrument]) -> None:
+        self._bus = bus
+        self._database = database
+        self._row = row
+        self._instruments = instruments
+        self._failure: str | None = None
+
+    def ready(self) -> str | None:
+        """For readiness: None, or why quotes could not be sent the last time."""
+        return self._failure
+
+    async def run(self) -> None:
+        """Runs until cancelled; after any failure everything is taken anew: lock, epoch and producer."""
+        while True:
+            try:
+                async with self._holding() as (connection, epoch):
+                    await self._send_quotes(connection, epoch)
+            except Exception as error:
+                if not is_down(error):
+                    raise
+                self._failure = f"quotes cannot be sent: {type(error).__name__}"
+                log.warning("feed_waits", error=repr(error))
+                await asyncio.sleep(BACKOFF_S)
+
+    @contextlib.asynccontextmanager
+    async def _holding(self) -> AsyncIterator[tuple[asyncpg.Connection, int]]:
+        # A stopped process would hold the lock for ever: the server ends a session that is silent for 10 s, and ours
+        # reads the market's row with every round of quotes.
+        connection = await self._database.dedicated(idle_session_timeout="10s")
+        try:
+            while (epoch := await take_feed(connection)) is None:
+                self._failure = None
+                await asyncio.sleep(LOCK_RETRY_S)
+            yield connection, epoch
+        finally:
+            connection.terminate()
+
+    async def _send_quotes(self, connection: asyncpg.Connection, epoch: int) -> None:
+        rounds: int | None = None
+        stretch = timedelta(milliseconds=100)
+        async with self._bus.direct(EXCHANGE_CONNECTOR_MARKET_DATA, epoch) as producer:
+            while True:
+                market = await self._row.read(connection)
+                if market is not None:
+                    stretch = market.stretch
+                    at = self._quoted_at(market, rounds)
+                    rounds = market.rounds
+                    messages = [] if at is None else self._messages(market, at)
+                    if at is not None and messages:
+                        await producer.send(messages, market_at=at)
+                    self._failure = None
+                await self._until_next(stretch)
+
+    def _quoted_at(self, market: Market, rounds: int | None) -> datetime | None:
+        """The time whose quotes are to be sent now; None if there is nothing to say."""
+        if not market.is_paused:
+            now = self._bus.clock.now()
+            start = minute_start(minute_of(now))
+            return start + (now - start) // market.stretch * market.stretch
+        return market.shown_at if rounds not in (None, market.rounds) else None
+
+    def _messages(self, market: Market, at: datetime) -> list[tuple[str, Message]]:
+        found: list[tuple[str, Message]] = []
+        for symbol, instrument in self._instruments.items():
+            quote, trade, scale = market.quote(symbol, at), market.public_trade(symbol, at), instrument.scale
+            if quote is None:
+                continue
+            said = Quote(
+                symbol=symbol,
+                venue=VENUE,
+                bid=scale.price(quote.bid),
+                bid_size=scale.quantity(quote.bid_size),
+                ask=scale.price(quote.ask),
+                ask_size=scale.quantity(quote.ask_size),
+                market_at=at,
+            )
+            found.append((symbol, said))
+            if trade is not None:
+                print_ = Trade(
+                    symbol=symbol,
+                    venue=VENUE,
+                    venue_trade_id=f"market-{symbol}-{to_ns(at) // 1_000_000}",
+                    price=scale.price(trade.price),
+                    quantity=scale.quantity(trade.quantity),
+                    aggressor=Side.BUY if trade.is_buyer else Side.SELL,
+                    market_at=at,
+                )
+                found.append((symbol, print_))
+        return found
+
+    async def _until_next(self, stretch: timedelta) -> None:
+        now = self._bus.clock.now()
+        start = minute_start(minute_of(now))
+        following = start + ((now - start) // stretch + 1) * stretch
+        await asyncio.sleep((following - now).total_seconds())

@@ -1,0 +1,154 @@
+"""What the use cases need: the stores over one transaction, and a way to say what happened."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from fleet_exchange_connector.domain.bars import Bar
+from fleet_exchange_connector.domain.book import Book
+from fleet_exchange_connector.domain.instruments import Instrument
+from fleet_exchange_connector.domain.market import Market
+from fleet_exchange_connector.domain.orders import Fill, KnownOrder, OrderCommand, PlaceOrder, Report
+from fleet_exchange_connector.domain.replays import Replay
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersReported:
+    """All that one cause (command, bar, quote, timer) did to the orders of one symbol."""
+
+    symbol: str
+    reports: Sequence[Report]
+
+
+@dataclass(frozen=True, slots=True)
+class BarsClosed:
+    timeframe: str
+    bars: Sequence[Bar]
+
+
+@dataclass(frozen=True, slots=True)
+class BarsBackfilled:
+    """At most 1,440 bars of one symbol, oldest first."""
+
+    timeframe: str
+    bars: Sequence[Bar]
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnded:
+    step: int
+    market_at: datetime
+    timeframe: str
+    symbols: tuple[str, ...]
+    replay_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentListed:
+    instrument: Instrument
+    calendar: str
+    is_simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VenueTold:
+    """The venue's heartbeat."""
+
+    feed: str
+    heartbeat_at: datetime
+    detail: str | None
+
+
+Event = OrdersReported | BarsClosed | BarsBackfilled | StepEnded | InstrumentListed | VenueTold
+
+
+class Says(Protocol):
+    """Sends an event if and only if the transaction commits."""
+
+    def publish(self, event: Event) -> None: ...
+
+
+class OrderWork(Says, Protocol):
+    """The books and orders that this transaction has locked; `now` is its wall time."""
+
+    @property
+    def now(self) -> datetime: ...
+
+    @property
+    def market(self) -> Market | None:
+        """The simulated market; None on a replay."""
+
+    def book(self, symbol: str) -> Book | None:
+        """None for a symbol this venue does not trade."""
+
+    def known(self, venue_order_ref: UUID) -> KnownOrder | None: ...
+
+    async def fills(self, venue_order_ref: UUID) -> tuple[Fill, ...]:
+        """All fills of an order, in order."""
+
+    def is_waiting(self, venue_order_ref: UUID, account_id: UUID) -> bool:
+        """Whether the order was received and waits for its symbol's next bar."""
+
+    def is_halted(self, symbol: str, account_id: UUID) -> bool: ...
+
+    def add(self, command: PlaceOrder) -> None:
+        """A new order; what became of it is recorded with its reports."""
+
+    def record(self, symbol: str, reports: Iterable[Report]) -> None:
+        """Keeps what the reports say of known orders and their fills."""
+
+    def wait(self, command: OrderCommand) -> None:
+        """Keeps a command until its symbol's next bar."""
+
+
+class MarketWork(Says, Protocol):
+    """The simulated market, locked."""
+
+    @property
+    def now(self) -> datetime: ...
+
+    @property
+    def market(self) -> Market | None: ...
+
+    def change_market(self, market: Market, *, history_after: timedelta = timedelta(0)) -> None:
+        """Keeps it, and lets time bring the end of its minute, and its next record of history after that time."""
+
+    async def wake_books(self) -> None:
+        """Has the books with open orders look at the price as soon as this has committed."""
+
+
+class TellingWork(Says, Protocol):
+    """What was said on the compacted topics."""
+
+    @property
+    def now(self) -> datetime: ...
+
+    @property
+    def market(self) -> Market | None: ...
+
+    async def is_news(self, key: str, said: object) -> bool:
+        """Keeps it as said under this key; whether it is other than before."""
+
+
+class ReplayWork(OrderWork, Protocol):
+    """A replay, locked, and the books of a step."""
+
+    def replay(self, replay_id: UUID) -> Replay | None: ...
+
+    def change_replay(self, replay: Replay) -> None: ...
+
+    async def take_waiting(self, symbols: Iterable[str]) -> dict[str, list[OrderCommand]]:
+        """Locks the books of these symbols; answers the commands that waited, of symbols that have any or have open
+        orders."""
+
+
+class StartWork(Protocol):
+    """What is needed to begin a replay."""
+
+    async def replays_so_far(self) -> tuple[UUID | None, datetime | None]:
+        """Which one runs and the market time that was reached; until COMMIT no other begins."""
+
+    async def add_replay(self, replay: Replay, idempotency_key: str | None, request_hash: bytes) -> None:
+        """Keeps it, and lets its first phase follow."""

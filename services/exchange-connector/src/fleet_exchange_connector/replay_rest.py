@@ -1,0 +1,74 @@
+"""Waits for the fleet to be at rest on behalf of a replay, and notes what it waits for."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from fleet_bus import Bus, Due
+from fleet_bus.rest import Ask, Asked, Observer
+from fleet_chassis.calls import CallFailed, ServiceClient
+from fleet_chassis.database import Database
+from fleet_chassis.logging import get_logger
+from fleet_contracts.rest import RestPart
+
+from fleet_exchange_connector.domain.replays import STALLED_AFTER, ReplayStatus
+from fleet_exchange_connector.service.replays import Rest
+from fleet_exchange_connector.store import replays
+
+ASK_TIMEOUT_S = 2.0
+LOOK_S = 1.0
+"""How long one look waits; then what is waited for is noted."""
+
+log = get_logger("fleet_exchange_connector.replay")
+
+
+def asking(bus: Bus, client: ServiceClient) -> Ask:
+    """How a process is asked for its part of rest: this one directly, the others by an internal call."""
+    own = (bus.settings.service, bus.settings.ordinal)
+
+    async def ask(process: Asked, wait_ms: int, version: int) -> RestPart:
+        if (process.name, process.ordinal) == own:
+            return await bus.rest(wait_ms, version)
+        path = f"/internal/rest?wait_ms={wait_ms}&version={version}"
+        timeout_s = ASK_TIMEOUT_S + wait_ms / 1000
+        answer = await client.request(process.name, process.ordinal, "GET", path, timeout_s=timeout_s)
+        if not answer.is_success:
+            raise CallFailed(f"{process.name}-{process.ordinal} answered {answer.status}")
+        return answer.decode(RestPart)
+
+    return ask
+
+
+class ReplayRest:
+    """`has_come` is asked before a phase is begun; nothing is locked meanwhile."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        self.observer: Observer | None = None
+        self._database = database
+        self._now = now
+        self._parked: dict[UUID, tuple[str, ...]] = {}
+        self._waiting_since: dict[UUID, float] = {}
+
+    async def has_come(self, due: Due) -> bool:
+        """Whether the phase may begin: the fleet is at rest, or never will be for a parked key."""
+        if self.observer is None:
+            return False
+        replay_id = UUID(due.aggregate_id)
+        verdict = await self.observer.wait_at_rest(LOOK_S)
+        if verdict.at_rest or verdict.parked:
+            self._parked[replay_id] = verdict.parked
+            self._waiting_since.pop(replay_id, None)
+            return True
+        since = self._waiting_since.setdefault(replay_id, time.monotonic() - LOOK_S)
+        is_stalled = time.monotonic() - since >= STALLED_AFTER.total_seconds()
+        status = ReplayStatus.STALLED if is_stalled else ReplayStatus.RUNNING
+        if is_stalled:
+            log.warning("replay_stalled", replay_id=str(replay_id), waiting_for=verdict.waiting_for)
+        async with self._database.connection() as connection:
+            await replays.note_waiting(connection, replay_id, status, verdict.waiting_for, self._now())
+        return False
+
+    def found(self, replay_id: UUID) -> Rest:
+        """What the look that let the phase begin has seen."""
+        return Rest(self._parked.pop(replay_id, ()))

@@ -1,0 +1,231 @@
+"""Books, venue orders, fills and waiting commands: rows to domain and back."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from fleet_simulator import Liquidity
+
+from fleet_exchange_connector.domain.book import Book
+from fleet_exchange_connector.domain.instruments import Instrument
+from fleet_exchange_connector.domain.orders import (
+    CancelOrder,
+    Fill,
+    KnownOrder,
+    OrderCommand,
+    PlaceOrder,
+    Stand,
+    Status,
+)
+
+_LOCK = """
+SELECT b.symbol, b.version, b.open_orders, b.state,
+       EXISTS (SELECT 1 FROM waiting_commands w WHERE w.symbol = b.symbol) AS has_waiting
+FROM books b WHERE b.symbol = ANY($1::text[]) ORDER BY b.symbol FOR NO KEY UPDATE OF b
+"""
+_OPEN = "SELECT symbol, open FROM venue_orders WHERE symbol = ANY($1::text[]) AND open IS NOT NULL"
+_KNOWN = """
+SELECT venue_order_ref, account_id, stand, cumulative_quantity, code, detail
+FROM venue_orders WHERE venue_order_ref = ANY($1::uuid[])
+"""
+_WAITING_REFS = """
+SELECT venue_order_ref, account_id FROM waiting_commands WHERE kind = 'place' AND venue_order_ref = ANY($1::uuid[])
+"""
+_TAKE_WAITING = "DELETE FROM waiting_commands WHERE symbol = ANY($1::text[]) RETURNING symbol, kind, command"
+_WAIT = """
+INSERT INTO waiting_commands (venue_order_ref, kind, command_sequence, symbol, account_id, command, received_at)
+SELECT u.*, $7 FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::uuid[], $6::jsonb[]) AS u
+ON CONFLICT DO NOTHING
+"""
+_ADD = """
+INSERT INTO venue_orders (venue_order_ref, symbol, account_id, user_id, quantity, stand, cumulative_quantity, code,
+                          detail, open, placed_at, updated_at)
+SELECT u.*, $11, $11 FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::numeric[], $6::text[],
+                                 $7::numeric[], $8::text[], $9::text[], $10::jsonb[]) AS u
+"""
+_CHANGE = """
+UPDATE venue_orders o
+SET stand = u.stand, cumulative_quantity = u.cumulative_quantity, code = u.code, detail = u.detail, open = u.open,
+    updated_at = $7
+FROM unnest($1::uuid[], $2::text[], $3::numeric[], $4::text[], $5::text[], $6::jsonb[])
+     AS u (venue_order_ref, stand, cumulative_quantity, code, detail, open)
+WHERE o.venue_order_ref = u.venue_order_ref
+"""
+_FILL_COLUMNS = """venue_order_ref, number, account_id, quantity, price, cumulative_quantity, fee, fee_currency, liquidity,
+executed_at, market_at"""
+_ADD_FILLS = f"""
+INSERT INTO venue_fills ({_FILL_COLUMNS})
+SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[],
+                     $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[])
+"""  # noqa: S608
+_FILLS = f"SELECT {_FILL_COLUMNS} FROM venue_fills WHERE venue_order_ref = $1 ORDER BY number"  # noqa: S608
+_SAVE = """
+UPDATE books b SET version = b.version + 1, open_orders = u.open_orders, state = u.state
+FROM unnest($1::text[], $2::int[], $3::jsonb[]) AS u (symbol, open_orders, state)
+WHERE b.symbol = u.symbol
+"""
+
+
+class BookCache:
+    """The books of this process as their rows were last written. Whoever locks a book takes it out and puts it back
+    after COMMIT, so that what was rolled back is never found here."""
+
+    def __init__(self) -> None:
+        self._books: dict[str, Book] = {}
+
+    def take(self, symbol: str, version: int) -> Book | None:
+        book = self._books.pop(symbol, None)
+        return book if book is not None and book.version == version else None
+
+    def put(self, book: Book) -> None:
+        self._books[book.instrument.symbol] = book
+
+
+async def lock_books(
+    connection: asyncpg.Connection,
+    symbols: Sequence[str],
+    instruments: Mapping[str, Instrument],
+    cache: BookCache,
+    *,
+    idle_too: bool = True,
+) -> dict[str, Book]:
+    """The books of these symbols, locked in the order of their names; only those with orders or commands unless
+    `idle_too`."""
+    rows = [row for row in await connection.fetch(_LOCK, symbols) if row["symbol"] in instruments]
+    found: dict[str, Book] = {}
+    missing: list[asyncpg.Record] = []
+    for row in rows:
+        if not (idle_too or row["open_orders"] or row["has_waiting"]):
+            continue
+        book = cache.take(row["symbol"], row["version"])
+        if book is None:
+            missing.append(row)
+        else:
+            found[row["symbol"]] = book
+    orders: dict[str, list[dict[str, Any]]] = {row["symbol"]: [] for row in missing}
+    with_orders = [row["symbol"] for row in missing if row["open_orders"]]
+    if with_orders:
+        for order in await connection.fetch(_OPEN, with_orders):
+            orders[order["symbol"]].append(order["open"])
+    for row in missing:
+        book = Book(instruments[row["symbol"]])
+        book.restore(row["version"], row["state"], orders[row["symbol"]])
+        found[row["symbol"]] = book
+    return found
+
+
+async def add_books(connection: asyncpg.Connection, symbols: Sequence[str]) -> None:
+    await connection.execute("INSERT INTO books (symbol) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", symbols)
+
+
+async def save_books(connection: asyncpg.Connection, books: Sequence[Book]) -> None:
+    rows = [(book.instrument.symbol, book.open_orders, book.state()) for book in books]
+    await connection.execute(_SAVE, *_columns(rows, 3))
+
+
+async def known_orders(connection: asyncpg.Connection, refs: Sequence[UUID]) -> dict[UUID, KnownOrder]:
+    return {
+        row["venue_order_ref"]: KnownOrder(
+            venue_order_ref=row["venue_order_ref"],
+            account_id=row["account_id"],
+            status=Status(
+                stand=Stand(row["stand"]),
+                cumulative_quantity=row["cumulative_quantity"],
+                code=row["code"],
+                detail=row["detail"],
+            ),
+        )
+        for row in await connection.fetch(_KNOWN, refs)
+    }
+
+
+async def waiting_orders(connection: asyncpg.Connection, refs: Sequence[UUID]) -> set[tuple[UUID, UUID]]:
+    """(venue_order_ref, account_id) of those of these orders that wait for a bar."""
+    return {(row["venue_order_ref"], row["account_id"]) for row in await connection.fetch(_WAITING_REFS, refs)}
+
+
+async def take_commands(connection: asyncpg.Connection, symbols: Sequence[str]) -> dict[str, list[OrderCommand]]:
+    found: dict[str, list[OrderCommand]] = {symbol: [] for symbol in symbols}
+    for row in await connection.fetch(_TAKE_WAITING, symbols):
+        kind: type[OrderCommand] = PlaceOrder if row["kind"] == "place" else CancelOrder
+        found[row["symbol"]].append(msgspec.convert(row["command"], kind, strict=False))
+    return found
+
+
+async def keep_commands(connection: asyncpg.Connection, commands: Sequence[OrderCommand], now: datetime) -> None:
+    rows = [
+        (
+            command.venue_order_ref,
+            "place" if isinstance(command, PlaceOrder) else "cancel",
+            command.command_sequence,
+            command.symbol,
+            command.account_id,
+            command,
+        )
+        for command in commands
+    ]
+    await connection.execute(_WAIT, *_columns(rows, 6), now)
+
+
+async def add_orders(
+    connection: asyncpg.Connection, orders: Sequence[tuple[PlaceOrder, Status, dict[str, Any] | None]], now: datetime
+) -> None:
+    rows = [
+        (
+            command.venue_order_ref,
+            command.symbol,
+            command.account_id,
+            command.user_id,
+            command.quantity,
+            status.stand.value,
+            status.cumulative_quantity,
+            status.code,
+            status.detail,
+            open_state,
+        )
+        for command, status, open_state in orders
+    ]
+    await connection.execute(_ADD, *_columns(rows, 10), now)
+
+
+async def change_orders(
+    connection: asyncpg.Connection, orders: Sequence[tuple[UUID, Status, dict[str, Any] | None]], now: datetime
+) -> None:
+    rows = [
+        (ref, status.stand.value, status.cumulative_quantity, status.code, status.detail, open_state)
+        for ref, status, open_state in orders
+    ]
+    await connection.execute(_CHANGE, *_columns(rows, 6), now)
+
+
+async def add_fills(connection: asyncpg.Connection, fills: Sequence[Fill]) -> None:
+    rows = [
+        (
+            fill.venue_order_ref,
+            fill.number,
+            fill.account_id,
+            fill.quantity,
+            fill.price,
+            fill.cumulative_quantity,
+            fill.fee,
+            fill.fee_currency,
+            fill.liquidity.value,
+            fill.executed_at,
+            fill.market_at,
+        )
+        for fill in fills
+    ]
+    await connection.execute(_ADD_FILLS, *_columns(rows, 11))
+
+
+async def fills_of(connection: asyncpg.Connection, ref: UUID) -> tuple[Fill, ...]:
+    rows = await connection.fetch(_FILLS, ref)
+    return tuple(Fill(**{**row, "liquidity": Liquidity(row["liquidity"])}) for row in rows)
+
+
+def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    columns = list(zip(*rows, strict=True))
+    return [list(column) for column in columns] or [[] for _ in range(width)]

@@ -1,0 +1,69 @@
+"""The simulated market's row, and the lock of the feed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+
+from fleet_exchange_connector.domain.instruments import Instrument
+from fleet_exchange_connector.domain.market import Market
+from fleet_exchange_connector.domain.prices import PriceState
+
+_READ = """
+SELECT first_minute, minute, step, prices, resumed_at, is_paused, rounds, shown_at, history_next FROM simulated_market
+"""
+_OPEN = """
+INSERT INTO simulated_market (first_minute, minute, step, prices, resumed_at, is_paused, rounds, shown_at, history_next)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING true
+"""
+_SAVE = """
+UPDATE simulated_market SET first_minute = $1, minute = $2, step = $3, prices = $4, resumed_at = $5, is_paused = $6,
+    rounds = $7, shown_at = $8, history_next = $9
+"""
+_FEED_LOCK = 0xEC_0001
+
+
+class MarketRow:
+    """Reads and writes the row; `seed` and `stretches` are settings of the process."""
+
+    def __init__(self, instruments: Mapping[str, Instrument], *, seed: int, stretches: int) -> None:
+        self._instruments = instruments
+        self._seed = seed
+        self._stretches = stretches
+
+    async def read(self, connection: asyncpg.Connection, *, lock: bool = False) -> Market | None:
+        row = await connection.fetchrow(_READ + ("FOR NO KEY UPDATE" if lock else ""))
+        if row is None:
+            return None
+        fields = dict(row)
+        fields["prices"] = {symbol: PriceState(*found) for symbol, found in row["prices"].items()}
+        return Market(instruments=self._instruments, seed=self._seed, stretches=self._stretches, **fields)
+
+    async def open(self, connection: asyncpg.Connection, market: Market) -> bool:
+        """Stores the market as it opens; False if it has been opened before."""
+        return bool(await connection.fetchval(_OPEN, *_values(market)))
+
+    async def save(self, connection: asyncpg.Connection, market: Market) -> None:
+        await connection.execute(_SAVE, *_values(market))
+
+
+async def take_feed(connection: asyncpg.Connection) -> int | None:
+    """The feed's new epoch if this session has got the feed's lock; it keeps it until it ends."""
+    if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _FEED_LOCK):
+        return None
+    epoch: int = await connection.fetchval("UPDATE feed_epoch SET epoch = epoch + 1 RETURNING epoch")
+    return epoch
+
+
+def _values(market: Market) -> tuple[Any, ...]:
+    return (
+        market.first_minute,
+        market.minute,
+        market.step,
+        {symbol: [state.micros, state.regime] for symbol, state in market.prices.items()},
+        market.resumed_at,
+        market.is_paused,
+        market.rounds,
+        market.shown_at,
+        market.history_next,
+    )

@@ -1,0 +1,247 @@
+"""The unit of work of this service: what one transaction has locked, and what it will write before COMMIT."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from fleet_bus import Transaction
+
+from fleet_exchange_connector.domain.book import Book
+from fleet_exchange_connector.domain.instruments import Instrument
+from fleet_exchange_connector.domain.looking import next_look
+from fleet_exchange_connector.domain.market import Market
+from fleet_exchange_connector.domain.orders import (
+    Fill,
+    KnownOrder,
+    OrderCommand,
+    PlaceOrder,
+    Report,
+    ReportKind,
+    Status,
+)
+from fleet_exchange_connector.domain.replays import Replay
+from fleet_exchange_connector.ports import Event
+from fleet_exchange_connector.store import books, replays
+from fleet_exchange_connector.store.markets import MarketRow
+
+# Kinds of due rows; the aggregate is a symbol, a replay, or the venue.
+LOOK, MINUTE, HISTORY, REPLAY, STATUS = "paper.look", "paper.minute", "paper.history", "paper.replay", "paper.status"
+_BY_TIME, _BY_HAND = 0, 1
+BOOK, ORDER, MARKET, REPLAY_ID = "book:", "order:", "market", "replay:"
+_TOLD = """
+INSERT INTO told (key, content) VALUES ($1, $2)
+ON CONFLICT (key) DO UPDATE SET content = excluded.content WHERE told.content IS DISTINCT FROM excluded.content
+RETURNING true
+"""
+_SAID_ONLY = frozenset({ReportKind.CANCEL_REJECTED, ReportKind.STATE})
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What every unit of work of this process shares. `market_row` is None on a replay."""
+
+    instruments: Mapping[str, Instrument]
+    cache: books.BookCache
+    market_row: MarketRow | None
+    is_halted: Callable[[str, UUID], bool]
+    publish: Callable[[Transaction, Event], None]
+
+
+class UnitOfWork:
+    """Ids to lock are `book:<symbol>`, `market`, `order:<venue_order_ref>` (read only), `replay:<replay_id>`."""
+
+    def __init__(self, tx: Transaction, stores: Stores) -> None:
+        self.now = tx.now
+        self.market: Market | None = None
+        self._tx = tx
+        self._stores = stores
+        self._books: dict[str, Book] = {}
+        self._known: dict[UUID, KnownOrder] = {}
+        self._waiting: set[tuple[UUID, UUID]] = set()
+        self._added: dict[UUID, PlaceOrder] = {}
+        self._changed: dict[UUID, tuple[str, Status]] = {}
+        self._fills: dict[UUID, list[Fill]] = {}
+        self._to_wait: list[OrderCommand] = []
+        self._replays: dict[UUID, Replay] = {}
+        self._changed_replays: dict[UUID, Replay] = {}
+        self._new_market: Market | None = None
+        self._history_after = timedelta(0)
+
+    async def lock(self, ids: Sequence[str]) -> None:
+        symbols = [found.removeprefix(BOOK) for found in ids if found.startswith(BOOK)]
+        refs = [UUID(found.removeprefix(ORDER)) for found in ids if found.startswith(ORDER)]
+        connection, row = self._tx.connection, self._stores.market_row
+        if symbols:
+            await self._lock_books(symbols, idle_too=True)
+        if row is not None and (symbols or MARKET in ids):
+            self.market = await row.read(connection, lock=MARKET in ids)
+        if refs:
+            self._known = await books.known_orders(connection, refs)
+            if row is None:
+                self._waiting = await books.waiting_orders(connection, refs)
+        for found in ids:
+            if found.startswith(REPLAY_ID):
+                replay = await replays.read(connection, UUID(found.removeprefix(REPLAY_ID)), lock=True)
+                if replay is not None:
+                    self._replays[replay.replay_id] = replay
+
+    async def flush(self) -> None:
+        connection = self._tx.connection
+        if self._to_wait:
+            await books.keep_commands(connection, self._to_wait, self.now)
+        if self._added:
+            added = [(c, self._changed[ref][1], self._open_state(ref)) for ref, c in self._added.items()]
+            await books.add_orders(connection, added, self.now)
+        changed = [
+            (ref, status, self._open_state(ref)) for ref, (_, status) in self._changed.items() if ref not in self._added
+        ]
+        if changed:
+            await books.change_orders(connection, changed, self.now)
+        if self._fills:
+            await books.add_fills(connection, [fill for fills in self._fills.values() for fill in fills])
+        if self.market is not None or self._changed:
+            await self._save_books(connection)
+        for book in self._books.values():
+            self._tx.after_commit(partial(self._stores.cache.put, book))
+        if self._new_market is not None and self._stores.market_row is not None:
+            await self._stores.market_row.save(connection, self._new_market)
+        for replay in self._changed_replays.values():
+            await replays.save(connection, replay)
+
+    def publish(self, event: Event) -> None:
+        self._stores.publish(self._tx, event)
+
+    # Orders and books
+
+    def book(self, symbol: str) -> Book | None:
+        return self._books.get(symbol)
+
+    def known(self, venue_order_ref: UUID) -> KnownOrder | None:
+        command = self._added.get(venue_order_ref)
+        if command is not None:
+            status = self._changed[venue_order_ref][1]
+            return KnownOrder(venue_order_ref=venue_order_ref, account_id=command.account_id, status=status)
+        known = self._known.get(venue_order_ref)
+        if known is not None and venue_order_ref in self._changed:
+            status = self._changed[venue_order_ref][1]
+            return KnownOrder(venue_order_ref=venue_order_ref, account_id=known.account_id, status=status)
+        return known
+
+    async def fills(self, venue_order_ref: UUID) -> tuple[Fill, ...]:
+        stored = await books.fills_of(self._tx.connection, venue_order_ref)
+        return (*stored, *self._fills.get(venue_order_ref, ()))
+
+    def is_waiting(self, venue_order_ref: UUID, account_id: UUID) -> bool:
+        return (venue_order_ref, account_id) in self._waiting
+
+    def is_halted(self, symbol: str, account_id: UUID) -> bool:
+        return self._stores.is_halted(symbol, account_id)
+
+    def add(self, command: PlaceOrder) -> None:
+        self._added[command.venue_order_ref] = command
+
+    def record(self, symbol: str, reports: Iterable[Report]) -> None:
+        for report in reports:
+            if report.kind in _SAID_ONLY:
+                continue
+            self._changed[report.venue_order_ref] = (symbol, report.status)
+            if report.fill is not None:
+                self._fills.setdefault(report.venue_order_ref, []).append(report.fill)
+
+    def wait(self, command: OrderCommand) -> None:
+        self._to_wait.append(command)
+        if isinstance(command, PlaceOrder):
+            self._waiting.add((command.venue_order_ref, command.account_id))
+
+    async def take_waiting(self, symbols: Iterable[str]) -> dict[str, list[OrderCommand]]:
+        await self._lock_books(sorted(symbols), idle_too=False)
+        return await books.take_commands(self._tx.connection, list(self._books)) if self._books else {}
+
+    # The simulated market
+
+    def change_market(self, market: Market, *, history_after: timedelta = timedelta(0)) -> None:
+        before = self._new_market or self.market
+        self._new_market = self.market = market
+        resumed = before is not None and before.is_paused and not market.is_paused
+        if market.is_paused:
+            self._tx.unschedule(MINUTE, "paper", market.minute)
+            return
+        if before is None or resumed or before.minute != market.minute:
+            self._tx.schedule(MINUTE, "paper", market.minute, "wall", market.closes_at)
+        record = market.history_next
+        if record is not None and (before is None or resumed or before.history_next != record):
+            self._tx.schedule(HISTORY, "paper", record, "wall", self.now + history_after)
+
+    async def open_market(self, market: Market) -> None:
+        """Stores the simulated market as it opens; does nothing where it has been opened before."""
+        row = self._stores.market_row
+        if row is not None and await row.open(self._tx.connection, market):
+            self.change_market(market)
+
+    async def add_books(self, symbols: Iterable[str]) -> None:
+        """A row for each symbol, to be locked; those that are there stay as they are."""
+        await books.add_books(self._tx.connection, sorted(symbols))
+
+    async def wake_books(self) -> None:
+        rows = await self._tx.connection.fetch("SELECT symbol FROM books WHERE open_orders > 0")
+        for row in rows:
+            self._tx.schedule(LOOK, row["symbol"], _BY_HAND, "wall", self.now)
+
+    # What the venue says of itself
+
+    async def is_news(self, key: str, said: object) -> bool:
+        return bool(await self._tx.connection.fetchval(_TOLD, key, said))
+
+    def schedule_status(self, after: timedelta) -> None:
+        self._tx.schedule(STATUS, "paper", 0, "wall", self.now + after)
+
+    # Replays
+
+    def replay(self, replay_id: UUID) -> Replay | None:
+        return self._replays.get(replay_id)
+
+    def change_replay(self, replay: Replay) -> None:
+        """Keeps it, and lets its next phase follow as soon as the fleet is at rest."""
+        self._replays[replay.replay_id] = self._changed_replays[replay.replay_id] = replay
+        self.schedule_replay(replay)
+
+    async def asked(self, user_id: UUID, idempotency_key: str | None) -> replays.Asked | None:
+        """The replay that this user has started under this key."""
+        if idempotency_key is None:
+            return None
+        return await replays.asked(self._tx.connection, user_id, idempotency_key)
+
+    async def replays_so_far(self) -> tuple[UUID | None, datetime | None]:
+        return await replays.begin(self._tx.connection)
+
+    async def add_replay(self, replay: Replay, idempotency_key: str | None, request_hash: bytes) -> None:
+        await replays.add(self._tx.connection, replay, idempotency_key, request_hash)
+        self.schedule_replay(replay)
+
+    def schedule_replay(self, replay: Replay) -> None:
+        if replay.is_running:
+            self._tx.schedule(REPLAY, str(replay.replay_id), replay.place, "wall", replay.due_at(self.now))
+
+    async def _lock_books(self, symbols: Sequence[str], *, idle_too: bool) -> None:
+        stores = self._stores
+        self._books = await books.lock_books(
+            self._tx.connection, symbols, stores.instruments, stores.cache, idle_too=idle_too
+        )
+
+    async def _save_books(self, connection: asyncpg.Connection) -> None:
+        if self._books:
+            await books.save_books(connection, list(self._books.values()))
+        for book in self._books.values():
+            book.version += 1
+            at = next_look(book, self.market, self.now) if self.market is not None else None
+            if at is not None:
+                self._tx.schedule(LOOK, book.instrument.symbol, _BY_TIME, "wall", at)
+
+    def _open_state(self, ref: UUID) -> dict[str, Any] | None:
+        symbol = self._changed[ref][0]
+        book = self._books.get(symbol)
+        return None if book is None else book.order_state(ref)
