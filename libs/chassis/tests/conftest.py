@@ -95,26 +95,27 @@ class Cuttable:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream, up = await asyncio.open_connection(self._target.hostname, self._target.port)
         self._streams |= {writer, up}
-        await asyncio.gather(self._pass(reader, up, self._wants_cut), self._pass(upstream, writer, None))
-
-    async def _wants_cut(self, data: bytes, send: Callable[[], None]) -> bool:
-        if self.cut_before is not None and self.cut_before in data:
-            return True
-        send()
-        return self.cut_after is not None and self.cut_after in data
-
-    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, wants_cut: object) -> None:
         with contextlib.suppress(OSError):
-            while data := await source.read(65536):
-                if wants_cut is None:
-                    target.write(data)
-                elif await self._wants_cut(data, lambda data=data: target.write(data)):  # type: ignore[misc]
-                    await target.drain()
-                    # The server gets the bytes; whoever asked gets no answer.
-                    for writer in self._streams - {target}:
-                        writer.transport.abort()
-                    target.write_eof()
-                    return
+            await asyncio.gather(self._pass_requests(reader, up), self._pass_answers(upstream, writer))
+
+    async def _pass_requests(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            if self.cut_before is not None and self.cut_before in data:
+                self._cut_connections()
+                return
+            target.write(data)
+            if self.cut_after is not None and self.cut_after in data:
+                # The server gets the request; whoever asked gets no answer.
+                await target.drain()
+                target.write_eof()
+                self._streams.discard(target)
+                self._cut_connections()
+                return
+        target.transport.abort()
+
+    async def _pass_answers(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            target.write(data)
         target.transport.abort()
 
 

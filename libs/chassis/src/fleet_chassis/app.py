@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from .assertions import AssertionVerifier
-from .health import Health, health_router
-from .metrics import metrics_router
+from .health import Health, health_routes
+from .metrics import metrics_route
 from .middleware import RequestMiddleware
 from .problems import add_problem_handlers
 from .settings import ServiceSettings
@@ -30,14 +30,13 @@ def new_app(settings: ServiceSettings, title: str, lifespan: Lifespan, health: H
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        routes=[*health_routes(health), metrics_route()],
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.health = health
     app.state.verifier = AssertionVerifier(settings.service, settings.public_keys_file)
     app.add_middleware(RequestMiddleware, body_limit_bytes=settings.body_limit_bytes)
     add_problem_handlers(app)
-    app.include_router(health_router(health))
-    app.include_router(metrics_router())
     instrument(app, settings)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -5,8 +5,9 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from .database import is_down
 from .logging import get_logger
@@ -69,18 +70,18 @@ class Health:
         return reason or "ok"
 
 
-def health_router(health: Health) -> APIRouter:
-    """`/health/live` and `/health/ready`, open to everybody."""
-    router = APIRouter(include_in_schema=False)
+def health_routes(health: Health) -> list[BaseRoute]:
+    """`/health/live` and `/health/ready`, open to everybody.
 
-    @router.get("/health/live")
-    async def live() -> Response:
+    Plain routes: they stand before the service's own, and every request passes them.
+    """
+
+    async def live(_request: Request) -> Response:
         return FastJSON({"live": not health.dead, "dead": health.dead}, status_code=503 if health.dead else 200)
 
-    @router.get("/health/ready")
-    async def ready() -> Response:
+    async def ready(_request: Request) -> Response:
         checks = await health.readiness()
         is_ready = all(result == "ok" for result in checks.values())
         return FastJSON({"ready": is_ready, "checks": checks}, status_code=200 if is_ready else 503)
 
-    return router
+    return [Route("/health/live", live), Route("/health/ready", ready)]

@@ -2,11 +2,13 @@
 
 from time import perf_counter
 
-from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
+_PLAIN_PATHS = frozenset({"/health/live", "/health/ready", "/metrics"})
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 _REQUESTS = Histogram(
@@ -20,7 +22,8 @@ _series: dict[tuple[str, str, int], Histogram] = {}
 
 def observe_request(scope: Scope, status: int, started: float) -> None:
     """Counts one request that began at `started` (perf_counter) and was answered with `status`."""
-    route = getattr(scope.get("route"), "path_format", "unmatched")
+    path = scope["path"]
+    route = path if path in _PLAIN_PATHS else getattr(scope.get("route"), "path_format", "unmatched")
     method = scope["method"]
     key = (method if method in _METHODS else "other", route, status)
     series = _series.get(key)
@@ -29,12 +32,10 @@ def observe_request(scope: Scope, status: int, started: float) -> None:
     series.observe(perf_counter() - started)
 
 
-def metrics_router() -> APIRouter:
+def metrics_route() -> BaseRoute:
     """`/metrics`, open to everybody who reaches the service; the gateway does not forward it."""
-    router = APIRouter(include_in_schema=False)
 
-    @router.get("/metrics")
-    async def metrics() -> Response:
+    async def metrics(_request: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    return router
+    return Route("/metrics", metrics)
