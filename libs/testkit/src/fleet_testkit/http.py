@@ -10,12 +10,17 @@ import uvicorn
 
 
 @contextlib.asynccontextmanager
-async def served(app: Any) -> AsyncIterator[str]:
-    """Yields the base URL of the running application, its lifespan started; stops it afterwards."""
+async def served(app: Any, **options: Any) -> AsyncIterator[str]:
+    """Yields the base URL of the running application, its lifespan started; stops it afterwards.
+
+    `options` are further ones of uvicorn.Config. As in a service, nobody's X-Forwarded-For is believed by the server."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=5))
+        config = uvicorn.Config(
+            app, log_config=None, lifespan="on", timeout_graceful_shutdown=5, proxy_headers=False, **options
+        )
+        server = uvicorn.Server(config)
         server.config.load()
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
