@@ -48,12 +48,12 @@ async def create_topics(bootstrap: str, topics: Sequence[Topic], *, brokers: int
         await admin.close()
 
 
-async def delete_topics(bootstrap: str, topics: Sequence[Topic]) -> None:
+async def delete_topics(bootstrap: str, topics: Sequence[Topic], *, prefix: str = "") -> None:
     """Deletes what is there of them, with all records: `fleet reset` on a broker that is not its own."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap.split(","))
     await admin.start()
     try:
         there = set(await admin.list_topics())
-        await admin.delete_topics([topic.name for topic in topics if topic.name in there])
+        await admin.delete_topics([name for topic in topics if (name := prefix + topic.name) in there])
     finally:
         await admin.close()

@@ -147,14 +147,17 @@ def _without_password(url: str) -> str:
 
 
 def logs(
-    service: Annotated[str, typer.Argument(help="A service (trading), one of its processes (trading-1), or kafka, …")],
+    service: Annotated[
+        str, typer.Argument(help="A service (trading), one of its processes (trading-1), or kafka, …; all, if none.")
+    ] = "",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", help="How many of the last lines.")] = 100,
     state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
     """The log of a service, or of kafka, postgres, valkey, migrations, supervisor."""
     state = state_of(state_dir)
-    found = sorted(state.logs.glob(f"{service}-[0-9]*.log")) or [file for file in [state.log(service)] if file.exists()]
+    found = sorted(state.logs.glob(f"{service}-[0-9]*.log" if service else "*.log"))
+    found = found or [file for file in [state.log(service)] if file.exists()]
     if not found:
         there = ", ".join(sorted(file.stem for file in state.logs.glob("*.log"))) or "none"
         fail(f"There is no log of {service!r} in {state.logs}", f"There are: {there}")

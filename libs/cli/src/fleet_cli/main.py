@@ -11,7 +11,7 @@ from fleet_launcher.places import SHARED
 from fleet_cli import fleet
 from fleet_cli.console import FleetGroup, out
 from fleet_cli.doctor import doctor
-from fleet_cli.operate import parked, rest, users
+from fleet_cli.operate import migrate, parked, rest, users
 from fleet_cli.orders import order
 
 app = typer.Typer(
@@ -22,7 +22,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Tradefleet: a fleet of services for algorithmic trading, on this machine.",
 )
-for command in (fleet.up, fleet.down, fleet.status, fleet.logs, fleet.restart, fleet.reset, doctor, rest, order):
+for command in (
+    fleet.up,
+    fleet.down,
+    fleet.status,
+    fleet.logs,
+    fleet.restart,
+    fleet.reset,
+    doctor,
+    rest,
+    order,
+    migrate,
+):
     app.command()(command)
 
 

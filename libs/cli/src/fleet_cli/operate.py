@@ -11,6 +11,8 @@ from fleet_chassis.calls import CallFailed, ServiceClient
 from fleet_contracts.rest import RestPart
 from fleet_launcher.admin import run_admin
 from fleet_launcher.control import description
+from fleet_launcher.environment import topic_prefix
+from fleet_launcher.migrating import migrate as migrate_all
 from fleet_launcher.places import StateDir
 from fleet_launcher.services import SERVICES
 from rich.table import Table
@@ -125,8 +127,19 @@ async def _rest(state: StateDir, timeout_s: float) -> RestVerdict:
             return answer.decode(RestPart)
 
         bootstrap = described["kafka"]["bootstrap"]
-        async with observing(bootstrap, "fleet-rest", ask, client.instances.all) as observer:
+        async with observing(
+            bootstrap, "fleet-rest", ask, client.instances.all, topic_prefix=topic_prefix()
+        ) as observer:
             return await observer.wait_at_rest(timeout_s)
+
+
+def migrate(state_dir: StateOption = DEFAULT_STATE) -> None:
+    """Apply new migrations to the databases of the running fleet; `fleet up` does it by itself."""
+    state = state_of(state_dir)
+    services = description(state)["services"]
+    applied = run(migrate_all(state, SERVICES, {name: entry["database_url"] for name, entry in services.items()}))
+    for name, revisions in applied.items():
+        out.print(f"{name:<24}{', '.join(revisions) or 'up to date'}")
 
 
 @users.command("create")

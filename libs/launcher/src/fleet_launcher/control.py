@@ -19,6 +19,7 @@ from fleet_contracts.topics import TOPICS
 
 from fleet_launcher import processes
 from fleet_launcher.databases import drop_databases
+from fleet_launcher.environment import topic_prefix
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.leftovers import SUPERVISOR, end_leftovers
 from fleet_launcher.options import FleetOptions
@@ -110,7 +111,7 @@ def reset(state: StateDir) -> None:
     if server := os.environ.get("FLEET_POSTGRES_URL"):
         asyncio.run(drop_databases(server, [service.name for service in SERVICES if service.has_database]))
     if bootstrap := os.environ.get("FLEET_KAFKA_URL"):
-        asyncio.run(delete_topics(bootstrap, TOPICS))
+        asyncio.run(delete_topics(bootstrap, TOPICS, prefix=topic_prefix()))
     for name in _OWN:
         shutil.rmtree(state.path / name, ignore_errors=True)
     for name in _OWN_FILES:

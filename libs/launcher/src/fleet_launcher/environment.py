@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from fleet_launcher.databases import database_url
-from fleet_launcher.places import SHARED, StateDir
+from fleet_launcher.places import StateDir
 from fleet_launcher.ports import HOST
 from fleet_launcher.services import Service
 from fleet_launcher.stack import Endpoints
@@ -38,9 +38,6 @@ def service_environment(
         "FLEET_PRIVATE_KEY_FILE": str(state.private_key(service.name)),
         "FLEET_PUBLIC_KEYS_FILE": str(state.public_keys),
         "FLEET_LOG_LEVEL": caller.get("FLEET_LOG_LEVEL", "info"),
-        # Compiled once by `make setup` for any processor of this kind, and not again by every process.
-        "NUMBA_CACHE_DIR": str(SHARED / "numba"),
-        "NUMBA_CPU_NAME": "generic",
         "PYTHONUNBUFFERED": "1",
     }
     if service.has_database:
@@ -48,6 +45,11 @@ def service_environment(
     if service.uses_redis:
         environment["FLEET_REDIS_URL"] = endpoints.redis_url
     return environment
+
+
+def topic_prefix(caller: Mapping[str, str] = os.environ) -> str:
+    """What stands before each topic and group, where fleets share a broker that was given by URL."""
+    return caller.get("FLEET_TOPIC_PREFIX", "")
 
 
 def service_database_url(state: StateDir, endpoints: Endpoints, service: Service) -> str:

@@ -1,9 +1,13 @@
-"""Kafka's jars: fetched once through jgo into a folder that all fleets share, each checked against the committed list."""
+"""Kafka's jars: fetched once through jgo into a folder that all fleets share, each checked against the committed list.
+
+`python -m fleet_launcher.jars` makes sure that they are there.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 
 from fleet_launcher.failure import LaunchFailure
+from fleet_launcher.places import JARS
 
 _DOWNLOADS_AT_ONCE = 6
 _TIMEOUT_S = 60
@@ -106,3 +111,20 @@ def _reason(error: BaseException) -> str:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return f"{type(error).__name__}: {error}"
+
+
+def main() -> int:
+    def tell(line: str) -> None:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+    try:
+        ensure_jars(JARS, tell=tell)
+    except LaunchFailure as failure:
+        sys.stderr.write(f"error: {failure}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -24,11 +24,12 @@ from fleet_contracts.topics import TOPICS
 from fleet_launcher import processes
 from fleet_launcher.databases import ensure_databases
 from fleet_launcher.description import write_description, write_instances
-from fleet_launcher.environment import service_database_url, service_environment
+from fleet_launcher.environment import service_database_url, service_environment, topic_prefix
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.instance import Instance, RestartPolicy
 from fleet_launcher.keys import ensure_keys
 from fleet_launcher.leftovers import SUPERVISOR, end_leftovers
+from fleet_launcher.migrating import migrate
 from fleet_launcher.options import FleetOptions
 from fleet_launcher.places import StateDir
 from fleet_launcher.ports import kept_ports, require_free
@@ -143,38 +144,14 @@ class Supervisor:
     async def _kafka_and_topics(self, kafka: Part | None) -> None:
         if kafka is not None:
             await self._start_part(kafka)
-        await self._timed("topics", create_topics(self._endpoints.kafka_bootstrap, TOPICS))
+        await self._timed("topics", create_topics(self._endpoints.kafka_bootstrap, TOPICS, prefix=topic_prefix()))
 
     async def _postgres_and_migrations(self, postgres: Part | None) -> None:
         if postgres is not None:
             await self._start_part(postgres)
         passwords = {name: self._state.secret(f"database {name}") for name in self._database_urls}
         await self._timed("databases", ensure_databases(self._endpoints.postgres_url, passwords))
-        await self._timed("migrations", self._migrate())
-
-    async def _migrate(self) -> None:
-        """All databases by one process."""
-        order = {
-            service.name: {
-                "url": self._database_urls[service.name],
-                "folders": [str(folder) for folder in service.migration_folders()],
-            }
-            for service in self._services
-            if service.has_database
-        }
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "fleet_chassis.migrations", stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT
-        )
-        try:
-            output, _ = await process.communicate(json.dumps(order).encode())
-        finally:
-            if process.returncode is None:
-                process.kill()
-        log = self._state.log("migrations")
-        log.write_bytes(output)
-        if process.returncode != 0:
-            raise LaunchFailure(f"The migrations failed: {processes.last_lines(log, 1)}", f"See {log}")
+        await self._timed("migrations", migrate(self._state, self._services, self._database_urls))
 
     async def _start_part(self, part: Part) -> None:
         await self._timed(part.name, asyncio.to_thread(part.start))

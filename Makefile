@@ -1,0 +1,82 @@
+# `make help` lists the targets. Every target that needs the packages runs `setup` first, which is a second when all is there.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+MEMBERS := $(sort $(patsubst %/pyproject.toml,%,$(wildcard libs/*/pyproject.toml services/*/pyproject.toml)))
+MIGRATIONS := $(wildcard services/*/migrations/*.sql libs/*/src/*/migrations/*.sql)
+# Arguments for the command behind a target: make up ARGS="--feed replay", make test ARGS=libs/bus.
+ARGS ?=
+
+.PHONY: help setup up down status logs reset demo test test-long test-e2e lint check bench lock migrate new-adr
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install everything into .venv and .fleet/jars (a second run works offline)
+	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) was found. Install Python 3.11 or newer, or name one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) scripts/setup.py
+
+up: setup ## Start the fleet in the background on a simulated market
+	@$(BIN)/fleet up $(ARGS)
+
+down: setup ## Drain and stop the fleet; its data stays
+	@$(BIN)/fleet down $(ARGS)
+
+status: setup ## What runs, where, since when
+	@$(BIN)/fleet status $(ARGS)
+
+logs: setup ## The end of all logs; make logs ARGS="trading -f" follows one
+	@$(BIN)/fleet logs $(ARGS)
+
+reset: setup ## Stop the fleet and delete its data (asks first)
+	@$(BIN)/fleet reset $(ARGS)
+
+demo: setup ## Replay two years of real bars through the whole fleet and check the books
+	@$(BIN)/fleet demo $(ARGS)
+
+# One shared stack (.fleet/test) serves all tests and is stopped at the end, whatever became of them.
+STOP_STACK = trap '$(BIN)/python -m fleet_launcher.stack --state-dir .fleet/test down' EXIT
+
+test: setup ## The tests that CI runs
+	@$(STOP_STACK); $(BIN)/pytest -m "not long and not e2e" $(or $(ARGS),libs services tests)
+
+test-long: setup ## Kills, stops and halts: minutes
+	@$(STOP_STACK); $(BIN)/pytest -m long $(or $(ARGS),libs services tests)
+
+test-e2e: setup ## The whole fleet through the gateway
+	@$(STOP_STACK); $(BIN)/pytest -m e2e $(or $(ARGS),libs services tests)
+
+lint: setup ## Format, ruff, mypy, import rules, contracts, migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(addsuffix /src,$(MEMBERS)) bench tests/support conftest.py scripts
+	@for tests in $(wildcard $(addsuffix /tests,$(MEMBERS)) tests/*/ ); do \
+		[ -z "$$(find $$tests -name 'test_*.py' -print -quit)" ] || { echo "mypy $$tests"; $(BIN)/mypy $$tests; }; done
+	$(BIN)/lint-imports
+	$(BIN)/python -m fleet_contracts.check
+	$(BIN)/squawk $(MIGRATIONS)
+
+check: lint test ## Lint and tests, as CI runs them
+
+bench: setup ## Measure the fleet; writes bench/results.json
+	@PYTHONPATH=.:tests/support $(BIN)/python -m bench $(ARGS)
+
+lock: setup ## Resolve the dependencies anew into requirements.lock
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header \
+		$(foreach member,$(MEMBERS),--no-emit-package fleet-$(notdir $(member))) \
+		--python-version 3.11 -o requirements.lock pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS)) --group dev
+	@git diff --stat requirements.lock
+
+migrate: setup ## Bring the databases of the running fleet up to date
+	@$(BIN)/fleet migrate $(ARGS)
+
+new-adr: ## Start a decision record: make new-adr TITLE="Why we do it so"
+	@[ -n "$(TITLE)" ] || { echo 'error: say what is decided: make new-adr TITLE="Why we do it so"' >&2; exit 1; }
+	@last=$$(ls docs/adr 2>/dev/null | grep -oE '^[0-9]{4}' | sort | tail -1 || true); \
+	number=$$(printf '%04d' $$((10#$${last:-0} + 1))); \
+	slug=$$(printf '%s' "$(TITLE)" | tr '[:upper:]' '[:lower:]' | tr -cs 'a-z0-9' '-' | sed 's/^-//; s/-$$//'); \
+	file="docs/adr/$$number-$$slug.md"; \
+	printf '# %s. %s\n\n**Context.** \n\n**Decision.** \n\n**Consequences.** \n\n**Check.** \n\n**Revisit when** \n' "$$number" "$(TITLE)" > "$$file"; \
+	echo "$$file"
