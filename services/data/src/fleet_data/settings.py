@@ -1,0 +1,13 @@
+"""The settings of data."""
+
+from fleet_chassis.settings import DatabaseSettings
+from pydantic import Field
+
+
+class Settings(DatabaseSettings):
+    """Read from FLEET_*; data's own from FLEET_DATA_*."""
+
+    data_quote_stale_after_s: float = Field(default=10.0, gt=0)
+    """A quote of a living market is trusted so long: feeds send several a second, and reconnect within seconds."""
+    data_keep_trades_s: float = Field(default=3600.0, ge=120)
+    """Prints older than this are forgotten; the open bar needs those of the last minute."""
