@@ -1,0 +1,242 @@
+"""Deployments on the market: each step once, in order, from what they remember and hold, whatever is killed."""
+
+import random
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from fleet_contracts.core_engine import BarWithheld, SignalAccepted, SignalDropped
+from fleet_contracts.data import BarsBackfilled
+from fleet_contracts.exchange_connector import BarValues
+from fleet_contracts.strategy import Deployment, SignalRaised
+from fleet_contracts.topics import CORE_ENGINE_MARKET, CORE_ENGINE_SIGNAL_OUTCOMES
+from fleet_contracts.vocabulary import OrderStatus, Side, Timeframe
+from fleet_sdk.bars import Bar
+from fleet_sdk.builtin import create
+from fleet_sdk.runner import Runner
+from fleet_sdk.strategy import signal_id
+from fleet_testkit.eventually import eventually
+
+CROSS = {"fast": 2, "slow": 3, "quantity": "5"}
+UP, DOWN = (10, 9, 8, 12), (14, 9, 6)
+"""Four closes after which CROSS buys, and three more of which it sells at the second."""
+
+
+async def test_a_cross_raises_a_signal_with_an_id_that_is_known_before(
+    strategy_service: Any, a_user: Any, symbols: Any
+) -> None:
+    deployment_id = await strategy_service.deployed(a_user, symbols[:1], **CROSS)
+    for close in UP:
+        number = await strategy_service.market_day({symbols[0]: close})
+    (raised,) = await eventually(lambda: strategy_service.signals(a_user))
+    at = strategy_service.day(number)
+    assert raised.signal_id == signal_id(UUID(deployment_id), at, 0)
+    assert (raised.side, raised.quantity, raised.symbol, raised.raised_at) == (Side.BUY, 5, symbols[0], at)
+    assert (raised.grant_id, raised.account_id, raised.user_id) == (
+        UUID(deployment_id),
+        a_user.account_id,
+        a_user.user_id,
+    )
+
+
+async def test_it_sells_what_its_own_orders_left_it_with(strategy_service: Any, a_user: Any, symbols: Any) -> None:
+    deployment_id = await strategy_service.deployed(a_user, symbols[:1], **CROSS)
+    other_id = await strategy_service.deployed(a_user, symbols[:1], **CROSS)
+    for close in UP:
+        await strategy_service.market_day({symbols[0]: close})
+    raised = await heard(strategy_service, a_user, 2)
+    assert [str(signal.deployment_id) for signal in raised] == [deployment_id, other_id], "in the order of creation"
+    await strategy_service.trading_says(a_user, raised[0], OrderStatus.FILLED)
+    await strategy_service.trading_says(a_user, raised[1], OrderStatus.REJECTED)
+    assert (await strategy_service.deployment(a_user, deployment_id))["positions"] == [
+        {"symbol": symbols[0], "quantity": "5"}
+    ]
+    for close in DOWN:
+        number = await strategy_service.market_day({symbols[0]: close})
+    await strategy_service.ran(a_user, other_id, number)
+    (sold,) = await eventually(lambda: strategy_service.signals(a_user)[2:])
+    assert (str(sold.deployment_id), sold.side, sold.quantity) == (deployment_id, Side.SELL, 5)
+
+
+async def test_a_step_waits_for_its_bars_whatever_order_they_come_in(
+    strategy_service: Any, a_user: Any, symbols: Any
+) -> None:
+    both = await strategy_service.deployed(a_user, symbols, builtin="buy_and_hold")
+    one = await strategy_service.deployed(a_user, symbols[:1], builtin="buy_and_hold")
+    number = strategy_service.next_day()
+    await strategy_service.say(strategy_service.step(number, symbols), strategy_service.bar(symbols[0], number, 10))
+    await strategy_service.ran(a_user, one, number)
+    assert {str(signal.deployment_id) for signal in strategy_service.signals(a_user)} == {one}
+    later = strategy_service.next_day()
+    await strategy_service.say(
+        strategy_service.bar(symbols[0], later, 11),
+        strategy_service.bar(symbols[1], later, 11),
+        strategy_service.step(later, symbols),
+    )
+    await strategy_service.ran(a_user, one, later)
+    assert {str(signal.deployment_id) for signal in strategy_service.signals(a_user)} == {one}
+    await strategy_service.say(strategy_service.bar(symbols[1], number, 10))
+    await strategy_service.ran(a_user, both, later)
+    raised = [signal for signal in strategy_service.signals(a_user) if str(signal.deployment_id) == both]
+    at = strategy_service.day(number)
+    assert [(signal.symbol, signal.raised_at) for signal in raised] == [(symbol, at) for symbol in symbols]
+
+
+async def test_a_withheld_bar_is_not_waited_for(strategy_service: Any, a_user: Any, symbols: Any) -> None:
+    deployment_id = await strategy_service.deployed(a_user, symbols, builtin="buy_and_hold")
+    number = strategy_service.next_day()
+    withheld = BarWithheld(
+        symbol=symbols[1], timeframe=Timeframe.D1, close_at=strategy_service.day(number), reason="late"
+    )
+    await strategy_service.say(
+        strategy_service.step(number, symbols),
+        strategy_service.bar(symbols[0], number, 10),
+        (CORE_ENGINE_MARKET, symbols[1], withheld),
+    )
+    await strategy_service.ran(a_user, deployment_id, number)
+    (signal,) = await eventually(lambda: strategy_service.signals(a_user))
+    assert signal.symbol == symbols[0]
+
+
+async def test_history_warms_up_and_is_not_acted_on(strategy_service: Any, a_user: Any, symbols: Any) -> None:
+    numbers = [strategy_service.next_day() for _ in UP]
+    values = [strategy_service.values_of(number, close) for number, close in zip(numbers, UP, strict=True)]
+    older, newer = values[:2], values[2:]
+    deployment_id = await strategy_service.deployed(a_user, symbols[1:], **CROSS)
+
+    def backfilled(bars: list[BarValues]) -> Any:
+        message = BarsBackfilled(symbol=symbols[1], venue="paper", timeframe=Timeframe.D1, bars=tuple(bars))
+        return CORE_ENGINE_MARKET, symbols[1], message
+
+    # The newest comes first, as the simulated feed sends its history; a cross inside it is past.
+    await strategy_service.say(backfilled(newer), backfilled(older))
+    for close in (11, 10, 7, 15):
+        number = await strategy_service.market_day({symbols[1]: close})
+    await strategy_service.ran(a_user, deployment_id, number)
+    (signal,) = await eventually(lambda: strategy_service.signals(a_user))
+    assert (signal.side, signal.raised_at) == (Side.BUY, strategy_service.day(number))
+
+
+async def test_history_that_comes_late_is_seen_from_the_next_step_on(
+    strategy_service: Any, a_user: Any, symbols: Any
+) -> None:
+    numbers = [strategy_service.next_day() for _ in range(3)]
+    deployment_id = await strategy_service.deployed(a_user, symbols[1:], **CROSS)
+    first = await strategy_service.market_day({symbols[1]: 6})
+    await strategy_service.ran(a_user, deployment_id, first)
+    bars = tuple(strategy_service.values_of(number, close) for number, close in zip(numbers, (10, 9, 8), strict=True))
+    message = BarsBackfilled(symbol=symbols[1], venue="paper", timeframe=Timeframe.D1, bars=bars)
+    await strategy_service.say((CORE_ENGINE_MARKET, symbols[1], message))
+    second = await strategy_service.market_day({symbols[1]: 20})
+    await strategy_service.ran(a_user, deployment_id, second)
+    (signal,) = await eventually(lambda: strategy_service.signals(a_user))
+    assert signal.raised_at == strategy_service.day(second)
+
+
+async def test_what_core_engine_dropped_is_shown(strategy_service: Any, a_user: Any, symbols: Any) -> None:
+    deployment_id = await strategy_service.deployed(a_user, symbols, builtin="buy_and_hold")
+    number = await strategy_service.market_day({symbols[0]: 10, symbols[1]: 20})
+    dropped, accepted = await heard(strategy_service, a_user, 2)
+    who = {"deployment_id": dropped.deployment_id, "account_id": a_user.account_id, "user_id": a_user.user_id}
+    await strategy_service.say(
+        (
+            CORE_ENGINE_SIGNAL_OUTCOMES,
+            deployment_id,
+            SignalDropped(signal_id=dropped.signal_id, reason="halted", **who),
+        ),
+        (CORE_ENGINE_SIGNAL_OUTCOMES, deployment_id, SignalAccepted(signal_id=accepted.signal_id, **who)),
+    )
+
+    async def shown() -> Any:
+        signals = (await strategy_service.deployment(a_user, deployment_id))["signals"]
+        return signals if all(signal["outcome"] for signal in signals) else None
+
+    signals = await eventually(shown)
+    assert [(s["symbol"], s["outcome"], s["reason"]) for s in signals] == [
+        (symbols[1], "accepted", None),
+        (symbols[0], "dropped", "halted"),
+    ]
+    assert datetime.fromisoformat(signals[0]["market_at"]) == strategy_service.day(number)
+
+
+async def test_a_strategy_that_fails_is_paused_with_the_reason_and_others_go_on(
+    strategy_service: Any, a_user: Any, symbols: Any
+) -> None:
+    broken = await strategy_service.deployed(a_user, symbols[:1], builtin="buy_and_hold")
+    healthy = await strategy_service.deployed(a_user, symbols[:1], builtin="buy_and_hold")
+    # A snapshot that its own code cannot take up again.
+    await strategy_service.execute(
+        'UPDATE deployments SET snapshot = \'{"market_at": null, "state": {}}\' WHERE deployment_id = $1', UUID(broken)
+    )
+    number = await strategy_service.market_day({symbols[0]: 10})
+    await strategy_service.ran(a_user, healthy, number)
+    shown = await strategy_service.ran(a_user, broken, number)
+    assert (shown["state"], shown["reason"]["code"]) == ("paused", "strategy_failed")
+    assert "KeyError" in shown["reason"]["detail"]
+    await eventually(lambda: strategy_service.signals(a_user))
+    assert [str(signal.deployment_id) for signal in strategy_service.signals(a_user)] == [healthy]
+    said = await eventually(lambda: strategy_service.peers.heard_of(Deployment, broken)[1:])
+    assert said[0].state.value == "paused"
+
+
+async def test_a_paused_deployment_sees_no_steps_and_knows_their_bars_afterwards(
+    strategy_service: Any, a_user: Any, symbols: Any
+) -> None:
+    deployment_id = await strategy_service.deployed(a_user, symbols[:1], **CROSS)
+    witness = await strategy_service.deployed(a_user, symbols[:1], **CROSS)
+    assert (await strategy_service.call(a_user, "POST", f"/deployments/{deployment_id}/pause")).status == 200
+    for close in UP[:-1]:
+        number = await strategy_service.market_day({symbols[0]: close})
+    await strategy_service.ran(a_user, witness, number)
+    assert (await strategy_service.call(a_user, "POST", f"/deployments/{deployment_id}/resume")).status == 200
+    number = await strategy_service.market_day({symbols[0]: UP[-1]})
+    await strategy_service.ran(a_user, deployment_id, number)
+    raised = await heard(strategy_service, a_user, 2)
+    assert {str(signal.deployment_id) for signal in raised} == {deployment_id, witness}
+
+
+async def test_days_on_the_market_equal_the_same_strategy_in_process(
+    strategy_service: Any, a_user: Any, symbols: Any
+) -> None:
+    deployment_id = await strategy_service.deployed(a_user, symbols, **CROSS)
+    runner = Runner(create("sma_cross", CROSS), symbols)
+    held: dict[str, Decimal] = dict.fromkeys(symbols, Decimal(0))
+    prices = random.Random(7)
+    seen = 0
+    for _ in range(15):
+        closes = {symbol: prices.randint(5, 15) for symbol in symbols[: prices.choice((1, 2, 2, 2))]}
+        number = await strategy_service.market_day(closes)
+        await strategy_service.ran(a_user, deployment_id, number)
+        at = strategy_service.day(number)
+        expected = runner.step(at, [bar_of(symbol, at, close) for symbol, close in closes.items()], held, ())
+        raised = await heard(strategy_service, a_user, seen + len(expected))
+        raised = raised[seen:]
+        assert [(s.symbol, s.side, s.quantity) for s in raised] == [(i.symbol, i.side, i.quantity) for i in expected]
+        for signal in raised:
+            await strategy_service.trading_says(a_user, signal, OrderStatus.FILLED)
+            assert signal.quantity is not None
+            held[signal.symbol] += signal.quantity if signal.side is Side.BUY else -signal.quantity
+        seen += len(raised)
+    assert seen > 2, "the random walk must cross, or nothing was compared"
+
+
+async def heard(strategy_service: Any, user: Any, count: int) -> list[SignalRaised]:
+    """All signals of the user, when there are so many; the relay sends them just after the step's commit."""
+    await eventually(lambda: len(strategy_service.signals(user)) >= count)
+    found: list[SignalRaised] = strategy_service.signals(user)
+    return found
+
+
+def bar_of(symbol: str, at: datetime, close: int) -> Bar:
+    price = Decimal(close)
+    return Bar(
+        symbol=symbol,
+        open_at=at - timedelta(hours=6, minutes=30),
+        close_at=at,
+        open=price,
+        high=price,
+        low=price,
+        close=price,
+        volume=Decimal(1000),
+    )

@@ -1,0 +1,169 @@
+"""Strategies and deployments as their owners see them, and as nobody else does."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fleet_contracts.strategy import Deployment
+from fleet_testkit.eventually import eventually
+
+SMA = {"name": "my cross", "kind": "builtin", "builtin": "sma_cross"}
+
+
+async def test_a_strategy_is_made_shown_renamed_and_deleted(strategy_service: Any, a_user: Any) -> None:
+    made = await strategy_service.call(a_user, "POST", "/strategies", SMA)
+    assert made.status == 201
+    strategy_id = made.body["strategy_id"]
+    assert made.headers["Location"] == f"/api/v1/strategies/{strategy_id}"
+    assert (made.body["version"], made.body["builtin"]) == (1, "sma_cross")
+    assert "slow" in str(made.body["parameters_schema"])
+
+    renamed = await strategy_service.call(a_user, "PATCH", f"/strategies/{strategy_id}", {"name": "other"})
+    shown = await strategy_service.call(a_user, "GET", f"/strategies/{strategy_id}")
+    assert (renamed.status, shown.body["name"]) == (200, "other")
+    assert (await strategy_service.call(a_user, "DELETE", f"/strategies/{strategy_id}")).status == 204
+    assert (await strategy_service.call(a_user, "GET", f"/strategies/{strategy_id}")).status == 404
+    assert (await strategy_service.call(a_user, "DELETE", f"/strategies/{strategy_id}")).status == 404
+
+
+async def test_the_same_key_makes_one_strategy(strategy_service: Any, a_user: Any) -> None:
+    first = await strategy_service.call(a_user, "POST", "/strategies", SMA, key="k1")
+    again = await strategy_service.call(a_user, "POST", "/strategies", SMA, key="k1")
+    other = await strategy_service.call(a_user, "POST", "/strategies", SMA | {"name": "b"}, key="k1")
+    assert (again.status, again.body) == (201, first.body)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in first.headers
+    assert (other.status, other.body["code"]) == (409, "idempotency_conflict")
+
+
+async def test_strategies_come_in_pages_newest_first(strategy_service: Any, a_user: Any) -> None:
+    made = [await strategy_service.strategy(a_user) for _ in range(3)]
+    first = (await strategy_service.call(a_user, "GET", "/strategies?limit=2")).body
+    rest = (await strategy_service.call(a_user, "GET", f"/strategies?limit=2&cursor={first['next_cursor']}")).body
+    assert [s["strategy_id"] for s in first["data"] + rest["data"]] == made[::-1]
+    assert (first["has_more"], rest["has_more"], rest["next_cursor"]) == (True, False, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "field"),
+    [
+        ({"kind": "python", "source": "x"}, "unsupported", "kind"),
+        ({"source": "x"}, "unsupported", "source"),
+        ({"builtin": None}, "invalid_request", "builtin"),
+        ({"builtin": "magic"}, "invalid_request", "builtin"),
+        ({"name": ""}, "invalid_request", "name"),
+        ({"colour": "red"}, "invalid_request", "colour"),
+    ],
+)
+async def test_a_wrong_strategy_is_refused_by_field(
+    strategy_service: Any, a_user: Any, change: dict[str, Any], code: str, field: str
+) -> None:
+    reply = await strategy_service.call(a_user, "POST", "/strategies", SMA | change)
+    assert (reply.status, reply.body["code"], reply.body["errors"][0]["field"]) == (422, code, field)
+
+
+async def test_a_deployment_needs_trading_s_grant(strategy_service: Any, a_user: Any) -> None:
+    body = {
+        "strategy_id": await strategy_service.strategy(a_user),
+        "symbols": ["AAPL/USD"],
+        "timeframe": "1d",
+        "mode": "paper",
+    }
+    without = await strategy_service.call(a_user, "POST", "/deployments", body)
+    assert (without.status, without.body["code"]) == (403, "grant_required")
+    grant = strategy_service.grant(a_user, str(uuid4()))
+    other = await strategy_service.call(
+        a_user, "POST", "/deployments", body | {"account_id": str(uuid4())}, claims=grant
+    )
+    assert other.status == 403
+    made = await strategy_service.call(a_user, "POST", "/deployments", body, claims=grant)
+    again = await strategy_service.call(a_user, "POST", "/deployments", body, claims=grant)
+    changed = await strategy_service.call(a_user, "POST", "/deployments", body | {"symbols": ["IBM/USD"]}, claims=grant)
+    assert (made.status, made.body["deployment_id"], made.body["account_id"]) == (201, *grant.values())
+    assert made.body["parameters"] == {"fast": 10, "slow": 30, "quantity": "20"}
+    assert (again.status, again.body, again.headers["Idempotent-Replayed"]) == (201, made.body, "true")
+    assert (changed.status, changed.body["code"]) == (409, "idempotency_conflict")
+    (said,) = await eventually(lambda: strategy_service.peers.heard_of(Deployment, grant["deployment_id"]))
+    assert (str(said.account_id), said.symbols, said.state.value) == (grant["account_id"], ("AAPL/USD",), "active")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"parameters": {"fast": 0}}, "parameters.fast"),
+        ({"parameters": {"fast": 30, "slow": 10}}, "parameters.slow"),
+        ({"parameters": {"speed": 1}}, "parameters.speed"),
+        ({"parameters": {"quantity": "-1"}}, "parameters.quantity"),
+        ({"symbols": ["AAPL/USD", "NONE/USD"]}, "symbols.1"),
+        ({"symbols": []}, "symbols"),
+        ({"symbols": ["AAPL/USD", "AAPL-USD"]}, "symbols"),
+        ({"timeframe": "2d"}, "timeframe"),
+        ({"mode": "live"}, "mode"),
+        ({"version": 2}, "version"),
+        ({"max_order_notional": "0"}, "max_order_notional"),
+    ],
+)
+async def test_a_wrong_deployment_is_refused_by_field(
+    strategy_service: Any, a_user: Any, change: dict[str, Any], field: str
+) -> None:
+    body = {
+        "strategy_id": await strategy_service.strategy(a_user),
+        "symbols": ["AAPL/USD"],
+        "timeframe": "1d",
+        "mode": "paper",
+    }
+    grant = strategy_service.grant(a_user, str(uuid4()))
+    reply = await strategy_service.call(a_user, "POST", "/deployments", body | change, claims=grant)
+    assert (reply.status, reply.body["errors"][0]["field"]) == (422, field), reply.body
+    assert (await strategy_service.call(a_user, "GET", "/deployments")).body["data"] == []
+
+
+async def test_a_deployment_is_paused_resumed_and_stopped_for_good(strategy_service: Any, a_user: Any) -> None:
+    deployment_id = await strategy_service.deployed(a_user)
+
+    async def act(action: str) -> tuple[int, Any]:
+        reply = await strategy_service.call(a_user, "POST", f"/deployments/{deployment_id}/{action}")
+        return reply.status, reply.body.get("state", reply.body.get("code"))
+
+    assert await act("resume") == (200, "active")
+    assert await act("pause") == (200, "paused")
+    assert await act("pause") == (200, "paused")
+    in_use = await strategy_service.call(
+        a_user, "DELETE", f"/strategies/{(await strategy_service.deployment(a_user, deployment_id))['strategy_id']}"
+    )
+    assert (in_use.status, in_use.body["code"]) == (409, "strategy_in_use")
+    assert await act("resume") == (200, "active")
+    assert await act("stop") == (200, "stopped")
+    assert await act("stop") == (200, "stopped")
+    assert await act("resume") == (409, "deployment_stopped")
+    assert (await act("explode"))[0] == 422
+    said = await eventually(lambda: (found := strategy_service.peers.heard_of(Deployment, deployment_id))[3:] and found)
+    assert [(d.state.value, d.version) for d in said] == [("active", 1), ("paused", 2), ("active", 3), ("stopped", 4)]
+    stopped = await strategy_service.call(a_user, "GET", "/deployments?state=stopped")
+    active = await strategy_service.call(a_user, "GET", "/deployments?state=active")
+    assert ([d["deployment_id"] for d in stopped.body["data"]], active.body["data"]) == ([deployment_id], [])
+
+
+async def test_another_s_strategies_and_deployments_do_not_exist(strategy_service: Any, a_user: Any) -> None:
+    deployment_id = await strategy_service.deployed(a_user)
+    strategy_id = (await strategy_service.deployment(a_user, deployment_id))["strategy_id"]
+    stranger = type(a_user)()
+    for method, path, body in [
+        ("GET", f"/strategies/{strategy_id}", None),
+        ("PATCH", f"/strategies/{strategy_id}", {"name": "mine"}),
+        ("DELETE", f"/strategies/{strategy_id}", None),
+        ("GET", f"/deployments/{deployment_id}", None),
+        ("POST", f"/deployments/{deployment_id}/stop", None),
+    ]:
+        reply = await strategy_service.call(stranger, method, path, body)
+        assert (reply.status, reply.body["code"]) == (404, "not_found"), path
+    wanted = {"strategy_id": strategy_id, "symbols": ["AAPL/USD"], "timeframe": "1d", "mode": "paper"}
+    grant = strategy_service.grant(stranger, str(uuid4()))
+    assert (await strategy_service.call(stranger, "POST", "/deployments", wanted, claims=grant)).status == 404
+    assert (await strategy_service.deployment(a_user, deployment_id))["state"] == "active"
+
+
+async def test_a_viewer_may_read_and_not_change(strategy_service: Any, a_user: Any) -> None:
+    assert (await strategy_service.call(a_user, "POST", "/strategies", SMA, scopes=("read",))).status == 403
+    assert (await strategy_service.call(a_user, "GET", "/strategies", scopes=("read",))).status == 200
+    assert (await strategy_service.call(a_user, "GET", "/strategies", scopes=())).status == 403
