@@ -1,0 +1,161 @@
+"""The gateway's composition root."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+from fleet_bus import Bus, Received
+from fleet_chassis.assertions import AssertionSigner
+from fleet_chassis.background import Background
+from fleet_chassis.clock import Clock
+from fleet_chassis.health import Health
+from fleet_chassis.ids import new_id
+from fleet_chassis.instances import Instances
+from fleet_chassis.problems import Problem, unavailable
+from fleet_contracts import Message
+from fleet_contracts.auth import SessionRevoked
+from fleet_contracts.data import BestQuote, InstrumentDefined
+from fleet_contracts.topics import AUTH_SESSIONS, DATA_INSTRUMENTS, DATA_QUOTES, TRADING_ACCOUNTS
+from fleet_contracts.trading import Account
+from prometheus_client import start_http_server
+from starlette.datastructures import State
+from starlette.routing import Router
+from starlette.types import Receive, Scope, Send
+
+from .deployments import Deployments
+from .edge import Edge, Limits
+from .identity import AccessTokens, KeySet
+from .openapi import OpenApi
+from .pages import Pages
+from .rates import RateLimits
+from .settings import GatewaySettings
+from .sockets.hub import Hub
+from .sockets.server import Sockets
+from .sockets.snapshots import AccountsOfUsers, Snapshots
+from .upstream import Upstream, new_session
+
+JWKS = "/api/v1/auth/.well-known/jwks.json"
+
+
+class Gateway:
+    """The ASGI application: a plain one, because every layer costs every request."""
+
+    def __init__(self, settings: GatewaySettings, clock: Clock | None) -> None:
+        self.state = State({"health": Health()})
+        self._settings = settings
+        self._clock = clock
+        self._edge: Edge | None = None
+        self._sockets: Sockets | None = None
+        self._lifespan = Router(lifespan=self._running)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._edge is not None:
+            await self._edge(scope, receive, send)
+        elif scope["type"] == "websocket" and self._sockets is not None:
+            await self._sockets(scope, receive, send)
+        else:
+            await self._lifespan(scope, receive, send)
+
+    @asynccontextmanager
+    async def _running(self, _app: object) -> AsyncIterator[None]:
+        settings, health = self._settings, self.state.health
+        async with AsyncExitStack() as stack:
+            session = await stack.enter_async_context(new_session(settings))
+            signer = AssertionSigner(settings.service, settings.private_key_file)
+            upstream = Upstream(settings, Instances(settings.instances), signer, session)
+            rates = RateLimits(settings.redis_url.get_secret_value())
+            stack.push_async_callback(rates.close)
+            limits = Limits.of(settings)
+
+            bus = Bus(settings, None, clock=self._clock)
+            keys = KeySet(_key_reader(upstream))
+            tokens = AccessTokens(keys, bus.table(AUTH_SESSIONS, SessionRevoked), bus.clock)
+            accounts = AccountsOfUsers()
+            bus.table(TRADING_ACCOUNTS, Account).on_change(_account_listener(accounts))
+            instruments = bus.table(DATA_INSTRUMENTS, InstrumentDefined)
+            hub = Hub(tokens, instruments, bus.table(DATA_QUOTES, BestQuote), bus.clock)
+            for watch in hub.watches():
+                bus.add(watch)
+
+            is_starting = _latch(lambda: bus.ready() is None)
+            health.check("access_token_keys", _keys_check(keys))
+            health.check("rate_limits", rates.readiness)
+            self._sockets = Sockets(
+                settings=settings,
+                tokens=tokens,
+                rates=rates,
+                limits=limits,
+                hub=hub,
+                snapshots=Snapshots(upstream, accounts, lambda: str(new_id())),
+                clock=bus.clock,
+                is_starting=is_starting,
+            )
+            self._edge = Edge(
+                settings=settings,
+                tokens=tokens,
+                rates=rates,
+                limits=limits,
+                upstream=upstream,
+                deployments=Deployments(upstream, new_id),
+                openapi=OpenApi(upstream, version("fleet-gateway")),
+                pages=Pages(),
+                health=health,
+                new_id=new_id,
+                is_starting=is_starting,
+            )
+            if settings.gateway_metrics_port is not None:
+                metrics, _ = start_http_server(settings.gateway_metrics_port, settings.host)
+                stack.callback(metrics.shutdown)
+            await stack.enter_async_context(bus.running(health))
+            background = await stack.enter_async_context(Background(health))
+            background.start("sockets", hub.run())
+            yield
+
+
+def create_app(settings: GatewaySettings, *, clock: Clock | None = None) -> Gateway:
+    """The application; its state holds `health`."""
+    return Gateway(settings, clock)
+
+
+def _key_reader(upstream: Upstream) -> Callable[[], Any]:
+    async def read() -> Mapping[str, Any]:
+        answer = await upstream.send("auth", "GET", JWKS, claims=None, request_id=str(new_id()))
+        if answer.status != 200:
+            raise unavailable("The service auth does not tell its keys.")
+        return msgspec.json.decode(answer.body, type=dict[str, Any])
+
+    return read
+
+
+def _keys_check(keys: KeySet) -> Callable[[], Any]:
+    async def check() -> str | None:
+        if not keys.is_known:
+            try:
+                await keys.refresh()
+            except Problem as problem:
+                return problem.detail
+        return None
+
+    return check
+
+
+def _account_listener(accounts: AccountsOfUsers) -> Callable[[str, Received[Message] | None], None]:
+    def listen(_key: str, received: Received[Message] | None) -> None:
+        if received is not None and isinstance(received.message, Account):
+            accounts.take(received.message)
+
+    return listen
+
+
+def _latch(is_ready: Callable[[], bool]) -> Callable[[], bool]:
+    """Whether it was never ready yet. Kafka may go later: what is known stays true enough for five minutes' tokens."""
+    was_ready = False
+
+    def is_starting() -> bool:
+        nonlocal was_ready
+        was_ready = was_ready or is_ready()
+        return not was_ready
+
+    return is_starting

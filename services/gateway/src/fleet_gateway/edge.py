@@ -1,0 +1,204 @@
+"""The gateway's front: every request is judged here, and forwarded or answered."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from fleet_chassis.health import Health
+from fleet_chassis.logging import get_logger
+from fleet_chassis.problems import Problem
+from starlette.types import Receive, Scope, Send
+
+from . import routes
+from .deployments import Deployments
+from .exchange import ClientGone, Exchange
+from .identity import AccessTokens, Principal, starting
+from .openapi import OpenApi
+from .orders import NamedOrders, name_batch, name_order
+from .pages import Pages, json_answer
+from .rates import Check, Limit, RateLimits
+from .routes import Route
+from .settings import GatewaySettings
+from .upstream import Answer, Upstream
+
+OPENAPI = b"/api/v1/openapi.json"
+_READING = frozenset({"GET", "HEAD"})
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    requests: Limit
+    registrations: Limit
+    failed_logins: Limit
+
+    @classmethod
+    def of(cls, settings: GatewaySettings) -> "Limits":
+        window_s = settings.gateway_rate_window_s
+        return cls(
+            Limit.rate("requests", settings.gateway_rate_requests, settings.gateway_rate_burst),
+            Limit.window("registrations", settings.gateway_rate_registrations, window_s),
+            Limit.window("failed-logins", settings.gateway_rate_failed_logins, window_s),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Edge:
+    """Plain ASGI for HTTP. `is_starting` says whether it is not yet known which sessions are revoked."""
+
+    settings: GatewaySettings
+    tokens: AccessTokens
+    rates: RateLimits
+    limits: Limits
+    upstream: Upstream
+    deployments: Deployments
+    openapi: OpenApi
+    pages: Pages
+    health: Health
+    new_id: Callable[[], UUID]
+    is_starting: Callable[[], bool]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange.of(scope)
+        try:
+            answer = await self._answer(exchange, receive)
+        except ClientGone:
+            return
+        except Problem as problem:
+            answer = await self._told(exchange, problem)
+        except Exception:
+            log.exception("request_failed", method=exchange.method, path=exchange.path, request_id=exchange.request_id)
+            failure = Problem(500, "internal_error", "The gateway failed; the request id finds the cause.")
+            answer = exchange.problem(failure)
+        await exchange.send(answer, send)
+
+    async def _answer(self, exchange: Exchange, receive: Receive) -> Answer:
+        if exchange.raw_path.startswith(b"/health/"):
+            return await self._health(exchange)
+        route = routes.find(exchange.raw_path)
+        if route is None or routes.is_crooked(exchange.path):
+            return await self._own(exchange)
+        exchange.scope["route"] = route
+        if exchange.method not in routes.METHODS:
+            raise Problem(405, "method_not_allowed", "The path does not take this method.")
+        if exchange.raw_path in routes.PUBLIC:
+            return await self._public(exchange, route, receive)
+        if self.is_starting():
+            raise starting()
+        principal = await self.tokens.verify(exchange.authorization)
+        if exchange.method == "POST":
+            if exchange.raw_path in (routes.ORDERS, routes.ORDER_BATCH):
+                return await self._orders(exchange, route, principal, receive)
+            if exchange.raw_path == routes.DEPLOYMENTS or routes.STOP.fullmatch(exchange.raw_path):
+                return await self._deployment(exchange, route, principal, receive)
+        await self._admit(exchange, route, principal)
+        body = b"" if exchange.method in _READING else await self._body(exchange, receive)
+        return await self._forward(exchange, route, principal, body)
+
+    async def _told(self, exchange: Exchange, problem: Problem) -> Answer:
+        """A problem as an answer, counted like everything else that is asked."""
+        if exchange.verdict is None and problem.status != 503:
+            try:
+                await self._count_for_address(exchange)
+            except Problem as limited:
+                problem = limited
+        return exchange.problem(problem)
+
+    async def _count_for_address(self, exchange: Exchange) -> None:
+        address = exchange.address(self.settings.gateway_trusted_proxies)
+        (verdict,) = await self.rates.check(Check(self.limits.requests, address))
+        exchange.limited(verdict)
+
+    async def _admit(self, exchange: Exchange, route: Route, principal: Principal, weight: float = 1) -> None:
+        """Counts the request for its user, then asks whether he may. Raises Problem 429 and 403."""
+        (verdict,) = await self.rates.check(Check(self.limits.requests, principal.key, weight))
+        exchange.limited(verdict)
+        principal.require_scope(route.scope_for(exchange.method))
+
+    async def _body(self, exchange: Exchange, receive: Receive) -> bytes:
+        return await exchange.body(receive, self.settings.body_limit_bytes)
+
+    async def _forward(self, exchange: Exchange, route: Route, principal: Principal | None, body: bytes) -> Answer:
+        return await self.upstream.send(
+            route.service,
+            exchange.method,
+            exchange.target,
+            claims=None if principal is None else principal.claims,
+            request_id=exchange.request_id,
+            headers=exchange.forwarded,
+            body=body,
+        )
+
+    async def _orders(self, exchange: Exchange, route: Route, principal: Principal, receive: Receive) -> Answer:
+        """Orders get their names before anything can go wrong with them, so that every answer tells the names."""
+        body = await self._body(exchange, receive)
+        name = name_order if exchange.raw_path == routes.ORDERS else name_batch
+        refused = None
+        try:
+            named = name(body, self.new_id)
+        except Problem as problem:
+            named, refused = NamedOrders(body), problem
+        if named.header is not None:
+            exchange.extra.append((b"x-client-order-id", named.header.encode()))
+        try:
+            await self._admit(exchange, route, principal, named.weight)
+            if refused is not None:
+                raise refused
+            return await self._forward(exchange, route, principal, named.body)
+        except Problem as problem:
+            if named.prefix is None:
+                raise
+            # Nobody who answers for a batch would name its orders one by one, so the gateway does.
+            return exchange.problem(problem, client_order_ids=named.minted)
+
+    async def _deployment(self, exchange: Exchange, route: Route, principal: Principal, receive: Receive) -> Answer:
+        await self._admit(exchange, route, principal)
+        body = await self._body(exchange, receive)
+        stop = routes.STOP.fullmatch(exchange.raw_path)
+        if stop is None:
+            return await self.deployments.create(exchange, principal, body)
+        return await self.deployments.stop(exchange, principal, stop[1].decode(), body)
+
+    async def _public(self, exchange: Exchange, route: Route, receive: Receive) -> Answer:
+        """What is open to strangers is limited by address; a login counts as failed until it is known not to be."""
+        address = exchange.address(self.settings.gateway_trusted_proxies)
+        special = None
+        if exchange.method == "POST" and exchange.raw_path == routes.LOGIN:
+            special = self.limits.failed_logins
+        elif exchange.method == "POST" and exchange.raw_path == routes.REGISTER:
+            special = self.limits.registrations
+        checks = [Check(self.limits.requests, address)]
+        if special is not None:
+            checks.append(Check(special, address))
+        verdicts = await self.rates.check(*checks)
+        exchange.limited(next((verdict for verdict in verdicts if not verdict.allowed), verdicts[0]))
+        body = b"" if exchange.method in _READING else await self._body(exchange, receive)
+        answer = await self._forward(exchange, route, None, body)
+        if special is self.limits.failed_logins and answer.status != 401:
+            await self.rates.check(Check(special, address, -1))
+        return answer
+
+    async def _own(self, exchange: Exchange) -> Answer:
+        """What the gateway answers by itself."""
+        await self._count_for_address(exchange)
+        page = self.pages.get(exchange.raw_path)
+        if page is None and exchange.raw_path != OPENAPI:
+            raise Problem(404, "not_found", "Nothing is found at this path.")
+        if exchange.method not in _READING:
+            headers = {"Allow": "GET, HEAD"}
+            raise Problem(405, "method_not_allowed", "The path does not take this method.", headers=headers)
+        if page is not None:
+            return page.answer(exchange.forwarded.get("If-None-Match"))
+        return await self.openapi.answer(exchange.request_id)
+
+    async def _health(self, exchange: Exchange) -> Answer:
+        if exchange.raw_path == b"/health/live":
+            told: dict[str, object] = {"live": not self.health.dead, "dead": self.health.dead}
+            return json_answer(told, 503 if self.health.dead else 200)
+        if exchange.raw_path == b"/health/ready":
+            checks = await self.health.readiness()
+            # A part that is degraded is told, but taking the gateways away would make it worse for everybody.
+            is_ready = all(result == "ok" or result.startswith("degraded") for result in checks.values())
+            return json_answer({"ready": is_ready, "checks": checks}, 200 if is_ready else 503)
+        raise Problem(404, "not_found", "Nothing is found at this path.")

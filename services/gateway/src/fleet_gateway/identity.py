@@ -1,0 +1,153 @@
+"""Who sends a request: access tokens, verified here and nowhere else."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import jwt
+import msgspec
+from fleet_bus import TableView
+from fleet_chassis.clock import Clock
+from fleet_chassis.problems import Problem, unavailable
+from fleet_contracts.auth import SessionRevoked
+
+ISSUER = "auth"
+AUDIENCE = "tradefleet"
+LEEWAY_S = 5
+"""The clocks of auth's machine and ours may differ by this much."""
+MAX_CACHED = 20_000
+"""Tokens active within their five minutes; about 2 kB each."""
+REFETCH_AFTER_S = 5.0
+"""Tokens with invented key ids must not make us ask auth for its keys all the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The user and session behind a token. `claims` are what is asserted to services; `key` names the user's limits."""
+
+    user_id: UUID
+    session_id: str
+    scopes: frozenset[str]
+    expires_at: float
+    claims: Mapping[str, object]
+    key: str
+
+    def require_scope(self, scope: str | None) -> None:
+        if scope is not None and scope not in self.scopes:
+            raise Problem(403, "insufficient_scope", f"This needs the scope {scope}.")
+
+
+class _Claims(msgspec.Struct, frozen=True):
+    sub: UUID
+    sid: str
+    roles: list[str]
+    scopes: list[str]
+    exp: int
+
+
+@dataclass(slots=True)
+class KeySet:
+    """auth's public keys, asked for when a token names one we do not know."""
+
+    fetch: Callable[[], Awaitable[Mapping[str, Any]]]
+    _keys: dict[str, jwt.PyJWK] = field(default_factory=dict)
+    _fetched_at: float = float("-inf")
+    _fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def is_known(self) -> bool:
+        return bool(self._keys)
+
+    async def get(self, kid: str) -> jwt.PyJWK | None:
+        """The key, None if auth does not have it. Raises Problem 503 when auth cannot be asked."""
+        if kid not in self._keys:
+            async with self._fetching:
+                if kid not in self._keys and time.monotonic() - self._fetched_at > REFETCH_AFTER_S:
+                    await self.refresh()
+        return self._keys.get(kid)
+
+    async def refresh(self) -> None:
+        """Asks auth. Raises Problem 503."""
+        document = await self.fetch()
+        self._keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(dict(document)).keys if key.key_id}
+        self._fetched_at = time.monotonic()
+
+
+class AccessTokens:
+    """Verifies tokens; a verified one is remembered until it ends, and forgotten when its session is revoked."""
+
+    def __init__(self, keys: KeySet, revoked: TableView[SessionRevoked], clock: Clock) -> None:
+        self._keys = keys
+        self._revoked = revoked
+        self._clock = clock
+        self._verified: dict[str, Principal] = {}
+
+    async def verify(self, authorization: bytes | None) -> Principal:
+        """The principal of an `Authorization: Bearer …` header. Raises Problem 401 or 503."""
+        kind, _, token = (authorization or b"").decode("latin-1").partition(" ")
+        if kind.lower() != "bearer" or not token:
+            raise unauthenticated("unauthenticated", "This needs an access token: Authorization: Bearer …")
+        principal = self._verified.get(token)
+        if principal is None:
+            principal = await self._decode(token)
+            if len(self._verified) >= MAX_CACHED:
+                del self._verified[next(iter(self._verified))]
+            self._verified[token] = principal
+        end = self.end_of(principal)
+        if end is not None:
+            del self._verified[token]
+            raise end
+        return principal
+
+    def end_of(self, principal: Principal) -> Problem | None:
+        """Why the principal's token counts no more; None while it does."""
+        if principal.expires_at <= self._clock.now().timestamp():
+            return unauthenticated("token_expired", "The access token is expired.")
+        if self._revoked.get(principal.session_id) is not None:
+            return unauthenticated("session_revoked", "The session is revoked; log in again.")
+        return None
+
+    async def _decode(self, token: str) -> Principal:
+        try:
+            header = jwt.get_unverified_header(token)
+            kid = header.get("kid")
+            key = await self._keys.get(kid) if isinstance(kid, str) else None
+            if key is None:
+                raise unauthenticated("invalid_token", "The access token is signed by nobody we know.")
+            # When it ends is judged by the clock that was passed in.
+            decoded = jwt.decode(
+                token,
+                key,
+                algorithms=["EdDSA"],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                options={
+                    "require": ["iss", "aud", "sub", "sid", "exp", "iat"],
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "strict_aud": True,
+                },
+            )
+            claims = msgspec.convert(decoded, _Claims)
+        except (jwt.InvalidTokenError, msgspec.ValidationError) as error:
+            raise unauthenticated("invalid_token", f"The access token is not valid: {type(error).__name__}.") from error
+        return Principal(
+            user_id=claims.sub,
+            session_id=claims.sid,
+            scopes=frozenset(claims.scopes),
+            expires_at=claims.exp + LEEWAY_S,
+            claims={"sub": str(claims.sub), "sid": claims.sid, "roles": claims.roles, "scopes": claims.scopes},
+            key=str(claims.sub),
+        )
+
+
+def unauthenticated(code: str, detail: str) -> Problem:
+    return Problem(401, code, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def starting() -> Problem:
+    """Until it is known which sessions are revoked, no token can be believed."""
+    return unavailable("The gateway is starting.")

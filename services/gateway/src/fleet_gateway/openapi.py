@@ -1,0 +1,157 @@
+"""One OpenAPI document of the whole fleet: every service's own, merged, and what the gateway adds."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from fleet_chassis.logging import get_logger
+from fleet_chassis.problems import Problem, unavailable
+
+from .routes import PREFIX, PUBLIC, SERVICES
+from .upstream import Answer, Upstream
+
+FRESH_S = 30.0
+"""Services change their routes only by being restarted."""
+TIMEOUT_S = 5.0
+
+_DESCRIPTION = """
+Algorithmic trading over REST and the socket `/ws`. Register, log in, and send the access token as
+`Authorization: Bearer …`. Decimals are strings, times are RFC 3339 UTC, errors are RFC 9457 problems with a stable `code`.
+"""
+_REFERENCE = "#/components/schemas/"
+
+log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class OpenApi:
+    """Asks the services and keeps what they said for a while; of one that is away, what it said last."""
+
+    upstream: Upstream
+    version: str
+    _documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _body: bytes = b""
+    _fresh_until: float = float("-inf")
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def answer(self, request_id: str) -> Answer:
+        async with self._asking:
+            if time.monotonic() >= self._fresh_until:
+                missing = await self._ask_all(request_id)
+                if not self._documents:
+                    raise unavailable("No service tells its interface at the moment.")
+                self._body = msgspec.json.encode(merge(self._documents, self.version, missing))
+                self._fresh_until = time.monotonic() + (FRESH_S if not missing else 1.0)
+        etag = hashlib.sha256(self._body).hexdigest()[:16].encode()
+        headers = [(b"content-type", b"application/json"), (b"etag", b'"%b"' % etag), (b"cache-control", b"no-cache")]
+        return Answer(200, headers, self._body)
+
+    async def _ask_all(self, request_id: str) -> list[str]:
+        """Refreshes the documents; returns the services that did not tell theirs."""
+        told = await asyncio.gather(*(self._ask(service, request_id) for service in SERVICES))
+        for service, document in zip(SERVICES, told, strict=True):
+            if document is not None:
+                self._documents[service] = document
+        return [service for service, document in zip(SERVICES, told, strict=True) if document is None]
+
+    async def _ask(self, service: str, request_id: str) -> dict[str, Any] | None:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                answer = await self.upstream.send(service, "GET", "/openapi.json", claims=None, request_id=request_id)
+            if answer.status != 200:
+                return None
+            return msgspec.json.decode(answer.body, type=dict[str, Any])
+        except (Problem, TimeoutError, msgspec.MsgspecError) as error:
+            log.warning("openapi_not_told", of=service, error=repr(error))
+            return None
+
+
+def merge(documents: Mapping[str, dict[str, Any]], version: str, missing: list[str]) -> dict[str, Any]:
+    """One document. Schemas of one name that differ are kept apart as `<Service>_<name>`."""
+    paths: dict[str, Any] = {}
+    schemas: dict[str, Any] = {}
+    for service, told in documents.items():
+        document = _without_clashes(service, told, schemas)
+        schemas |= document.get("components", {}).get("schemas", {})
+        for path, operations in document.get("paths", {}).items():
+            if path.startswith(PREFIX.decode()):
+                paths[path] = {method: _public(path, operation) for method, operation in operations.items()}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Tradefleet", "version": version, "description": _DESCRIPTION.strip()},
+        "servers": [{"url": "/"}],
+        "security": [{"accessToken": []}],
+        "paths": _own_paths() | dict(sorted(paths.items())),
+        "components": {
+            "securitySchemes": {"accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "schemas": dict(sorted(schemas.items())),
+        },
+        "x-services": {name: document.get("info", {}).get("version") for name, document in documents.items()},
+        "x-unavailable": missing,
+    }
+
+
+def _without_clashes(service: str, document: dict[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    own = document.get("components", {}).get("schemas", {})
+    clashing = {name for name, schema in own.items() if name in known and known[name] != schema}
+    if not clashing:
+        return document
+    prefix = "".join(part.capitalize() for part in service.split("-"))
+    renamed = {_REFERENCE + name: f"{_REFERENCE}{prefix}_{name}" for name in clashing}
+    document = _replace_references(document, renamed)
+    own = document["components"]["schemas"]
+    document["components"]["schemas"] = {
+        f"{prefix}_{name}" if name in clashing else name: schema for name, schema in own.items()
+    }
+    return document
+
+
+def _replace_references(value: Any, renamed: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: renamed.get(item, item) if name == "$ref" else _replace_references(item, renamed)
+            for name, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_replace_references(item, renamed) for item in value]
+    return value
+
+
+def _public(path: str, operation: dict[str, Any]) -> dict[str, Any]:
+    """An operation as a client sees it, who never sends an assertion."""
+    shown = {name: item for name, item in operation.items() if name != "security"}
+    if path.encode() in PUBLIC:
+        shown["security"] = []
+    return shown
+
+
+def _own_paths() -> dict[str, Any]:
+    def health(summary: str) -> dict[str, Any]:
+        return {
+            "get": {
+                "tags": ["gateway"],
+                "summary": summary,
+                "security": [],
+                "responses": {"200": {"description": "Yes"}, "503": {"description": "No, and why"}},
+            }
+        }
+
+    return {
+        "/health/live": health("Whether the gateway lives"),
+        "/health/ready": health("Whether the gateway can work"),
+        "/ws": {
+            "get": {
+                "tags": ["gateway"],
+                "summary": "The socket: market_data, order_updates, trades, portfolio",
+                "description": 'Send `{"method":"subscribe","params":{"channel":"order_updates"},"req_id":1}`.',
+                "responses": {
+                    "101": {"description": "The connection is a WebSocket now"},
+                    "401": {"description": "No valid access token"},
+                },
+            }
+        },
+    }

@@ -1,0 +1,247 @@
+"""Rate limits, shared by all gateways in Redis: one script, one round trip for all that ask at the same time.
+
+When Redis does not answer, requests are let through under limits that this process keeps for itself (a fleet without
+Redis goes on trading, and a client can have at most as many times his rate as there are gateways); readiness tells.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from fleet_chassis.logging import get_logger
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+BATCH = 256
+"""Checks in one script: Redis does nothing else meanwhile, about 0.5 ms."""
+ANSWER_TIMEOUT_S = 0.25
+"""A request rather goes unlimited than waits longer."""
+PAUSE_S = 1.0
+"""How long Redis is left alone after it did not answer."""
+MAX_LOCAL = 50_000
+"""Keys kept in process while Redis is away."""
+
+# Per key four arguments: kind, the two numbers of the limit, cost; per key four answers: allowed, remaining,
+# µs until everything is free again, µs until the same would be allowed.
+# "rate" is GCRA (the leaky bucket as a meter, ITU-T I.371): the key holds the theoretical arrival time of the next
+# request. "window" counts from the first one on; a negative cost gives back what was counted.
+_SCRIPT = """
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local out = {}
+for i, key in ipairs(KEYS) do
+  local o = (i - 1) * 4
+  local a, b, cost = tonumber(ARGV[o + 2]), tonumber(ARGV[o + 3]), tonumber(ARGV[o + 4])
+  if ARGV[o + 1] == 'rate' then
+    local tat = math.max(tonumber(redis.call('GET', key) or 0), now)
+    local after = tat + math.min(cost, b) * a
+    local wait = after - b * a - now
+    if wait > 0 then
+      out[#out + 1] = 0
+      after = tat
+    else
+      out[#out + 1] = 1
+      wait = 0
+      redis.call('SET', key, string.format('%.0f', after), 'PX', math.ceil((after - now) / 1000) + 1)
+    end
+    out[#out + 1] = math.floor(b - (after - now) / a)
+    out[#out + 1] = math.ceil(after - now)
+    out[#out + 1] = math.ceil(wait)
+  else
+    local count = tonumber(redis.call('GET', key) or 0)
+    if cost > 0 and count + cost > b then
+      local left = redis.call('PTTL', key) * 1000
+      out[#out + 1] = 0
+      out[#out + 1] = math.max(b - count, 0)
+      out[#out + 1] = left
+      out[#out + 1] = left
+    else
+      if count + cost <= 0 then
+        redis.call('DEL', key)
+      elseif count == 0 then
+        redis.call('SET', key, cost, 'PX', math.ceil(a / 1000))
+      else
+        redis.call('INCRBY', key, cost)
+      end
+      out[#out + 1] = 1
+      out[#out + 1] = b - count - cost
+      out[#out + 1] = math.max(redis.call('PTTL', key), 0) * 1000
+      out[#out + 1] = 0
+    end
+  end
+end
+return out
+"""
+
+log = get_logger(__name__)
+
+
+class Verdict(NamedTuple):
+    """Times in seconds; `limit` is what is shown as RateLimit-Limit."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset_s: float
+    retry_after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`kind` "rate": one unit every `interval_us`, `most` at once. "window": `most` within `interval_us` of the first."""
+
+    name: str
+    kind: str
+    interval_us: float
+    most: int
+
+    @classmethod
+    def rate(cls, name: str, per_s: float, burst: int) -> "Limit":
+        return cls(name, "rate", 1_000_000 / per_s, burst)
+
+    @classmethod
+    def window(cls, name: str, most: int, window_s: float) -> "Limit":
+        return cls(name, "window", window_s * 1_000_000, most)
+
+
+class Check(NamedTuple):
+    """What one request asks of one limit. `whose` is a user or an address."""
+
+    limit: Limit
+    whose: str
+    cost: float = 1
+
+
+class _Answers(Protocol):
+    def __call__(self, checks: Sequence[Check]) -> list[Verdict]: ...
+
+
+class LocalLimits:
+    """The same limits, kept by this process alone."""
+
+    def __init__(self) -> None:
+        self._rates: dict[tuple[str, str], float] = {}
+        self._windows: dict[tuple[str, str], tuple[float, float]] = {}
+
+    def __call__(self, checks: Sequence[Check]) -> list[Verdict]:
+        now = time.time() * 1_000_000
+        return [self._rate(check, now) if check.limit.kind == "rate" else self._window(check, now) for check in checks]
+
+    def _rate(self, check: Check, now: float) -> Verdict:
+        limit, key = check.limit, (check.limit.name, check.whose)
+        tat = max(self._rates.pop(key, 0.0), now)
+        after = tat + min(check.cost, limit.most) * limit.interval_us
+        wait = after - limit.most * limit.interval_us - now
+        if wait > 0:
+            after = tat
+        _make_room(self._rates)
+        self._rates[key] = after
+        remaining = int(limit.most - (after - now) / limit.interval_us)
+        return Verdict(wait <= 0, limit.most, remaining, (after - now) / 1e6, max(wait, 0) / 1e6)
+
+    def _window(self, check: Check, now: float) -> Verdict:
+        limit, key = check.limit, (check.limit.name, check.whose)
+        count, ends = self._windows.pop(key, (0.0, 0.0))
+        if ends <= now:
+            count, ends = 0.0, now + limit.interval_us
+        allowed = check.cost <= 0 or count + check.cost <= limit.most
+        if allowed:
+            count = max(count + check.cost, 0)
+        if count > 0:
+            _make_room(self._windows)
+            self._windows[key] = (count, ends)
+        left = (ends - now) / 1e6
+        return Verdict(allowed, limit.most, max(int(limit.most - count), 0), left, 0 if allowed else left)
+
+
+def _make_room(kept: dict[tuple[str, str], Any]) -> None:
+    if len(kept) >= MAX_LOCAL:
+        del kept[next(iter(kept))]
+
+
+class RateLimits:
+    """Asks Redis, many requests at a time: what comes while a question is under way goes into the next one."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis: Redis = Redis.from_url(
+            redis_url,
+            socket_timeout=ANSWER_TIMEOUT_S,
+            socket_connect_timeout=ANSWER_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
+        )
+        self._local = LocalLimits()
+        self._sha = ""
+        self._waiting: list[tuple[Sequence[Check], asyncio.Future[list[Verdict]]]] = []
+        self._asking: asyncio.Task[None] | None = None
+        self._paused_until = 0.0
+        self.failure: str | None = None
+        """Why the limits are this process's own at the moment."""
+
+    async def check(self, *checks: Check) -> list[Verdict]:
+        """A verdict for each check; what is allowed is counted."""
+        if self._paused_until > time.monotonic():
+            return self._local(checks)
+        answer: asyncio.Future[list[Verdict]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((checks, answer))
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+        return await answer
+
+    async def readiness(self) -> str | None:
+        """None, or that the limits are local; looks whether Redis is back."""
+        await self.check()
+        return (
+            None if self.failure is None else f"degraded: limits are kept by each gateway for itself ({self.failure})"
+        )
+
+    async def close(self) -> None:
+        if self._asking is not None:
+            await self._asking
+        await self._redis.aclose()
+
+    async def _ask(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+                checks = [check for asked, _ in batch for check in asked]
+                verdicts = iter(await self._verdicts(checks))
+                for asked, answer in batch:
+                    mine = [next(verdicts) for _ in asked]
+                    if not answer.done():
+                        answer.set_result(mine)
+        finally:
+            self._asking = None
+
+    async def _verdicts(self, checks: Sequence[Check]) -> list[Verdict]:
+        try:
+            rows = await self._run_script(checks)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._paused_until = time.monotonic() + PAUSE_S
+            if self.failure is None:
+                log.error("rate_limits_are_local", error=repr(error))
+            self.failure = type(error).__name__
+            return self._local(checks)
+        if self.failure is not None:
+            log.info("rate_limits_are_shared_again")
+            self.failure = None
+        return [
+            Verdict(bool(rows[at]), check.limit.most, rows[at + 1], rows[at + 2] / 1e6, rows[at + 3] / 1e6)
+            for at, check in zip(range(0, len(rows), 4), checks, strict=True)
+        ]
+
+    async def _run_script(self, checks: Sequence[Check]) -> list[int]:
+        keys = [f"rate:{check.limit.name}:{check.whose}" for check in checks]
+        numbers: list[str] = []
+        for limit, _, cost in checks:
+            numbers += (limit.kind, repr(limit.interval_us), str(limit.most), repr(cost))
+        try:
+            rows: list[int] = await self._redis.evalsha(self._sha, len(keys), *keys, *numbers)
+        except NoScriptError:
+            self._sha = await self._redis.script_load(_SCRIPT)
+            rows = await self._redis.evalsha(self._sha, len(keys), *keys, *numbers)
+        return rows

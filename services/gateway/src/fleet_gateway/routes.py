@@ -1,0 +1,75 @@
+"""Which service answers which path, and which scope that takes."""
+
+import re
+from dataclasses import dataclass
+
+PREFIX = b"/api/v1/"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_READING = frozenset({"GET", "HEAD"})
+
+DEPLOYMENTS = b"/api/v1/deployments"
+STOP = re.compile(rb"/api/v1/deployments/([0-9A-Fa-f-]{36})/stop")
+ORDERS = b"/api/v1/orders"
+ORDER_BATCH = b"/api/v1/orders/batch"
+LOGIN = b"/api/v1/auth/login"
+REGISTER = b"/api/v1/auth/register"
+
+PUBLIC = frozenset({LOGIN, REGISTER, b"/api/v1/auth/refresh", b"/api/v1/auth/.well-known/jwks.json"})
+"""Open to people who are not logged in; auth is told that nobody is behind the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`path_format` is the label of the metrics. A scope of None means that any login will do."""
+
+    path_format: str
+    service: str
+    read_scope: str | None
+    write_scope: str | None
+
+    def scope_for(self, method: str) -> str | None:
+        return self.read_scope if method in _READING else self.write_scope
+
+
+def _route(segment: str, service: str, read_scope: str | None, write_scope: str | None) -> tuple[bytes, Route]:
+    return segment.encode(), Route(f"/api/v1/{segment}", service, read_scope, write_scope)
+
+
+# What an owner may do with what is his own is judged by the service, as is every role.
+_ROUTES: dict[bytes, Route] = dict(
+    (
+        _route("auth", "auth", None, None),
+        _route("markets", "data", "read", "admin"),
+        _route("system", "core-engine", "read", "admin"),
+        _route("strategies", "strategy", "read", "strategy"),
+        _route("deployments", "strategy", "read", "strategy"),
+        _route("accounts", "trading", "read", "trade"),
+        _route("orders", "trading", "read", "trade"),
+        _route("trades", "trading", "read", "trade"),
+        _route("positions", "trading", "read", "trade"),
+        _route("portfolio", "trading", "read", "trade"),
+        _route("executions", "execution", "read", "admin"),
+        _route("exchanges", "exchange-connector", "read", "admin"),
+    )
+)
+_KILL_SWITCH = Route("/api/v1/risk/kill-switch", "core-engine", "read", "trade")
+
+SERVICES = tuple(dict.fromkeys(route.service for route in _ROUTES.values()))
+
+
+def find(raw_path: bytes) -> Route | None:
+    """The route of a path as it was sent, or None.
+
+    Judged before percent-decoding: what is forwarded begins with exactly what was looked up.
+    """
+    if not raw_path.startswith(PREFIX):
+        return None
+    segment = raw_path[len(PREFIX) :].partition(b"/")[0]
+    if segment == b"risk":
+        return _KILL_SWITCH if raw_path == b"/api/v1/risk/kill-switch" else None
+    return _ROUTES.get(segment)
+
+
+def is_crooked(path: str) -> bool:
+    """Whether a decoded path has segments that mean another path, or characters no path of ours has."""
+    return "/." in path.replace("/.well-known/", "/") or "//" in path or "\\" in path or "\x00" in path

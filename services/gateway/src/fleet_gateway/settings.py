@@ -1,0 +1,45 @@
+"""Settings of the gateway: FLEET_GATEWAY_…"""
+
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated
+
+from fleet_chassis.settings import ServiceSettings
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+
+class GatewaySettings(ServiceSettings):
+    redis_url: SecretStr
+
+    gateway_rate_requests: float = Field(default=100, gt=0)
+    """Requests a second of a user; of an address where nobody is logged in."""
+    gateway_rate_burst: int = Field(default=300, ge=1)
+    gateway_rate_registrations: int = Field(default=60, ge=1)
+    """Of an address, within gateway_rate_window_s."""
+    gateway_rate_failed_logins: int = Field(default=30, ge=1)
+    """Of an address, within gateway_rate_window_s; auth counts those of an account."""
+    gateway_rate_window_s: int = Field(default=60, ge=1)
+    gateway_trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+    """Networks, separated by commas, whose X-Forwarded-For is believed."""
+
+    gateway_connect_timeout_s: float = Field(default=1.0, gt=0)
+    gateway_upstream_timeout_s: float = Field(default=15.0, gt=0)
+    """Above the services' own limits (transactions end after 10 s), so that it is they who say what happened."""
+    gateway_upstream_connections: int = Field(default=256, ge=1)
+    """To all services together; what is more waits for one to come free."""
+    gateway_metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Where Prometheus finds this process's metrics; they are not on the public port."""
+
+    gateway_socket_queue: int = Field(default=1_000, ge=1)
+    """Messages waiting for a slow reader before the socket is closed with 1013."""
+    gateway_sockets_per_user: int = Field(default=50, ge=1)
+    gateway_sockets: int = Field(default=10_000, ge=1)
+    """Of this process: about 100 kB each at worst."""
+    gateway_socket_messages: int = Field(default=20, ge=1)
+    """A second, from a client, with bursts of five times as many; beyond that it is a flood: 1008."""
+    gateway_socket_message_bytes: int = Field(default=65_536, ge=1)
+
+    @field_validator("gateway_trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

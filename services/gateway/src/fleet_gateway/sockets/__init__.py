@@ -1,0 +1,1 @@
+"""`/ws`: what changes in a user's accounts and on the market, as it happens."""

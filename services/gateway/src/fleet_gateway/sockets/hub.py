@@ -1,0 +1,153 @@
+"""Brings what Kafka tells to the sockets that want it."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from functools import partial
+
+from fleet_bus import Received, TableView, Watch
+from fleet_chassis.clock import Clock
+from fleet_contracts import Message
+from fleet_contracts.data import BarClosed, BestQuote, InstrumentDefined
+from fleet_contracts.exchange_connector import Quote, Trade
+from fleet_contracts.topics import DATA_BARS, EXCHANGE_CONNECTOR_MARKET_DATA, TRADING_ACTIVITY
+from fleet_contracts.trading import AccountChanged
+
+from fleet_gateway.identity import AccessTokens
+
+from .connection import TOKEN_ENDED, TOO_SLOW, Connection
+from .feeds import BehindSnapshot
+from .requests import MARKET_DATA
+from .updates import AccountUpdate, bar_text, market_version, quote_text, trade_text
+
+TICK_S = 0.5
+"""Heartbeats are due after a second; ended tokens are to be found within five."""
+
+
+class Hub:
+    """Sockets by user and by symbol. Everything here runs on the event loop and waits for nothing."""
+
+    def __init__(
+        self,
+        tokens: AccessTokens,
+        instruments: TableView[InstrumentDefined],
+        quotes: TableView[BestQuote],
+        clock: Clock,
+    ) -> None:
+        self._tokens = tokens
+        self._instruments = instruments
+        self._quotes = quotes
+        self._clock = clock
+        self._by_user: dict[str, set[Connection]] = {}
+        self._by_symbol: dict[str, set[Connection]] = {}
+        self._count = 0
+        self._quoted: dict[str, int] = {}
+        self._last: dict[str, Decimal] = {}
+        quotes.on_change(self._best_quote)
+
+    def watches(self) -> Iterable[Watch]:
+        """Live subscriptions, each of its own, so that a storm of quotes never delays a fill."""
+        yield Watch("activity", (TRADING_ACTIVITY,), self.take)
+        yield Watch("market-data", (EXCHANGE_CONNECTOR_MARKET_DATA,), self.take)
+        yield Watch("bars", (DATA_BARS,), self.take)
+
+    @property
+    def count(self) -> int:
+        return self._count
+
+    def count_of(self, user: str) -> int:
+        return len(self._by_user.get(user, ()))
+
+    def add(self, connection: Connection) -> None:
+        self._by_user.setdefault(connection.principal.key, set()).add(connection)
+        self._count += 1
+
+    def remove(self, connection: Connection) -> None:
+        self._count -= 1
+        _drop(self._by_user, connection.principal.key, connection)
+        for symbol in connection.symbols:
+            _drop(self._by_symbol, symbol, connection)
+
+    def knows(self, symbol: str) -> bool:
+        return self._instruments.get(symbol) is not None
+
+    def follow(self, connection: Connection, symbol: str) -> None:
+        """Sends the last quote of a symbol, then what comes."""
+        connection.symbols.add(symbol)
+        self._by_symbol.setdefault(symbol, set()).add(connection)
+        quote = self._quotes.get(symbol)
+        text = "" if quote is None else quote_text(quote, quote.last, stale=self._is_stale(quote))
+        connection.emit(MARKET_DATA, "snapshot", f"[{text}]")
+
+    def unfollow(self, connection: Connection, symbol: str) -> None:
+        connection.symbols.discard(symbol)
+        _drop(self._by_symbol, symbol, connection)
+
+    def take(self, received: Received[Message]) -> None:
+        """A record of one of the live subscriptions."""
+        match received.message:
+            case AccountChanged() as message:
+                self._account_changed(message)
+            case Quote() as message:
+                self._quote(message, self._last.get(message.symbol))
+            case Trade() as message:
+                self._last[message.symbol] = message.price
+                self._market(message.symbol, partial(trade_text, message))
+            case BarClosed() as message:
+                self._market(message.symbol, partial(bar_text, message))
+
+    async def run(self) -> None:
+        """Heartbeats, and the end of sockets whose token counts no more."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            for connections in list(self._by_user.values()):
+                for connection in list(connections):
+                    if self._tokens.end_of(connection.principal) is not None:
+                        connection.close(TOKEN_ENDED)
+                    else:
+                        connection.beat()
+
+    def _account_changed(self, message: AccountChanged) -> None:
+        connections = self._by_user.get(str(message.user_id))
+        if not connections:
+            return
+        update = AccountUpdate(message)
+        for connection in connections:
+            for feed in connection.feeds.values():
+                try:
+                    feed.take(update)
+                except BehindSnapshot:
+                    connection.close(TOO_SLOW)
+
+    def _best_quote(self, _symbol: str, received: Received[Message] | None) -> None:
+        if received is None or not isinstance(received.message, BestQuote):
+            return
+        quote = received.message
+        self._last[quote.symbol] = quote.last
+        self._quote(quote, quote.last)
+
+    def _quote(self, quote: Quote | BestQuote, last: Decimal | None) -> None:
+        """The connector's quote and data's best quote tell the same, in either order: the first of a moment is sent."""
+        version = market_version(quote.market_at)
+        if version <= self._quoted.get(quote.symbol, -1):
+            return
+        self._quoted[quote.symbol] = version
+        self._market(quote.symbol, partial(quote_text, quote, last, stale=False))
+
+    def _market(self, symbol: str, text: Callable[[], str]) -> None:
+        connections = self._by_symbol.get(symbol)
+        if connections:
+            data = f"[{text()}]"
+            for connection in connections:
+                connection.emit(MARKET_DATA, "update", data)
+
+    def _is_stale(self, quote: BestQuote) -> bool:
+        return quote.stale_after is not None and quote.stale_after <= self._clock.now()
+
+
+def _drop(groups: dict[str, set[Connection]], key: str, connection: Connection) -> None:
+    group = groups.get(key)
+    if group is not None:
+        group.discard(connection)
+        if not group:
+            del groups[key]

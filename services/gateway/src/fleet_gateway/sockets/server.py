@@ -1,0 +1,239 @@
+"""The socket's life: opened with a token, heard, written to, closed for a reason."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from fleet_chassis.clock import Clock
+from fleet_chassis.logging import get_logger
+from fleet_chassis.problems import Problem, unavailable
+from starlette.types import Message, Receive, Scope, Send
+
+from fleet_gateway.edge import Limits
+from fleet_gateway.exchange import Exchange
+from fleet_gateway.identity import AccessTokens, Principal, starting
+from fleet_gateway.rates import Check, RateLimits
+from fleet_gateway.settings import GatewaySettings
+
+from . import requests
+from .connection import TOO_LONG, Connection
+from .feeds import AccountFeed
+from .hub import Hub
+from .requests import ACCOUNT_CHANNELS, MARKET_DATA, SocketRequest
+from .snapshots import Snapshots
+
+HANG_UP = "fleet.hang_up"
+"""Our server's extension: closes at once, also where the reader has stopped reading (sockets/protocol.py)."""
+CLOSE_TIMEOUT_S = 5.0
+
+log = get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Sockets:
+    """Plain ASGI for `/ws`."""
+
+    settings: GatewaySettings
+    tokens: AccessTokens
+    rates: RateLimits
+    limits: Limits
+    hub: Hub
+    snapshots: Snapshots
+    clock: Clock
+    is_starting: Callable[[], bool]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        exchange = Exchange.of({**scope, "method": "GET"})
+        try:
+            principal = await self._admit(exchange)
+        except Problem as problem:
+            await _refuse(exchange, problem, send)
+            return
+        connection = Connection(
+            principal,
+            most_queued=self.settings.gateway_socket_queue,
+            messages_per_s=self.settings.gateway_socket_messages,
+        )
+        await send({"type": "websocket.accept", "headers": exchange.extra})
+        self.hub.add(connection)
+        try:
+            await self._live(connection, receive, send)
+        finally:
+            self.hub.remove(connection)
+        if connection.closing is not None:
+            await _close(scope, send, *connection.closing)
+
+    async def _admit(self, exchange: Exchange) -> Principal:
+        if exchange.path != "/ws":
+            raise Problem(404, "not_found", "Nothing is found at this path.")
+        if self.is_starting():
+            raise starting()
+        try:
+            principal = await self.tokens.verify(exchange.authorization)
+        except Problem:
+            address = exchange.address(self.settings.gateway_trusted_proxies)
+            (verdict,) = await self.rates.check(Check(self.limits.requests, address))
+            exchange.limited(verdict)
+            raise
+        (verdict,) = await self.rates.check(Check(self.limits.requests, principal.key))
+        exchange.limited(verdict)
+        principal.require_scope("read")
+        if self.hub.count_of(principal.key) >= self.settings.gateway_sockets_per_user:
+            most = self.settings.gateway_sockets_per_user
+            raise Problem(429, "too_many_sockets", f"A user has {most} sockets at most.", headers={"Retry-After": "5"})
+        if self.hub.count >= self.settings.gateway_sockets:
+            raise unavailable("The gateway has as many sockets as it can serve.", retry_after_s=5)
+        return principal
+
+    async def _live(self, connection: Connection, receive: Receive, send: Send) -> None:
+        """Hears and writes until the client leaves or the connection is to be closed."""
+
+        async def send_text(text: str) -> None:
+            await send({"type": "websocket.send", "text": text})
+
+        tasks = [
+            asyncio.create_task(self._hear(connection, receive)),
+            asyncio.create_task(connection.write(send_text)),
+            asyncio.create_task(connection.ended.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) and not isinstance(error, OSError):
+                raise error
+
+    async def _hear(self, connection: Connection, receive: Receive) -> None:
+        """Ends when the client has gone, or nothing more is to be heard."""
+        beginning: set[asyncio.Task[None]] = set()
+        try:
+            while (message := await receive())["type"] != "websocket.disconnect":
+                said = message.get("text") or message.get("bytes") or b""
+                connection.hear()
+                if len(said) > self.settings.gateway_socket_message_bytes:
+                    connection.close(TOO_LONG)
+                if connection.closing is not None:
+                    return
+                work = self._obey(connection, said)
+                if work is not None:
+                    task = asyncio.create_task(work)
+                    beginning.add(task)
+                    task.add_done_callback(beginning.discard)
+        finally:
+            for task in beginning:
+                task.cancel()
+
+    def _obey(self, connection: Connection, said: str | bytes) -> Coroutine[Any, Any, None] | None:
+        """Does what can be done at once; returns what has to be waited for."""
+        time_in = self.clock.now()
+        try:
+            request = requests.parse(said)
+        except Problem as malformed:
+            connection.answer(requests.refused(None, malformed, time_in, self.clock.now()))
+            return None
+        if request.params is None:
+            connection.answer(requests.pong(request))
+            return None
+        channel = request.params.channel
+        if channel == MARKET_DATA:
+            self._market_data(connection, request, request.params.symbols, time_in)
+        elif channel not in ACCOUNT_CHANNELS:
+            detail = f"A channel must be one of market_data, {', '.join(ACCOUNT_CHANNELS)}, was {channel!r}."
+            problem = Problem(404, "not_found", detail)
+            connection.answer(requests.refused(request, problem, time_in, self.clock.now()))
+        elif request.method == "unsubscribe":
+            self._end(connection, request, channel, time_in)
+        else:
+            return self._begin(connection, request, channel, time_in)
+        return None
+
+    def _market_data(
+        self, connection: Connection, request: SocketRequest, symbols: list[str], time_in: datetime
+    ) -> None:
+        if not symbols:
+            nothing = Problem(422, "invalid_request", "market_data needs symbols.")
+            connection.answer(requests.refused(request, nothing, time_in, self.clock.now()))
+        for asked in symbols:
+            symbol = asked if "/" in asked else "/".join(asked.rsplit("-", 1))
+            problem = self._symbol_problem(connection, request, symbol)
+            if problem is not None:
+                connection.answer(requests.refused(request, problem, time_in, self.clock.now(), symbol=asked))
+                continue
+            result = {"channel": MARKET_DATA, "symbol": symbol}
+            connection.answer(requests.done(request, result, time_in, self.clock.now()))
+            if request.method == "subscribe":
+                self.hub.follow(connection, symbol)
+            else:
+                self.hub.unfollow(connection, symbol)
+
+    def _symbol_problem(self, connection: Connection, request: SocketRequest, symbol: str) -> Problem | None:
+        if not self.hub.knows(symbol):
+            return Problem(422, "unknown_symbol", f"The symbol is not known, was {symbol!r}.")
+        return _state_problem(request, symbol in connection.symbols)
+
+    def _end(self, connection: Connection, request: SocketRequest, channel: str, time_in: datetime) -> None:
+        problem = _state_problem(request, channel in connection.feeds)
+        if problem is None:
+            del connection.feeds[channel]
+            text = requests.done(request, {"channel": channel}, time_in, self.clock.now())
+        else:
+            text = requests.refused(request, problem, time_in, self.clock.now())
+        connection.answer(text)
+
+    async def _begin(self, connection: Connection, request: SocketRequest, channel: str, time_in: datetime) -> None:
+        """Updates are collected from before the snapshot is asked for, so that none is missed."""
+        problem = _state_problem(request, channel in connection.feeds)
+        if problem is None:
+            feed = AccountFeed(channel, partial(connection.emit, channel), self.settings.gateway_socket_queue)
+            connection.feeds[channel] = feed
+            try:
+                snapshot = await self.snapshots.read(channel, connection.principal)
+            except Problem as refusal:
+                problem = refusal
+            except Exception:
+                log.exception("snapshot_failed", channel=channel)
+                problem = Problem(500, "internal_error", "The snapshot could not be made.")
+            if connection.feeds.get(channel) is not feed:
+                return
+            if problem is None:
+                connection.answer(requests.done(request, {"channel": channel}, time_in, self.clock.now()))
+                feed.begin(snapshot)
+                return
+            del connection.feeds[channel]
+        connection.answer(requests.refused(request, problem, time_in, self.clock.now()))
+
+
+def _state_problem(request: SocketRequest, is_subscribed: bool) -> Problem | None:
+    if request.method == "subscribe" and is_subscribed:
+        return Problem(409, "already_subscribed", "The channel is subscribed already.")
+    if request.method == "unsubscribe" and not is_subscribed:
+        return Problem(409, "not_subscribed", "The channel is not subscribed.")
+    return None
+
+
+async def _refuse(exchange: Exchange, problem: Problem, send: Send) -> None:
+    """The handshake's answer is a problem like any other."""
+
+    async def send_as_handshake(message: Message) -> None:
+        await send({**message, "type": "websocket." + message["type"]})
+
+    await exchange.send(exchange.problem(problem), send_as_handshake)
+
+
+async def _close(scope: Scope, send: Send, code: int, reason: str) -> None:
+    hang_up = scope.get("extensions", {}).get(HANG_UP)
+    if hang_up is not None:
+        hang_up(code, reason)
+        return
+    # Another server than ours lets only who reads know.
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await send({"type": "websocket.close", "code": code, "reason": reason})

@@ -1,0 +1,148 @@
+"""Snapshots for sockets, asked of trading as the user would ask."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from fleet_chassis.problems import Problem, unavailable
+from fleet_contracts.trading import Account
+
+from fleet_gateway.identity import Principal
+from fleet_gateway.upstream import Upstream
+
+from .updates import AccountSnapshot
+
+PAGE = 500
+MAX_PAGES = 20
+"""10,000 open orders of one account; who has more reads them page by page over HTTP."""
+TRIES = 3
+"""Readings of a portfolio until nothing changed meanwhile."""
+
+
+class _Page(msgspec.Struct):
+    data: list[msgspec.Raw]
+    next_cursor: str | None = None
+
+
+class _Order(msgspec.Struct):
+    order_id: str
+    version: int
+
+
+class _Trade(msgspec.Struct):
+    trade_id: str
+    version: int
+
+
+class _Portfolio(msgspec.Struct):
+    account_id: str
+    version: int
+
+
+class AccountsOfUsers:
+    """Which accounts a user has, as trading.accounts tells."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, dict[str, bool]] = {}
+
+    def take(self, account: Account) -> None:
+        self._accounts.setdefault(str(account.user_id), {})[str(account.account_id)] = account.is_default
+
+    def of(self, user: str) -> Sequence[str]:
+        """The default one first; empty until the user's first account is known."""
+        accounts = self._accounts.get(user, {})
+        return sorted(accounts, key=lambda account_id: (not accounts[account_id], account_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshots:
+    """Reads, with the account's version first: what is newer than it cannot be missed afterwards."""
+
+    upstream: Upstream
+    accounts: AccountsOfUsers
+    new_request_id: Callable[[], str]
+
+    async def read(self, channel: str, principal: Principal) -> AccountSnapshot:
+        """Raises Problem, 503 when trading cannot be asked."""
+        versions: dict[str, int] = {}
+        known: dict[str, int] = {}
+        texts: list[bytes] = []
+        # A user's first request of all opens his default account.
+        accounts: Sequence[str | None] = self.accounts.of(principal.key) or (None,)
+        for account_id in accounts:
+            portfolio = await self._portfolio(principal, account_id)
+            at = msgspec.json.decode(portfolio, type=_Portfolio)
+            versions[at.account_id] = at.version
+            if channel == "portfolio":
+                texts.append(await self._whole_portfolio(principal, at, portfolio, versions))
+            else:
+                texts += await self._items(channel, principal, at.account_id, known)
+        return AccountSnapshot("[" + b",".join(texts).decode() + "]", versions, known)
+
+    async def _items(self, channel: str, principal: Principal, account_id: str, known: dict[str, int]) -> list[bytes]:
+        found: list[bytes] = []
+        if channel == "trades":
+            page = await self._page(principal, "trades", account_id=account_id)
+            for raw in page.data:
+                trade = msgspec.json.decode(raw, type=_Trade)
+                known[trade.trade_id] = trade.version
+                found.append(bytes(raw))
+            return found
+        cursor: dict[str, str] = {}
+        for _ in range(MAX_PAGES):
+            page = await self._page(principal, "orders", status="open", limit=PAGE, account_id=account_id, **cursor)
+            for raw in page.data:
+                order = msgspec.json.decode(raw, type=_Order)
+                known[order.order_id] = order.version
+                found.append(bytes(raw))
+            if page.next_cursor is None:
+                break
+            cursor = {"cursor": page.next_cursor}
+        return found
+
+    async def _whole_portfolio(
+        self, principal: Principal, at: _Portfolio, portfolio: bytes, versions: dict[str, int]
+    ) -> bytes:
+        """Portfolio, balances and positions of one moment, if there is one in which nothing changes."""
+        for _ in range(TRIES):
+            balances = await self._get(principal, f"accounts/{at.account_id}/balances")
+            positions = await self._get(principal, "positions", account_id=at.account_id)
+            again = await self._portfolio(principal, at.account_id)
+            version = msgspec.json.decode(again, type=_Portfolio).version
+            if version == versions[at.account_id]:
+                break
+            portfolio, versions[at.account_id] = again, version
+        whole: bytes = msgspec.json.encode(
+            {
+                "portfolio": msgspec.Raw(portfolio),
+                "balances": _list_in(balances),
+                "positions": _list_in(positions),
+            }
+        )
+        return whole
+
+    async def _portfolio(self, principal: Principal, account_id: str | None) -> bytes:
+        return await self._get(principal, "portfolio", **({"account_id": account_id} if account_id else {}))
+
+    async def _page(self, principal: Principal, what: str, **query: Any) -> _Page:
+        return msgspec.json.decode(await self._get(principal, what, **query), type=_Page)
+
+    async def _get(self, principal: Principal, what: str, **query: Any) -> bytes:
+        target = f"/api/v1/{what}" + (f"?{urlencode(query)}" if query else "")
+        answer = await self.upstream.send(
+            "trading", "GET", target, claims=principal.claims, request_id=self.new_request_id()
+        )
+        if answer.status == 200:
+            return answer.body
+        if answer.status == 403:
+            raise Problem(403, "insufficient_scope", "This needs the scope read.")
+        raise unavailable("The service trading does not tell the account.")
+
+
+def _list_in(answer: bytes) -> msgspec.Raw:
+    """The objects of an answer that is a list, with or without pages."""
+    if answer.lstrip().startswith(b"["):
+        return msgspec.Raw(answer)
+    return msgspec.json.decode(answer, type=dict[str, msgspec.Raw])["data"]

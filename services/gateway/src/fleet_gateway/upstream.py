@@ -1,0 +1,134 @@
+"""Calls to the services behind the gateway, on kept connections; never a second try of what may have been done."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp.client_exceptions import ClientConnectionResetError
+from fleet_chassis.assertions import AssertionSigner
+from fleet_chassis.instances import Instances
+from fleet_chassis.problems import Problem, unavailable
+from fleet_chassis.telemetry import traceparent
+from fleet_contracts.partitioning import SLOTS, slot
+from multidict import CIMultiDict
+from yarl import URL
+
+from .settings import GatewaySettings
+
+IDLE_S = 30
+"""Connections are dropped before the services drop them (75 s), so that none is closed just when it is used."""
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+MAX_SLOTS_CACHED = 100_000
+
+_DROPPED = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"content-length",
+        b"date",
+        b"server",
+        b"x-request-id",
+        b"www-authenticate",
+    }
+)
+"""Of a service's answer: what belongs to its connection, and what the gateway says itself."""
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Upstream:
+    """The services, found by name. One user's requests to a service go to one replica of it."""
+
+    def __init__(
+        self, settings: GatewaySettings, instances: Instances, signer: AssertionSigner, session: aiohttp.ClientSession
+    ) -> None:
+        self._instances = instances
+        self._signer = signer
+        self._session = session
+        self._timeout = aiohttp.ClientTimeout(
+            total=settings.gateway_upstream_timeout_s, sock_connect=settings.gateway_connect_timeout_s
+        )
+        self._slots: dict[str, int] = {}
+
+    async def send(
+        self,
+        service: str,
+        method: str,
+        target: str,
+        *,
+        claims: Mapping[str, object] | None,
+        request_id: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Answer:
+        """Forwards a request; `target` is path and query as they were sent, `claims` the user's, None for nobody's.
+
+        Raises Problem 503 when nothing can have been done, 504 when that cannot be known.
+        """
+        url = URL(self._base(service, claims) + target, encoded=True)
+        sent: CIMultiDict[str] = CIMultiDict(headers or {})
+        sent["Authorization"] = "Bearer " + self._signer.sign(service, claims)
+        sent["X-Request-ID"] = request_id
+        parent = traceparent()
+        if parent is not None:
+            sent["traceparent"] = parent
+        try:
+            async with self._session.request(
+                method, url, headers=sent, data=body or None, allow_redirects=False, timeout=self._timeout
+            ) as response:
+                content = await response.read()
+                kept = [(name.lower(), value) for name, value in response.raw_headers]
+                return Answer(response.status, [pair for pair in kept if pair[0] not in _DROPPED], content)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise _unreachable(service) from error
+        except (aiohttp.ClientError, ClientConnectionResetError, TimeoutError, OSError) as error:
+            if method in SAFE_METHODS:
+                raise _unreachable(service) from error
+            raise Problem(
+                504, "outcome_unknown", f"The service {service} did not answer; what was asked may have been done."
+            ) from error
+
+    def _base(self, service: str, claims: Mapping[str, object] | None) -> str:
+        instances = self._instances.of(service)
+        if not instances:
+            raise _unreachable(service)
+        if len(instances) == 1 or claims is None:
+            return instances[0].url
+        return instances[self._slot(str(claims["sub"])) * len(instances) // SLOTS].url
+
+    def _slot(self, user: str) -> int:
+        found = self._slots.get(user)
+        if found is None:
+            if len(self._slots) >= MAX_SLOTS_CACHED:
+                self._slots.clear()
+            found = self._slots[user] = slot(user)
+        return found
+
+
+def _unreachable(service: str) -> Problem:
+    return unavailable(f"The service {service} cannot be reached; nothing was done.")
+
+
+def new_session(settings: GatewaySettings) -> aiohttp.ClientSession:
+    """A client that adds, follows, decodes and remembers nothing by itself."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=settings.gateway_upstream_connections, keepalive_timeout=IDLE_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        loop=asyncio.get_running_loop(),
+    )

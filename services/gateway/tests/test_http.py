@@ -1,0 +1,389 @@
+"""The gateway's HTTP: who may do what, what is forwarded, and every error in one shape."""
+
+import asyncio
+import json
+import secrets
+from typing import Any
+from uuid import UUID, uuid5
+
+import pytest
+from fleet_testkit.eventually import eventually
+
+PROBLEM = {"type", "title", "status", "detail", "instance", "code", "request_id"}
+
+
+def assert_problem(reply: Any, status: int, code: str) -> None:
+    assert (reply.status, reply.body.get("code")) == (status, code), reply.body
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert set(reply.body) >= PROBLEM
+    assert reply.body["status"] == status
+    assert reply.body["request_id"] == reply.headers["X-Request-ID"]
+
+
+async def test_a_request_is_forwarded_with_an_assertion_and_little_else(fleet: Any) -> None:
+    user = await fleet.new_user()
+    reply = await fleet.call(
+        "GET",
+        "/api/v1/markets/AAPL%2FUSD/candles?timeframe=1d&start=a%20b",
+        token=user.token,
+        headers={
+            "X-Request-ID": "mine-1",
+            "X-User-Id": "somebody",
+            "X-API-Key": "key",
+            "Cookie": "a=b",
+            "Forwarded": "for=1.2.3.4",
+            "Connection": "keep-alive, X-Hop",
+            "X-Hop": "1",
+        },
+    )
+    assert reply.status == 200
+    assert reply.body == {"service": "data"}
+    assert reply.headers["X-Request-ID"] == "mine-1"
+    assert reply.headers["X-Told"] == "yes"
+    assert reply.headers["RateLimit-Limit"] == "300"
+    assert 0 < int(reply.headers["RateLimit-Remaining"]) < 300
+    assert int(reply.headers["RateLimit-Reset"]) >= 0
+    assert len(reply.headers.getall("Date")) == 1
+
+    seen = fleet.services["data"].seen[-1]
+    assert seen.target.endswith("?timeframe=1d&start=a%20b")
+    assert {name: seen.claims[name] for name in ("iss", "aud", "sub", "sid", "roles")} == {
+        "iss": "gateway",
+        "aud": "data",
+        "sub": user.user_id,
+        "sid": user.session_id,
+        "roles": ["trader"],
+    }
+    assert seen.headers["x-request-id"] == "mine-1"
+    assert not {"x-user-id", "x-api-key", "cookie", "forwarded", "x-forwarded-for", "x-hop"} & set(seen.headers)
+    assert user.token not in str(seen.headers)
+
+
+@pytest.mark.parametrize(
+    ("path", "service"),
+    [
+        ("/api/v1/orders", "trading"),
+        ("/api/v1/accounts/1/ledger", "trading"),
+        ("/api/v1/portfolio", "trading"),
+        ("/api/v1/strategies", "strategy"),
+        ("/api/v1/deployments/1", "strategy"),
+        ("/api/v1/system/status", "core-engine"),
+        ("/api/v1/risk/kill-switch", "core-engine"),
+        ("/api/v1/executions/1", "execution"),
+        ("/api/v1/exchanges", "exchange-connector"),
+        ("/api/v1/markets", "data"),
+    ],
+)
+async def test_each_path_has_its_service(fleet: Any, path: str, service: str) -> None:
+    user = await fleet.new_user()
+    assert (await fleet.call("GET", path, token=user.token)).body == {"service": service}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nowhere",
+        "/metrics",
+        "/internal/rest",
+        "/api/v1/internal/rest",
+        "/api/v1/orders/../internal/rest",
+        "/api/v1/orders/%2e%2e/internal/rest",
+        "/api/v1/orders/..%2finternal",
+        "/api/v1//orders",
+        "/api/v1%2Forders",
+        "/api/v2/orders",
+        "/api/v1/ordersandmore",
+        "/api/v1/risk/limits",
+        "/health",
+        "/health/nothing",
+        "/assets/../app.py",
+    ],
+)
+async def test_what_is_not_there_is_a_404_and_goes_nowhere(fleet: Any, path: str) -> None:
+    user = await fleet.new_user()
+    before = sum(len(service.seen) for service in fleet.services.values())
+    assert_problem(await fleet.call("GET", path, token=user.token), 404, "not_found")
+    assert sum(len(service.seen) for service in fleet.services.values()) == before
+
+
+async def test_methods(fleet: Any) -> None:
+    user = await fleet.new_user()
+    assert_problem(await fleet.call("POST", "/docs"), 405, "method_not_allowed")
+    assert_problem(await fleet.call("OPTIONS", "/api/v1/orders", token=user.token), 405, "method_not_allowed")
+    assert_problem(await fleet.call("PUT", "/api/v1/auth/me", token=user.token), 405, "method_not_allowed")
+
+
+async def test_bodies_have_bounds(fleet: Any) -> None:
+    user = await fleet.new_user()
+    large = b"x" * (fleet.settings.body_limit_bytes + 1)
+
+    async def chunks() -> Any:
+        for _ in range(5):
+            yield large[: len(large) // 4]
+
+    for data in (large, chunks()):
+        reply = await fleet.call("POST", "/api/v1/strategies", token=user.token, data=data)
+        assert_problem(reply, 413, "body_too_large")
+    reply = await fleet.call(
+        "POST", "/api/v1/strategies", token=user.token, data=b"x", headers={"Content-Encoding": "gzip"}
+    )
+    assert_problem(reply, 415, "unsupported_media_type")
+
+
+async def test_tokens_are_judged(fleet: Any) -> None:
+    user = await fleet.new_user()
+    head, claims, signature = user.token.split(".")
+    forged = [
+        (None, "unauthenticated"),
+        ("x", "invalid_token"),
+        (f"{head}.{claims}.{signature[:-4]}AAAA", "invalid_token"),
+        (fleet.signer.sign("tradefleet"), "invalid_token"),
+    ]
+    for token, code in forged:
+        assert_problem(await fleet.call("GET", "/api/v1/orders", token=token), 401, code)
+    reply = await fleet.call("GET", "/api/v1/orders", headers={"Authorization": "Basic abc"})
+    assert_problem(reply, 401, "unauthenticated")
+    assert reply.headers["WWW-Authenticate"] == "Bearer"
+    assert int(reply.headers["RateLimit-Remaining"]) < 300
+
+    fleet.clock.shift += fleet_minutes(6)
+    try:
+        assert_problem(await fleet.call("GET", "/api/v1/orders", token=user.token), 401, "token_expired")
+    finally:
+        fleet.clock.shift -= fleet_minutes(6)
+
+
+def fleet_minutes(minutes: int) -> Any:
+    from datetime import timedelta
+
+    return timedelta(minutes=minutes)
+
+
+async def test_logout_ends_the_token(fleet: Any) -> None:
+    user = await fleet.new_user()
+    assert (await fleet.call("GET", "/api/v1/auth/me", token=user.token)).body["user_id"] == user.user_id
+    reply = await fleet.call("POST", "/api/v1/auth/logout", token=user.token)
+    assert (reply.status, reply.body) == (204, b"")
+
+    async def is_revoked() -> bool:
+        reply = await fleet.call("GET", "/api/v1/auth/me", token=user.token)
+        return reply.status == 401 and reply.body["code"] == "session_revoked"
+
+    await eventually(is_revoked, 5)
+
+
+async def test_scopes(fleet: Any) -> None:
+    user = await fleet.new_user()
+    reply = await fleet.call("POST", "/api/v1/exchanges/paper/feed", token=user.token, json={})
+    assert_problem(reply, 403, "insufficient_scope")
+    assert "admin" in reply.body["detail"]
+
+
+async def test_every_order_gets_a_name(fleet: Any) -> None:
+    user, trading = await fleet.new_user(), fleet.services["trading"]
+    body = b'{"symbol":"AAPL/USD", "quantity":1.000, "note":"\\u00e9"}'
+    reply = await fleet.call("POST", "/api/v1/orders", token=user.token, data=body)
+    minted = reply.headers["X-Client-Order-ID"]
+    sent = trading.seen[-1].body
+    assert UUID(minted)
+    assert json.loads(sent) == {"symbol": "AAPL/USD", "quantity": 1.0, "note": "é", "client_order_id": minted}
+    assert b"1.000" in sent
+
+    for given in (b'{"client_order_id": null, "a": 1}', b'{"a":1}'):
+        reply = await fleet.call("POST", "/api/v1/orders", token=user.token, data=given)
+        assert json.loads(trading.seen[-1].body)["client_order_id"] == reply.headers["X-Client-Order-ID"]
+
+    own = b'{ "client_order_id": "mine" }'
+    reply = await fleet.call("POST", "/api/v1/orders", token=user.token, data=own)
+    assert "X-Client-Order-ID" not in reply.headers
+    assert trading.seen[-1].body == own
+
+    for malformed in (b"{", b"[]", b'{"client_order_id": 5}'):
+        await fleet.call("POST", "/api/v1/orders", token=user.token, data=malformed)
+        assert trading.seen[-1].body == malformed
+
+
+async def test_names_of_signals_are_refused(fleet: Any) -> None:
+    user = await fleet.new_user()
+    before = len(fleet.services["trading"].seen)
+    one = await fleet.call("POST", "/api/v1/orders", token=user.token, json={"client_order_id": "sig-1"})
+    assert_problem(one, 422, "invalid_request")
+    assert one.body["errors"] == [
+        {"field": "client_order_id", "message": "must not begin with sig-", "code": "reserved_prefix"}
+    ]
+    batch = {"orders": [{}, {"client_order_id": "sig-2"}]}
+    many = await fleet.call("POST", "/api/v1/orders/batch", token=user.token, json=batch)
+    assert [error["field"] for error in many.body["errors"]] == ["orders.1.client_order_id"]
+    assert len(fleet.services["trading"].seen) == before
+
+
+async def test_orders_of_a_batch_get_names_and_weigh_a_tenth(fleet: Any) -> None:
+    user, trading = await fleet.new_user(), fleet.services["trading"]
+    batch = {"orders": [{"n": n} | ({"client_order_id": "mine"} if n == 2 else {}) for n in range(200)], "more": 1}
+    reply = await fleet.call("POST", "/api/v1/orders/batch", token=user.token, json=batch)
+    prefix = reply.headers["X-Client-Order-ID"].removesuffix("-*")
+    sent = json.loads(trading.seen[-1].body)
+    names = [order.pop("client_order_id") for order in sent["orders"]]
+    assert names == [f"{prefix}-{n}" if n != 2 else "mine" for n in range(200)]
+    assert sent == {"orders": [{"n": n} for n in range(200)], "more": 1}
+    assert 275 <= int(reply.headers["RateLimit-Remaining"]) <= 300 - 20 + 3
+
+
+async def test_limits_of_a_user(fleet: Any) -> None:
+    user = await fleet.new_user()
+    batch = {"orders": [{}] * 1000}
+    replies = [await fleet.call("POST", "/api/v1/orders/batch", token=user.token, json=batch) for _ in range(5)]
+    assert [reply.status for reply in replies[:3]] == [200] * 3
+    refused = next(reply for reply in replies if reply.status != 200)
+    assert_problem(refused, 429, "rate_limited")
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert len(refused.body["client_order_ids"]) == 1000
+    assert (await fleet.call("GET", "/api/v1/orders", token=(await fleet.new_user()).token)).status == 200
+
+
+async def test_limits_of_an_address(fleet: Any) -> None:
+    address = f"2001:db8:{secrets.token_hex(2)}:1::5"
+    wrong = {"email": "nobody@example.com", "password": "wrong horse"}
+    neighbour = address.replace("::5", "::6")
+    statuses = []
+    for n in range(32):
+        wrong["email"] = f"nobody{n}@example.com"
+        at = address if n % 2 else neighbour
+        statuses.append((await fleet.call("POST", "/api/v1/auth/login", json=wrong, address=at)).status)
+    assert statuses == [401] * 30 + [429] * 2
+    user = await fleet.new_user()
+    for _ in range(35):
+        reply = await fleet.call("POST", "/api/v1/auth/login", json=user.credentials, address="10.9.8.7")
+        assert reply.status == 200
+
+    address = f"2001:db8:{secrets.token_hex(2)}:2::1"
+    replies = await asyncio.gather(
+        *(fleet.call("POST", "/api/v1/auth/register", json={}, address=address) for _ in range(64))
+    )
+    assert sorted(reply.status for reply in replies) == [422] * 60 + [429] * 4
+
+
+async def test_a_deployment_is_a_grant_and_a_deployment(fleet: Any) -> None:
+    user, trading, strategy = await fleet.new_user(), fleet.services["trading"], fleet.services["strategy"]
+    deployment_id = str(uuid5(UUID(user.user_id), "once"))
+    account_id = "0192f3a4-0000-7000-8000-000000000001"
+    trading.answers[("PUT", f"/internal/grants/{deployment_id}")] = (200, {"account_id": account_id, "version": 1})
+    strategy.answers[("POST", "/api/v1/deployments")] = (201, {"deployment_id": deployment_id})
+    body = {"strategy_id": "s", "symbols": ["AAPL/USD"], "max_order_notional": "100.10", "parameters": {"fast": 10}}
+    for _ in range(2):
+        reply = await fleet.call(
+            "POST", "/api/v1/deployments", token=user.token, json=body, headers={"Idempotency-Key": "once"}
+        )
+        assert (reply.status, reply.body) == (201, {"deployment_id": deployment_id})
+        granted, deployed = trading.seen[-1], strategy.seen[-1]
+        assert (granted.method, granted.target) == ("PUT", f"/internal/grants/{deployment_id}")
+        assert json.loads(granted.body) == {"symbols": ["AAPL/USD"], "max_order_notional": "100.10"}
+        assert granted.claims["sub"] == user.user_id
+        assert json.loads(deployed.body) == body
+        assert deployed.headers["idempotency-key"] == "once"
+        assert (deployed.claims["deployment_id"], deployed.claims["account_id"]) == (deployment_id, account_id)
+
+    stop = f"/api/v1/deployments/{deployment_id}/stop"
+    for status in (204, 404):
+        trading.answers[("DELETE", f"/internal/grants/{deployment_id}")] = (status, {})
+        before = len(strategy.seen)
+        assert (await fleet.call("POST", stop, token=user.token)).status == 200
+        assert trading.seen[-1].method == "DELETE"
+        assert [seen.target for seen in strategy.seen[before:]] == [stop]
+
+
+async def test_what_trading_refuses_is_not_deployed(fleet: Any) -> None:
+    user, trading, strategy = await fleet.new_user(), fleet.services["trading"], fleet.services["strategy"]
+    deployment_id = str(uuid5(UUID(user.user_id), "refused"))
+    refusal = {"code": "account_not_found", "status": 404, "instance": "/internal/grants/1", "detail": "x"}
+    trading.answers[("PUT", f"/internal/grants/{deployment_id}")] = (404, refusal)
+    before = len(strategy.seen)
+    reply = await fleet.call(
+        "POST", "/api/v1/deployments", token=user.token, json={}, headers={"Idempotency-Key": "refused"}
+    )
+    assert (reply.status, reply.body) == (404, refusal | {"instance": "/api/v1/deployments"})
+    for body, status in ((b"{", 400), (b"[]", 422)):
+        assert (await fleet.call("POST", "/api/v1/deployments", token=user.token, data=body)).status == status
+    assert len(strategy.seen) == before
+
+
+async def test_a_dead_service_is_503_and_a_post_is_never_sent_twice(fleet: Any) -> None:
+    user = await fleet.new_user()
+    listed = json.loads(fleet.settings.instances.read_text())
+    heard = []
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readline())
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    rude = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    others = [one for one in listed["instances"] if one["name"] not in ("execution", "data", "strategy")]
+    changed = [
+        *others,
+        {"name": "data", "ordinal": 0, "url": "http://127.0.0.1:9"},
+        {"name": "strategy", "ordinal": 0, "url": rude},
+    ]
+    try:
+        fleet.settings.instances.write_text(json.dumps({"instances": changed}))
+
+        async def is_seen() -> bool:
+            return (await fleet.call("GET", "/api/v1/executions/1", token=user.token)).status == 503
+
+        await eventually(is_seen)
+        for path in ("/api/v1/executions/1", "/api/v1/markets"):
+            reply = await fleet.call("GET", path, token=user.token)
+            assert_problem(reply, 503, "unavailable")
+            assert int(reply.headers["Retry-After"]) >= 1
+        reply = await fleet.call("POST", "/api/v1/strategies", token=user.token, json={})
+        assert_problem(reply, 504, "outcome_unknown")
+        assert [line.split()[0] for line in heard] == [b"POST"]
+        assert_problem(await fleet.call("GET", "/api/v1/strategies", token=user.token), 503, "unavailable")
+    finally:
+        fleet.settings.instances.write_text(json.dumps(listed))
+        server.close()
+
+    async def is_back() -> bool:
+        return (await fleet.call("GET", "/api/v1/executions/1", token=user.token)).status == 200
+
+    await eventually(is_back)
+
+
+async def test_one_document_tells_every_interface(fleet: Any) -> None:
+    reply = await fleet.call("GET", "/api/v1/openapi.json")
+    assert reply.status == 200
+    paths = reply.body["paths"]
+    assert {"/api/v1/auth/register", "/ws", "/health/ready"} <= set(paths)
+    assert not [path for path in paths if "internal" in path]
+    assert paths["/api/v1/auth/login"]["post"]["security"] == []
+    assert "security" not in paths["/api/v1/auth/me"]["get"]
+    assert set(reply.body["x-services"]) == {"auth", *fleet.services}
+    assert reply.body["x-unavailable"] == []
+
+
+async def test_pages_come_from_here_alone(fleet: Any) -> None:
+    for path, media_type in (
+        ("/", "text/html; charset=utf-8"),
+        ("/docs", "text/html; charset=utf-8"),
+        ("/assets/swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
+        ("/assets/swagger-ui.css", "text/css; charset=utf-8"),
+        ("/favicon.svg", "image/svg+xml"),
+    ):
+        reply = await fleet.call("GET", path)
+        assert (reply.status, reply.headers["Content-Type"]) == (200, media_type)
+        assert reply.headers["X-Content-Type-Options"] == "nosniff"
+        again = await fleet.call("GET", path, headers={"If-None-Match": reply.headers["ETag"]})
+        assert (again.status, again.body) == (304, b"")
+        if "html" in media_type:
+            assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
+            assert b'src="http' not in reply.body
+            assert b'href="http' not in reply.body
+    head = await fleet.call("HEAD", "/docs")
+    assert (head.status, head.body) == (200, b"")
+
+
+async def test_health(fleet: Any) -> None:
+    live = await fleet.call("GET", "/health/live")
+    assert (live.status, live.body["live"]) == (200, True)
+    ready = await fleet.call("GET", "/health/ready")
+    assert ready.body == {"ready": True, "checks": {"access_token_keys": "ok", "rate_limits": "ok", "bus": "ok"}}
