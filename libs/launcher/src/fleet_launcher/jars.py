@@ -99,11 +99,13 @@ def _fetch_all(
         shutil.move(file, folder / jar.filename)
         return jar
 
-    done = 0
+    done, told = 0, 0
     with ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool:
         for count, jar in enumerate(pool.map(fetch_one, missing), start=1):
             done += jar.size
-            tell(f"Kafka: {count}/{len(missing)} jars, {done / 1e6:.1f} of {total / 1e6:.1f} MB, {jar.filename}")
+            if done - told > total / 10 or count == len(missing):
+                told = done
+                tell(f"Kafka: {done / 1e6:.0f} of {total / 1e6:.0f} MB, {count} of {len(missing)} jars")
 
 
 def _reason(error: BaseException) -> str:
