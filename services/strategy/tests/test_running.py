@@ -15,7 +15,7 @@ from fleet_contracts.vocabulary import OrderStatus, Side, Timeframe
 from fleet_sdk.bars import Bar
 from fleet_sdk.builtin import create
 from fleet_sdk.runner import Runner
-from fleet_sdk.strategy import signal_id
+from fleet_sdk.strategy import SubmitIntent, signal_id
 from fleet_testkit.eventually import eventually
 
 CROSS = {"fast": 2, "slow": 3, "quantity": "5"}
@@ -209,10 +209,13 @@ async def test_days_on_the_market_equal_the_same_strategy_in_process(
         number = await strategy_service.market_day(closes)
         await strategy_service.ran(a_user, deployment_id, number)
         at = strategy_service.day(number)
-        expected = runner.step(at, [bar_of(symbol, at, close) for symbol, close in closes.items()], held, ())
+        decided = runner.step(at, [bar_of(symbol, at, close) for symbol, close in closes.items()], held, ())
+        expected = [intent for intent in decided if isinstance(intent, SubmitIntent)]
         raised = await heard(strategy_service, a_user, seen + len(expected))
         raised = raised[seen:]
-        assert [(s.symbol, s.side, s.quantity) for s in raised] == [(i.symbol, i.side, i.quantity) for i in expected]
+        assert [(s.symbol, str(s.side), s.quantity) for s in raised] == [
+            (i.symbol, str(i.side), i.quantity) for i in expected
+        ]
         for signal in raised:
             await strategy_service.trading_says(a_user, signal, OrderStatus.FILLED)
             assert signal.quantity is not None
