@@ -2,9 +2,10 @@
 
 from .context import Trading
 from .internal import router as internal
+from .orders import hot
 from .orders import router as orders
 from .reads import router as reads
 
-ROUTERS = (orders, reads, internal)
+ROUTERS = (hot, orders, reads, internal)
 
 __all__ = ["ROUTERS", "Trading"]

@@ -55,10 +55,10 @@ class _HotRoute(APIRoute):
 
 
 router = APIRouter(prefix="/api/v1/orders", tags=["orders"])
-_hot = APIRouter(route_class=_HotRoute)
+hot = APIRouter(prefix="/api/v1/orders", tags=["orders"], route_class=_HotRoute)
 
 
-@_hot.post(
+@hot.post(
     "",
     status_code=201,
     response_class=FastJSON,
@@ -75,7 +75,7 @@ async def post_order(request: Request) -> Response:
     return _answer(outcome[0])
 
 
-@_hot.post(
+@hot.post(
     "/batch",
     status_code=207,
     response_class=FastJSON,
@@ -180,9 +180,6 @@ def _item(request: Request, outcome: Outcome) -> BatchItem:
 def _problem_item(request: Request, problem: Problem) -> BatchItem:
     body = problem_body(problem, instance=request.url.path, request_id=request_id_of(request.scope))
     return BatchItem(problem.status, problem=body)
-
-
-router.include_router(_hot)
 
 
 @router.get("", response_class=FastJSON, responses=answers(200, page_of(shown.Order), "Newest first."))

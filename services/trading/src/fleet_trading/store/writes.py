@@ -45,43 +45,9 @@ SET quantity = excluded.quantity, cost = excluded.cost, realized_pnl = excluded.
 _NEW_ORDERS = _Part(
     "new_orders",
     f"INSERT INTO orders ({ORDER_COLUMNS}) SELECT * FROM {{rows}}",  # noqa: S608  constant columns
-    tuple(
-        [
-            "uuid",
-            "text",
-            "uuid",
-            "uuid",
-            "uuid",
-            "uuid",
-            "uuid",
-            "text",
-            "text",
-            "text",
-            "text",
-            "text",
-            "numeric",
-            "numeric",
-            "numeric",
-            "numeric",
-            "text",
-            "text",
-            "timestamptz",
-            "timestamptz",
-            "timestamptz",
-            "text",
-            "text",
-            "boolean",
-            "numeric",
-            "numeric",
-            "numeric",
-            "numeric",
-            "text",
-            "text",
-            "bigint",
-            "timestamptz",
-            "integer",
-        ]
-    ),
+    "uuid text uuid uuid uuid uuid uuid text text text text "
+    "text numeric numeric numeric numeric text text timestamptz timestamptz timestamptz text "
+    "text boolean numeric numeric numeric numeric text text bigint timestamptz integer",
 )
 _ORDERS = _Part(
     "changed_orders",
@@ -92,24 +58,7 @@ queries = n.queries, updated_at = n.updated_at
 FROM {rows} AS n (order_id, stand, pending, is_accepted, filled_quantity, filled_notional, fees, reserved, reason_code,
 reason_detail, version, query_at, queries, updated_at)
 WHERE o.order_id = n.order_id""",
-    tuple(
-        [
-            "uuid",
-            "text",
-            "text",
-            "boolean",
-            "numeric",
-            "numeric",
-            "numeric",
-            "numeric",
-            "text",
-            "text",
-            "bigint",
-            "timestamptz",
-            "integer",
-            "timestamptz",
-        ]
-    ),
+    "uuid text text boolean numeric numeric numeric numeric text text bigint timestamptz integer timestamptz",
 )
 _CLAIMS = _Part(
     "claims",
@@ -120,45 +69,13 @@ _TRADES = _Part(
     "new_trades",
     """INSERT INTO trades (account_id, trade_no, trade_id, order_id, symbol, side, quantity, price, fee, fee_currency,
 liquidity, venue, venue_trade_id, executed_at, market_at, version) SELECT * FROM {rows}""",
-    tuple(
-        [
-            "uuid",
-            "bigint",
-            "uuid",
-            "uuid",
-            "text",
-            "text",
-            "numeric",
-            "numeric",
-            "numeric",
-            "text",
-            "text",
-            "text",
-            "text",
-            "timestamptz",
-            "timestamptz",
-            "bigint",
-        ]
-    ),
+    "uuid bigint uuid uuid text text numeric numeric numeric text text text text timestamptz timestamptz bigint",
 )
 _ENTRIES = _Part(
     "new_entries",
     """INSERT INTO entries (account_id, entry_no, transaction_id, book, kind, currency, amount, balance_after, reference,
 settles_on, at, market_at) SELECT * FROM {rows}""",
-    (
-        "uuid",
-        "bigint",
-        "uuid",
-        "text",
-        "text",
-        "text",
-        "numeric",
-        "numeric",
-        "text",
-        "date",
-        "timestamptz",
-        "timestamptz",
-    ),
+    "uuid bigint uuid text text text numeric numeric text date timestamptz timestamptz",
 )
 
 INSERT_ACCOUNT = f"""
