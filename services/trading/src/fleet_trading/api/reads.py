@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from fleet_trading.domain import Account
 from fleet_trading.domain.order import tidy
-from fleet_trading.events import account_view, portfolio_view, position_view, trade_view
+from fleet_trading.events import account_view, balance_view, portfolio_view, position_view, trade_view
 from fleet_trading.service.orders import ACCOUNT_NOT_FOUND
 
 from .context import ReadAccount, Service, Trading, problem_of
@@ -75,6 +75,24 @@ async def get_ledger(
     found = await trading.readings.ledger(account, before=before, limit=limit + 1)
     page = Page[Any].of(found, limit, lambda entry: (entry["entry_no"],))
     return _page(page, [_entry(account, entry) for entry in page.data])
+
+
+@router.get(
+    "/accounts/{account_id}/balances",
+    response_class=FastJSON,
+    responses=answers(200, page_of(shown.Balance), "In the order of currencies."),
+)
+async def get_balances(account_id: str, caller: UserCaller, trading: Service) -> Response:
+    """What the account has of each currency; all on one page, as there are no more than assets traded."""
+    caller.require_scope("read")
+    try:
+        account = await _account(trading, await trading.account_of(caller, UUID(account_id)))
+    except ValueError as error:
+        raise problem_of(ACCOUNT_NOT_FOUND) from error
+    data = [
+        balance_view(currency, account.balances[currency], account.version) for currency in sorted(account.balances)
+    ]
+    return FastJSON({"data": data, "next_cursor": None, "has_more": False})
 
 
 def _entry(account_id: UUID, entry: dict[str, Any]) -> LedgerEntry:
