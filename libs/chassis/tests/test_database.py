@@ -19,6 +19,14 @@ CREATE TABLE notes (
     body jsonb,
     later int REFERENCES notes DEFERRABLE INITIALLY DEFERRED
 );
+CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_sleep(60);
+    RETURN NULL;
+END;
+$$;
+CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON notes DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (new.id = 99) EXECUTE FUNCTION stall();
 """
 
 
@@ -109,6 +117,14 @@ async def test_a_connection_lost_during_commit_leaves_the_outcome_unknown(
         await eventually(lambda: _idle(notes))
         assert await note_ids(notes) == ([1, 2] if is_done else [1])
         await write_note(cut, 3)
+
+
+async def test_a_commit_that_is_not_answered_in_time_leaves_the_outcome_unknown(notes_url: str) -> None:
+    async with Database(notes_url, application_name="test", command_timeout_s=0.3) as impatient:
+        with pytest.raises(CommitOutcomeUnknown):
+            await write_note(impatient, 99)
+        await write_note(impatient, 1)
+        assert await note_ids(impatient) == [1]
 
 
 async def _idle(database: Database) -> bool:

@@ -136,9 +136,11 @@ class Database:
         application_name: str,
         max_size: int = 6,
         acquire_timeout_s: float = ACQUIRE_TIMEOUT_S,
+        command_timeout_s: float = COMMAND_TIMEOUT_S,
     ) -> None:
         """`url` is `postgresql://…`; at most `max_size` connections are open."""
         self._acquire_timeout_s = acquire_timeout_s
+        self._command_timeout_s = command_timeout_s
         self._url = url.get_secret_value() if isinstance(url, SecretStr) else url
         self._application_name = application_name
         self._max_size = max_size
@@ -150,7 +152,7 @@ class Database:
             min_size=1,
             max_size=self._max_size,
             timeout=CONNECT_TIMEOUT_S,
-            command_timeout=COMMAND_TIMEOUT_S,
+            command_timeout=self._command_timeout_s,
             max_queries=MAX_QUERIES,
             max_inactive_connection_lifetime=INACTIVE_LIFETIME_S,
             statement_cache_size=CACHED_STATEMENTS,
@@ -224,7 +226,7 @@ class Database:
         connection = await asyncpg.connect(
             self._url,
             timeout=CONNECT_TIMEOUT_S,
-            command_timeout=COMMAND_TIMEOUT_S,
+            command_timeout=self._command_timeout_s,
             statement_cache_size=CACHED_STATEMENTS,
             server_settings=self._server_settings() | server_settings,
         )
