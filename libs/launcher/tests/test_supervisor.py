@@ -18,7 +18,9 @@ from typing import Any
 import aiohttp
 import asyncpg
 import psutil
+import pytest
 import pytest_asyncio
+from fleet_bus.probe import broker_answers
 from fleet_launcher.control import is_up, stop_fleet
 from fleet_launcher.leftovers import SUPERVISOR, end_leftovers
 from fleet_launcher.options import FleetOptions
@@ -220,3 +222,31 @@ async def test_two_fleets_run_side_by_side_and_one_folder_takes_one(sketch_fleet
     assert is_up(one.state) and is_up(other.state)
     record = record_of(one.state, SUPERVISOR)
     assert record is not None and one.process is not None and record.pid == one.process.pid
+
+
+@pytest.mark.long
+async def test_parts_that_die_come_back_at_the_same_address(sketch_fleet: MakeFleet) -> None:
+    fleet = sketch_fleet(own_parts=True)
+    assert (await fleet.start())["event"] == "ready"
+    before = fleet.described()
+    for part in ("kafka", "postgres", "redis"):
+        os.kill(before[part]["pid"], signal.SIGKILL)
+
+    def all_back() -> bool:
+        now = fleet.described()
+        return all(now[part]["pid"] not in {None, before[part]["pid"]} for part in ("kafka", "postgres", "redis"))
+
+    await eventually(all_back, timeout_s=60)
+    after = fleet.described()
+    assert after["postgres"]["url"] == before["postgres"]["url"]
+    assert await broker_answers(before["kafka"]["bootstrap"], timeout_s=30)
+    connection = await asyncpg.connect(after["services"]["trading"]["database_url"])
+    assert await connection.fetchval("SELECT count(*) FROM sketches") == 0
+    await connection.close()
+    assert await fleet.stop() == 0
+    assert not [pid for part in ("kafka", "postgres", "redis") if psutil.pid_exists(pid := after[part]["pid"])]
+    # Everything as after a power cut: data there, processes gone, records and PostgreSQL's own pid file stale.
+    (fleet.state.path / "postgres" / "postmaster.pid").write_text("1\n/elsewhere\n")
+    (fleet.state.run / "kafka.json").write_text('{"pid": 1, "started": 1000.0}')
+    assert (await fleet.start())["event"] == "ready"
+    assert fleet.described()["postgres"]["url"] == before["postgres"]["url"]
