@@ -49,7 +49,7 @@ _ROUTES: dict[bytes, Route] = dict(
         _route("positions", "trading", "read", "trade"),
         _route("portfolio", "trading", "read", "trade"),
         _route("executions", "execution", "read", "admin"),
-        _route("exchanges", "exchange-connector", "read", "admin"),
+        _route("exchanges", "exchange-connector", "read", "strategy"),
     )
 )
 _KILL_SWITCH = Route("/api/v1/risk/kill-switch", "core-engine", "read", "trade")
