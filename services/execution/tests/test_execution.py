@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from fleet_contracts import execution, venue
+from fleet_contracts import TOPICS, execution, venue
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.topics import CORE_ENGINE_STATE, TRADING_ACCOUNTS
 from fleet_contracts.trading import Account, CancelOrder, QueryOrder, SubmitOrder
@@ -261,3 +261,15 @@ async def test_an_execution_is_shown_to_its_owner_and_admins_only(
     assert (await execution_service.get(str(an_order.order_id), admin))[0] == 200
     assert (await execution_service.get(str(an_order.order_id), {}))[0] == 401
     assert (await execution_service.get("x", own))[0] == 422
+
+
+async def test_it_reads_every_topic_it_is_named_a_reader_of(execution_service: Any) -> None:
+    declared = {t.name for t in TOPICS if any(reader.service == "execution" for reader in t.readers)}
+
+    async def is_whole() -> bool:
+        headers = execution_service.keys.of_service("cli", "execution")
+        async with execution_service.http.get(f"{execution_service.url}/internal/rest", headers=headers) as response:
+            positions = (await response.json())["positions"]
+        return {topic for places in positions.values() for topic in places} == declared
+
+    await eventually(is_whole)

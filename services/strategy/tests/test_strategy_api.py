@@ -4,6 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from fleet_contracts import TOPICS
 from fleet_contracts.strategy import Deployment
 from fleet_testkit.eventually import eventually
 
@@ -167,3 +168,15 @@ async def test_a_viewer_may_read_and_not_change(strategy_service: Any, a_user: A
     assert (await strategy_service.call(a_user, "POST", "/strategies", SMA, scopes=("read",))).status == 403
     assert (await strategy_service.call(a_user, "GET", "/strategies", scopes=("read",))).status == 200
     assert (await strategy_service.call(a_user, "GET", "/strategies", scopes=())).status == 403
+
+
+async def test_it_reads_every_topic_it_is_named_a_reader_of(strategy_service: Any) -> None:
+    declared = {t.name for t in TOPICS if any(reader.service == "strategy" for reader in t.readers)}
+
+    async def is_whole() -> bool:
+        headers = strategy_service.keys.of_service("cli", "strategy")
+        async with strategy_service.http.get(f"{strategy_service.url}/internal/rest", headers=headers) as response:
+            positions = (await response.json())["positions"]
+        return {topic for places in positions.values() for topic in places} == declared
+
+    await eventually(is_whole)

@@ -44,7 +44,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, ids: Ids | Non
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet strategy", lifespan, health)
     app.include_router(strategies.router(bus, database, ids or SystemIds()))
-    app.include_router(deployments.router(bus, database, instruments))
+    app.include_router(deployments.router(bus, database, instruments, consumers.timeframes(settings.feed)))
     app.include_router(
         internal_router(
             rest=bus.rest,

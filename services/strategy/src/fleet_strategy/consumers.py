@@ -18,6 +18,7 @@ from fleet_contracts.topics import (
     TRADING_GRANTS,
 )
 from fleet_contracts.trading import Account, AccountChanged, Grant
+from fleet_contracts.vocabulary import Timeframe
 
 from . import service
 from .events import bars_of, deployment_orders, step_of
@@ -33,6 +34,11 @@ OTHER_TABLES: tuple[tuple[Topic, type[Message]], ...] = (
     (TRADING_GRANTS, Grant),
 )
 """Tables that the contracts name strategy a reader of; rest is judged by a place in each."""
+
+
+def timeframes(feed: str) -> tuple[str, ...]:
+    """Those whose steps end on this feed: a replay names its own, the others tell bars of one minute."""
+    return tuple(timeframe.value for timeframe in (Timeframe if feed == "replay" else (Timeframe.M1,)))
 
 
 def market(runners: Runners) -> Live:

@@ -1,5 +1,6 @@
 """`/api/v1/deployments`."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -99,7 +100,10 @@ class DeploymentInFull(DeploymentShown):
     signals: list[SignalShown]
 
 
-def router(bus: Bus, database: Database, instruments: TableView[InstrumentDefined]) -> APIRouter:
+def router(
+    bus: Bus, database: Database, instruments: TableView[InstrumentDefined], timeframes: Collection[str]
+) -> APIRouter:
+    """`timeframes`: those whose steps the fleet's feed ends."""
     routes = APIRouter(prefix="/api/v1/deployments", tags=["deployments"])
 
     @routes.post("", status_code=201)
@@ -107,7 +111,7 @@ def router(bus: Bus, database: Database, instruments: TableView[InstrumentDefine
         """Lets a strategy run on an account, within the grant that trading has given it."""
         caller.require_scope("strategy")
         deployment_id, account_id = _granted(caller, body)
-        _check(body, instruments)
+        _check(body, instruments, timeframes)
         with told_as_problems():
             async with bus.transaction() as tx:
                 catalogue = PostgresCatalogue(tx)
@@ -179,9 +183,14 @@ def _granted(caller: Caller, body: DeploymentBody) -> tuple[UUID, UUID]:
     return deployment_id, account_id
 
 
-def _check(body: DeploymentBody, instruments: TableView[InstrumentDefined]) -> None:
+def _check(body: DeploymentBody, instruments: TableView[InstrumentDefined], timeframes: Collection[str]) -> None:
     if body.mode == "live":
         raise invalid("mode", "must be paper: live is not built yet", "unsupported", problem="unsupported")
+    if body.timeframe.value not in timeframes:
+        message = (
+            f"must be {' or '.join(timeframes)} on this feed: others are not built yet, was {body.timeframe.value}"
+        )
+        raise invalid("timeframe", message, "unsupported", problem="unsupported")
     if len(set(body.symbols)) != len(body.symbols):
         raise invalid("symbols", "must differ from each other")
     for place, symbol in enumerate(body.symbols):
