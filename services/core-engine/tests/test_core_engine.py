@@ -24,6 +24,7 @@ from fleet_contracts.topics import (
     STRATEGY_DEPLOYMENTS,
     STRATEGY_SIGNALS,
     TOPICS,
+    TRADING_ACCOUNTS,
     TRADING_GRANTS,
 )
 from fleet_contracts.vocabulary import DeploymentState, GrantState, OrderType, Side, Timeframe, TimeInForce
@@ -150,7 +151,7 @@ async def test_a_signal_waits_for_its_grant_and_becomes_an_order_request(core_en
     others = core_engine.others
     signal = signal_of(symbol)
     await define(core_engine, symbol)
-    await others.say(deployment_of(signal), market_at=None)
+    await others.say(deployment_of(signal), account_of(signal))
     await others.say((STRATEGY_SIGNALS, str(signal.account_id), signal), market_at=DAY)
     await others.say(grant_of(signal))
     [request] = await eventually(lambda: others.heard_of(said.OrderRequested, str(signal.account_id)))
@@ -166,7 +167,7 @@ async def test_a_signal_that_may_not_be_is_dropped_with_its_reason(core_engine: 
     others = core_engine.others
     signal = signal_of(symbol)
     await define(core_engine, symbol)
-    await others.say(deployment_of(signal), grant_of(signal, max_order_notional=Decimal(100)))
+    await others.say(account_of(signal), deployment_of(signal), grant_of(signal, max_order_notional=Decimal(100)))
     await others.say((STRATEGY_SIGNALS, str(signal.account_id), signal))
     [dropped] = await eventually(lambda: others.heard_of(said.SignalDropped, str(signal.deployment_id)))
     assert dropped.reason == "max_order_notional"
@@ -213,6 +214,20 @@ def signal_of(symbol: str) -> strategy.SignalRaised:
         quantity=Decimal(20),
         time_in_force=TimeInForce.GTC,
     )
+
+
+def account_of(signal: strategy.SignalRaised) -> tuple[Topic, str, Message]:
+    account = trading.Account(
+        account_id=signal.account_id,
+        user_id=signal.user_id,
+        name="paper",
+        kind="paper",
+        status="active",
+        is_default=True,
+        base_currency="USD",
+        version=1,
+    )
+    return TRADING_ACCOUNTS, str(signal.account_id), account
 
 
 def deployment_of(signal: strategy.SignalRaised) -> tuple[Topic, str, Message]:

@@ -59,6 +59,7 @@ GRANT = Grant(
     is_active=True,
 )
 KNOWN = Circumstances(
+    account_owner=USER,
     deployment=Deployment(account_id=ACCOUNT, user_id=USER, symbols=frozenset({"AAPL/USD"}), is_active=True),
     grant=GRANT,
     is_symbol_known=True,
@@ -84,6 +85,7 @@ def deployed(**changes: object) -> Circumstances:
         (BUY, KNOWN, None),
         (SELL, KNOWN, None),
         (CANCEL, KNOWN, None),
+        (BUY, replace(KNOWN, account_owner=UUID(int=8)), Drop.ACCOUNT_MISMATCH),
         (BUY, deployed(is_active=False), Drop.DEPLOYMENT_NOT_ACTIVE),
         (BUY, deployed(account_id=OTHER_ACCOUNT), Drop.DEPLOYMENT_MISMATCH),
         (BUY, deployed(symbols=frozenset({"MSFT/USD"})), Drop.SYMBOL_NOT_DEPLOYED),
@@ -124,6 +126,7 @@ def test_a_signal_is_judged(signal: Signal, known: Circumstances, drop: Drop | N
 @pytest.mark.parametrize(
     "known",
     [
+        replace(KNOWN, account_owner=None),
         replace(KNOWN, grant=None),
         replace(KNOWN, deployment=None),
         replace(KNOWN, is_symbol_known=False),

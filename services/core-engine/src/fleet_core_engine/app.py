@@ -21,6 +21,7 @@ from fleet_contracts.topics import (
     DATA_QUOTES,
     EXCHANGE_CONNECTOR_STATUS,
     STRATEGY_DEPLOYMENTS,
+    TRADING_ACCOUNTS,
     TRADING_GRANTS,
 )
 
@@ -40,6 +41,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     )
     bus = Bus(settings, database, clock=clock)
     known = consumers.Known(
+        accounts=bus.table(TRADING_ACCOUNTS, trading.Account),
         deployments=bus.table(STRATEGY_DEPLOYMENTS, strategy.Deployment),
         grants=bus.table(TRADING_GRANTS, trading.Grant),
         instruments=bus.table(DATA_INSTRUMENTS, data.InstrumentDefined),

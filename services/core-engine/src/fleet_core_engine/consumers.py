@@ -61,6 +61,7 @@ async def _end_step(uow: PostgresMarketUnitOfWork, received: Received[MarketStep
 class Known:
     """What the tables say of whom and what a signal names."""
 
+    accounts: TableView[trading.Account]
     deployments: TableView[strategy.Deployment]
     grants: TableView[trading.Grant]
     instruments: TableView[data.InstrumentDefined]
@@ -72,7 +73,9 @@ def signals(known: Known, *, max_age: timedelta | None) -> Work:
 
     async def validate(uow: PostgresSignalUnitOfWork, received: Received[strategy.SignalRaised]) -> None:
         raised = received.message
+        account = known.accounts.get(str(raised.account_id))
         circumstances = Circumstances(
+            account_owner=None if account is None else account.user_id,
             deployment=events.deployment_of(known.deployments.get(str(raised.deployment_id))),
             grant=events.grant_of(known.grants.get(str(raised.grant_id))),
             is_symbol_known=known.instruments.get(raised.symbol) is not None,

@@ -16,7 +16,8 @@ from fleet_contracts.topics import EXCHANGE_CONNECTOR_STATUS
 from fleet_contracts.vocabulary import VenueStateWord
 
 from . import consumers
-from .api import router
+from .api.history import history_router
+from .api.markets import market_router
 from .settings import Settings
 
 
@@ -34,10 +35,10 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     stale_after = timedelta(seconds=settings.data_quote_stale_after_s)
     bus.add(consumers.instruments())
     bus.add(consumers.bars(is_replay=is_replay))
-    if not is_replay:  # a replay has bars alone, and its prices are made of them
-        keep_trades = timedelta(seconds=settings.data_keep_trades_s)
-        for part in consumers.market_data(stale_after=stale_after, keep_trades=keep_trades):
-            bus.add(part)
+    for part in consumers.market_data(
+        stale_after=stale_after, keep_trades=timedelta(seconds=settings.data_keep_trades_s)
+    ):
+        bus.add(part)
 
     def is_connected(venue: str) -> bool:
         status = venues.get(venue)
@@ -52,13 +53,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet data", lifespan, health)
+    # The histories first: the path of a market takes whatever follows it.
+    app.include_router(history_router(database, now=bus.clock.now, is_live=not is_replay))
     app.include_router(
-        router(
+        market_router(
             database,
             now=bus.clock.now,
             is_connected=is_connected,
-            is_live=not is_replay,
-            stale_after=stale_after,
+            stale_after=None if is_replay else stale_after,
         )
     )
     app.include_router(

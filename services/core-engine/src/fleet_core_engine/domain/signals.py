@@ -24,6 +24,7 @@ class Drop(StrEnum):
     """Why a signal became nothing; stable, told to the strategy."""
 
     DEPLOYMENT_NOT_ACTIVE = "deployment_not_active"
+    ACCOUNT_MISMATCH = "account_mismatch"
     DEPLOYMENT_MISMATCH = "deployment_mismatch"
     GRANT_MISMATCH = "grant_mismatch"
     GRANT_ENDED = "grant_ended"
@@ -111,6 +112,7 @@ class Circumstances:
     `now` is the clock that ends grants, market time on a replay; `max_age` None leaves out the checks of freshness,
     which compare with a wall clock that a replay does not have."""
 
+    account_owner: UUID | None
     deployment: Deployment | None
     grant: Grant | None
     is_symbol_known: bool
@@ -122,6 +124,10 @@ class Circumstances:
 
 def judge(signal: Signal, known: Circumstances) -> Drop | None:
     """None accepts. Raises Missing. A cancel needs no more than to come from the deployment that the account granted."""
+    if known.account_owner is None:
+        raise Missing(f"account {signal.account_id}")
+    if known.account_owner != signal.user_id:
+        return Drop.ACCOUNT_MISMATCH
     if known.grant is None:
         raise Missing(f"grant {signal.grant_id}")
     if known.deployment is None:
