@@ -65,9 +65,11 @@ async def test_a_step_waits_for_its_bars_whatever_order_they_come_in(
     both = await strategy_service.deployed(a_user, symbols, builtin="buy_and_hold")
     one = await strategy_service.deployed(a_user, symbols[:1], builtin="buy_and_hold")
     number = strategy_service.next_day()
-    await strategy_service.say(strategy_service.step(number, symbols), strategy_service.bar(symbols[0], number, 10))
+    ended = strategy_service.step(number, symbols)
+    await strategy_service.say(ended, ended, strategy_service.bar(symbols[0], number, 10))
     await strategy_service.ran(a_user, one, number)
     assert {str(signal.deployment_id) for signal in strategy_service.signals(a_user)} == {one}
+    await strategy_service.say(ended)
     later = strategy_service.next_day()
     await strategy_service.say(
         strategy_service.bar(symbols[0], later, 11),

@@ -64,7 +64,9 @@ class Market(Protocol):
 
     def add_step(self, step: Step) -> None: ...
 
-    async def pending_steps(self) -> list[Step]: ...
+    async def pending_steps(self) -> list[Step]:
+        """Those of earlier batches and of this one, each once."""
+        ...
 
     async def active_deployments(self, timeframes: Sequence[str]) -> list[Deployment]:
         """Under lock, ordered by (account, creation)."""

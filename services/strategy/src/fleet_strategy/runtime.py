@@ -1,6 +1,6 @@
 """Runs deployments' strategies on steps: once each, in order, with what they remember committed with what they ask for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -26,6 +26,7 @@ _DETAIL_LENGTH = 500
 @dataclass(slots=True)
 class _Kept:
     runner: Runner
+    timeframe: str
     version: int
     last_step_at: datetime
 
@@ -45,10 +46,19 @@ class Runners:
 
     def keep(self, deployment: Deployment, runner: Runner) -> None:
         assert deployment.last_step_at is not None
-        self._kept[deployment.deployment_id] = _Kept(runner, deployment.version, deployment.last_step_at)
+        self._kept[deployment.deployment_id] = _Kept(
+            runner, deployment.timeframe, deployment.version, deployment.last_step_at
+        )
 
     def forget(self, deployment_id: UUID) -> None:
         self._kept.pop(deployment_id, None)
+
+    def forget_inactive(self, timeframes: Collection[str], active: Collection[Deployment]) -> None:
+        """Forgets whoever of these timeframes is not among the active ones any more."""
+        staying = {deployment.deployment_id for deployment in active}
+        for key, kept in list(self._kept.items()):
+            if kept.timeframe in timeframes and key not in staying:
+                del self._kept[key]
 
     def forget_behind(self, arrived: Mapping[str, datetime]) -> None:
         """Forgets whoever has passed the earliest of these bars' closes (by symbol): its history has changed."""
@@ -68,7 +78,9 @@ async def run_ready_steps(uow: Market, runners: Runners) -> None:
     steps = await uow.pending_steps()
     if not steps:
         return
-    deployments = await uow.active_deployments(sorted({step.timeframe for step in steps}))
+    timeframes = sorted({step.timeframe for step in steps})
+    deployments = await uow.active_deployments(timeframes)
+    runners.forget_inactive(timeframes, deployments)
     symbols = {symbol for deployment in deployments for symbol in deployment.symbols}
     bars = await uow.bars_of(steps, symbols) if deployments else {}
     told = {(bar.symbol, step.timeframe, step.market_at) for step, found in bars.items() for bar in found}

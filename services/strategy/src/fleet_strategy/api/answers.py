@@ -13,8 +13,8 @@ from fleet_strategy.domain import DeploymentNotFound, DeploymentStopped, OtherBo
 
 
 def body_hash(body: BaseModel) -> str:
-    """Equal for requests that say the same."""
-    return hashlib.sha256(body.model_dump_json().encode()).hexdigest()
+    """Equal for requests that say the same; a field added later does not change it."""
+    return hashlib.sha256(body.model_dump_json(exclude_defaults=True).encode()).hexdigest()
 
 
 def created(response: Response, path: str, *, is_replayed: bool) -> None:

@@ -114,7 +114,9 @@ class PostgresMarket:
 
     async def pending_steps(self) -> list[Step]:
         rows = await self._tx.connection.fetch("SELECT timeframe, market_at, symbols FROM pending_steps")
-        return [Step(row[0], row[1], tuple(row[2])) for row in rows] + self._new_steps
+        steps = [*(Step(row[0], row[1], tuple(row[2])) for row in rows), *self._new_steps]
+        # A step that is told again is the same step.
+        return list({(step.timeframe, step.market_at): step for step in reversed(steps)}.values())
 
     async def active_deployments(self, timeframes: Sequence[str]) -> list[Deployment]:
         rows = await self._tx.connection.fetch(_ACTIVE, timeframes)
