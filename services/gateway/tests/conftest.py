@@ -1,5 +1,6 @@
 """The gateway as it runs: real Kafka and Valkey, the real auth, and services that tell what reached them."""
 
+import asyncio
 import contextlib
 import dataclasses
 import json
@@ -37,6 +38,7 @@ from fleet_testkit.eventually import eventually
 from fleet_testkit.fixtures import MakeDatabase
 from fleet_testkit.http import served
 from pydantic import SecretStr
+from yarl import URL
 
 SERVICES = ("gateway", "auth", "trading", "strategy", "data", "core-engine", "execution", "exchange-connector")
 BUS_MIGRATIONS = Path(fleet_bus.__file__).parent / "migrations"
@@ -70,6 +72,8 @@ class Recorder:
     name: str
     answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
+    gate: tuple[asyncio.Event, asyncio.Event] | None = None
+    """Where set, a request raises the first event, and waits for the second before it is answered."""
 
     def app(self, settings: ServiceSettings) -> FastAPI:
         @contextlib.asynccontextmanager
@@ -84,6 +88,10 @@ class Recorder:
             target = request.url.path + ("?" + request.url.query if request.url.query else "")
             body = await request.body()
             self.seen.append(Seen(request.method, target, dict(request.headers), dict(caller.claims), body))
+            if self.gate is not None:
+                asked, go_on = self.gate
+                asked.set()
+                await go_on.wait()
             status, content = self.answers.get((request.method, request.url.path), (200, {"service": self.name}))
             headers = {"X-Told": "yes", "Location": "/somewhere"}
             text = b"" if status == 204 else json.dumps(content).encode()
@@ -117,7 +125,7 @@ class FleetUnderTest:
         sent = {"X-Forwarded-For": address or a_new_address()} | (headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
-        url = aiohttp.client.URL(self.url + path, encoded=True)
+        url = URL(self.url + path, encoded=True)
         async with self.http.request(method, url, headers=sent, **more) as response:
             text = await response.read()
             is_json = "json" in response.headers.get("content-type", "")
@@ -208,8 +216,8 @@ async def fleet(stack: Endpoints, make_database: MakeDatabase, fleet_keys: Path)
         database = await running.enter_async_context(Database(speaker.database_url, application_name="speaker"))
         bus = Bus(speaker, database)
         await running.enter_async_context(bus.running(Health()))
-        app = create_app(gateway, clock=clock)
-        url = await running.enter_async_context(served(app, ws=SocketProtocol, ws_per_message_deflate=False))
+        edge = create_app(gateway, clock=clock)
+        url = await running.enter_async_context(served(edge, ws=SocketProtocol, ws_per_message_deflate=False))
         http = await running.enter_async_context(aiohttp.ClientSession())
         signer = AssertionSigner("gateway", gateway.private_key_file)
         under_test = FleetUnderTest(url, gateway, clock, recorders, signer, bus, http)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -146,17 +147,11 @@ async def test_tokens_are_judged(fleet: Any) -> None:
     assert reply.headers["WWW-Authenticate"] == "Bearer"
     assert int(reply.headers["RateLimit-Remaining"]) < 300
 
-    fleet.clock.shift += fleet_minutes(6)
+    fleet.clock.shift += timedelta(minutes=6)
     try:
         assert_problem(await fleet.call("GET", "/api/v1/orders", token=user.token), 401, "token_expired")
     finally:
-        fleet.clock.shift -= fleet_minutes(6)
-
-
-def fleet_minutes(minutes: int) -> Any:
-    from datetime import timedelta
-
-    return timedelta(minutes=minutes)
+        fleet.clock.shift -= timedelta(minutes=6)
 
 
 async def test_logout_ends_the_token(fleet: Any) -> None:
@@ -167,7 +162,7 @@ async def test_logout_ends_the_token(fleet: Any) -> None:
 
     async def is_revoked() -> bool:
         reply = await fleet.call("GET", "/api/v1/auth/me", token=user.token)
-        return reply.status == 401 and reply.body["code"] == "session_revoked"
+        return bool(reply.status == 401 and reply.body["code"] == "session_revoked")
 
     await eventually(is_revoked, 5)
 
@@ -231,7 +226,7 @@ async def test_orders_of_a_batch_get_names_and_weigh_a_tenth(fleet: Any) -> None
 
 async def test_limits_of_a_user(fleet: Any) -> None:
     user = await fleet.new_user()
-    batch = {"orders": [{}] * 1000}
+    batch: dict[str, Any] = {"orders": [{}] * 1000}
     replies = [await fleet.call("POST", "/api/v1/orders/batch", token=user.token, json=batch) for _ in range(5)]
     assert [reply.status for reply in replies[:3]] == [200] * 3
     refused = next(reply for reply in replies if reply.status != 200)
@@ -328,7 +323,7 @@ async def test_a_dead_service_is_503_and_a_post_is_never_sent_twice(fleet: Any) 
         fleet.settings.instances.write_text(json.dumps({"instances": changed}))
 
         async def is_seen() -> bool:
-            return (await fleet.call("GET", "/api/v1/executions/1", token=user.token)).status == 503
+            return bool((await fleet.call("GET", "/api/v1/executions/1", token=user.token)).status == 503)
 
         await eventually(is_seen)
         for path in ("/api/v1/executions/1", "/api/v1/markets"):
@@ -344,7 +339,7 @@ async def test_a_dead_service_is_503_and_a_post_is_never_sent_twice(fleet: Any) 
         server.close()
 
     async def is_back() -> bool:
-        return (await fleet.call("GET", "/api/v1/executions/1", token=user.token)).status == 200
+        return bool((await fleet.call("GET", "/api/v1/executions/1", token=user.token)).status == 200)
 
     await eventually(is_back)
 

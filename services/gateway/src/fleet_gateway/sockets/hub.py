@@ -12,6 +12,7 @@ from fleet_contracts.data import BarClosed, BestQuote, InstrumentDefined
 from fleet_contracts.exchange_connector import Quote, Trade
 from fleet_contracts.topics import DATA_BARS, EXCHANGE_CONNECTOR_MARKET_DATA, TRADING_ACTIVITY
 from fleet_contracts.trading import AccountChanged
+from prometheus_client import Gauge
 
 from fleet_gateway.identity import AccessTokens
 
@@ -22,6 +23,8 @@ from .updates import AccountUpdate, bar_text, market_version, quote_text, trade_
 
 TICK_S = 0.5
 """Heartbeats are due after a second; ended tokens are to be found within five."""
+
+_SOCKETS = Gauge("fleet_gateway_sockets", "Sockets that are open.")
 
 
 class Hub:
@@ -61,9 +64,11 @@ class Hub:
     def add(self, connection: Connection) -> None:
         self._by_user.setdefault(connection.principal.key, set()).add(connection)
         self._count += 1
+        _SOCKETS.inc()
 
     def remove(self, connection: Connection) -> None:
         self._count -= 1
+        _SOCKETS.dec()
         _drop(self._by_user, connection.principal.key, connection)
         for symbol in connection.symbols:
             _drop(self._by_symbol, symbol, connection)

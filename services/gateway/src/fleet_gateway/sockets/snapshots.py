@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-from fleet_chassis.problems import Problem, unavailable
+from fleet_chassis.problems import unavailable
 from fleet_contracts.trading import Account
 
 from fleet_gateway.identity import Principal
@@ -16,7 +16,7 @@ from .updates import AccountSnapshot
 
 PAGE = 500
 MAX_PAGES = 20
-"""10,000 open orders of one account; who has more reads them page by page over HTTP."""
+"""10,000 open orders or positions of one account; who has more reads them page by page over HTTP."""
 TRIES = 3
 """Readings of a portfolio until nothing changed meanwhile."""
 
@@ -82,49 +82,43 @@ class Snapshots:
         return AccountSnapshot("[" + b",".join(texts).decode() + "]", versions, known)
 
     async def _items(self, channel: str, principal: Principal, account_id: str, known: dict[str, int]) -> list[bytes]:
-        found: list[bytes] = []
         if channel == "trades":
-            page = await self._page(principal, "trades", account_id=account_id)
-            for raw in page.data:
-                trade = msgspec.json.decode(raw, type=_Trade)
-                known[trade.trade_id] = trade.version
-                found.append(bytes(raw))
-            return found
-        cursor: dict[str, str] = {}
-        for _ in range(MAX_PAGES):
-            page = await self._page(principal, "orders", status="open", limit=PAGE, account_id=account_id, **cursor)
-            for raw in page.data:
-                order = msgspec.json.decode(raw, type=_Order)
-                known[order.order_id] = order.version
-                found.append(bytes(raw))
-            if page.next_cursor is None:
-                break
-            cursor = {"cursor": page.next_cursor}
-        return found
+            newest = await self._page(principal, "trades", account_id=account_id)
+            trades = [(msgspec.json.decode(raw, type=_Trade), raw) for raw in newest.data]
+            known.update((trade.trade_id, trade.version) for trade, _ in trades)
+            return [bytes(raw) for _, raw in trades]
+        found = await self._all(principal, "orders", status="open", account_id=account_id)
+        orders = [(msgspec.json.decode(raw, type=_Order), raw) for raw in found]
+        known.update((order.order_id, order.version) for order, _ in orders)
+        return [bytes(raw) for _, raw in orders]
 
     async def _whole_portfolio(
         self, principal: Principal, at: _Portfolio, portfolio: bytes, versions: dict[str, int]
     ) -> bytes:
         """Portfolio, balances and positions of one moment, if there is one in which nothing changes."""
         for _ in range(TRIES):
-            balances = await self._get(principal, f"accounts/{at.account_id}/balances")
-            positions = await self._get(principal, "positions", account_id=at.account_id)
+            balances = await self._all(principal, f"accounts/{at.account_id}/balances")
+            positions = await self._all(principal, "positions", account_id=at.account_id)
             again = await self._portfolio(principal, at.account_id)
             version = msgspec.json.decode(again, type=_Portfolio).version
             if version == versions[at.account_id]:
                 break
             portfolio, versions[at.account_id] = again, version
-        whole: bytes = msgspec.json.encode(
-            {
-                "portfolio": msgspec.Raw(portfolio),
-                "balances": _list_in(balances),
-                "positions": _list_in(positions),
-            }
-        )
-        return whole
+        return msgspec.json.encode({"portfolio": msgspec.Raw(portfolio), "balances": balances, "positions": positions})
 
     async def _portfolio(self, principal: Principal, account_id: str | None) -> bytes:
         return await self._get(principal, "portfolio", **({"account_id": account_id} if account_id else {}))
+
+    async def _all(self, principal: Principal, what: str, **query: Any) -> list[msgspec.Raw]:
+        found: list[msgspec.Raw] = []
+        cursor: dict[str, str] = {}
+        for _ in range(MAX_PAGES):
+            page = await self._page(principal, what, limit=PAGE, **query, **cursor)
+            found += page.data
+            if page.next_cursor is None:
+                break
+            cursor = {"cursor": page.next_cursor}
+        return found
 
     async def _page(self, principal: Principal, what: str, **query: Any) -> _Page:
         return msgspec.json.decode(await self._get(principal, what, **query), type=_Page)
@@ -134,15 +128,6 @@ class Snapshots:
         answer = await self.upstream.send(
             "trading", "GET", target, claims=principal.claims, request_id=self.new_request_id()
         )
-        if answer.status == 200:
-            return answer.body
-        if answer.status == 403:
-            raise Problem(403, "insufficient_scope", "This needs the scope read.")
-        raise unavailable("The service trading does not tell the account.")
-
-
-def _list_in(answer: bytes) -> msgspec.Raw:
-    """The objects of an answer that is a list, with or without pages."""
-    if answer.lstrip().startswith(b"["):
-        return msgspec.Raw(answer)
-    return msgspec.json.decode(answer, type=dict[str, msgspec.Raw])["data"]
+        if answer.status != 200:
+            raise unavailable("The service trading does not tell the account.")
+        return answer.body
