@@ -25,7 +25,7 @@ from fleet_bus.admin import create_topics
 from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
-from fleet_contracts import Message, Topic, execution, trading
+from fleet_contracts import Message, Topic, execution
 from fleet_contracts.data import BestQuote, InstrumentDefined
 from fleet_contracts.topics import (
     AUTH_USERS,

@@ -38,10 +38,10 @@ from fleet_trading.domain import (
     apply,
     decide,
 )
+from fleet_trading.domain.account import Position
 from fleet_trading.domain.commands import VenueStand
 from fleet_trading.domain.decisions import UnbookableFill
 from fleet_trading.domain.effects import move
-from fleet_trading.domain.account import Position
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule

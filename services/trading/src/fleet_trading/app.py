@@ -17,6 +17,8 @@ from fleet_gate import Gate
 
 from . import consumers
 from .api import ROUTERS, Trading
+from .api.hot_paths import add_hot_paths
+from .api.orders import router as orders
 from .events import Announcer
 from .market import SeenMarket
 from .order_path import OrderPath
@@ -73,6 +75,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.state.trading = trading
     for router in ROUTERS:
         app.include_router(router)
+    add_hot_paths(app, orders.routes)
     app.include_router(gate.router)
     app.include_router(
         internal_router(

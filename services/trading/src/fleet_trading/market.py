@@ -8,9 +8,12 @@ from fleet_bus import Bus, Received
 from fleet_contracts import Message
 from fleet_contracts.data import BestQuote, InstrumentDefined
 from fleet_contracts.topics import DATA_INSTRUMENTS, DATA_QUOTES
+from fleet_contracts.vocabulary import TradingStateWord
 from fleet_gate import Gate
 
 from .domain import Instrument, Reference, TradingState
+
+_STATES = {word: TradingState(word.value) for word in TradingStateWord}
 
 
 class SeenMarket:
@@ -75,7 +78,7 @@ class SeenMarket:
         )
 
     def state(self, symbol: str, venue: str, account_id: UUID) -> TradingState:
-        return TradingState(self._gate.state(symbol=symbol, venue=venue, account_id=account_id).value)
+        return _STATES[self._gate.state(symbol=symbol, venue=venue, account_id=account_id)]
 
     def market_at(self, symbol: str | None = None) -> datetime:
         quote = self._quotes.get(symbol) if symbol is not None else None

@@ -18,7 +18,7 @@ from fleet_trading.store import AccountCache, PostgresUnit, Readings
 from fleet_trading.store.unit import Announcing
 
 MOST_KNOWN = 100_000
-"""Accounts whose owner is remembered, about 100 bytes each; ownership never changes."""
+"""Owners of accounts that are remembered, about 200 bytes each; ownership never changes."""
 
 _STATUS = {"account_not_found": 404, "order_not_found": 404, "grant_not_found": 404}
 
@@ -51,6 +51,8 @@ class Trading:
         self.order_path = order_path
         self._announcer = announcer
         self._cache = cache
+        self._defaults: dict[UUID, UUID] = {}
+        """User to default account, of those that are open."""
         self._owners: dict[UUID, UUID] = {}
         self.committer: GroupCommitter[OrderCommand, Outcome] = bus.group_committer(
             unit_of_work=self.unit, touches=touches, decide=desk.decide_group
@@ -62,36 +64,38 @@ class Trading:
     async def account_of(self, caller: Caller, account_id: UUID | None) -> UUID:
         """The account named, if it is the caller's, or his default account, opened if need be; else Problem 404."""
         if account_id is None:
-            account_id = default_account_id(caller.user_id)
-            if account_id not in self._owners:
-                await self._open_default(caller)
-                self._remember(account_id, caller.user_id)
-            return account_id
+            default_id = self._defaults.get(caller.user_id)
+            if default_id is None:
+                default_id = default_account_id(caller.user_id)
+                await self._open_default(default_id, caller)
+                _remember(self._defaults, caller.user_id, default_id)
+            return default_id
         owner = self._owners.get(account_id)
         if owner is None:
             if account_id == default_account_id(caller.user_id):
                 return await self.account_of(caller, None)
             owner = await self.readings.owner_of(account_id)
             if owner is not None:
-                self._remember(account_id, owner)
+                _remember(self._owners, account_id, owner)
         if owner != caller.user_id:
             raise problem_of(ACCOUNT_NOT_FOUND)
         return account_id
 
-    def _remember(self, account_id: UUID, owner: UUID) -> None:
-        if len(self._owners) >= MOST_KNOWN:
-            del self._owners[next(iter(self._owners))]
-        self._owners[account_id] = owner
-
-    async def _open_default(self, caller: Caller) -> None:
+    async def _open_default(self, account_id: UUID, caller: Caller) -> None:
         """In a transaction of its own, before the request's."""
-        if await self.readings.owner_of(default_account_id(caller.user_id)) is not None:
+        if await self.readings.owner_of(account_id) is not None:
             return
         user = User(caller.user_id, tuple(sorted(caller.roles)), "active", 0)
         async with self.bus.transaction() as tx:
             uow = self.unit(tx)
             await open_default_account(uow, user, deposit=self.settings.trading_opening_deposit, market=self.market)
             await uow.flush()
+
+
+def _remember(known: dict[UUID, UUID], key: UUID, value: UUID) -> None:
+    if len(known) >= MOST_KNOWN:
+        del known[next(iter(known))]
+    known[key] = value
 
 
 def trading_of(request: Request) -> Trading:

@@ -95,6 +95,9 @@ ACCOUNT_NOT_FOUND = Reason("account_not_found", "No such account.")
 ORDER_NOT_FOUND = Reason("order_not_found", "No such order.")
 
 
+_Seen = dict[tuple[str, str | None, UUID, datetime | None, Reason | None], Conditions]
+
+
 def touches(command: OrderCommand) -> list[str]:
     """What `decide_group` needs in memory."""
     if isinstance(command, Submission):
@@ -120,9 +123,12 @@ class OrderDesk:
 
     async def decide_group(self, uow: UnitOfWork, commands: Sequence[OrderCommand]) -> list[Outcome]:
         """The outcome of each command, in order; each is judged after those before it."""
-        return [self.submit(uow, c) if isinstance(c, Submission) else self.cancel(uow, c) for c in commands]
+        seen: _Seen = {}
+        return [self.submit(uow, c, seen) if isinstance(c, Submission) else self.cancel(uow, c) for c in commands]
 
-    def submit(self, uow: UnitOfWork, submission: Submission, *, forbidden: Reason | None = None) -> Outcome:
+    def submit(
+        self, uow: UnitOfWork, submission: Submission, seen: _Seen, *, forbidden: Reason | None = None
+    ) -> Outcome:
         account = uow.account(submission.account_id)
         if account is None or account.user_id != submission.user_id:
             return Refused(ACCOUNT_NOT_FOUND)
@@ -133,7 +139,7 @@ class OrderDesk:
                 detail = f"The client_order_id was used for another order, was {submission.client_order_id}."
                 return Refused(Reason("client_order_id_reused", detail))
             return Submitted(claim.order, is_replay=True)
-        order = self._place(uow, account, submission, forbidden)
+        order = self._place(uow, account, submission, self._conditions(uow, submission, seen, forbidden))
         uow.add_claim(order, body_hash)
         return Submitted(order, is_replay=False)
 
@@ -142,9 +148,9 @@ class OrderDesk:
         forbidden = None
         if owner is not None and not owner.may_trade:
             forbidden = Reason("insufficient_scope", "The owner of the strategy may not trade.")
-        outcome = self.submit(uow, submission, forbidden=forbidden)
+        outcome = self.submit(uow, submission, {}, forbidden=forbidden)
         if isinstance(outcome, Refused) and outcome.reason is ACCOUNT_NOT_FOUND:
-            stray = self._command(uow, submission, ACCOUNT_NOT_FOUND)
+            stray = self._command(submission, self._conditions(uow, submission, {}, ACCOUNT_NOT_FOUND))
             (event,) = decide(_nobodys(submission, uow.now), stray)
             assert isinstance(event, OrderDenied)
             uow.add_stray(event.order)
@@ -172,18 +178,26 @@ class OrderDesk:
         orders = await uow.load_open_orders(account, limit=limit, symbol=symbol)
         return [self.cancel(uow, Cancellation(account_id, user_id, order.order_id)) for order in orders]
 
-    def _place(self, uow: UnitOfWork, account: Account, submission: Submission, forbidden: Reason | None) -> Order:
-        (event,) = carry_out(uow, account, self._command(uow, submission, forbidden))
+    def _place(self, uow: UnitOfWork, account: Account, submission: Submission, conditions: Conditions) -> Order:
+        (event,) = carry_out(uow, account, self._command(submission, conditions))
         assert isinstance(event, OrderPlaced | OrderDenied)
         if event.order.query_at is not None:
             uow.watch(account, event.order.query_at)
         return event.order
 
-    def _command(self, uow: UnitOfWork, submission: Submission, forbidden: Reason | None) -> PlaceOrder:
+    def _conditions(self, uow: UnitOfWork, submission: Submission, seen: _Seen, forbidden: Reason | None) -> Conditions:
+        """The same for all orders of a group that ask the same of the world, which stands still meanwhile."""
+        key = (submission.symbol, submission.venue, submission.account_id, submission.market_at, forbidden)
+        conditions = seen.get(key)
+        if conditions is None:
+            conditions = seen[key] = self._look(uow, submission, forbidden)
+        return conditions
+
+    def _look(self, uow: UnitOfWork, submission: Submission, forbidden: Reason | None) -> Conditions:
         market, symbol = self._market, submission.symbol
         instrument = market.instrument(symbol)
         venue = submission.venue or (instrument.venue if instrument is not None else "")
-        conditions = Conditions(
+        return Conditions(
             now=uow.now,
             market_at=submission.market_at or market.market_at(symbol),
             instrument=instrument,
@@ -193,12 +207,14 @@ class OrderDesk:
             query_at=None if self._query_after is None else uow.now + self._query_after,
             forbidden=forbidden,
         )
+
+    def _command(self, submission: Submission, conditions: Conditions) -> PlaceOrder:
         return PlaceOrder(
             order_id=self._ids.new_id(),
             client_order_id=submission.client_order_id,
             account_id=submission.account_id,
             user_id=submission.user_id,
-            symbol=symbol,
+            symbol=submission.symbol,
             side=submission.side,
             type=submission.type,
             quantity=submission.quantity,

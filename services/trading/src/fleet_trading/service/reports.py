@@ -3,11 +3,14 @@
 from collections.abc import Iterable
 from datetime import date
 
-from fleet_trading.domain import Account, QueryUnanswered
+from fleet_trading.domain import Account, OrderQueried, QueryUnanswered
 from fleet_trading.domain.commands import Command, ReportFill
 from fleet_trading.ports import Market, UnitOfWork
 
 from .recording import carry_out
+
+MOST_ASKED = 500
+"""Orders asked about in one transaction; the rest follows in the next."""
 
 
 def book(uow: UnitOfWork, account: Account, commands: Iterable[Command], *, market: Market) -> None:
@@ -21,8 +24,9 @@ async def ask_about_unanswered(uow: UnitOfWork, account: Account) -> None:
     """Time has come to look: asks about each order whose report is overdue, and looks again when the next one is."""
     account.watch_at = None
     account.changes.is_row = True
-    await uow.load_unanswered(account)
-    carry_out(uow, account, QueryUnanswered(now=uow.now))
-    waiting = [order.query_at for order in account.open_orders() if order.query_at is not None]
-    if waiting:
-        uow.watch(account, min(waiting))
+    is_all, next_at = await uow.load_unanswered(account, limit=MOST_ASKED)
+    events = carry_out(uow, account, QueryUnanswered(now=uow.now))
+    asked = [event.next_at for event in events if isinstance(event, OrderQueried) and event.next_at is not None]
+    times = [*asked, *([next_at] if next_at else []), *([] if is_all else [uow.now])]
+    if times:
+        uow.watch(account, min(times))

@@ -37,8 +37,13 @@ ORDER BY order_id LIMIT $3
 """  # noqa: S608
 _UNANSWERED = f"""
 SELECT {ORDER_COLUMNS} FROM orders
-WHERE account_id = $1 AND stand IN ('new', 'partially_filled') AND query_at IS NOT NULL
+WHERE account_id = $1 AND stand IN ('new', 'partially_filled') AND query_at <= $2
+ORDER BY order_id LIMIT $3
 """  # noqa: S608
+_NEXT_UNANSWERED = """
+SELECT min(query_at) FROM orders
+WHERE account_id = $1 AND stand IN ('new', 'partially_filled') AND query_at > $2
+"""
 _TRADES = """
 SELECT t.trade_id FROM unnest($1::uuid[], $2::uuid[]) AS k (order_id, trade_id)
 JOIN trades AS t ON t.order_id = k.order_id AND t.trade_id = k.trade_id
@@ -194,9 +199,12 @@ class PostgresUnit:
         rows = await self._connection.fetch(_OPEN, account.account_id, symbol, limit)
         return [self._attach(order_of(row)) for row in rows]
 
-    async def load_unanswered(self, account: Account) -> None:
-        for row in await self._connection.fetch(_UNANSWERED, account.account_id):
+    async def load_unanswered(self, account: Account, *, limit: int) -> tuple[bool, datetime | None]:
+        rows = await self._connection.fetch(_UNANSWERED, account.account_id, self.now, limit)
+        for row in rows:
             self._attach(order_of(row))
+        next_at = await self._connection.fetchval(_NEXT_UNANSWERED, account.account_id, self.now)
+        return len(rows) < limit, next_at
 
     async def insert_account(self, account: Account) -> bool:
         if await self._connection.fetchval(INSERT_ACCOUNT, *account_row(account)) is None:
