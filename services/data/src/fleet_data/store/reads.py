@@ -85,7 +85,7 @@ SELECT {_COLUMNS} FROM bars
 WHERE listing_id = $1 AND timeframe_minutes = $2 AND open_at >= $3 AND open_at < $4
 ORDER BY open_at {{order}} LIMIT $5
 """  # noqa: S608 (constants)
-# At most as many rows are read as $5 full intervals have: an interval cut off by that is not among the first $5.
+# $8 rows are read at most, as many as $5 full intervals have: one cut off by that is not among the first $5.
 _AGGREGATED = f"""
 SELECT date_bin($6::interval, open_at, $7::timestamptz) AS open_at,
        date_bin($6::interval, open_at, $7::timestamptz) + $6::interval AS close_at,
@@ -95,7 +95,7 @@ SELECT date_bin($6::interval, open_at, $7::timestamptz) AS open_at,
 FROM (
     SELECT {_COLUMNS} FROM bars
     WHERE listing_id = $1 AND timeframe_minutes = $2 AND open_at >= $3 AND open_at < $4
-    ORDER BY open_at {{order}} LIMIT $5 * $8
+    ORDER BY open_at {{order}} LIMIT $8
 ) AS bars
 GROUP BY 1 ORDER BY 1 {{order}} LIMIT $5
 """  # noqa: S608 (constants)
@@ -141,7 +141,7 @@ async def candles(
     is_made = minutes != 1 and not await connection.fetchval(_IS_STORED, listing_id, minutes)
     if is_made:
         statement = _AGGREGATED.format(order=order)
-        rows = await connection.fetch(statement, listing_id, 1, *bounds, interval_of(timeframe), EPOCH, minutes)
+        rows = await connection.fetch(statement, listing_id, 1, *bounds, interval_of(timeframe), EPOCH, limit * minutes)
     else:
         rows = await connection.fetch(_STORED.format(order=order), listing_id, minutes, *bounds)
     found = [Candle(**dict(row)) for row in rows]
