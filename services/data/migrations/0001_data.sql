@@ -30,7 +30,7 @@ CREATE TABLE instruments (
 -- because a session's bar is shorter than its timeframe.
 CREATE TABLE bars (
     listing_id        integer     NOT NULL,
-    timeframe_minutes smallint    NOT NULL,
+    timeframe_minutes integer     NOT NULL,
     open_at           timestamptz NOT NULL,
     close_at          timestamptz NOT NULL,
     open              numeric     NOT NULL,

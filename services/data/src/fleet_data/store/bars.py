@@ -44,7 +44,7 @@ WHERE p.symbol = n.symbol AND p.timeframe = n.timeframe
 """
 _ADD_CLOSED = """
 INSERT INTO bars (listing_id, timeframe_minutes, open_at, close_at, open, high, low, close, volume, trades)
-SELECT * FROM unnest($1::int[], $2::smallint[], $3::timestamptz[], $4::timestamptz[], $5::numeric[], $6::numeric[],
+SELECT * FROM unnest($1::int[], $2::int[], $3::timestamptz[], $4::timestamptz[], $5::numeric[], $6::numeric[],
     $7::numeric[], $8::numeric[], $9::numeric[], $10::int[])
 ON CONFLICT DO NOTHING RETURNING listing_id, timeframe_minutes, open_at
 """
