@@ -14,7 +14,7 @@ from fleet_launcher.stack import Endpoints
 
 
 def run_admin(
-    state: StateDir, name: str, arguments: Sequence[str], *, capture: bool = True
+    state: StateDir, name: str, arguments: Sequence[str], *, capture: bool = True, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run it against the fleet of that folder; without `capture` it talks to the terminal. LaunchFailure: no fleet runs."""
     described = description(state)
@@ -24,6 +24,7 @@ def run_admin(
         [sys.executable, "-m", f"{known.package}.admin", *arguments],
         env=service_environment(state, endpoints, known, feed=described_feed(state)),
         capture_output=capture,
+        input=stdin,
         text=True,
         check=False,
     )
