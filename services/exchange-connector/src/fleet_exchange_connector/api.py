@@ -15,7 +15,8 @@ from fleet_chassis.ids import Ids
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.shapes import Body, DecimalString, Resource, Symbol
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from fleet_exchange_connector.consumers import Opening
 from fleet_exchange_connector.domain.bars import Step, as_instant
@@ -30,6 +31,16 @@ from fleet_exchange_connector.store.unit_of_work import MARKET, REPLAY_ID
 
 IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 Steps = Callable[[tuple[str, ...], datetime, datetime], Sequence[Step]]
+
+
+def _only_a_day(value: object) -> object:
+    """An instant at midnight without a zone is no day."""
+    if isinstance(value, str) and len(value) != len("2012-01-03"):
+        raise PydanticCustomError("day", "must be a day such as 2012-01-03, or an instant with its zone")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_only_a_day)]
 
 
 class ExchangeShown(Resource):
@@ -55,8 +66,8 @@ class ReplayBody(Body):
 
     symbols: list[Symbol] = Field(min_length=1, max_length=100)
     timeframe: str = Field(max_length=10)
-    start: AwareDatetime | date
-    end: AwareDatetime | date
+    start: AwareDatetime | Day
+    end: AwareDatetime | Day
     pace: DecimalString | None = Field(default=None, gt=0, le=1000)
 
 

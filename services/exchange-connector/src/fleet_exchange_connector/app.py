@@ -30,7 +30,7 @@ from fleet_exchange_connector.domain.bars import Step, steps
 from fleet_exchange_connector.domain.instruments import VENUE, offered
 from fleet_exchange_connector.domain.replays import Replay
 from fleet_exchange_connector.feed import SimulatedFeed
-from fleet_exchange_connector.replay_rest import ReplayRest, asking
+from fleet_exchange_connector.replay_rest import LooksForRest, ReplayRest, asking
 from fleet_exchange_connector.settings import Settings
 from fleet_exchange_connector.starting import begin_history_when_ready, first_prices, start
 from fleet_exchange_connector.store.books import BookCache
@@ -39,8 +39,10 @@ from fleet_exchange_connector.store.stocks import stock_bars
 from fleet_exchange_connector.store.unit_of_work import Stores
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
-    """The application; its lifespan opens the database, starts the bus, and then the feed."""
+def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksForRest | None = None) -> FastAPI:
+    """The application; its lifespan opens the database, starts the bus, and then the feed.
+
+    `looks` takes the place of the observer of the whole fleet, for who has no whole fleet."""
     health = Health()
     database = Database(
         settings.database_url,
@@ -78,8 +80,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             await stack.enter_async_context(client)
             await stack.enter_async_context(gate.running(health))
             if is_replay:
-                looking = observing(settings.kafka_url, "replay", asking(bus, client), instances.all)
-                rest.observer = await stack.enter_async_context(looking)
+                observer = observing(
+                    settings.kafka_url,
+                    f"{settings.service}-{settings.ordinal}-observer",
+                    asking(bus, client),
+                    instances.all,
+                    topic_prefix=settings.topic_prefix,
+                )
+                rest.looks = looks or await stack.enter_async_context(observer)
             await stack.enter_async_context(bus.running(health))
             await start(bus, unit_of_work, instruments, settings)
             if row is not None:

@@ -1,12 +1,12 @@
 """Waits for the fleet to be at rest on behalf of a replay, and notes what it waits for."""
 
-import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 from fleet_bus import Bus, Due
-from fleet_bus.rest import Ask, Asked, Observer
+from fleet_bus.rest import Ask, Asked, RestVerdict
 from fleet_chassis.calls import CallFailed, ServiceClient
 from fleet_chassis.database import Database
 from fleet_chassis.logging import get_logger
@@ -21,6 +21,12 @@ LOOK_S = 1.0
 """How long one look waits; then what is waited for is noted."""
 
 log = get_logger("fleet_exchange_connector.replay")
+
+
+class LooksForRest(Protocol):
+    """The observer of the fleet, or a test that says itself when all is at rest."""
+
+    async def wait_at_rest(self, timeout_s: float) -> RestVerdict: ...
 
 
 def asking(bus: Bus, client: ServiceClient) -> Ask:
@@ -44,29 +50,29 @@ class ReplayRest:
     """`has_come` is asked before a phase is begun; nothing is locked meanwhile."""
 
     def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
-        self.observer: Observer | None = None
+        self.looks: LooksForRest | None = None
         self._database = database
         self._now = now
         self._parked: dict[UUID, tuple[str, ...]] = {}
-        self._waiting_since: dict[UUID, float] = {}
+        self._waiting_since: dict[UUID, datetime] = {}
 
     async def has_come(self, due: Due) -> bool:
         """Whether the phase may begin: the fleet is at rest, or never will be for a parked key."""
-        if self.observer is None:
+        if self.looks is None:
             return False
         replay_id = UUID(due.aggregate_id)
-        verdict = await self.observer.wait_at_rest(LOOK_S)
+        verdict = await self.looks.wait_at_rest(LOOK_S)
         if verdict.at_rest or verdict.parked:
             self._parked[replay_id] = verdict.parked
             self._waiting_since.pop(replay_id, None)
             return True
-        since = self._waiting_since.setdefault(replay_id, time.monotonic() - LOOK_S)
-        is_stalled = time.monotonic() - since >= STALLED_AFTER.total_seconds()
+        now = self._now()
+        is_stalled = now - self._waiting_since.setdefault(replay_id, now) >= STALLED_AFTER
         status = ReplayStatus.STALLED if is_stalled else ReplayStatus.RUNNING
         if is_stalled:
             log.warning("replay_stalled", replay_id=str(replay_id), waiting_for=verdict.waiting_for)
         async with self._database.connection() as connection:
-            await replays.note_waiting(connection, replay_id, status, verdict.waiting_for, self._now())
+            await replays.note_waiting(connection, replay_id, status, verdict.waiting_for, now)
         return False
 
     def found(self, replay_id: UUID) -> Rest:

@@ -1,0 +1,145 @@
+"""A book that follows the simulated market: what it does never depends on when it happened to look."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from fleet_exchange_connector.domain.book import Book
+from fleet_exchange_connector.domain.instruments import offered
+from fleet_exchange_connector.domain.looking import look, next_look
+from fleet_exchange_connector.domain.market import Market
+from fleet_exchange_connector.domain.orders import PlaceOrder, Report, ReportKind, Stand
+from fleet_exchange_connector.domain.times import minute_of
+from fleet_exchange_connector.starting import first_prices
+from fleet_simulator import OrderType, Side, TimeInForce
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+OPENED = datetime(2026, 1, 5, 23, 59, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 1, 6, tzinfo=UTC)
+SYMBOL = "AAPL/USD"
+
+
+def a_market() -> Market:
+    instruments = offered("simulated")
+    minute = minute_of(OPENED)
+    return Market(instruments, 3, 150, minute, minute, 0, first_prices(instruments), OPENED)
+
+
+def an_order(number: int, side: Side, offset: int, tif: TimeInForce = TimeInForce.GTC) -> PlaceOrder:
+    """A limit so many cents above the opening ask (or below the opening bid, for a sell)."""
+    quote = a_market().quote(SYMBOL, OPENED)
+    assert quote is not None
+    ticks = quote.ask + 100 * offset if side is Side.BUY else quote.bid - 100 * offset
+    return PlaceOrder(
+        venue_order_ref=UUID(int=number),
+        account_id=UUID(int=1),
+        user_id=UUID(int=2),
+        command_sequence=number,
+        send_by=None,
+        symbol=SYMBOL,
+        side=side,
+        order_type=OrderType.LIMIT,
+        quantity=Decimal(1),
+        limit_price=ticks * Decimal("0.0001"),
+        protection_price=None,
+        time_in_force=tif,
+    )
+
+
+orders = st.lists(
+    st.tuples(st.sampled_from(Side), st.integers(-60, 5), st.sampled_from([TimeInForce.GTC, TimeInForce.DAY])),
+    min_size=1,
+    max_size=6,
+)
+
+
+def run(placed: list[PlaceOrder], looks: list[datetime]) -> list[tuple[UUID, ReportKind, datetime, Decimal | None]]:
+    market, book = a_market(), Book(offered("simulated")[SYMBOL])
+    found: list[Report] = look(book, market, OPENED)
+    for order in placed:
+        found += book.place(order, OPENED, now=OPENED)
+    for at in looks:
+        found += look(book, market, at)
+    told = [(r.venue_order_ref, r.kind, r.market_at, r.fill.price if r.fill else None) for r in found]
+    return sorted(told, key=lambda t: (t[2], t[0], t[1]))
+
+
+@settings(max_examples=60)
+@given(orders, st.lists(st.integers(1, 1199), max_size=8))
+def test_fills_do_not_depend_on_when_the_book_looks(
+    drawn: list[tuple[Side, int, TimeInForce]], tenths: list[int]
+) -> None:
+    placed = [an_order(n + 1, side, offset, tif) for n, (side, offset, tif) in enumerate(drawn)]
+    end = OPENED + timedelta(seconds=119.95)
+    often = [OPENED + n * timedelta(milliseconds=400) for n in range(1, 300)] + [end]
+    seldom = [OPENED + n * timedelta(milliseconds=100) for n in sorted(tenths)] + [end]
+    told = run(placed, often)
+    assert run(placed, seldom) == told
+    for ref, kind, at, _ in told:
+        order = placed[ref.int - 1]
+        if kind is ReportKind.FILLED:
+            assert order.time_in_force is TimeInForce.GTC or at <= MIDNIGHT
+        if kind is ReportKind.EXPIRED:
+            assert (order.time_in_force, at) == (TimeInForce.DAY, MIDNIGHT)
+
+
+@settings(max_examples=40)
+@given(orders)
+def test_looking_when_told_to_misses_nothing(drawn: list[tuple[Side, int, TimeInForce]]) -> None:
+    placed = [an_order(n + 1, side, offset, tif) for n, (side, offset, tif) in enumerate(drawn)]
+    market, book = a_market(), Book(offered("simulated")[SYMBOL])
+    look(book, market, OPENED)
+    for order in placed:
+        book.place(order, OPENED, now=OPENED)
+    now, end, looks = OPENED, OPENED + timedelta(seconds=119.95), []
+    while (at := next_look(book, market, now)) is not None and at <= end:
+        assert at > now
+        now = at
+        looks.append(at)
+        look(book, market, now)
+    assert run(placed, looks) == run(placed, [OPENED + n * timedelta(milliseconds=400) for n in range(1, 300)])
+
+
+def test_nothing_fills_while_the_feed_is_paused_until_it_is_stepped() -> None:
+    market, book = a_market().pause(), Book(offered("simulated")[SYMBOL])
+    now = OPENED + timedelta(seconds=1)
+    assert look(book, market, now) == []
+    order = an_order(1, Side.BUY, 5)
+    assert [r.kind for r in book.place(order, now, now=now)] == [ReportKind.ACCEPTED]
+    assert look(book, market, now + timedelta(seconds=1)) == []
+    assert next_look(book, market, now) is None
+    closed, stepped = market.show_step(now + timedelta(seconds=2))
+    assert closed is None, "the minute is not over"
+    (fill,) = look(book, stepped, now + timedelta(seconds=3))
+    assert fill.kind is ReportKind.FILLED
+    assert fill.market_at == now + timedelta(seconds=2)
+    later = an_order(2, Side.BUY, 5)
+    accepted = book.place(later, now + timedelta(seconds=3), now=now)
+    assert [r.kind for r in accepted] == [ReportKind.ACCEPTED], "the stepped price is gone again"
+
+
+def test_what_was_quoted_during_a_pause_fills_nothing() -> None:
+    market, book = a_market(), Book(offered("simulated")[SYMBOL])
+    look(book, market, OPENED)
+    book.place(an_order(1, Side.BUY, -1), OPENED, now=OPENED)
+    everything = run([an_order(1, Side.BUY, -1)], [OPENED + timedelta(seconds=119.95)])
+    (filled_at,) = (at for _, kind, at, _ in everything if kind is ReportKind.FILLED)
+    resumed = market.pause().resume(filled_at + timedelta(milliseconds=1))
+    found = look(book, resumed, OPENED + timedelta(seconds=119.95))
+    assert all(report.market_at > filled_at for report in found)
+
+
+def test_a_book_is_the_same_after_its_rows_are_read_again() -> None:
+    market, book = a_market(), Book(offered("simulated")[SYMBOL])
+    look(book, market, OPENED)
+    placed = [an_order(1, Side.BUY, -20), an_order(2, Side.SELL, -20, TimeInForce.DAY), an_order(3, Side.BUY, 5)]
+    reports = [report for order in placed for report in book.place(order, OPENED, now=OPENED)]
+    assert reports[-1].status.stand is Stand.FILLED
+    again = Book(offered("simulated")[SYMBOL])
+    states = [book.order_state(order.venue_order_ref) for order in placed]
+    assert states[2] is None
+    again.restore(5, book.state(), [state for state in states if state])
+    end = OPENED + timedelta(seconds=100)
+    assert look(again, market, end) == look(book, market, end)
+    assert (again.state(), again.open_orders, again.version) == (book.state(), book.open_orders, 5)

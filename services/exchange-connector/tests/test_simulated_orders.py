@@ -1,0 +1,177 @@
+"""Orders on the simulated feed, through Kafka and PostgreSQL."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import msgspec
+import pytest
+from fleet_contracts import venue
+from fleet_contracts.exchange_connector import Quote
+from fleet_contracts.vocabulary import Liquidity, Side, TimeInForce, VenueOrderStand
+from fleet_testkit.eventually import eventually
+
+ACCEPTED, FILLED, CANCELED = venue.VenueOrderAccepted, venue.VenueOrderFilled, venue.VenueOrderCanceled
+REJECTED, STATE = venue.VenueOrderRejected, venue.VenueOrderState
+
+
+async def test_a_market_order_fills_at_the_quote_that_stands(simulated: Any) -> None:
+    began = datetime.now(UTC)
+    order = simulated.place()
+    await simulated.command(order)
+    accepted, filled = await simulated.told(order.venue_order_ref, ACCEPTED, FILLED, timeout_s=5)
+    assert filled.market_at - began < timedelta(seconds=2)
+    assert filled.last_quantity == filled.cumulative_quantity == 10
+    assert filled.fee == (filled.last_price * 10 * Decimal("0.001")).quantize(Decimal("1e-8"))
+    assert (filled.fee_currency, filled.liquidity) == ("USD", Liquidity.TAKER)
+    assert accepted.market_at <= filled.market_at
+    records = [r for r in simulated.peers.heard_of(venue.VenueReports) if order.venue_order_ref in _refs(r)]
+    assert len(records) == 1, "one record per cause and symbol"
+
+    def quoted() -> Quote | None:
+        quotes = [q for q in simulated.peers.heard_of(Quote, "AAPL/USD") if q.market_at <= filled.market_at]
+        return max(quotes, key=lambda q: q.market_at, default=None)
+
+    quote = await eventually(quoted)
+    assert filled.last_price == quote.ask
+
+
+async def test_a_limit_rests_until_the_quote_comes_to_it(simulated: Any) -> None:
+    near = await _quote(simulated, "BTC/USD")
+    # The far ones are never reached; the near one within moments, for BTC moves by many increments a second.
+    far = simulated.place("BTC/USD", limit_price=near.bid / 2 // 1 * 1, quantity=Decimal("0.00001"))
+    close = simulated.place("BTC/USD", limit_price=near.bid, quantity=Decimal("0.00001"))
+    too_dear = simulated.place("BTC/USD", side=Side.SELL, limit_price=near.ask * 2 // 1, quantity=Decimal("0.00001"))
+    await simulated.command(far, close, too_dear)
+    await simulated.told(far.venue_order_ref, ACCEPTED)
+    await simulated.told(too_dear.venue_order_ref, ACCEPTED)
+    cancel = simulated.cancel_of(far)
+    await simulated.command(cancel, simulated.cancel_of(too_dear))
+    _, canceled = await simulated.told(far.venue_order_ref, ACCEPTED, CANCELED)
+    assert (canceled.code, canceled.cumulative_quantity) == ("requested", 0)
+    await simulated.command(simulated.cancel_of(far))
+    *_, refused = await simulated.told(far.venue_order_ref, ACCEPTED, CANCELED, venue.VenueCancelRejected)
+    assert refused.code == "unknown_order"
+    kinds = [type(r) for r in simulated.reports(close.venue_order_ref)]
+    assert kinds in ([ACCEPTED], [ACCEPTED, FILLED])
+    for report in simulated.reports(close.venue_order_ref)[1:]:
+        assert report.last_price <= near.bid
+
+
+async def test_a_resting_limit_is_filled_by_time_alone(simulated: Any) -> None:
+    quote = await _quote(simulated, "ETH/USD")
+    # One increment inside the spread: it does not fill at once, and soon the ask comes down to it.
+    order = simulated.place("ETH/USD", limit_price=quote.ask - Decimal("0.01"), quantity=Decimal("0.01"))
+    await simulated.command(order)
+    await eventually(lambda: simulated.reports(order.venue_order_ref))
+    *_, filled = await simulated.told(order.venue_order_ref, ACCEPTED, FILLED, timeout_s=40)
+    assert filled.last_price <= order.limit_price
+    rows = await simulated.fetch("SELECT * FROM venue_orders WHERE venue_order_ref = $1", order.venue_order_ref)
+    assert (rows[0]["stand"], rows[0]["open"]) == ("filled", None)
+
+
+async def test_an_order_is_taken_once_and_a_query_tells_its_fills(simulated: Any) -> None:
+    order = simulated.place("IBM/USD")
+    again = msgspec.structs.replace(order, command_sequence=order.command_sequence + 100)
+    unknown = simulated.place("IBM/USD", account_id=order.account_id)
+    await simulated.command(order, again, simulated.query_of(order, unknown))
+    _, filled, repeated, answer = await simulated.told(order.venue_order_ref, ACCEPTED, FILLED, STATE, STATE)
+    for state in (repeated, answer):
+        assert (state.stand, state.cumulative_quantity, state.fills) == (VenueOrderStand.FILLED, 10, (filled,))
+    (nothing,) = await simulated.told(unknown.venue_order_ref, STATE)
+    assert (nothing.stand, nothing.fills) == (VenueOrderStand.UNKNOWN, ())
+    stranger = msgspec.structs.replace(simulated.query_of(order), account_id=uuid4())
+    await simulated.command(stranger)
+    *_, told = await simulated.told(order.venue_order_ref, ACCEPTED, FILLED, STATE, STATE, STATE)
+    assert told.stand is VenueOrderStand.UNKNOWN, "another account's order is not told"
+    count = await simulated.fetch(
+        "SELECT count(*) AS n FROM venue_fills WHERE venue_order_ref = $1", order.venue_order_ref
+    )
+    assert count[0]["n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"send_by": datetime(2026, 1, 1, tzinfo=UTC)}, "too_late"),
+        ({"symbol": "XYZ/USD"}, "unknown_symbol"),
+        ({"quantity": Decimal("0.5")}, "invalid_quantity"),
+        ({"quantity": Decimal("-1")}, "invalid_quantity"),
+        ({"limit_price": Decimal("400.00001")}, "invalid_price"),
+    ],
+)
+async def test_what_cannot_be_taken_is_rejected(simulated: Any, changed: dict[str, Any], code: str) -> None:
+    order = simulated.place(**changed)
+    await simulated.command(order, simulated.query_of(order))
+    rejected, state = await simulated.told(order.venue_order_ref, REJECTED, STATE)
+    assert (rejected.code, state.stand, state.code) == (code, VenueOrderStand.REJECTED, code)
+
+
+async def test_beyond_its_protection_price_a_market_order_is_canceled(simulated: Any) -> None:
+    order = simulated.place("MSFT/USD", protection_price=Decimal(1))
+    await simulated.command(order)
+    _, canceled = await simulated.told(order.venue_order_ref, ACCEPTED, CANCELED)
+    assert canceled.code == "price_protection"
+    ioc = simulated.place("MSFT/USD", limit_price=Decimal(1), time_in_force=TimeInForce.IOC)
+    await simulated.command(ioc)
+    _, canceled = await simulated.told(ioc.venue_order_ref, ACCEPTED, CANCELED)
+    assert canceled.code == "ioc"
+
+
+async def test_a_halt_refuses_orders_and_lets_cancels_and_queries_through(simulated: Any) -> None:
+    resting = simulated.place("GOOG/USD", limit_price=Decimal(1))
+    await simulated.command(resting)
+    await simulated.told(resting.venue_order_ref, ACCEPTED)
+    await _set_state(simulated, "halted", version=1)
+    refused, elsewhere = simulated.place("GOOG/USD"), simulated.place("IBM/USD")
+    await simulated.command(refused, simulated.cancel_of(resting), simulated.query_of(resting), elsewhere)
+    (rejected,) = await simulated.told(refused.venue_order_ref, REJECTED)
+    assert rejected.code == "market_halted"
+    await simulated.told(resting.venue_order_ref, ACCEPTED, CANCELED, STATE)
+    await simulated.told(elsewhere.venue_order_ref, ACCEPTED, FILLED)
+    await _set_state(simulated, "active", version=2)
+    order = simulated.place("GOOG/USD")
+    await simulated.command(order)
+    await simulated.told(order.venue_order_ref, ACCEPTED, FILLED)
+
+
+async def test_two_processes_are_one_venue(simulated: Any) -> None:
+    async with simulated.running(ordinal=1):
+        orders = [simulated.place(symbol) for symbol in ("AAPL/USD", "FB/USD", "GOOG/USD", "IBM/USD") for _ in range(8)]
+        await simulated.command(*orders)
+        for order in orders:
+            await simulated.told(order.venue_order_ref, ACCEPTED, FILLED, timeout_s=30)
+    epochs = await simulated.fetch("SELECT epoch FROM feed_epoch")
+    assert epochs[0]["epoch"] == 1, "one of them holds the feed"
+
+
+async def _set_state(simulated: Any, state: str, *, version: int) -> None:
+    body = {
+        "scope": "symbol",
+        "target": "GOOG/USD",
+        "state": state,
+        "epoch": 1,
+        "version": version,
+        "by": "a test",
+        "reason": "a test",
+        "changed_at": datetime.now(UTC).isoformat(),
+    }
+    headers = simulated.keys.of_service("core-engine", "exchange-connector")
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{simulated.url}/internal/state", json=body, headers=headers) as answer,
+    ):
+        assert answer.status == 200, await answer.text()
+
+
+async def _quote(simulated: Any, symbol: str) -> Quote:
+    heard = len(simulated.peers.heard_of(Quote, symbol))
+    await eventually(lambda: len(simulated.peers.heard_of(Quote, symbol)) > heard)
+    quote: Quote = simulated.peers.heard_of(Quote, symbol)[-1]
+    return quote
+
+
+def _refs(record: venue.VenueReports) -> set[Any]:
+    return {report.venue_order_ref for report in record.reports}
