@@ -19,8 +19,17 @@ UNANSWERED = "unanswered-orders"
 """The kind of due rows that look for orders without an answer; the aggregate is the account."""
 
 # Rows are locked in the order in which LockRows gets them: sorted, the same everywhere, so that groups never deadlock.
-_LOCK = """
-SELECT account_id, version FROM accounts WHERE account_id = ANY($1::uuid[]) ORDER BY account_id FOR NO KEY UPDATE
+# With the ids that are used up already, to spare a round trip. A statement does not see what was committed while it
+# waited for a lock: an id taken in that moment is found by its primary key, and the group is done again one by one.
+_LOCK_AND_LOOK = """
+WITH locked AS (
+    SELECT account_id, version FROM accounts WHERE account_id = ANY($1::uuid[]) ORDER BY account_id FOR NO KEY UPDATE
+)
+SELECT account_id, version, NULL::text AS client_order_id FROM locked
+UNION ALL
+SELECT c.account_id, NULL, c.client_order_id
+FROM unnest($2::uuid[], $3::text[]) AS k (account_id, client_order_id)
+JOIN client_order_ids AS c ON c.account_id = k.account_id AND c.client_order_id = k.client_order_id
 """
 _CLAIMS = f"""
 SELECT c.body_hash, {", ".join(f"o.{name.strip()}" for name in ORDER_COLUMNS.split(","))}
@@ -97,9 +106,9 @@ class PostgresUnit:
         for identity in ids:
             named.setdefault(identity[0], []).append(identity[2:])
         if "a" in named:
-            await self._lock_accounts([UUID(text) for text in named["a"]])
-        if "c" in named:
-            await self._read_claims([(UUID(text[:36]), text[37:]) for text in named["c"]])
+            await self._lock_accounts(
+                [UUID(t) for t in named["a"]], [(UUID(t[:36]), t[37:]) for t in named.get("c", ())]
+            )
         if "g" in named:
             await self._read_grants([UUID(text) for text in named["g"]])
         if "o" in named:
@@ -109,9 +118,15 @@ class PostgresUnit:
         if "u" in named:
             await self._read_users([UUID(text) for text in named["u"]])
 
-    async def _lock_accounts(self, account_ids: list[UUID]) -> None:
+    async def _lock_accounts(self, account_ids: list[UUID], claims: list[tuple[UUID, str]]) -> None:
         missing: list[UUID] = []
-        for account_id, version in await self._connection.fetch(_LOCK, account_ids):
+        used_up: list[tuple[UUID, str]] = []
+        for account_id, version, client_order_id in await self._connection.fetch(
+            _LOCK_AND_LOOK, account_ids, [key for key, _ in claims], [name for _, name in claims]
+        ):
+            if version is None:
+                used_up.append((account_id, client_order_id))
+                continue
             account = self._cache.take(account_id, version)
             if account is None:
                 missing.append(account_id)
@@ -121,6 +136,8 @@ class PostgresUnit:
             # Read after the lock: a statement sees what was committed when it began, and the lock made it wait.
             for account in await read_accounts(self._connection, missing):
                 self._accounts[account.account_id] = account
+        if used_up:
+            await self._read_claims(used_up)
 
     async def _read_claims(self, keys: list[tuple[UUID, str]]) -> None:
         columns = [account_id for account_id, _ in keys], [client_order_id for _, client_order_id in keys]
