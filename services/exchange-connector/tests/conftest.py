@@ -140,6 +140,15 @@ class Venue:
         )
         return self.reports(ref)
 
+    async def heard(self, kind: type[Any], key: str | None = None, *, count: int) -> list[Any]:
+        """The messages of this type and key, once so many have come."""
+
+        async def came() -> bool:
+            return len(self.peers.heard_of(kind, key)) >= count
+
+        await eventually(came, 20, what=f"{count} {kind.__name__} {key or ''}")
+        return self.peers.heard_of(kind, key)
+
     async def api(
         self, method: str, path: str, body: Any = None, *, scopes: str = "read", headers: dict[str, str] | None = None
     ) -> tuple[int, Any]:

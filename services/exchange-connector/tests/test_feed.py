@@ -34,10 +34,6 @@ async def by_hand(open_venue: Any) -> Any:
         yield found
 
 
-def bars_of(found: Any, symbol: str) -> list[Any]:
-    return [message.bar for message in found.peers.heard_of(VenueBarClosed, symbol)]
-
-
 async def test_what_is_simulated_is_labelled_and_the_venue_beats(by_hand: Any) -> None:
     await eventually(lambda: len(by_hand.peers.heard_of(VenueInstrument)) >= len(SYMBOLS))
     listed = by_hand.peers.heard_of(VenueInstrument)
@@ -52,23 +48,19 @@ async def test_what_is_simulated_is_labelled_and_the_venue_beats(by_hand: Any) -
 
 
 async def test_every_symbol_is_quoted_and_every_minute_ends_with_its_bars(by_hand: Any) -> None:
-    quoted: set[str] = await eventually(
-        lambda: {q.symbol for q in by_hand.peers.heard_of(Quote)} == set(SYMBOLS) and set(SYMBOLS)
-    )
-    assert quoted
+    for symbol in SYMBOLS:
+        await by_hand.heard(Quote, symbol, count=1)
     assert all(q.bid < q.ask and q.market_at <= by_hand.clock.now() for q in by_hand.peers.heard_of(Quote))
     said = len(by_hand.peers.heard_of(MarketStepEnded))
     for _ in range(2):
         by_hand.clock.advance(MINUTE)
         said += 1
-        await eventually(lambda said=said: len(by_hand.peers.heard_of(MarketStepEnded)) == said)
+        await by_hand.heard(MarketStepEnded, count=said)
     steps = by_hand.peers.heard_of(MarketStepEnded)
     assert [step.step for step in steps] == list(range(1, len(steps) + 1))
     assert list(steps[-1].symbols) == SYMBOLS
     for symbol in SYMBOLS:
-        bars = await eventually(
-            lambda symbol=symbol: len(bars_of(by_hand, symbol)) == said and bars_of(by_hand, symbol)
-        )
+        bars = [message.bar for message in await by_hand.heard(VenueBarClosed, symbol, count=said)]
         assert [bar.close_at for bar in bars] == [step.market_at for step in steps]
 
 
@@ -130,7 +122,7 @@ async def test_the_past_is_sent_once_newest_day_first_when_the_fleet_is_ready(by
         ends[symbol] = newest.bars[-1]
     assert {bar.close_at for bar in ends.values()} == {OPENED.replace(second=0)}
     for symbol, bar in ends.items():
-        first = bars_of(by_hand, symbol)[0]
+        first = by_hand.peers.heard_of(VenueBarClosed, symbol)[0].bar
         assert abs(first.open / bar.close - 1) < 0.003, "the past goes over into what is traded now"
     async with by_hand.running(ordinal=1):
         await eventually(partial(_sent, by_hand, 14))
@@ -155,9 +147,7 @@ async def test_after_a_restart_the_market_goes_on_from_its_price(open_venue: Any
             _, state = await found.told(order.venue_order_ref, ACCEPTED, venue.VenueOrderState)
             assert state.stand == "working"
         for symbol in SYMBOLS:
-            before, after, later = await eventually(
-                lambda symbol=symbol: len(bars_of(found, symbol)) == 3 and bars_of(found, symbol)
-            )
+            before, after, later = (told.bar for told in await found.heard(VenueBarClosed, symbol, count=3))
             assert after.open_at == before.close_at
             assert later.open_at == OPENED.replace(second=0) + timedelta(hours=2, minutes=1)
             assert abs(later.open / after.close - 1) < 0.003

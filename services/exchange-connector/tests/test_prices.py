@@ -61,7 +61,7 @@ def test_spreads_are_a_few_increments_of_a_stock() -> None:
     market = a_market()
     for stock in STOCKS:
         path = minute_path(stock, market.prices[stock.symbol], market.minute, seed=1, stretches=150)
-        cents = (path.ask - path.bid) * stock.tick / stock.increment
+        cents = (path.ask - path.bid) // int(stock.increment / stock.tick)
         assert min(cents) >= 1 and max(cents) <= 8
 
 

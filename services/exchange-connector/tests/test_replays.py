@@ -64,12 +64,13 @@ async def test_every_bar_is_said_once_and_every_step_ends_after_its_bars(replayi
     assert done["waiting_for"] == []
     assert replaying.rest.looks - looks >= 9, "bars and close of each step, and the end, wait for rest"
     await eventually(lambda: len(steps_of(replaying, replay_id)) == 4)
+    await eventually(lambda: [len(bars_of(replaying, s, 2011, 4)) for s in ("AAPL/USD", "IBM/USD")] == [4, 4])
     steps = steps_of(replaying, replay_id)
     assert [step.step for step in steps] == [1, 2, 3, 4]
     assert all(step.symbols == ("AAPL/USD", "IBM/USD") for step in steps)
     assert [step.market_at.day for step in steps] == [4, 5, 6, 7]
     for symbol in ("AAPL/USD", "IBM/USD"):
-        bars = await eventually(lambda symbol=symbol: bars_of(replaying, symbol, 2011, 4))
+        bars = bars_of(replaying, symbol, 2011, 4)
         assert [bar.bar.close_at for bar in bars] == [step.market_at for step in steps]
     assert bars_of(replaying, "AAPL/USD", 2011, 4)[0].bar.close == Decimal("341.19")
 
@@ -152,8 +153,12 @@ async def test_connections_cut_in_the_middle_repeat_nothing(replaying: Any) -> N
     await eventually(lambda: len(steps_of(replaying, replay_id)) == 42)
     assert [step.step for step in steps_of(replaying, replay_id)] == list(range(1, 43))
     for symbol in ("AAPL/USD", "IBM/USD"):
-        await eventually(lambda symbol=symbol: len(bars_of(replaying, symbol, 2012, 3)) == 22)
+        await eventually(partial(_has_bars, replaying, symbol, 22))
         assert len(bars_of(replaying, symbol, 2012, 2)) == 20
+
+
+def _has_bars(replaying: Any, symbol: str, count: int) -> bool:
+    return len(bars_of(replaying, symbol, 2012, 3)) == count
 
 
 async def _row(venue_: Any, replay_id: str) -> Any:

@@ -34,8 +34,9 @@ async def test_a_market_order_fills_at_the_quote_that_stands(simulated: Any) -> 
         quotes = [q for q in simulated.peers.heard_of(Quote, "AAPL/USD") if q.market_at <= filled.market_at]
         return max(quotes, key=lambda q: q.market_at, default=None)
 
-    quote = await eventually(quoted)
-    assert filled.last_price == quote.ask
+    await eventually(quoted)
+    quote = quoted()
+    assert quote is not None and filled.last_price == quote.ask
 
 
 async def test_a_limit_rests_until_the_quote_comes_to_it(simulated: Any) -> None:

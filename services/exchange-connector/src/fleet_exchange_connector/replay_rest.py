@@ -26,7 +26,7 @@ log = get_logger("fleet_exchange_connector.replay")
 class LooksForRest(Protocol):
     """The observer of the fleet, or a test that says itself when all is at rest."""
 
-    async def wait_at_rest(self, timeout_s: float) -> RestVerdict: ...
+    async def wait_at_rest(self, timeout_s: float, *, moved: str | None = None) -> RestVerdict: ...
 
 
 def asking(bus: Bus, client: ServiceClient) -> Ask:
@@ -61,7 +61,7 @@ class ReplayRest:
         if self.looks is None:
             return False
         replay_id = UUID(due.aggregate_id)
-        verdict = await self.looks.wait_at_rest(LOOK_S)
+        verdict = await self.looks.wait_at_rest(LOOK_S, moved="exchange-connector")
         if verdict.at_rest or verdict.parked:
             self._parked[replay_id] = verdict.parked
             self._waiting_since.pop(replay_id, None)
