@@ -6,7 +6,7 @@ from decimal import Decimal
 import asyncpg
 
 # Each row found is a broken promise; the columns say where.
-_CHECKS: dict[str, str] = {
+CHECKS: dict[str, str] = {
     "a transaction's entries do not sum to zero": """
         SELECT account_id, transaction_id, currency, sum(amount) AS amount FROM entries
         GROUP BY account_id, transaction_id, currency HAVING sum(amount) <> 0""",
@@ -102,7 +102,7 @@ async def verify(connection: asyncpg.Connection) -> Verdict:
             for total in totals
             if total.debits != total.credits
         ]
-        for what, query in _CHECKS.items():
+        for what, query in CHECKS.items():
             for row in await connection.fetch(f"{query} LIMIT {_SHOWN}"):
                 problems.append(f"{what}: " + ", ".join(f"{name}={value}" for name, value in row.items()))
         counts = dict(await connection.fetchrow(_COUNTS) or {})
