@@ -10,6 +10,7 @@ class Activity:
 
     def __init__(self) -> None:
         self.busy = 0
+        self.is_relaying = False
         self.version = 0
         self._changed = asyncio.Event()
 
@@ -29,8 +30,9 @@ class Activity:
         self._changed = asyncio.Event()
 
     async def wait_change(self, version: int, wait_ms: int) -> None:
-        """Returns when `version` is not the latest any more, at the latest after `wait_ms`."""
+        """Returns once `version` is not the latest and what moved has settled (nothing handled, nothing to send), at the
+        latest after `wait_ms`: one answer a hop, and not one a move."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_ms / 1000):
-                while self.version == version:
+                while self.version == version or self.busy or self.is_relaying:
                     await self._changed.wait()

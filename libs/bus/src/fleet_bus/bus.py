@@ -65,7 +65,7 @@ class Bus:
         self.market_at: datetime | None = None
         self._database = database
         self._started_at = self.clock.now()
-        self._relay = Relay(self.settings, database, self.clock) if database else None
+        self._relay = Relay(self.settings, database, self.clock, self.activity) if database else None
         self._tables = TableReading(self.settings, self.activity)
         self._readings: list[Reading] = []
         self._parkings: dict[str, Parking] = {}

@@ -17,6 +17,7 @@ from fleet_chassis.clock import Clock
 from fleet_chassis.database import Database
 from fleet_chassis.logging import get_logger
 
+from .activity import Activity
 from .failures import is_down
 from .kafka import AIOKafkaProducer, producer
 from .metrics import OUTBOX_FAILED, OUTBOX_SENT
@@ -42,15 +43,17 @@ class HeldTooLong(Exception):
 class Relay:
     """Woken after each commit of this process, and by itself every `relay_poll_s` for rows of other processes."""
 
-    def __init__(self, settings: BusSettings, database: Database, clock: Clock) -> None:
+    def __init__(self, settings: BusSettings, database: Database, clock: Clock, activity: Activity) -> None:
         self._settings = settings
         self._database = database
         self._clock = clock
+        self._activity = activity
         self._wake = asyncio.Event()
         self.failed = 0
         self.holds_lock = False
 
     def wake(self) -> None:
+        self._activity.is_relaying = self.holds_lock
         self._wake.set()
 
     async def run(self) -> None:
@@ -70,7 +73,7 @@ class Relay:
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, self._settings.backoff_most_s)
             finally:
-                self.holds_lock = False
+                self.holds_lock = self._activity.is_relaying = False
 
     async def drain(self, timeout_s: float) -> None:
         """Waits until the outbox is empty, so that what was answered is on its way before the process ends."""
@@ -103,6 +106,9 @@ class Relay:
                 if rows:
                     await self._send(connection, client, rows, read_at)
                 if len(rows) < self._settings.relay_batch:
+                    if self._activity.is_relaying and not self._wake.is_set():
+                        self._activity.is_relaying = False
+                        self._activity.touch()
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(self._settings.relay_poll_s):
                             await self._wake.wait()

@@ -7,7 +7,7 @@ order matters: outboxes, then positions, then end offsets."""
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -30,6 +30,10 @@ SELECT (SELECT count(*) FROM outbox) AS outbox,
 # Sockets do not count, and the gateway causes nothing by what it reads.
 _UNCOUNTED = "gateway"
 _LIVE_WITH_EFFECTS = "strategy"
+_SETTLE_MS = 50
+"""How long a process that has something to do may hold its answer; shorter than anybody would notice."""
+_PAUSE_S = 0.02
+_KAFKA_TIMEOUT_S = 5.0
 
 
 async def rest_part(
@@ -91,58 +95,70 @@ class Asked(Protocol):
 Ask = Callable[[Asked, int, int], Awaitable[RestPart]]
 """(process, wait_ms, version) → its part; raises OSError or TimeoutError where it is down."""
 
-Ends = Mapping[tuple[str, int], int]
+Who = tuple[str, int]
+Ends = dict[tuple[str, int], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One reading of everything."""
+class _Move:
+    """Something on its way, and the service that has it or lacks it."""
 
-    parts: tuple[RestPart, ...]
-    silent: tuple[str, ...]
-    ends: Ends
+    service: str
+    text: str
 
-    def judge(self, topics: Sequence[Topic]) -> RestVerdict:
-        """What this single reading says."""
-        waiting = [f"{name} does not answer" for name in self.silent]
-        parked: list[str] = []
-        positions: dict[tuple[str, str, int], list[int]] = {}
-        for part in self.parts:
-            who = f"{part.service}-{part.ordinal}"
-            if part.outbox:
-                waiting.append(f"{who} has {part.outbox} outbox rows to send")
-            if part.due:
-                waiting.append(f"{who} has {part.due} due rows")
-            if part.busy:
-                waiting.append(f"{who} is handling something")
-            for key in part.parked:
-                text = f"{key.subscription} {key.topic} {key.key}: {key.reason}"
-                (waiting if key.is_not_yet else parked).append(f"parked: {text}")
-            for of_subscription in part.positions.values():
-                for topic, places in of_subscription.items():
-                    for partition, at in places.items():
-                        positions.setdefault((part.service, topic, partition), []).append(at)
-        waiting.extend(self._behind(topics, positions))
-        return RestVerdict(not waiting and not parked, tuple(waiting), tuple(dict.fromkeys(parked)))
 
-    def _behind(self, topics: Sequence[Topic], positions: Mapping[tuple[str, str, int], list[int]]) -> list[str]:
-        behind: list[str] = []
-        for topic in topics:
-            for reader in counted_readers(topic):
-                for partition in range(topic.partitions):
-                    end = self.ends[(topic.name, partition)]
-                    read = positions.get((reader, topic.name, partition), [])
-                    if not read:
-                        behind.append(f"{reader} does not read {topic.name}[{partition}] yet")
-                    elif min(read) < end:
-                        behind.append(f"{reader} is {end - min(read)} records behind in {topic.name}[{partition}]")
-        return behind
+def _moves(parts: Mapping[Who, RestPart | None], ends: Ends, topics: Sequence[Topic]) -> tuple[list[_Move], list[str]]:
+    """What is on its way by these parts and ends, and the keys parked for good."""
+    moves: list[_Move] = []
+    parked: list[str] = []
+    for (service, ordinal), part in parts.items():
+        if part is None:
+            moves.append(_Move(service, f"{service}-{ordinal} does not answer"))
+            continue
+        moves.extend(_inside(part))
+        for key in part.parked:
+            text = f"parked: {key.subscription} {key.topic} {key.key}: {key.reason}"
+            if key.is_not_yet:
+                moves.append(_Move(service, text))
+            else:
+                parked.append(text)
+    moves.extend(_behind(_positions(parts), ends, topics))
+    return moves, list(dict.fromkeys(parked))
 
-    def is_same_as(self, other: "Snapshot") -> bool:
-        """Whether nothing moved between the two."""
-        return self.ends == other.ends and [(p.service, p.ordinal, p.started_at, p.positions) for p in self.parts] == [
-            (p.service, p.ordinal, p.started_at, p.positions) for p in other.parts
-        ]
+
+def _inside(part: RestPart) -> Iterator[_Move]:
+    """What one process has still to do."""
+    who = f"{part.service}-{part.ordinal}"
+    if part.outbox:
+        yield _Move(part.service, f"{who} has {part.outbox} outbox rows to send")
+    if part.due:
+        yield _Move(part.service, f"{who} has {part.due} due rows")
+    if part.busy:
+        yield _Move(part.service, f"{who} is handling something")
+
+
+def _positions(parts: Mapping[Who, RestPart | None]) -> dict[tuple[str, str, int], int]:
+    """Where each service stands in each partition: where its slowest reader of it stands."""
+    positions: dict[tuple[str, str, int], int] = {}
+    for (service, _), part in parts.items():
+        for of_subscription in part.positions.values() if part else ():
+            for topic, places in of_subscription.items():
+                for partition, at in places.items():
+                    place = (service, topic, partition)
+                    positions[place] = min(at, positions.get(place, at))
+    return positions
+
+
+def _behind(positions: Mapping[tuple[str, str, int], int], ends: Ends, topics: Sequence[Topic]) -> Iterator[_Move]:
+    """Who has not read to the end."""
+    for topic in topics:
+        for reader in counted_readers(topic):
+            for partition in range(topic.partitions):
+                end, read = ends[(topic.name, partition)], positions.get((reader, topic.name, partition))
+                if read is None:
+                    yield _Move(reader, f"{reader} does not read {topic.name}[{partition}] yet")
+                elif read < end:
+                    yield _Move(reader, f"{reader} is {end - read} records behind in {topic.name}[{partition}]")
 
 
 def counted_readers(topic: Topic) -> list[str]:
@@ -156,7 +172,11 @@ def counted_readers(topic: Topic) -> list[str]:
 
 
 class Observer:
-    """Looks at the whole fleet. `processes` answers who there is now; `ask` asks one of them."""
+    """Looks at the whole fleet. `processes` answers who there is now; `ask` asks one of them.
+
+    The first reading may be as old as it likes: what it says of each process and topic is compared with a second that
+    begins after all of it was read, and a counter that is the same then has stood still in between. So while something
+    is on its way only those are asked who have it, and one look at everybody confirms the rest."""
 
     def __init__(
         self,
@@ -172,55 +192,93 @@ class Observer:
         self._processes = processes
         self._topics = [topic for topic in topics if counted_readers(topic)]
         self._prefix = topic_prefix
-        self._places = partitions_of(self._topics, topic_prefix)
+        self._parts: dict[Who, RestPart | None] = {}
+        self._ends: Ends = {}
 
     async def look(self) -> RestVerdict:
-        """Two readings, one verdict."""
-        first = await self._read()
-        verdict = first.judge(self._topics)
-        if not verdict.at_rest:
-            return verdict
-        second = await self._read()
-        again = second.judge(self._topics)
-        if again.at_rest and not second.is_same_as(first):
-            return RestVerdict(False, ("something moved between two readings",), ())
-        return again
+        """Two readings of everything, one verdict."""
+        await self._read_all()
+        return await self._confirm()
 
-    async def wait_at_rest(self, timeout_s: float) -> RestVerdict:
-        """Looks until the fleet is at rest, a key is parked for good, or the time is over."""
+    async def wait_at_rest(self, timeout_s: float, *, moved: str | None = None) -> RestVerdict:
+        """Looks until the fleet is at rest, a key is parked for good, or the time is over.
+
+        `moved` names the service that has just set something going, where the caller knows it."""
         deadline = time.monotonic() + timeout_s
+        asked_first = {moved} if moved else set()
         while True:
-            verdict = await self._look_or_say_why()
-            left_s = deadline - time.monotonic()
-            if verdict.at_rest or verdict.parked or left_s <= 0:
+            try:
+                verdict = await self._follow(deadline, asked_first)
+            except (OSError, TimeoutError) as error:
+                verdict = RestVerdict(False, (f"Kafka does not answer: {error!r}",), ())
+                await asyncio.sleep(_PAUSE_S)
+            asked_first = set()
+            if verdict.at_rest or verdict.parked or time.monotonic() >= deadline:
                 return verdict
-            await asyncio.sleep(min(0.005, left_s))
 
-    async def _look_or_say_why(self) -> RestVerdict:
-        try:
-            return await self.look()
-        except (OSError, TimeoutError) as error:
-            return RestVerdict(False, (f"Kafka does not answer: {error!r}",), ())
+    async def _follow(self, deadline: float, services: set[str]) -> RestVerdict:
+        """Asks who has something to do until nobody has by what is known, then confirms it with a look at everybody."""
+        if not self._parts:
+            await self._read_all()
+        while services:
+            await self._ask_those(services)
+            await self._read_ends([topic for topic in self._topics if topic.owner in services])
+            moves, parked = _moves(self._parts, self._ends, self._topics)
+            services = {move.service for move in moves}
+            if parked or time.monotonic() >= deadline:
+                return RestVerdict(False, tuple(move.text for move in moves), tuple(parked))
+        verdict = await self._confirm()
+        if not verdict.at_rest and not verdict.parked:
+            moves, _ = _moves(self._parts, self._ends, self._topics)
+            if moves and time.monotonic() < deadline:
+                return await self._follow(deadline, {move.service for move in moves})
+        return verdict
 
-    async def _read(self) -> Snapshot:
-        asked = [process for process in self._processes() if process.name != _UNCOUNTED]
-        answers = await asyncio.gather(*(self._ask(process, 0, -1) for process in asked), return_exceptions=True)
-        parts: list[RestPart] = []
-        silent: list[str] = []
-        for process, answer in zip(asked, answers, strict=True):
-            if isinstance(answer, RestPart):
-                parts.append(answer)
-            elif isinstance(answer, Exception):
-                silent.append(f"{process.name}-{process.ordinal}")
-            else:
-                raise answer
-        async with asyncio.timeout(5):
-            ends = await self._client.end_offsets(self._places)
-        return Snapshot(
-            tuple(parts),
-            tuple(silent),
-            {(place.topic.removeprefix(self._prefix), place.partition): at for place, at in ends.items()},
+    async def _confirm(self) -> RestVerdict:
+        """A look at everybody, compared with what was known before."""
+        parts, ends = dict(self._parts), dict(self._ends)
+        await self._read_all()
+        moves, parked = _moves(self._parts, self._ends, self._topics)
+        if not moves and not parked and (ends != self._ends or _standing(parts) != _standing(self._parts)):
+            return RestVerdict(False, ("something moved between two readings",), ())
+        return RestVerdict(not moves and not parked, tuple(move.text for move in moves), tuple(parked))
+
+    async def _read_all(self) -> None:
+        there = [process for process in self._processes() if process.name != _UNCOUNTED]
+        answers = await asyncio.gather(*(self._part(process, wait_ms=0) for process in there))
+        self._parts = {(process.name, process.ordinal): part for process, part in zip(there, answers, strict=True)}
+        await self._read_ends(self._topics)
+
+    async def _ask_those(self, services: set[str]) -> None:
+        """Asks these, each answering when it has settled."""
+        there = [process for process in self._processes() if process.name in services]
+        if not there:
+            await asyncio.sleep(_PAUSE_S)
+        answers = await asyncio.gather(*(self._part(process, wait_ms=_SETTLE_MS) for process in there))
+        self._parts.update(
+            ((process.name, process.ordinal), part) for process, part in zip(there, answers, strict=True)
         )
+        if any(part is None for part in answers):
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _part(self, process: Asked, *, wait_ms: int) -> RestPart | None:
+        known = self._parts.get((process.name, process.ordinal))
+        try:
+            return await self._ask(process, wait_ms, known.version if known else -1)
+        except (OSError, TimeoutError):
+            return None
+
+    async def _read_ends(self, topics: Sequence[Topic]) -> None:
+        if not topics:
+            return
+        async with asyncio.timeout(_KAFKA_TIMEOUT_S):
+            ends = await self._client.end_offsets(partitions_of(topics, self._prefix))
+        self._ends.update(((place.topic.removeprefix(self._prefix), place.partition), at) for place, at in ends.items())
+
+
+def _standing(parts: Mapping[Who, RestPart | None]) -> object:
+    """Where everybody stands: what must be equal in two readings."""
+    return {who: part and (part.started_at, part.positions) for who, part in parts.items()}
 
 
 @contextlib.asynccontextmanager
