@@ -135,9 +135,9 @@ async def store(database: Database, bars: list[Candle]) -> None:
 async def test_what_the_database_makes_is_what_the_reference_makes(
     data_database: Database, bars: list[Candle], timeframe: str, hour: int, limit: int, is_from_start: bool
 ) -> None:
-    """Also when the number of candles is bounded, from either side."""
+    """Also when the number of candles is bounded, from either side, and the bound lies within an interval."""
     await store(data_database, bars)
-    bound = next_start(START + timedelta(hours=hour), timeframe)
+    bound = START + timedelta(hours=hour, minutes=7)
     expected = [c for c in made_naively(bars, timeframe) if (c.open_at >= bound) == is_from_start]
     expected = expected[:limit] if is_from_start else expected[-limit:]
     start, end = (bound, START + timedelta(days=9)) if is_from_start else (None, bound)

@@ -210,6 +210,10 @@ async def test_history_is_stored_passed_on_and_made_into_candles(data: Data) -> 
             "state": "closed",
         }
     ]
+    _, following = await data.get(f"{path}&cursor={page['next_cursor']}")
+    assert ([one["open"] for one in following["data"]], following["has_more"]) == (["10"], False)
+    _, last = await data.get(f"/{symbol.replace('/', '-')}/candles?limit=2&end=2026-01-05T14:39:30Z")
+    assert ([one["close"] for one in last["data"]], last["has_more"]) == (["19", "20"], False)
 
 
 async def test_a_bar_that_closes_after_history_told_it_is_still_passed_on(data: Data) -> None:
@@ -294,6 +298,8 @@ async def test_on_a_replay_the_close_of_a_bar_is_the_price(replayed_data: Data) 
     assert (market["last_price"], market["change_24h"]) == ("12", "0.090909")
     _, candles = await replayed_data.get(f"{path}/candles?timeframe=1d&end=2012-05-18T00:00:00Z")
     assert [(one["close"], one["state"]) for one in candles["data"]] == [("10", "closed"), ("11", "closed")]
+    _, candles = await replayed_data.get(f"{path}/candles?timeframe=1d&start=2012-05-17T10:00:00Z&limit=1")
+    assert ([one["close"] for one in candles["data"]], candles["has_more"]) == (["11"], True)
 
 
 @pytest.mark.parametrize(

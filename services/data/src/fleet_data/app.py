@@ -53,7 +53,6 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet data", lifespan, health)
-    # The histories first: the path of a market takes whatever follows it.
     app.include_router(history_router(database, now=bus.clock.now, is_live=not is_replay))
     app.include_router(
         market_router(

@@ -7,12 +7,12 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Query
 from fleet_chassis.assertions import UserCaller
 from fleet_chassis.database import Database
-from fleet_chassis.pages import DEFAULT_LIMIT, MAX_LIMIT, Cursor, Limit, Page, decode_cursor
+from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
 from fleet_chassis.shapes import DecimalString, Resource
 from fleet_contracts.vocabulary import Timeframe
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from fleet_data.domain.candles import CandleState, interval_start, next_start, with_running, with_state
+from fleet_data.domain.candles import CandleState, interval_start, with_running, with_state
 from fleet_data.store import reads
 
 from .markets import market_of
@@ -48,7 +48,8 @@ class CandleQuery(BaseModel):
     timeframe: Timeframe = Timeframe.M1
     start: AwareDatetime | None = Field(default=None, description="Candles that begin at or after it.")
     end: AwareDatetime | None = Field(default=None, description="Candles that begin before it.")
-    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor = None
 
     @model_validator(mode="after")
     def _ends_after_its_start(self) -> Self:
@@ -61,39 +62,34 @@ def history_router(database: Database, *, now: Callable[[], datetime], is_live: 
     """`is_live` False: a replay, whose bars are all closed."""
     routes = APIRouter(prefix="/api/v1/markets", tags=["markets"])
 
-    @routes.get("/{symbol:path}/candles")
+    @routes.get("/{symbol}/candles")
     async def candles(symbol: str, caller: UserCaller, query: Annotated[CandleQuery, Query()]) -> Page[CandleShown]:
-        """Candles, oldest first: with `start` the first from there on, without it the last before `end` (now).
-
-        A page does not lead to the next; ask again with `start` at the last candle's `close_at`."""
+        """Candles, oldest first: with `start` the first from there on, page by page; without it the last before `end`
+        (now), one page."""
         caller.require_scope("read")
         start, limit, timeframe = query.start, query.limit, query.timeframe
+        if query.cursor is not None:
+            start = decode_cursor(query.cursor, datetime)[0] + timedelta(microseconds=1)
         as_of = now()
+        end = query.end or as_of + timedelta(days=1)
         async with database.connection() as connection:
             market = await market_of(connection, symbol)
-            until = next_start(query.end or as_of + timedelta(days=1), timeframe)
             found, is_of_minutes = await reads.candles(
-                connection,
-                market.listing_id,
-                timeframe,
-                start=None if start is None else next_start(start, timeframe),
-                end=until,
-                limit=limit + 1,
+                connection, market.listing_id, timeframe, start=start, end=end, limit=limit + 1
             )
             current = interval_start(as_of, timeframe)
-            if is_live and is_of_minutes and (start or current) <= current < until and len(found) <= limit:
+            is_within = (start or current) <= current < end and (start is None or len(found) <= limit)
+            if is_live and is_of_minutes and is_within:
                 running = await reads.running_candle(connection, market.listing_id, start=current, now=as_of)
                 found = with_running(found, running, timeframe)
         if is_live:
             found = with_state(found, as_of)
-        kept = found[:limit] if start is not None else found[-limit:]
-        return Page[CandleShown](
-            data=[CandleShown.model_validate(candle) for candle in kept],
-            next_cursor=None,
-            has_more=len(found) > limit,
-        )
+        shown = [CandleShown.model_validate(candle) for candle in found]
+        if start is not None:
+            return Page[CandleShown].of(shown, limit, lambda candle: (candle.open_at,))
+        return Page[CandleShown](data=shown[-limit:], next_cursor=None, has_more=False)
 
-    @routes.get("/{symbol:path}/trades")
+    @routes.get("/{symbol}/trades")
     async def trades(
         symbol: str, caller: UserCaller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> Page[PublicTradeShown]:

@@ -112,7 +112,7 @@ def market_router(
             found = await reads.markets(connection, after=after, limit=limit + 1)
         return Page[MarketShown].of([shown(market) for market in found], limit, lambda market: (market.symbol,))
 
-    @routes.get("/{symbol:path}/ticker")
+    @routes.get("/{symbol}/ticker")
     async def ticker(symbol: str, caller: UserCaller) -> Ticker:
         """Best bid and ask, last price, volume of 24 hours."""
         caller.require_scope("read")
@@ -133,7 +133,7 @@ def market_router(
             stale=at is None or (stale_after is not None and as_of > at + stale_after),
         )
 
-    @routes.get("/{symbol:path}")
+    @routes.get("/{symbol}")
     async def market(symbol: str, caller: UserCaller) -> MarketShown:
         """One instrument."""
         caller.require_scope("read")

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import asyncpg
 
-from fleet_data.domain.candles import EPOCH, TIMEFRAME_MINUTES, Candle, interval_of
+from fleet_data.domain.candles import EPOCH, TIMEFRAME_MINUTES, Candle, interval_of, next_start
 
 DAY = timedelta(hours=24)
 
@@ -134,16 +134,18 @@ async def candles(
     """Candles that begin in [start, end), oldest first, and whether they are made of 1m bars.
 
     With a start the first `limit` of them, without one the last. Bars of the timeframe itself come before those made
-    of 1m bars. `start` and `end` are starts of intervals where candles are made."""
+    of 1m bars."""
     minutes = TIMEFRAME_MINUTES[timeframe]
     order = "ASC" if start is not None else "DESC"
-    bounds = (start or EPOCH, end, limit)
+    since = start or EPOCH
     is_made = minutes != 1 and not await connection.fetchval(_IS_STORED, listing_id, minutes)
     if is_made:
+        # An interval that begins in the bounds takes all of its bars, one that does not takes none.
+        bounds = (next_start(since, timeframe), next_start(end, timeframe), limit)
         statement = _AGGREGATED.format(order=order)
         rows = await connection.fetch(statement, listing_id, 1, *bounds, interval_of(timeframe), EPOCH, limit * minutes)
     else:
-        rows = await connection.fetch(_STORED.format(order=order), listing_id, minutes, *bounds)
+        rows = await connection.fetch(_STORED.format(order=order), listing_id, minutes, since, end, limit)
     found = [Candle(**dict(row)) for row in rows]
     return (found if start is not None else found[::-1]), is_made or minutes == 1
 
