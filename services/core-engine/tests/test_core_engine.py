@@ -27,7 +27,15 @@ from fleet_contracts.topics import (
     TRADING_ACCOUNTS,
     TRADING_GRANTS,
 )
-from fleet_contracts.vocabulary import DeploymentState, GrantState, OrderType, Side, Timeframe, TimeInForce
+from fleet_contracts.vocabulary import (
+    DeploymentState,
+    GrantState,
+    OrderType,
+    Side,
+    Timeframe,
+    TimeInForce,
+    TradingStateWord,
+)
 from fleet_core_engine.app import create_app
 from fleet_core_engine.settings import Settings
 from fleet_testkit.eventually import eventually
@@ -136,6 +144,9 @@ async def test_a_halted_symbol_keeps_its_bars_but_its_steps_end(core_engine: Cor
     assert await kill_switch(core_engine, scope="symbol", target=symbol, action="resume") == 200
     await others.say(bar(symbol, DAY + timedelta(minutes=1)))
     await eventually(lambda: others.heard_of(data.BarClosed, symbol))
+    halted, resumed = others.heard_of(said.TradingStateChanged, f"symbol:{symbol}")
+    assert (halted.state, resumed.state) == (TradingStateWord.HALTED, TradingStateWord.ACTIVE)
+    assert (halted.epoch, halted.version) < (resumed.epoch, resumed.version)
 
 
 async def test_history_is_passed_on_as_it_is(core_engine: CoreEngine) -> None:
