@@ -23,7 +23,7 @@ from fleet_launcher.kafka import Kafka
 from fleet_launcher.places import JARS, StateDir
 from fleet_launcher.ports import kept_ports
 from fleet_launcher.postgres import Postgres
-from fleet_launcher.processes import running
+from fleet_launcher.processes import records, running
 from fleet_launcher.valkey import Valkey
 
 
@@ -140,6 +140,8 @@ def up(state_dir: Path, *, tell: Callable[[str], None] = lambda line: None) -> E
     with stack.state.locked("stack.lock", timeout_s=180.0) as held:
         if not held:
             raise LaunchFailure(f"Another process holds {state_dir}/stack.lock", "Look at what it does, or end it")
+        if not any(record.process() for record in records(stack.state)):
+            stack.delete_data()  # it was written without fsync, so after a power cut there may be anything
         return stack.start()
 
 

@@ -48,7 +48,9 @@ def containers() -> Iterator[Endpoints]:
 
     with contextlib.ExitStack() as running:
         kafka = running.enter_context(KafkaContainer("confluentinc/cp-kafka:8.1.0").with_kraft())
-        postgres = running.enter_context(PostgresContainer("postgres:18", driver=None))
+        postgres = running.enter_context(
+            PostgresContainer("postgres:18", driver=None).with_command("postgres -c max_connections=400 -c fsync=off")
+        )
         redis = running.enter_context(RedisContainer("valkey/valkey:9"))
         host, port = redis.get_container_host_ip(), redis.get_exposed_port(6379)
         yield Endpoints(

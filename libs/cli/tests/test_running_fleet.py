@@ -1,0 +1,77 @@
+"""The command against a whole fleet: what a newcomer pastes, and what an operator does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from fleet_cli.first_steps import curl_lines
+from whole_fleet import WholeFleet, whole_fleet
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def commanded() -> Iterator[WholeFleet]:
+    with whole_fleet("simulated", port_offset=650) as running:
+        yield running
+
+
+def fleet(running: WholeFleet, *words: str, answer: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fleet_cli.main", *words, "--state-dir", str(running.state.path)],
+        capture_output=True,
+        text=True,
+        input=answer,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def test_the_five_curl_lines_run_as_pasted(commanded: WholeFleet) -> None:
+    """register → login → buy → watch → cancel"""
+    script = "\n".join(f"{line}\necho" for line in curl_lines(commanded.url))
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line]
+    registered, watched, canceled = answers
+    assert registered["email"] == "ada@example.com"
+    assert watched["status"] in {"pending_new", "new"} and watched["limit_price"] == "300"
+    assert canceled["order_id"] == watched["order_id"]
+    user = {"FLEET_EMAIL": "ada@example.com", "FLEET_PASSWORD": "correct-horse-battery-staple"}
+    bought = fleet(commanded, "order", "buy", "AAPL/USD", "1", **user)
+    assert bought.returncode == 0 and "buy AAPL/USD: filled, filled 1 of 1 at" in bought.stdout, bought
+    refused = fleet(commanded, "order", "sell", "AAPL/USD", "2", **user)
+    assert refused.returncode == 1 and refused.stderr.startswith("error: ")
+
+
+def test_status_tells_all_processes_and_restart_drains_one(commanded: WholeFleet) -> None:
+    before = commanded.pid("execution")
+    done = fleet(commanded, "restart", "execution")
+    assert done.returncode == 0 and "execution-0 is ready again" in done.stdout, done
+    assert commanded.pid("execution") != before
+    told = fleet(commanded, "status")
+    assert told.returncode == 0, told
+    for part in ("kafka", "postgres", "redis", "trading-0", "gateway-0"):
+        assert part in told.stdout
+    assert "postgres:" not in told.stdout  # no password
+    assert "already runs" in fleet(commanded, "up").stderr
+
+
+def test_an_admin_is_made_with_a_password_that_is_shown_once(commanded: WholeFleet) -> None:
+    words = ("users", "create", "--email", "root@example.com", "--role", "admin")
+    made = fleet(commanded, *words, "--generate")
+    assert made.returncode == 0, made
+    assert json.loads(made.stdout)["roles"] == ["admin"] and len(json.loads(made.stdout)["password"]) > 16
+    assert fleet(commanded, *words, answer="another-good-password\n").returncode == 1
+
+
+def test_nothing_is_parked_and_databases_are_up_to_date(commanded: WholeFleet) -> None:
+    assert fleet(commanded, "parked", "list").stdout == "nothing is parked\n"
+    skipped = fleet(commanded, "parked", "skip", "trading", "reports", "execution.reports", "k", "--reason", "a test")
+    assert skipped.returncode == 1 and "Nothing is set aside" in skipped.stderr
+    assert "up to date" in fleet(commanded, "migrate").stdout
+    assert fleet(commanded, "rest").returncode in {0, 1}  # the simulated market moves all the time
