@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from fleet_chassis.logging import get_logger
 from redis.asyncio import Redis
@@ -68,7 +68,7 @@ for i, key in ipairs(KEYS) do
         redis.call('INCRBY', key, cost)
       end
       out[#out + 1] = 1
-      out[#out + 1] = b - count - cost
+      out[#out + 1] = b - math.max(count + cost, 0)
       out[#out + 1] = math.max(redis.call('PTTL', key), 0) * 1000
       out[#out + 1] = 0
     end
@@ -116,16 +116,18 @@ class Check(NamedTuple):
     cost: float = 1
 
 
-class _Answers(Protocol):
-    def __call__(self, checks: Sequence[Check]) -> list[Verdict]: ...
-
-
 class LocalLimits:
     """The same limits, kept by this process alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_LOCAL) -> None:
+        self._most = most
         self._rates: dict[tuple[str, str], float] = {}
         self._windows: dict[tuple[str, str], tuple[float, float]] = {}
+
+    @property
+    def size(self) -> int:
+        """How many keys are kept, of each kind at most as many as there is room for."""
+        return len(self._rates) + len(self._windows)
 
     def __call__(self, checks: Sequence[Check]) -> list[Verdict]:
         now = time.time() * 1_000_000
@@ -138,7 +140,7 @@ class LocalLimits:
         wait = after - limit.most * limit.interval_us - now
         if wait > 0:
             after = tat
-        _make_room(self._rates)
+        self._make_room(self._rates)
         self._rates[key] = after
         remaining = int(limit.most - (after - now) / limit.interval_us)
         return Verdict(wait <= 0, limit.most, remaining, (after - now) / 1e6, max(wait, 0) / 1e6)
@@ -152,15 +154,14 @@ class LocalLimits:
         if allowed:
             count = max(count + check.cost, 0)
         if count > 0:
-            _make_room(self._windows)
+            self._make_room(self._windows)
             self._windows[key] = (count, ends)
         left = (ends - now) / 1e6
         return Verdict(allowed, limit.most, max(int(limit.most - count), 0), left, 0 if allowed else left)
 
-
-def _make_room(kept: dict[tuple[str, str], Any]) -> None:
-    if len(kept) >= MAX_LOCAL:
-        del kept[next(iter(kept))]
+    def _make_room(self, kept: dict[tuple[str, str], Any]) -> None:
+        if len(kept) >= self._most:
+            del kept[next(iter(kept))]
 
 
 class RateLimits:
