@@ -62,7 +62,7 @@ BAD = [
     (order(time_in_force="fok"), 422, "unsupported"),
     (order(colour="red"), 422, None),
     (order(client_order_id="sig-1"), 422, None),
-    (order(account_id="00000000-0000-0000-0000-000000000001"), 422, "account_not_found"),
+    (order(account_id="00000000-0000-0000-0000-000000000001"), 404, "account_not_found"),
 ]
 
 

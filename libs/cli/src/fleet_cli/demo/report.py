@@ -12,6 +12,9 @@ from .outcome import Outcome
 from .scenario import SYMBOLS
 
 
+_WIDTH = 110
+
+
 def money(value: object) -> str:
     """Two digits and thousands; the exact figure is the API's."""
     return f"{Decimal(str(value)):,.2f}"
@@ -24,7 +27,7 @@ def show(console: Console, fleet: Outcome, *, seconds: float) -> None:
         table.add_column(column, justify="left" if column == "symbol" else "right")
     positions = {position["symbol"]: position for position in fleet.positions}
     for symbol in SYMBOLS:
-        table.add_row(symbol, *_row(fleet, symbol, positions.get(symbol)))
+        table.add_row(symbol.partition("/")[0], *_row(fleet, symbol, positions.get(symbol)))
     portfolio = fleet.portfolio
     fees = sum((Decimal(trade["fee"]) for trade in fleet.trades), Decimal(0))
     table.add_section()
@@ -39,7 +42,9 @@ def show(console: Console, fleet: Outcome, *, seconds: float) -> None:
         money(portfolio["unrealized_pnl"]),
         money(portfolio["realized_pnl"]),
     )
-    console.print(table)
+    # In a file or a pipe there is no width to keep to, and a cut figure is worth nothing.
+    wide = console if console.is_terminal else Console(file=console.file, width=_WIDTH)
+    wide.print(table)
     console.print(
         f"equity {money(portfolio['equity'])} USD = cash {money(portfolio['cash'])}"
         f" + positions {money(portfolio['positions_value'])}"
