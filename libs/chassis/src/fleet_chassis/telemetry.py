@@ -1,11 +1,18 @@
 """Traces, exported when OTEL_EXPORTER_OTLP_ENDPOINT is set. When it is not, the SDK is not even imported."""
 
+from __future__ import annotations
+
 import os
 from functools import cache
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from .settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 _NOT_TRACED = "/health/,/metrics$,/internal/rest"
 
@@ -20,9 +27,32 @@ def instrument(app: FastAPI, settings: ServiceSettings) -> None:
     """Opens a span for each request of the application."""
     if not is_traced():
         return
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+
+    FastAPIInstrumentor.instrument_app(
+        app, tracer_provider=_exporting(settings), excluded_urls=_NOT_TRACED, exclude_spans=["receive", "send"]
+    )
+
+
+def instrumented(app: ASGIApp, settings: ServiceSettings) -> ASGIApp:
+    """A plain ASGI application that opens a span for each request."""
+    if not is_traced():
+        return app
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+    from opentelemetry.util.http import parse_excluded_urls
+
+    traced: ASGIApp = OpenTelemetryMiddleware(
+        app,
+        tracer_provider=_exporting(settings),
+        excluded_urls=parse_excluded_urls(_NOT_TRACED),
+        exclude_spans=["receive", "send"],
+    )
+    return traced
+
+
+def _exporting(settings: ServiceSettings) -> TracerProvider:
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -34,9 +64,7 @@ def instrument(app: FastAPI, settings: ServiceSettings) -> None:
     )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
-    FastAPIInstrumentor.instrument_app(
-        app, tracer_provider=provider, excluded_urls=_NOT_TRACED, exclude_spans=["receive", "send"]
-    )
+    return provider
 
 
 def traceparent() -> str | None:

@@ -14,6 +14,7 @@ from fleet_chassis.health import Health
 from fleet_chassis.ids import new_id
 from fleet_chassis.instances import Instances
 from fleet_chassis.problems import Problem, unavailable
+from fleet_chassis.telemetry import instrumented
 from fleet_contracts import Message
 from fleet_contracts.auth import SessionRevoked
 from fleet_contracts.data import BestQuote, InstrumentDefined
@@ -22,7 +23,7 @@ from fleet_contracts.trading import Account
 from prometheus_client import start_http_server
 from starlette.datastructures import State
 from starlette.routing import Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .deployments import Deployments
 from .edge import Edge, Limits
@@ -46,7 +47,7 @@ class Gateway:
         self.state = State({"health": Health()})
         self._settings = settings
         self._clock = clock
-        self._edge: Edge | None = None
+        self._edge: ASGIApp | None = None
         self._sockets: Sockets | None = None
         self._lifespan = Router(lifespan=self._running)
 
@@ -92,7 +93,7 @@ class Gateway:
                 clock=bus.clock,
                 is_starting=is_starting,
             )
-            self._edge = Edge(
+            edge = Edge(
                 settings=settings,
                 tokens=tokens,
                 rates=rates,
@@ -105,6 +106,7 @@ class Gateway:
                 new_id=new_id,
                 is_starting=is_starting,
             )
+            self._edge = instrumented(edge, settings)
             if settings.gateway_metrics_port is not None:
                 metrics, _ = start_http_server(settings.gateway_metrics_port, settings.host)
                 stack.callback(metrics.shutdown)
