@@ -197,7 +197,7 @@ def test_a_fill_before_accept_accepts_and_a_fill_told_twice_is_one() -> None:
     done(account, an_order())
     done(account, a_fill(10, 100, 4, 100, "0.4"))
     order = account.orders[UUID(int=10)]
-    assert (order.status, order.filled_quantity) == ("partially_filled", 4)
+    assert (order.status, order.filled_quantity) == ("partially_filled", D(4))
     assert done(account, a_fill(10, 100, 4, 100, "0.4")) == []
     assert done(account, ReportAccept(order_id=UUID(int=10), now=NOW)) == []
     assert account.status is AccountStatus.ACTIVE
@@ -222,7 +222,7 @@ def test_facts_are_booked_whatever_they_say_and_restrict_the_account() -> None:
     done(late, ReportCancel(order_id=UUID(int=10), reason=Reason("requested", ""), cumulative_quantity=D(0), now=NOW))
     assert late.balances["USD"].reserved == 0
     assert restricted_by(late, a_fill(10, 100, 4, 100)) == "fill_of_closed_order"
-    assert (late.orders[UUID(int=10)].status, late.orders[UUID(int=10)].filled_quantity) == ("canceled", 4)
+    assert (late.orders[UUID(int=10)].status, late.orders[UUID(int=10)].filled_quantity) == ("canceled", D(4))
     assert denial(late, an_order(11)) == "account_reduce_only"
     assert denial(late, an_order(12, Side.SELL, 4)) is None
 
@@ -243,7 +243,7 @@ def test_facts_are_booked_whatever_they_say_and_restrict_the_account() -> None:
 
     short = an_account()
     done(short, a_fill(77, 100, 5, 100, symbol="AAPL/USD", side=Side.SELL))
-    assert (short.balances["AAPL"].total, short.positions["AAPL/USD"].quantity) == (-5, -5)
+    assert (short.balances["AAPL"].total, short.positions["AAPL/USD"].quantity) == (D(-5), D(-5))
 
 
 def test_a_cancel_is_asked_once_and_may_be_refused() -> None:
@@ -310,7 +310,7 @@ def test_what_a_position_costs_is_conserved(trades: list[tuple[int, D]]) -> None
     assert position.realized_pnl - position.cost == cash
     assert position.quantity == sum(quantity for quantity, _ in trades)
     if position.quantity == 0:
-        assert (position.cost, position.realized_pnl) == (0, cash)
+        assert (position.cost, position.realized_pnl) == (D(0), cash)
 
 
 @dataclass
@@ -499,10 +499,10 @@ def test_a_day_counts_from_what_the_account_was_worth_when_it_began() -> None:
     done(account, an_order())
     done(account, a_fill(10, 100, 10, 100, 1))
     worth = valued(account, TwoDays(), today)
-    assert (worth.equity, worth.day_pnl, worth.unrealized_pnl) == (D(100_099), 100, 100)
+    assert (worth.equity, worth.day_pnl, worth.unrealized_pnl) == (D(100_099), D(100), D(100))
     open_day(account, TwoDays(), today)
     done(account, an_order(11, Side.SELL, 5))
     done(account, a_fill(11, 101, 5, 112))
     worth = valued(account, TwoDays(), today)
-    assert (worth.equity, worth.day_pnl, worth.realized_pnl) == (D(100_109), 110, 60)
+    assert (worth.equity, worth.day_pnl, worth.realized_pnl) == (D(100_109), D(110), D(60))
     assert isinstance(account.orders[UUID(int=11)], Order)

@@ -319,6 +319,30 @@ async def test_memory_is_only_a_cache(fleet: Any) -> None:
         await connection.close()
 
 
+async def test_a_commit_without_an_answer_is_unknown_and_the_same_again_is_safe(fleet: Any) -> None:
+    user = fleet.a_user()
+    await fleet.accepted(user)
+    connection = await asyncpg.connect(fleet.settings.database_url.get_secret_value())
+    try:
+        # The server goes away in the middle of COMMIT.
+        await connection.execute(
+            """
+            CREATE FUNCTION go_away() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
+            CREATE CONSTRAINT TRIGGER goes_away AFTER INSERT ON orders DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW WHEN (new.quantity = 13) EXECUTE FUNCTION go_away()
+            """
+        )
+        lost = await fleet.order(user, quantity="13", client_order_id="lost")
+        assert (lost.status, lost.code) == (504, "outcome_unknown")
+        await connection.execute("DROP TRIGGER goes_away ON orders")
+    finally:
+        await connection.close()
+    assert (await fleet.order(user, quantity="13", client_order_id="lost")).status == 201
+    assert await fleet.balance(user) == (100_000, 23 * Decimal("105.105"))
+    await fleet.books_hold()
+
+
 async def test_the_books_are_checked_and_a_wrong_one_is_found(run_trading: Any) -> None:
     async with run_trading() as fleet:
         user = fleet.a_user()

@@ -258,7 +258,7 @@ async def test_a_stale_price_denies_market_orders_only(fleet: Any) -> None:
     await fleet.publish(DATA_QUOTES, "OLD/USD", fleet.a_quote("OLD/USD", "10", stale_after=stale_after))
 
     async def heard() -> bool:
-        return (await fleet.order(user, symbol="OLD/USD")).code == "stale_reference"
+        return bool((await fleet.order(user, symbol="OLD/USD")).code == "stale_reference")
 
     await eventually(heard)
     assert (await fleet.order(user, symbol="OLD/USD", type="limit", limit_price="10")).status == 201

@@ -31,16 +31,15 @@ async def open_default_account(uow: UnitOfWork, user: User, *, deposit: Decimal,
     )
     if not await uow.insert_account(account):
         return False
-    market_at = market.market_at()
     command = Deposit(
         transaction_id=uuid5(account.account_id, "opening deposit"),
         currency=BASE_CURRENCY,
         amount=deposit,
         source="opening deposit",
         now=uow.now,
-        market_at=market_at,
+        market_at=market.market_at(),
     )
-    carry_out(uow, account, command, market=market, day=market_at.date())
+    carry_out(uow, account, command)
     return True
 
 
