@@ -169,7 +169,7 @@ async def test_logout_ends_the_token(fleet: Any) -> None:
 
 async def test_scopes(fleet: Any) -> None:
     user = await fleet.new_user()
-    reply = await fleet.call("POST", "/api/v1/exchanges/paper/feed", token=user.token, json={})
+    reply = await fleet.call("POST", "/api/v1/markets", token=user.token, json={})
     assert_problem(reply, 403, "insufficient_scope")
     assert "admin" in reply.body["detail"]
 

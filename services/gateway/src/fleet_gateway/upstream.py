@@ -79,7 +79,7 @@ class Upstream:
 
         Raises Problem 503 when nothing can have been done, 504 when that cannot be known.
         """
-        url = URL(self._base(service, claims) + target, encoded=True)
+        url = URL(self.replica(service, claims) + target, encoded=True)
         sent: CIMultiDict[str] = CIMultiDict(headers or {})
         sent["Authorization"] = "Bearer " + self._signer.sign(service, claims)
         sent["X-Request-ID"] = request_id
@@ -102,7 +102,8 @@ class Upstream:
                 504, "outcome_unknown", f"The service {service} did not answer; what was asked may have been done."
             ) from error
 
-    def _base(self, service: str, claims: Mapping[str, object] | None) -> str:
+    def replica(self, service: str, claims: Mapping[str, object] | None) -> str:
+        """The URL of the replica that serves this user. Raises Problem 503."""
         instances = self._instances.of(service)
         if not instances:
             raise _unreachable(service)
