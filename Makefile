@@ -75,11 +75,12 @@ lock: setup ## Resolve the dependencies anew into requirements.lock
 migrate: setup ## Bring the databases of the running fleet up to date
 	@$(BIN)/fleet migrate $(ARGS)
 
+new-adr: export TITLE := $(TITLE)
 new-adr: ## Start a decision record: make new-adr TITLE="Why we do it so"
-	@[ -n "$(TITLE)" ] || { echo 'error: say what is decided: make new-adr TITLE="Why we do it so"' >&2; exit 1; }
-	@last=$$(ls docs/adr 2>/dev/null | grep -oE '^[0-9]{4}' | sort | tail -1 || true); \
+	@[ -n "$$TITLE" ] || { echo 'error: say what is decided: make new-adr TITLE="Why we do it so"' >&2; exit 1; }
+	@last=$$(ls docs/adr | grep -oE '^[0-9]{4}' | sort | tail -1 || true); \
 	number=$$(printf '%04d' $$((10#$${last:-0} + 1))); \
-	slug=$$(printf '%s' "$(TITLE)" | tr '[:upper:]' '[:lower:]' | tr -cs 'a-z0-9' '-' | sed 's/^-//; s/-$$//'); \
+	slug=$$(printf '%s' "$$TITLE" | tr '[:upper:]' '[:lower:]' | tr -cs 'a-z0-9' '-' | sed 's/^-//; s/-$$//'); \
 	file="docs/adr/$$number-$$slug.md"; \
-	printf '# %s. %s\n\n**Context.** \n\n**Decision.** \n\n**Consequences.** \n\n**Check.** \n\n**Revisit when** \n' "$$number" "$(TITLE)" > "$$file"; \
+	printf '# %s. %s\n\n**Context.** \n\n**Decision.** \n\n**Consequences.** \n\n**Check.** \n\n**Revisit when** \n' "$$number" "$$TITLE" > "$$file"; \
 	echo "$$file"
