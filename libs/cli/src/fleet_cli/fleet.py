@@ -11,17 +11,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Annotated, Any
 
-import aiohttp
 import psutil
 import typer
 from fleet_launcher import control
 from fleet_launcher.failure import LaunchFailure
-from fleet_launcher.instance import READY_TIMEOUT_S
 from fleet_launcher.leftovers import SUPERVISOR
-from fleet_launcher.options import Feed, FleetOptions, parse_replicas
+from fleet_launcher.options import Event, Feed, FleetOptions, parse_replicas
 from fleet_launcher.places import StateDir
 from fleet_launcher.processes import running
-from fleet_launcher.supervisor import Event
 from rich.table import Table
 
 from fleet_cli.console import DEFAULT_STATE, StateOption, fail, out, run, state_of
@@ -115,6 +112,8 @@ def status(state_dir: StateOption = DEFAULT_STATE) -> None:
 
 
 async def _health(described: dict[str, Any]) -> dict[str, str]:
+    import aiohttp
+
     urls = [i["health_url"] for service in described["services"].values() for i in service["instances"]]
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as client:
 
@@ -182,6 +181,8 @@ def restart(
 
 
 def _restart(state: StateDir, service: str, instance: dict[str, Any]) -> None:
+    from fleet_launcher.instance import READY_TIMEOUT_S
+
     if instance["pid"] is not None:
         with suppress(ProcessLookupError):
             os.kill(instance["pid"], signal.SIGTERM)
@@ -197,6 +198,8 @@ def _restart(state: StateDir, service: str, instance: dict[str, Any]) -> None:
 
 
 async def _is_ready(url: str) -> bool:
+    import aiohttp
+
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as client, client.get(url) as answer:
             return answer.status == 200

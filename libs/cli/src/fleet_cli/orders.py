@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 from fleet_launcher.control import description
-from fleet_sdk.client import FleetClient
 
 from fleet_cli.console import DEFAULT_STATE, StateOption, fail, out, run, state_of
 
@@ -53,6 +52,8 @@ def _decimal(text: str) -> str:
 
 async def _placed(gateway_url: str, wanted: dict[str, Any], email: str, password: str) -> dict[str, Any]:
     """The order as it stands when it has ended, or after a second: a limit order may rest for long."""
+    from fleet_sdk.client import FleetClient
+
     async with FleetClient(gateway_url) as client:
         await client.login(email, password)
         placed = await client.place_order(wanted)

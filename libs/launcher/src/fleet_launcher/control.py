@@ -14,19 +14,15 @@ from contextlib import suppress
 from typing import Any
 
 import psutil
-from fleet_bus.admin import delete_topics
-from fleet_contracts.topics import TOPICS
 
 from fleet_launcher import processes
-from fleet_launcher.databases import drop_databases
 from fleet_launcher.environment import topic_prefix
 from fleet_launcher.failure import LaunchFailure
-from fleet_launcher.leftovers import SUPERVISOR, end_leftovers
-from fleet_launcher.options import FleetOptions
+from fleet_launcher.leftovers import LOCK, SUPERVISOR, end_leftovers
+from fleet_launcher.options import Event, FleetOptions
 from fleet_launcher.places import StateDir
 from fleet_launcher.services import SERVICES
 from fleet_launcher.stack import Stack
-from fleet_launcher.supervisor import LOCK, Event
 
 # Longer than the drain of the gateway, of the services and of the parts together.
 _STOP_TIMEOUT_S = 90.0
@@ -109,8 +105,13 @@ def reset(state: StateDir) -> None:
         return
     Stack(state.path).delete_data()
     if server := os.environ.get("FLEET_POSTGRES_URL"):
+        from fleet_launcher.databases import drop_databases
+
         asyncio.run(drop_databases(server, [service.name for service in SERVICES if service.has_database]))
     if bootstrap := os.environ.get("FLEET_KAFKA_URL"):
+        from fleet_bus.admin import delete_topics
+        from fleet_contracts.topics import TOPICS
+
         asyncio.run(delete_topics(bootstrap, TOPICS, prefix=topic_prefix()))
     for name in _OWN:
         shutil.rmtree(state.path / name, ignore_errors=True)

@@ -9,8 +9,6 @@ import time
 import uuid
 from pathlib import Path
 
-from fleet_bus.probe import broker_answers
-
 from fleet_launcher import processes
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.java import find_java
@@ -69,7 +67,8 @@ class Kafka:
         processes.stop(self._state, self.name, timeout_s=_STOP_TIMEOUT_S)
 
     def _format(self, java: Path, properties: Path) -> None:
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Begins with an A, since the tool takes an id that begins with "-" (one of 64 does) for an option.
+        cluster = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         command: list[str | Path] = [java, *_JVM, "-cp", self._class_path(), "kafka.tools.StorageTool", "format"]
         done = subprocess.run(  # noqa: S603 - our own words
             [*command, "-t", cluster, "-c", properties], capture_output=True, text=True, timeout=60, check=False
@@ -81,6 +80,9 @@ class Kafka:
             )
 
     def _wait_ready(self) -> None:
+        # Here, not above: its import takes half a second, and by now Kafka uses that time to start.
+        from fleet_bus.probe import broker_answers
+
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline:
             if self.pid is None:

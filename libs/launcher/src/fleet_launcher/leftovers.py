@@ -11,6 +11,7 @@ from fleet_launcher.places import StateDir
 
 _PARTS = ("kafka", "postgres", "valkey")
 SUPERVISOR = "supervisor"
+LOCK = "supervisor.lock"
 
 
 def end_leftovers(state: StateDir) -> list[str]:

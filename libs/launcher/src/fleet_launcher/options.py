@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.services import SERVICES
 
 Feed = Literal["simulated", "replay"]
+# What a supervisor tells while it starts: {"event": "part", "name", "seconds"}, {"event": "line", "text"},
+# {"event": "ready", "seconds"} or {"event": "failed", "problem", "remedy"}.
+Event = dict[str, Any]
 LARGEST_REPLICAS = 8
 
 

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 import aiohttp
 from fleet_bus.admin import create_topics
@@ -28,19 +27,17 @@ from fleet_launcher.environment import service_database_url, service_environment
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.instance import Instance, RestartPolicy
 from fleet_launcher.keys import ensure_keys
-from fleet_launcher.leftovers import SUPERVISOR, end_leftovers
+from fleet_launcher.leftovers import LOCK, SUPERVISOR, end_leftovers
 from fleet_launcher.migrating import migrate
-from fleet_launcher.options import FleetOptions
+from fleet_launcher.options import Event, FleetOptions
 from fleet_launcher.places import StateDir
 from fleet_launcher.ports import kept_ports, require_free
 from fleet_launcher.services import SERVICES, Service
 from fleet_launcher.stack import Endpoints, Part, Stack
 
-LOCK = "supervisor.lock"
 _LOOK_EVERY_S = 1.0
 _LOG = get_logger(__name__)
 
-Event = dict[str, Any]
 Report = Callable[[Event], None]
 
 
