@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 from fleet_contracts import Topic
 
 _FOR_EVER = -1
@@ -32,7 +33,7 @@ async def create_topics(bootstrap: str, topics: Sequence[Topic], *, brokers: int
         there = set(await admin.list_topics())
         missing = [topic for topic in topics if prefix + topic.name not in there]
         if missing:
-            await admin.create_topics(
+            answer = await admin.create_topics(
                 [
                     NewTopic(
                         prefix + topic.name,
@@ -43,6 +44,9 @@ async def create_topics(bootstrap: str, topics: Sequence[Topic], *, brokers: int
                     for topic in missing
                 ]
             )
+            for name, code, *_ in answer.topic_errors:
+                if code not in (NoError.errno, TopicAlreadyExistsError.errno):  # another may have been faster
+                    raise for_code(code)(f"topic {name} was not created")
         return [topic.name for topic in missing]
     finally:
         await admin.close()

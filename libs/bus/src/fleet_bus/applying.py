@@ -104,7 +104,10 @@ class Applier:
         for received in wanted:
             with handling(f"{self.name} {type(received.message).__name__}", received.traceparent):
                 await handlers[type(received.message)](uow, received)
-        await uow.flush()
+        # What is published in flush() belongs to the whole batch; of a batch with one cause, to that.
+        causes = {received.traceparent for received in wanted}
+        with handling(f"{self.name} flush", causes.pop() if len(causes) == 1 else None):
+            await uow.flush()
 
     async def _alone(self, record: Record) -> None:
         """One record in a transaction of its own: three tries, then it is set aside, or passed over on a live topic."""

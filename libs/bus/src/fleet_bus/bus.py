@@ -11,6 +11,7 @@ from fleet_chassis.clock import Clock, SystemClock
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
 from fleet_chassis.internal import NothingParked
+from fleet_chassis.logging import get_logger
 from fleet_contracts import Message, Topic
 from fleet_contracts.exchange_connector import MarketStepEnded
 from fleet_contracts.rest import ParkedKey, RestPart
@@ -20,6 +21,7 @@ from .applying import Applier
 from .commit import GroupCommitter
 from .direct import DirectProducer, open_direct
 from .due import DueRunner
+from .failures import Streak, is_down
 from .outbox import Relay
 from .parking import Parking, parked_keys
 from .reading import Reading
@@ -35,6 +37,10 @@ M = TypeVar("M", bound=Message)
 C = TypeVar("C")
 R = TypeVar("R")
 
+log = get_logger("fleet_bus")
+
+# Of stopping: the last groups and the last rows get so long each; what is left is in the database, and goes on next time.
+_DRAIN_S = 2.0
 _OLDEST = "SELECT min(occurred_at) FROM outbox WHERE topic = $1"
 
 
@@ -71,6 +77,7 @@ class Bus:
         self._parkings: dict[str, Parking] = {}
         self._due: dict[str, DueRunner] = {}
         self._watches: list[Watching] = []
+        self._committers: list[GroupCommitter[Any, Any]] = []
 
     def add(self, part: Work | Live | Watch | DueKind) -> None:
         """Adds a subscription or a kind of due rows; before `running()`."""
@@ -116,7 +123,9 @@ class Bus:
         decide: Callable[[Any, Sequence[C]], Awaitable[Sequence[R]]],
     ) -> GroupCommitter[C, R]:
         """Natural batching over this bus's transactions."""
-        return GroupCommitter(self._open, self.activity, unit_of_work=unit_of_work, touches=touches, decide=decide)
+        committer = GroupCommitter(self._open, self.activity, unit_of_work=unit_of_work, touches=touches, decide=decide)
+        self._committers.append(committer)
+        return committer
 
     def direct(self, topic: Topic, epoch: int) -> AbstractAsyncContextManager[DirectProducer]:
         """For the process that holds a feed's lock: a producer of market data under the epoch it took with the lock."""
@@ -127,7 +136,6 @@ class Bus:
         """Starts everything; on the way out stops reading, then empties the outbox, then stops sending.
 
         Readiness and the death of a background task are told to `health`."""
-        await self._load_market_at()
         relay = [asyncio.create_task(self._relay.run(), name="relay")] if self._relay else []
         readers = [
             asyncio.create_task(self._tables.run(), name="tables"),
@@ -142,12 +150,15 @@ class Bus:
             yield
         finally:
             await _cancel([workers, *readers])
+            for committer in self._committers:
+                await committer.drain(_DRAIN_S)
             if self._relay:
-                await self._relay.drain(5.0)
+                await self._relay.drain(_DRAIN_S)
             await _cancel(relay)
 
     async def _run_workers(self) -> None:
-        await self._tables.wait_ready()
+        await self._load_market_at()
+        await self._tables.wait_whole()
         if not (self._readings or self._due):
             await asyncio.Event().wait()
         async with asyncio.TaskGroup() as group:
@@ -159,16 +170,13 @@ class Bus:
                 group.create_task(due.run(), name=due.kind.kind)
 
     def ready(self) -> str | None:
-        """For readiness: None, or what is not there yet."""
-        if not self._tables.is_ready:
-            return "tables are being read"
-        waiting = [reading.name for reading in self._readings if not reading.is_ready]
-        waiting += [watch.name for watch in self._watches if not watch.is_ready]
-        if waiting:
-            return f"not reading yet: {', '.join(waiting)}"
-        if self._relay and self._relay.failed:
-            return f"{self._relay.failed} outbox rows are refused by Kafka"
-        return None
+        """For readiness: None, or what is not there yet, or not any more."""
+        if (why := self._tables.ready()) is not None:
+            return why
+        reasons = [reading.ready() for reading in self._readings] + [watch.ready() for watch in self._watches]
+        if self._relay:
+            reasons.append(self._relay.ready())
+        return "; ".join(reason for reason in reasons if reason is not None) or None
 
     async def rest(self, wait_ms: int = 0, version: int = -1) -> RestPart:
         """This process's part of whether the fleet is at rest; waits up to `wait_ms` while `version` is the latest."""
@@ -204,10 +212,12 @@ class Bus:
             return await parked_keys(connection)
 
     async def parked_replay(self, subscription: str, topic: str, key: str) -> bool:
-        """Hands a parked key to its handlers again; True when nothing of it is left. Raises NothingParked."""
+        """Hands a parked key to its handlers again, over the gap it may have waited at; True when nothing of it is left.
+
+        Raises NothingParked."""
         parking, place = await self._find_parked(subscription, topic, key)
         with self.activity.handling():
-            return await parking.release(place)
+            return await parking.release(place, accepts_gap=True)
 
     async def parked_skip(self, subscription: str, topic: str, key: str, *, by: str, reason: str) -> bool:
         """Drops a parked key's first record and releases the rest. Raises NothingParked."""
@@ -238,16 +248,27 @@ class Bus:
     def _woken(self, left: Woken) -> None:
         if left.outbox and self._relay:
             self._relay.wake()
-        for kind in left.due_kinds:
+        for kind, due_at in left.due.items():
             if kind in self._due:
-                self._due[kind].wake()
+                self._due[kind].scheduled(due_at)
         self.activity.touch()
 
     async def _load_market_at(self) -> None:
         if self._database is None or not self.settings.is_replay:
             return
-        async with self._database.connection() as connection:
-            self.market_at = await connection.fetchval("SELECT market_at FROM bus_writer")
+        down = Streak(first_s=self.settings.backoff_first_s, most_s=1.0)
+        while True:
+            try:
+                async with self._database.connection() as connection:
+                    self.market_at = await connection.fetchval("SELECT market_at FROM bus_writer")
+                return
+            except Exception as error:
+                if not is_down(error):
+                    raise
+                pause_s, is_told = down.failed()
+                if is_told:
+                    log.warning("bus_waits_for_its_database", error=repr(error))
+                await asyncio.sleep(pause_s)
 
     def _observe(self, tx: Transaction, received: Received[Message]) -> None:
         """Moves the market clock: on a replay by MarketStepEnded only, kept so that a restart forgets nothing due."""
@@ -271,7 +292,7 @@ class Bus:
             self.market_at = seen
             for runner in self._due.values():
                 if runner.kind.clock == "market":
-                    runner.wake()
+                    runner.time_moved(seen)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

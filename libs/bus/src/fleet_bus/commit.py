@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from fleet_chassis.database import CommitOutcomeUnknown
+import asyncpg
+from fleet_chassis.database import CommitOutcomeUnknown, DatabaseUnavailable
 
 from .activity import Activity
 from .applying import Opening
@@ -65,6 +66,11 @@ class GroupCommitter(Generic[C, R]):
             results.append(result)
         return results
 
+    async def drain(self, timeout_s: float) -> None:
+        """Lets the groups that were begun or wait be decided, for so long."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=timeout_s)
+
     async def _run(self) -> None:
         while self._waiting:
             group, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
@@ -75,7 +81,7 @@ class GroupCommitter(Generic[C, R]):
         try:
             results = await self._together([command for command, _ in group])
         except Exception as error:
-            if len(group) == 1 or isinstance(error, CommitOutcomeUnknown):
+            if len(group) == 1 or isinstance(error, CommitOutcomeUnknown) or _is_unreachable(error):
                 for _, future in group:
                     _fail(future, error)
                 return
@@ -95,8 +101,15 @@ class GroupCommitter(Generic[C, R]):
             uow = self._unit_of_work(tx)
             await uow.lock(sorted({identity for command in commands for identity in self._touches(command)}))
             results = await self._decide(uow, commands)
+            if len(results) != len(commands):
+                raise ValueError(f"{len(commands)} commands need as many results, was {len(results)}")
             await uow.flush()
         return results
+
+
+def _is_unreachable(error: Exception) -> bool:
+    """Whether the database is gone: what a group could not have, none of it can have alone, one time-out after another."""
+    return isinstance(error, DatabaseUnavailable | asyncpg.PostgresConnectionError | asyncpg.CannotConnectNowError)
 
 
 class Overloaded(Exception):

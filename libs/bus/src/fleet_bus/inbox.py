@@ -20,13 +20,18 @@ WHERE p.subscription = $1
 ORDER BY p.writer, p.topic, p.key
 FOR UPDATE OF p
 """
-# A key not seen before has no row to lock: whoever inserts second finds the other's number and must do it again.
-_WRITE = """
-INSERT INTO inbox_positions AS p (subscription, writer, topic, key, epoch, sequence, is_parked)
+_UPDATE = """
+UPDATE inbox_positions AS p SET epoch = k.epoch, sequence = k.sequence, is_parked = k.is_parked
+FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bool[])
+     AS k (writer, topic, key, epoch, sequence, is_parked)
+WHERE p.subscription = $1 AND p.writer = k.writer AND p.topic = k.topic AND p.key = k.key
+"""
+# A key not seen before has no row to lock: whoever inserts second must do all of his again, also what the other had not
+# got to, since he judged his records by a position that was not there.
+_INSERT = """
+INSERT INTO inbox_positions (subscription, writer, topic, key, epoch, sequence, is_parked)
 SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bool[])
-ON CONFLICT (subscription, writer, topic, key) DO UPDATE
-SET epoch = excluded.epoch, sequence = excluded.sequence, is_parked = excluded.is_parked
-WHERE (p.epoch, p.sequence) < (excluded.epoch, excluded.sequence) OR p.is_parked <> excluded.is_parked
+ON CONFLICT (subscription, writer, topic, key) DO NOTHING
 """
 _PARK = """
 INSERT INTO parked (subscription, topic, partition, record_offset, key, writer, type, event_id, epoch, sequence,
@@ -54,6 +59,7 @@ class Verdict(Enum):
 class _Position:
     number: tuple[int, int] | None
     is_parked: bool
+    is_new: bool
     changed: bool = False
 
 
@@ -69,9 +75,10 @@ class Inbox:
         wanted = sorted(set(places))
         rows = await connection.fetch(_READ, subscription, *_columns(wanted, 3))
         found = {
-            (r["writer"], r["topic"], r["key"]): _Position((r["epoch"], r["sequence"]), r["is_parked"]) for r in rows
+            (r["writer"], r["topic"], r["key"]): _Position((r["epoch"], r["sequence"]), r["is_parked"], is_new=False)
+            for r in rows
         }
-        return cls(subscription, {place: found.get(place) or _Position(None, False) for place in wanted})
+        return cls(subscription, {place: found.get(place) or _Position(None, False, is_new=True) for place in wanted})
 
     def judge(self, record: Record, *, is_gapless: bool) -> Verdict:
         """At or below is a duplicate; one above, or a higher epoch, is applied; further above is a gap.
@@ -96,7 +103,7 @@ class Inbox:
 
     def advance(self, record: Record) -> None:
         position = self._positions[record.place]
-        position.number = record.number
+        position.number = max(record.number, position.number or record.number)
         position.changed = True
 
     def set_parked(self, place: Place, is_parked: bool) -> None:
@@ -111,16 +118,17 @@ class Inbox:
 
     async def write(self, connection: asyncpg.Connection) -> None:
         """Stores what was applied. Raises Conflict where another process was faster."""
-        rows = [
-            (*place, *position.number, position.is_parked)
-            for place, position in self._positions.items()
-            if position.changed and position.number is not None
-        ]
-        if not rows:
-            return
-        outcome = await connection.execute(_WRITE, self._subscription, *_columns(rows, 6))
-        if int(outcome.rsplit(" ", 1)[1]) != len(rows):
-            raise Conflict(f"{self._subscription}: another process has applied the same records")
+        for statement, is_new in ((_UPDATE, False), (_INSERT, True)):
+            rows = [
+                (*place, *position.number, position.is_parked)
+                for place, position in self._positions.items()
+                if position.changed and position.number is not None and position.is_new is is_new
+            ]
+            if not rows:
+                continue
+            outcome = await connection.execute(statement, self._subscription, *_columns(rows, 6))
+            if int(outcome.rsplit(" ", 1)[1]) != len(rows):
+                raise Conflict(f"{self._subscription}: another process has applied the same records")
 
 
 async def park(

@@ -2,18 +2,88 @@
 
 import asyncio
 import contextlib
+import logging
+import time
 from collections.abc import AsyncIterator, Iterable
+from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.structs import TopicPartition
+from fleet_chassis.logging import get_logger
 from fleet_contracts import Topic
 
 from .received import Record, UnreadableRecord, parse
 
 __all__ = ["AIOKafkaConsumer", "AIOKafkaProducer", "ConsumerRecord", "TopicPartition"]
 
+log = get_logger("fleet_bus.kafka")
+
 _REQUEST_TIMEOUT_MS = 15_000
-_STOP_TIMEOUT_S = 3.0
+_STOP_TIMEOUT_S = 1.5
+"""A broker that does not answer must not hold us; nothing is lost, for the inbox knows what was applied."""
+_SAID_AGAIN_AFTER_S = 60.0
+# What the client warns of and what is no news: another replica came or went.
+_ORDINARY = ("Heartbeat failed for group %s because it is rebalancing",)
+
+C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer)
+
+
+class _Seldom(logging.Handler):
+    """The client's own log, each of its sentences at most once a minute: with a broker gone it says several a second."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said_at: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sentence = str(record.msg)
+        now = time.monotonic()
+        if sentence.startswith(_ORDINARY) or now - self._said_at.get(sentence, -1e9) < _SAID_AGAIN_AFTER_S:
+            return
+        self._said_at[sentence] = now
+        log.warning("kafka_client_says", text=record.getMessage(), exc_info=record.exc_info)
+
+
+def _heard() -> None:
+    """Takes over the client's log, once."""
+    logger = logging.getLogger("aiokafka")
+    if not any(isinstance(handler, _Seldom) for handler in logger.handlers):
+        logger.addHandler(_Seldom())
+        logger.propagate = False
+
+
+@contextlib.asynccontextmanager
+async def started(client: C) -> AsyncIterator[C]:
+    """The client started, and closed within a bound whatever state it and the broker are in."""
+    _heard()
+    try:
+        await client.start()
+        yield client
+    finally:
+        if isinstance(client, AIOKafkaProducer):
+            await _abandon(client)
+        else:
+            await _stop(client)
+
+
+async def _stop(client: AIOKafkaConsumer) -> None:
+    try:
+        await asyncio.wait_for(client.stop(), _STOP_TIMEOUT_S)
+    except TimeoutError:
+        # Every request under way fails with its connection, and the client's tasks end.
+        await client._client.close()
+
+
+async def _abandon(client: AIOKafkaProducer) -> None:
+    """Closes a producer without stop()'s flush.
+
+    What was not acknowledged is still in the outbox and will be sent by the next producer, and two must not send at
+    once: an older version could come to lie behind a newer one."""
+    if client._sender.sender_task is not None:
+        client._sender.sender_task.cancel()
+    await client.client.close()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(client.stop(), _STOP_TIMEOUT_S)
 
 
 @contextlib.asynccontextmanager
@@ -28,13 +98,8 @@ async def producer(bootstrap: str, client_id: str) -> AsyncIterator[AIOKafkaProd
         max_batch_size=262_144,
         max_request_size=1_048_576,
     )
-    await client.start()
-    try:
+    async with started(client):
         yield client
-    finally:
-        # stop() flushes, and a broker that does not answer would hold it; the outbox still has what was not acknowledged.
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(client.stop(), _STOP_TIMEOUT_S)
 
 
 def consumer(

@@ -4,6 +4,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 OUTBOX_SENT = Counter("fleet_outbox_sent_total", "Outbox rows sent to Kafka and deleted.")
 OUTBOX_FAILED = Gauge("fleet_outbox_failed", "Outbox rows that Kafka refuses for good.")
+OUTBOX_AGE_SECONDS = Gauge(
+    "fleet_outbox_age_seconds", "How long the oldest outbox row that the relay still has to send has been waiting."
+)
 HANDLED = Counter("fleet_bus_handled_total", "Records applied.", ["subscription"])
 DUPLICATES = Counter(
     "fleet_bus_duplicates_total", "Records dropped because they were applied before.", ["subscription"]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 
 import asyncpg
 from aiokafka.errors import (
@@ -18,9 +19,9 @@ from fleet_chassis.database import Database
 from fleet_chassis.logging import get_logger
 
 from .activity import Activity
-from .failures import is_down
+from .failures import Streak, is_down
 from .kafka import AIOKafkaProducer, producer
-from .metrics import OUTBOX_FAILED, OUTBOX_SENT
+from .metrics import OUTBOX_AGE_SECONDS, OUTBOX_FAILED, OUTBOX_SENT
 from .received import Record, headers
 from .settings import BusSettings
 
@@ -28,6 +29,8 @@ log = get_logger("fleet_bus.outbox")
 
 # One relay per database: the holder of this advisory lock, on a connection of its own.
 _LOCK = 0x0B05_0001
+# By which a replica that does not hold it says that it has committed; in no transaction, so it holds up nobody.
+_CHANNEL = "outbox"
 _PERMANENT = (MessageSizeTooLargeError, RecordTooLargeError, RecordListTooLargeError, InvalidTopicError)
 _READ = "SELECT * FROM outbox ORDER BY id LIMIT $1"
 _FAIL = """
@@ -41,7 +44,7 @@ class HeldTooLong(Exception):
 
 
 class Relay:
-    """Woken after each commit of this process, and by itself every `relay_poll_s` for rows of other processes."""
+    """Woken after each commit, of this process or another on its database, and by itself every `relay_poll_s`."""
 
     def __init__(self, settings: BusSettings, database: Database, clock: Clock, activity: Activity) -> None:
         self._settings = settings
@@ -49,8 +52,24 @@ class Relay:
         self._clock = clock
         self._activity = activity
         self._wake = asyncio.Event()
+        self._kafka = Streak(first_s=settings.backoff_first_s, most_s=settings.backoff_most_s)
+        self._oldest_at: datetime | None = None
         self.failed = 0
         self.holds_lock = False
+        OUTBOX_AGE_SECONDS.set_function(lambda: self.oldest_age_s)
+
+    @property
+    def oldest_age_s(self) -> float:
+        """How long the first row that this relay still has to send has been waiting; 0 if none."""
+        return 0.0 if self._oldest_at is None else max((self._clock.now() - self._oldest_at).total_seconds(), 0.0)
+
+    def ready(self) -> str | None:
+        """For readiness: None, or why what is committed does not get out."""
+        if self.failed:
+            return f"{self.failed} outbox rows are refused by Kafka"
+        if self.oldest_age_s > self._settings.silent_after_s:
+            return f"the outbox has not been sent for {self.oldest_age_s:.0f} s"
+        return None
 
     def wake(self) -> None:
         self._activity.is_relaying = self.holds_lock
@@ -58,28 +77,29 @@ class Relay:
 
     async def run(self) -> None:
         """Runs until cancelled; a lost connection or broker is waited out."""
-        backoff = self._settings.backoff_first_s
         while True:
             try:
                 async with self._lock() as connection:
-                    backoff = self._settings.backoff_first_s
                     await self._relay(connection)
             except HeldTooLong:
                 log.warning("relay_stood_still")
             except Exception as error:
                 if not is_down(error):
                     raise
-                log.warning("relay_waits", error=repr(error), backoff_s=backoff)
-                await asyncio.sleep(backoff)
-                backoff = min(backoff * 2, self._settings.backoff_most_s)
+                pause_s, is_told = self._kafka.failed()
+                if is_told:
+                    log.warning("relay_waits", error=repr(error))
+                await asyncio.sleep(pause_s)
             finally:
                 self.holds_lock = self._activity.is_relaying = False
 
     async def drain(self, timeout_s: float) -> None:
-        """Waits until the outbox is empty, so that what was answered is on its way before the process ends."""
+        """Waits until the outbox is empty, so that what was answered is on its way before the process ends.
+
+        Does not wait for a Kafka or database known to be gone: the rows are kept."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s), self._database.connection() as connection:
-                while await connection.fetchval("SELECT count(*) FROM outbox"):
+                while not self._kafka.count and await connection.fetchval("SELECT count(*) FROM outbox"):
                     self.wake()
                     await asyncio.sleep(0.02)
 
@@ -89,29 +109,46 @@ class Relay:
         connection = await self._database.dedicated(idle_session_timeout="10s")
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
-                await asyncio.sleep(self._settings.relay_poll_s)
+                self._oldest_at = None  # another's to send, and to tell
+                await self._pause(self._settings.relay_poll_s)
+                if self._wake.is_set():
+                    self._wake.clear()
+                    await connection.execute("SELECT pg_notify($1, '')", _CHANNEL)
+            await connection.add_listener(_CHANNEL, self._notified)
             self.holds_lock = True
             yield connection
         finally:
             connection.terminate()
 
+    def _notified(self, *_: object) -> None:
+        self.wake()
+
+    async def _pause(self, most_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(most_s):
+                await self._wake.wait()
+
     async def _relay(self, connection: asyncpg.Connection) -> None:
+        self.failed = await connection.fetchval("SELECT count(*) FROM outbox_failed")
+        OUTBOX_FAILED.set(self.failed)
+        self._oldest_at = await connection.fetchval("SELECT min(occurred_at) FROM outbox")
         client_id = f"{self._settings.service}-{self._settings.ordinal}-relay"
         async with producer(self._settings.kafka_url, client_id) as client:
-            self.failed = await connection.fetchval("SELECT count(*) FROM outbox_failed")
             while True:
                 self._wake.clear()
                 read_at = time.monotonic()
                 rows = await connection.fetch(_READ, self._settings.relay_batch)
+                self._oldest_at = rows[0]["occurred_at"] if rows else None
                 if rows:
                     await self._send(connection, client, rows, read_at)
+                if self._kafka.ended():
+                    log.info("relay_goes_on")
                 if len(rows) < self._settings.relay_batch:
+                    self._oldest_at = None
                     if self._activity.is_relaying and not self._wake.is_set():
                         self._activity.is_relaying = False
                         self._activity.touch()
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(self._settings.relay_poll_s):
-                            await self._wake.wait()
+                    await self._pause(self._settings.relay_poll_s)
 
     async def _send(
         self,
@@ -122,7 +159,6 @@ class Relay:
     ) -> None:
         """Sends rows in order and deletes, per partition, up to the first that was not acknowledged."""
         sent: list[tuple[asyncpg.Record, asyncio.Future[object]]] = []
-        error: Exception | None = None
         async with asyncio.timeout(self._settings.send_deadline_s):
             for row in rows:
                 if time.monotonic() - read_at > self._settings.relay_hold_s:
@@ -131,6 +167,7 @@ class Relay:
             await asyncio.wait([future for _, future in sent])
         acknowledged: list[int] = []
         stopped: set[tuple[str, int]] = set()
+        error: Exception | None = None
         for row, future in sent:
             place = (row["topic"], row["partition"])
             failure = future.exception()
@@ -143,8 +180,6 @@ class Relay:
             else:
                 stopped.add(place)
                 error = error or (failure if isinstance(failure, Exception) else KafkaError(repr(failure)))
-        if time.monotonic() - read_at > self._settings.relay_hold_s and error is None and not acknowledged:
-            raise HeldTooLong
         await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", acknowledged)
         OUTBOX_SENT.inc(len(acknowledged))
         if error is not None:

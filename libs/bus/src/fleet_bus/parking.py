@@ -12,7 +12,7 @@ from fleet_contracts.rest import ParkedKey
 from .applying import Applier, Opening
 from .failures import NotYet, is_down
 from .inbox import Inbox, Place, Verdict
-from .received import Record, decode
+from .received import TOMBSTONE, Record, decode
 from .settings import BusSettings
 
 log = get_logger("fleet_bus.parking")
@@ -35,6 +35,7 @@ WITH gone AS (DELETE FROM parked WHERE id = $1 RETURNING *)
 INSERT INTO parked_skipped
 SELECT id, subscription, topic, key, writer, type, event_id, epoch, sequence, payload, reason, $2, $3, $4 FROM gone
 """
+_MARK = "UPDATE parked SET is_not_yet = $3, reason = $2, parked_at = $4 WHERE id = $1"
 _LOOK_EVERY_S = 10.0
 
 
@@ -73,22 +74,28 @@ class Parking:
                 too_late = self._clock.now() - row["parked_at"] > timedelta(seconds=self._settings.not_yet_most_s)
                 await self.release((row["writer"], row["topic"], row["key"]), gives_up=too_late)
 
-    async def release(self, place: Place, *, gives_up: bool = False) -> bool:
-        """Hands the key's records to their handlers in order; True when none is left. `gives_up`: *not yet* is bad now."""
+    async def release(self, place: Place, *, gives_up: bool = False, accepts_gap: bool = False) -> bool:
+        """Hands the key's records to their handlers in order; True when none is left.
+
+        `gives_up`: *not yet* is bad now. `accepts_gap`: what is missing before the first record is given up for lost."""
         while True:
             try:
-                if await self._release_first(place):
+                if await self._release_first(place, accepts_gap=accepts_gap):
                     return True
             except NotYet as missing:
                 if gives_up:
-                    await self._mark(place, f"not there after {self._settings.not_yet_most_s:g} s: {missing}")
+                    reason = f"not there after {self._settings.not_yet_most_s:g} s: {missing}"
+                    await self._mark(place, reason, is_not_yet=False)
+                else:
+                    await self._mark(place, str(missing), is_not_yet=True)
                 return False
             except Exception as error:
                 if is_down(error):
                     raise
                 log.exception("parked_record_is_bad", subscription=self._applier.name, topic=place[1], key=place[2])
-                await self._mark(place, repr(error))
+                await self._mark(place, repr(error), is_not_yet=False)
                 return False
+            accepts_gap = False
 
     async def skip(self, place: Place, *, by: str, reason: str) -> bool:
         """Drops the key's first record for ever (kept in `parked_skipped`) and releases the rest."""
@@ -104,7 +111,7 @@ class Parking:
         log.warning("parked_record_skipped", subscription=self._applier.name, topic=place[1], by=by, reason=reason)
         return await self.release(place)
 
-    async def _release_first(self, place: Place) -> bool:
+    async def _release_first(self, place: Place, *, accepts_gap: bool) -> bool:
         async with self._open() as tx:
             inbox = await Inbox.read(tx.connection, self._applier.name, [place])
             first = await self._first(tx.connection, place)
@@ -113,11 +120,14 @@ class Parking:
                 await inbox.write(tx.connection)
                 return True
             record = _record(first)
-            match inbox.judge_parked(record, is_gapless=self._gapless[record.topic]):
+            # A gap is accepted only once it has been given up: what is still on its way would be lost.
+            is_gapless = self._gapless[record.topic] and (first["is_not_yet"] or not accepts_gap)
+            match inbox.judge_parked(record, is_gapless=is_gapless):
                 case Verdict.GAP:
                     raise NotYet("gap: a record before it is missing")
                 case Verdict.APPLY:
-                    await self._applier.handle(tx, [decode(record)])
+                    if record.payload is not None:
+                        await self._applier.handle(tx, [decode(record)])
                     inbox.advance(record)
             await tx.connection.execute("DELETE FROM parked WHERE id = $1", first["id"])
             await inbox.write(tx.connection)
@@ -126,14 +136,17 @@ class Parking:
     async def _first(self, connection: asyncpg.Connection, place: Place) -> asyncpg.Record | None:
         return await connection.fetchrow(_FIRST, self._applier.name, *place)
 
-    async def _mark(self, place: Place, reason: str) -> None:
+    async def _mark(self, place: Place, reason: str, *, is_not_yet: bool) -> None:
+        """Says of the key's first record why it waits; a *not yet* that had not been one has its time from now on."""
         async with self._open() as tx:
             first = await self._first(tx.connection, place)
-            if first is not None:
-                await tx.connection.execute(
-                    "UPDATE parked SET is_not_yet = false, reason = $2 WHERE id = $1", first["id"], reason[:2000]
-                )
-        log.error("key_parked", subscription=self._applier.name, topic=place[1], key=place[2], reason=reason)
+            if first is None or (first["is_not_yet"] and is_not_yet):
+                return
+            await tx.connection.execute(_MARK, first["id"], reason[:2000], is_not_yet, tx.now)
+        if is_not_yet:
+            self._applier.has_parked = True
+        else:
+            log.error("key_parked", subscription=self._applier.name, topic=place[1], key=place[2], reason=reason)
 
 
 async def parked_keys(connection: asyncpg.Connection) -> tuple[ParkedKey, ...]:
@@ -165,5 +178,5 @@ def _record(row: asyncpg.Record) -> Record:
         occurred_at=row["occurred_at"],
         market_at=row["market_at"],
         traceparent=row["traceparent"],
-        payload=row["payload"],
+        payload=None if row["type"] == TOMBSTONE else row["payload"],
     )

@@ -11,8 +11,9 @@ from fleet_chassis.logging import get_logger
 
 from .activity import Activity
 from .applying import Applier, Opening
-from .failures import is_down
-from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, partitions_of, read
+from .failures import Streak, is_down
+from .hearing import Heard
+from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, partitions_of, read, started
 from .metrics import LAG
 from .received import Record, UnreadableRecord
 from .settings import BusSettings
@@ -20,27 +21,26 @@ from .settings import BusSettings
 log = get_logger("fleet_bus.reading")
 
 _POLL_MS = 500
+_FIRST_POLL_MS = 20
+"""While it is not known where the client stands in each partition: that is asked between two polls."""
 _LIVE = "SELECT topic, partition, next_offset FROM live_positions WHERE subscription = $1"
 
 
 class Stuck(Exception):
-    """Records are ahead and none comes: the client is built anew."""
+    """Kafka has not answered, or records are ahead and none comes: the client is built anew."""
 
 
-class _Revoked(ConsumerRebalanceListener):  # type: ignore[misc]
+class _Assignments(ConsumerRebalanceListener):  # type: ignore[misc]
     """Forgets the places of partitions that went elsewhere; waits for nothing, so it cannot deadlock the poll loop."""
 
-    def __init__(self, places: dict[TopicPartition, int], activity: Activity) -> None:
-        self._places = places
-        self._activity = activity
+    def __init__(self, reading: "Reading") -> None:
+        self._reading = reading
 
     def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        self._places.clear()
-        self._activity.touch()
+        self._reading.reassigned(is_member=False)
 
     def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        self._places.clear()
-        self._activity.touch()
+        self._reading.reassigned(is_member=True)
 
 
 class Reading:
@@ -56,32 +56,41 @@ class Reading:
         self._activity = activity
         self._open = open_transaction
         self._in_group = in_group
+        self._is_member = False
+        self._heard = Heard(settings)
         self._uncommitted: dict[TopicPartition, int] = {}
         self._committed_at = 0.0
+        self._kafka = Streak(first_s=settings.backoff_first_s, most_s=settings.backoff_most_s)
+        self._handling = Streak(first_s=settings.backoff_first_s, most_s=1.0)
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether the client knows its partitions and where it stands in each."""
-        return bool(self.places)
+    def ready(self) -> str | None:
+        """None once the client knows its partitions and where it stands in each, while Kafka answers; else why not."""
+        if not self._is_member:
+            return f"{self.name} has no partitions yet"
+        return self._heard.ready(self.name)
+
+    def reassigned(self, *, is_member: bool) -> None:
+        """A rebalance took the partitions, or gave new ones (none, where there are more replicas than partitions)."""
+        self._is_member = is_member
+        self.places.clear()
+        self._activity.touch()
 
     async def run(self) -> None:
         """Runs until cancelled. Whatever the client raises, a new one is taken after a pause."""
-        backoff = self._settings.backoff_first_s
         while True:
-            started = time.monotonic()
             try:
                 async with self._client() as client:
                     await self._loop(client)
             except Exception as error:
                 if not (is_down(error) or isinstance(error, Stuck)):
                     raise
-                log.warning("reading_waits", subscription=self.name, error=repr(error), backoff_s=backoff)
-                if time.monotonic() - started > self._settings.backoff_most_s:
-                    backoff = self._settings.backoff_first_s
-                await asyncio.sleep(backoff)
-                backoff = min(backoff * 2, self._settings.backoff_most_s)
+                pause_s, is_told = self._kafka.failed()
+                if is_told:
+                    log.warning("reading_waits", subscription=self.name, error=repr(error))
+                await asyncio.sleep(pause_s)
             finally:
-                self.places.clear()
+                self.reassigned(is_member=False)
+                self._heard.forget()
                 self._uncommitted.clear()
 
     @contextlib.asynccontextmanager
@@ -90,21 +99,21 @@ class Reading:
         prefix = self._settings.topic_prefix
         if self._in_group:
             client = consumer(self._settings.kafka_url, member, group=prefix + self.name, member=member)
-            client.subscribe(
-                [prefix + topic.name for topic in self._applier.topics], listener=_Revoked(self.places, self._activity)
-            )
+            client.subscribe([prefix + topic.name for topic in self._applier.topics], listener=_Assignments(self))
         else:
             client = consumer(self._settings.kafka_url, member)
             client.assign(partitions_of(self._applier.topics, prefix))
-        await client.start()
-        try:
+        async with started(client):
             if not self._in_group:
                 await self._seek_live(client)
-            yield client
-            await self._commit(client)
-        finally:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(client.stop(), self._settings.backoff_most_s)
+            try:
+                yield client
+            finally:
+                # A restart then reads nothing twice. The inbox would drop it, so it may as well fail.
+                if self._heard.ready(self.name) is None:
+                    with contextlib.suppress(TimeoutError, KafkaError):
+                        async with asyncio.timeout(1):
+                            await self._commit(client)
 
     async def _seek_live(self, client: AIOKafkaConsumer) -> None:
         async with self._open() as tx:
@@ -113,22 +122,34 @@ class Reading:
         kept = {TopicPartition(prefix + row["topic"], row["partition"]): row["next_offset"] for row in rows}
         beginnings = await client.beginning_offsets(client.assignment())
         for place, beginning in beginnings.items():
-            client.seek(place, max(kept.get(place, beginning), beginning))
+            at = max(kept.get(place, beginning), beginning)
+            client.seek(place, at)
+            self.places[place] = at
+        self._heard.answered()
+        self._is_member = True
+        self._activity.touch()
 
     async def _loop(self, client: AIOKafkaConsumer) -> None:
         progress_at = time.monotonic()
         while True:
-            polled = await client.getmany(timeout_ms=_POLL_MS, max_records=self._settings.max_batch)
+            knows_places = all(place in self.places for place in client.assignment())
+            polled = await client.getmany(
+                timeout_ms=_POLL_MS if knows_places else _FIRST_POLL_MS, max_records=self._settings.max_batch
+            )
             if polled:
                 with self._activity.handling():
                     await self._apply(client, polled)
-                progress_at = time.monotonic()
+                self._heard.answered()
             else:
-                await self._find_places(client)
-                if self._lag(client) == 0:
-                    progress_at = time.monotonic()
-                elif time.monotonic() - progress_at > self._settings.stuck_after_s:
-                    raise Stuck(self.name)
+                if not knows_places:
+                    await self._find_places(client)
+                self._heard.listen(client)
+            if polled or self._lag(client) == 0:
+                progress_at = time.monotonic()
+            if max(time.monotonic() - progress_at, self._heard.silent_s) > self._settings.stuck_after_s:
+                raise Stuck(self.name)
+            if self._kafka.ended():
+                log.info("reading_goes_on", subscription=self.name)
             if self._uncommitted and time.monotonic() - self._committed_at > self._settings.commit_every_s:
                 await self._commit(client)
 
@@ -143,9 +164,13 @@ class Reading:
             for place, found in polled.items():
                 with contextlib.suppress(IllegalStateError):
                     client.seek(place, found[0].offset)
-            log.warning("batch_waits", subscription=self.name, error=repr(error))
-            await asyncio.sleep(self._settings.backoff_first_s)
+            pause_s, is_told = self._handling.failed()
+            if is_told:
+                log.warning("batch_waits", subscription=self.name, error=repr(error))
+            await asyncio.sleep(pause_s)
             return
+        if self._handling.ended():
+            log.info("batches_go_on", subscription=self.name)
         assigned = client.assignment()
         for place, found in polled.items():
             if place in assigned:
@@ -171,6 +196,7 @@ class Reading:
                 with contextlib.suppress(TimeoutError, IllegalStateError):
                     async with asyncio.timeout(_POLL_MS / 1000):
                         self.places[place] = await client.position(place)
+                        self._heard.answered()
                         self._activity.touch()
 
     def _lag(self, client: AIOKafkaConsumer) -> int:
@@ -185,9 +211,10 @@ class Reading:
         offsets, self._uncommitted = dict(self._uncommitted), {}
         self._committed_at = time.monotonic()
         try:
-            await client.commit({place: at for place, at in offsets.items() if place in client.assignment()})
+            async with asyncio.timeout(self._settings.commit_timeout_s):
+                await client.commit({place: at for place, at in offsets.items() if place in client.assignment()})
         except (CommitFailedError, IllegalStateError):
             # A rebalance came between; the new owner reads again what the inbox drops.
             log.info("offset_commit_superseded", subscription=self.name)
-        except KafkaError as error:
-            log.warning("offset_commit_failed", subscription=self.name, error=repr(error))
+        except (KafkaError, TimeoutError) as error:
+            log.info("offset_commit_failed", subscription=self.name, error=repr(error))

@@ -9,6 +9,9 @@ from uuid import UUID
 import msgspec
 from fleet_contracts import MESSAGE_TYPES, Message
 
+TOMBSTONE = "tombstone"
+"""The type of a record that takes its key out of a compacted topic."""
+
 M_co = TypeVar("M_co", bound=Message, covariant=True)
 
 

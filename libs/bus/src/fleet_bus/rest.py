@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from aiokafka.errors import KafkaError
 from fleet_chassis.database import Database
 from fleet_contracts import TOPICS, Topic
 from fleet_contracts.rest import RestPart
 from fleet_contracts.topics import Reading as TopicReading
 
 from .activity import Activity
-from .kafka import AIOKafkaConsumer, TopicPartition, consumer, partitions_of
+from .kafka import AIOKafkaConsumer, TopicPartition, consumer, partitions_of, started
 from .parking import parked_keys
 
 _COUNTS = """
@@ -205,14 +206,14 @@ class Observer:
 
         `moved` names the service that has just set something going, where the caller knows it."""
         deadline = time.monotonic() + timeout_s
-        asked_first = {moved} if moved else set()
+        services = {moved} if moved else set()
         while True:
             try:
-                verdict = await self._follow(deadline, asked_first)
-            except (OSError, TimeoutError) as error:
+                verdict = await self._follow(deadline, services)
+                services = {move.service for move in _moves(self._parts, self._ends, self._topics)[0]}
+            except (OSError, TimeoutError, KafkaError) as error:
                 verdict = RestVerdict(False, (f"Kafka does not answer: {error!r}",), ())
                 await asyncio.sleep(_PAUSE_S)
-            asked_first = set()
             if verdict.at_rest or verdict.parked or time.monotonic() >= deadline:
                 return verdict
 
@@ -227,12 +228,7 @@ class Observer:
             services = {move.service for move in moves}
             if parked or time.monotonic() >= deadline:
                 return RestVerdict(False, tuple(move.text for move in moves), tuple(parked))
-        verdict = await self._confirm()
-        if not verdict.at_rest and not verdict.parked:
-            moves, _ = _moves(self._parts, self._ends, self._topics)
-            if moves and time.monotonic() < deadline:
-                return await self._follow(deadline, {move.service for move in moves})
-        return verdict
+        return await self._confirm()
 
     async def _confirm(self) -> RestVerdict:
         """A look at everybody, compared with what was known before."""
@@ -292,9 +288,5 @@ async def observing(
     topic_prefix: str = "",
 ) -> AsyncIterator[Observer]:
     """An observer with a Kafka client of its own."""
-    client = consumer(kafka_url, client_id)
-    await client.start()
-    try:
+    async with started(consumer(kafka_url, client_id)) as client:
         yield Observer(client, ask, processes, topics=topics, topic_prefix=topic_prefix)
-    finally:
-        await client.stop()

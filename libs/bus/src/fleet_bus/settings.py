@@ -31,8 +31,11 @@ class BusSettings:
     """Offsets are an optimisation (the inbox is the truth), so they need not be committed with each batch."""
     due_batch: int = 200
     due_poll_s: float = 1.0
+    silent_after_s: float = 5.0
+    """A consumer asks twice a second; with no answer for so long the process is not ready."""
     stuck_after_s: float = 30.0
-    """A consumer that has records ahead and gets none for so long is built anew."""
+    """A consumer that gets no answer, or has records ahead and gets none, for so long is built anew."""
+    commit_timeout_s: float = 5.0
 
     @property
     def is_replay(self) -> bool:

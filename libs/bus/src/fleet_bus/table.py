@@ -1,7 +1,6 @@
 """Compacted topics read whole into memory: the last version per key wins."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
@@ -10,14 +9,18 @@ from fleet_chassis.logging import get_logger
 from fleet_contracts import Message, Topic
 
 from .activity import Activity
-from .failures import is_down
-from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, partitions_of, read
+from .failures import Streak, is_down
+from .hearing import Heard
+from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, partitions_of, read, started
 from .received import Received, UnreadableRecord, decode
 from .settings import BusSettings
 
 log = get_logger("fleet_bus.table")
 
 M = TypeVar("M", bound=Message)
+
+_NEVER = (-1, -1)
+_MOST_GONE = 10_000
 
 Change = Callable[[str, Received[Message] | None], None]
 
@@ -29,6 +32,7 @@ class TableView(Generic[M]):
         self.topic = topic
         self._messages: dict[str, M] = {}
         self._numbers: dict[tuple[str, str], tuple[int, int]] = {}
+        self._gone: dict[tuple[str, str], tuple[int, int]] = {}
         self._listeners: list[Change] = []
 
     def get(self, key: str) -> M | None:
@@ -51,13 +55,15 @@ class TableView(Generic[M]):
             log.error("record_not_ours", topic=self.topic.name, error=str(record))
             return
         writer_key = (record.writer, record.key)
-        if record.number <= self._numbers.get(writer_key, (-1, -1)):
+        if record.number <= max(self._numbers.get(writer_key, _NEVER), self._gone.get(writer_key, _NEVER)):
             return
-        self._numbers[writer_key] = record.number
         if record.payload is None:
-            self._messages.pop(record.key, None)
-            self._tell(record.key, None)
+            self._forget(writer_key, record.number)
+            if self._messages.pop(record.key, None) is not None:
+                self._tell(record.key, None)
             return
+        self._gone.pop(writer_key, None)
+        self._numbers[writer_key] = record.number
         try:
             received = decode(record)
         except UnreadableRecord as error:
@@ -65,6 +71,13 @@ class TableView(Generic[M]):
             return
         self._messages[record.key] = received.message  # type: ignore[assignment]
         self._tell(record.key, received)
+
+    def _forget(self, writer_key: tuple[str, str], number: tuple[int, int]) -> None:
+        """Of a key that was taken out only its number is kept, for a while, lest an older version bring it back."""
+        self._numbers.pop(writer_key, None)
+        self._gone[writer_key] = number
+        if len(self._gone) > _MOST_GONE:
+            del self._gone[next(iter(self._gone))]
 
     def _tell(self, key: str, received: Received[Message] | None) -> None:
         for listener in self._listeners:
@@ -81,58 +94,73 @@ class TableReading:
         self.views: dict[str, TableView[Message]] = {}
         self._settings = settings
         self._activity = activity
-        self._ready = asyncio.Event()
+        self._is_whole = asyncio.Event()
+        self._heard = Heard(settings)
+        self._kafka = Streak(first_s=settings.backoff_first_s, most_s=settings.backoff_most_s)
 
-    @property
-    def is_ready(self) -> bool:
-        return self._ready.is_set()
+    def ready(self) -> str | None:
+        """None once every table is whole, while Kafka answers; else why not."""
+        if not self.views:
+            return None
+        if not self._is_whole.is_set():
+            return "tables are being read"
+        return self._heard.ready(self.name)
 
-    async def wait_ready(self) -> None:
-        await self._ready.wait()
+    async def wait_whole(self) -> None:
+        """Returns when everything that was in the topics at the start has been read."""
+        if self.views:
+            await self._is_whole.wait()
 
     async def run(self) -> None:
         """Runs until cancelled; after a failure it reads all from the start again, and older versions change nothing."""
         if not self.views:
-            self._ready.set()
             await asyncio.Event().wait()
         while True:
             client = consumer(self._settings.kafka_url, f"{self._settings.service}-{self._settings.ordinal}-tables")
             client.assign(partitions_of([view.topic for view in self.views.values()], self._settings.topic_prefix))
             try:
-                await client.start()
-                await self._loop(client)
+                async with started(client):
+                    await self._loop(client)
             except Exception as error:
                 if not is_down(error):
                     raise
-                log.warning("tables_wait", error=repr(error))
-                await asyncio.sleep(self._settings.backoff_first_s * 5)
+                pause_s, is_told = self._kafka.failed()
+                if is_told:
+                    log.warning("tables_wait", error=repr(error))
+                await asyncio.sleep(pause_s)
             finally:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(client.stop(), self._settings.backoff_most_s)
+                self._heard.forget()
 
     async def _loop(self, client: AIOKafkaConsumer) -> None:
         assignment = client.assignment()
         beginnings = await client.beginning_offsets(assignment)
         ends = await client.end_offsets(assignment)
+        self._heard.answered()
         for place, beginning in beginnings.items():
             client.seek(place, beginning)
             self.places[place] = beginning
         progress_at = time.monotonic()
         while True:
-            if not self._ready.is_set() and all(self.places[place] >= end for place, end in ends.items()):
-                self._ready.set()
+            if not self._is_whole.is_set() and all(self.places[place] >= end for place, end in ends.items()):
+                self._is_whole.set()
                 self._activity.touch()
             polled = await client.getmany(timeout_ms=500, max_records=2_000)
             for place, found in polled.items():
                 view = self.views[place.topic.removeprefix(self._settings.topic_prefix)]
                 for raw in found:
                     view.take(raw, self._settings.topic_prefix)
-            for place in assignment:
-                # Compaction leaves holes, so the place is the client's and not the last record's.
-                self.places[place] = await client.position(place)
+                self.places[place] = found[-1].offset + 1
+            if polled:
+                self._heard.answered()
+                self._activity.touch()
+            else:
+                # Compaction leaves holes, so when nothing comes the place is the client's and not the last record's.
+                for place in assignment:
+                    self.places[place] = await client.position(place)
+                self._heard.listen(client)
             if polled or all((client.highwater(place) or 0) <= at for place, at in self.places.items()):
                 progress_at = time.monotonic()
-            elif time.monotonic() - progress_at > self._settings.stuck_after_s:
-                raise OSError("the tables' client is stuck")
-            if polled:
-                self._activity.touch()
+            if max(time.monotonic() - progress_at, self._heard.silent_s) > self._settings.stuck_after_s:
+                raise OSError("Kafka does not answer the tables' client")
+            if self._kafka.ended():
+                log.info("tables_go_on")

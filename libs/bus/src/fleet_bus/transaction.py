@@ -1,7 +1,7 @@
 """One PostgreSQL transaction with its outbox: what is published in it is numbered and stored just before COMMIT."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -10,12 +10,16 @@ from uuid import UUID
 import asyncpg
 from fleet_chassis.database import Database
 from fleet_chassis.ids import new_id
-from fleet_contracts import Message, Topic, encode
+from fleet_contracts import Message, Topic, encode_cut
 from fleet_contracts.partitioning import partition
 
+from .received import TOMBSTONE
 from .tracing import current_traceparent
 
 ClockName = Literal["wall", "market"]
+
+MOST_BYTES = 900_000
+"""The longest payload of a record, by a CHECK of the outbox."""
 
 # One statement numbers and stores: the sequences of the (topic, key)s are raised in sorted order, which locks them in
 # that order, and rows are inserted in the order of publishing once every sequence is held.
@@ -28,9 +32,10 @@ WITH raised AS (
 )
 INSERT INTO outbox (topic, partition, key, type, event_id, epoch, sequence, occurred_at, market_at, traceparent, payload)
 SELECT m.topic, m.partition, m.key, m.type, m.event_id, (SELECT epoch FROM bus_writer), raised.sequence - m.behind,
-       $4, m.market_at, $5, m.payload
-FROM unnest($6::text[], $7::int[], $8::text[], $9::text[], $10::uuid[], $11::bigint[], $12::timestamptz[], $13::bytea[])
-     WITH ORDINALITY AS m (topic, partition, key, type, event_id, behind, market_at, payload, place)
+       $4, m.market_at, m.traceparent, m.payload
+FROM unnest($5::text[], $6::int[], $7::text[], $8::text[], $9::uuid[], $10::bigint[], $11::timestamptz[], $12::text[],
+            $13::bytea[])
+     WITH ORDINALITY AS m (topic, partition, key, type, event_id, behind, market_at, traceparent, payload, place)
 JOIN raised ON raised.topic = m.topic AND raised.key = m.key
 ORDER BY m.place
 """
@@ -52,15 +57,16 @@ class _Published:
     type: str
     event_id: UUID
     market_at: datetime | None
+    traceparent: str | None
     payload: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class Woken:
-    """What a committed transaction left for the background tasks."""
+    """What a committed transaction left for the background tasks: rows to send, and of each kind the earliest due row."""
 
     outbox: bool
-    due_kinds: frozenset[str]
+    due: Mapping[str, datetime]
 
 
 class Transaction:
@@ -77,16 +83,25 @@ class Transaction:
         self._after_rollback: list[Callable[[], None]] = []
 
     def publish(self, topic: Topic, key: str, message: Message, *, market_at: datetime | None = None) -> None:
-        """Sends the message if and only if this transaction commits. `market_at` is the market's time of what it says."""
+        """Sends the message if and only if this transaction commits. `market_at` is the market's time of what it says.
+
+        What is too long for one record becomes several of the same key, each a valid message by itself."""
         if type(message) not in topic.messages:
             raise TypeError(f"{topic.name} does not carry {message.type_name()}")
-        self._published.append(_Published(topic, key, message.type_name(), new_id(), market_at, encode(message)))
+        for payload in encode_cut(message, MOST_BYTES):
+            self._collect(topic, key, message.type_name(), market_at, payload)
 
     def publish_tombstone(self, topic: Topic, key: str) -> None:
         """Takes the key out of a compacted topic."""
         if not topic.compacted:
             raise TypeError(f"{topic.name} is not compacted")
-        self._published.append(_Published(topic, key, "tombstone", new_id(), None, None))
+        self._collect(topic, key, TOMBSTONE, None, None)
+
+    def _collect(
+        self, topic: Topic, key: str, type_name: str, market_at: datetime | None, payload: bytes | None
+    ) -> None:
+        # The trace is that of whoever publishes, not of whoever commits.
+        self._published.append(_Published(topic, key, type_name, new_id(), market_at, current_traceparent(), payload))
 
     def schedule(self, kind: str, aggregate_id: str, sequence: int, clock: ClockName, due_at: datetime) -> None:
         """Lets time cause something: the row (kind, aggregate_id, sequence) is due at `due_at` by this clock."""
@@ -118,7 +133,10 @@ class Transaction:
             await self.connection.execute(_SCHEDULE, *_columns(rows, 5))
         if self._published:
             await self._store_published()
-        return Woken(bool(self._published), frozenset(kind for kind, _, _ in self._scheduled))
+        earliest: dict[str, datetime] = {}
+        for (kind, _, _), (_, due_at) in self._scheduled.items():
+            earliest[kind] = min(due_at, earliest.get(kind, due_at))
+        return Woken(bool(self._published), earliest)
 
     def committed(self) -> None:
         for step in self._after_commit:
@@ -144,14 +162,13 @@ class Transaction:
                 m.event_id,
                 counts[(m.topic.name, m.key)] - nth,
                 m.market_at,
+                m.traceparent,
                 m.payload,
             )
             for m, nth in zip(self._published, places, strict=True)
         ]
         raised = [(topic, key, count) for (topic, key), count in sorted(counts.items())]
-        await self.connection.execute(
-            _PUBLISH, *_columns(raised, 3), self.now, current_traceparent(), *_columns(rows, 8)
-        )
+        await self.connection.execute(_PUBLISH, *_columns(raised, 3), self.now, *_columns(rows, 9))
 
 
 def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:

@@ -1,12 +1,12 @@
 """A live subscription without effects: from the end on, every record to a callback; drops what is not newer."""
 
 import asyncio
-import contextlib
 
 from fleet_chassis.logging import get_logger
 
-from .failures import is_down
-from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, partitions_of, read
+from .failures import Streak, is_down
+from .hearing import Heard
+from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, partitions_of, read, started
 from .received import UnreadableRecord, decode
 from .settings import BusSettings
 from .subscription import Watch
@@ -26,11 +26,15 @@ class Watching:
         self._watch = watch
         self._places: dict[TopicPartition, int] = {}
         self._numbers: dict[tuple[str, str, str], tuple[int, int]] = {}
-        self._ready = asyncio.Event()
+        self._stands_at_end = False
+        self._heard = Heard(settings)
+        self._kafka = Streak(first_s=settings.backoff_first_s, most_s=settings.backoff_most_s)
 
-    @property
-    def is_ready(self) -> bool:
-        return self._ready.is_set()
+    def ready(self) -> str | None:
+        """None while it stands at the end and Kafka answers; else why not."""
+        if not self._stands_at_end:
+            return f"{self.name} does not listen yet"
+        return self._heard.ready(self.name)
 
     async def run(self) -> None:
         """Runs until cancelled; a new client goes on where the last one stood."""
@@ -38,17 +42,18 @@ class Watching:
             client = consumer(self._settings.kafka_url, f"{self.name}-{self._settings.ordinal}")
             client.assign(partitions_of(self._watch.topics, self._settings.topic_prefix))
             try:
-                await client.start()
-                await self._loop(client)
+                async with started(client):
+                    await self._loop(client)
             except Exception as error:
                 if not is_down(error):
                     raise
-                log.warning("watch_waits", subscription=self.name, error=repr(error))
-                await asyncio.sleep(self._settings.backoff_first_s * 5)
+                pause_s, is_told = self._kafka.failed()
+                if is_told:
+                    log.warning("watch_waits", subscription=self.name, error=repr(error))
+                await asyncio.sleep(pause_s)
             finally:
-                self._ready.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(client.stop(), self._settings.backoff_most_s)
+                self._stands_at_end = False
+                self._heard.forget()
 
     async def _loop(self, client: AIOKafkaConsumer) -> None:
         ends = await client.end_offsets(client.assignment())
@@ -58,13 +63,22 @@ class Watching:
             at = max(self._places.get(place, end), beginnings[place])
             self._places[place] = at
             client.seek(place, at)
-        self._ready.set()
+        self._stands_at_end = True
+        self._heard.answered()
         while True:
             polled = await client.getmany(timeout_ms=500, max_records=2_000)
             for place, found in polled.items():
                 for raw in found:
                     self._take(raw)
                 self._places[place] = found[-1].offset + 1
+            if polled:
+                self._heard.answered()
+            else:
+                self._heard.listen(client)
+                if self._heard.silent_s > self._settings.stuck_after_s:
+                    raise OSError("Kafka does not answer")
+            if self._kafka.ended():
+                log.info("watch_goes_on", subscription=self.name)
 
     def _take(self, raw: ConsumerRecord) -> None:
         record = read(raw, self._settings.topic_prefix)
@@ -73,6 +87,7 @@ class Watching:
             return
         if record.payload is None or record.number <= self._numbers.get(record.place, (-1, -1)):
             return
+        self._numbers.pop(record.place, None)  # so that the key just heard of is the last to be forgotten
         self._numbers[record.place] = record.number
         if len(self._numbers) > _KEYS:
             del self._numbers[next(iter(self._numbers))]

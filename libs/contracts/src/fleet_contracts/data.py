@@ -58,6 +58,8 @@ class BarClosed(DataMessage, frozen=True, kw_only=True):
 
 
 class BarsBackfilled(DataMessage, frozen=True, kw_only=True):
+    cut_along: ClassVar[tuple[str, ...]] = ("bars",)
+
     symbol: str
     venue: str
     timeframe: Timeframe

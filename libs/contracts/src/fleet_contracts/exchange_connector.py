@@ -58,6 +58,8 @@ class VenueBarClosed(ExchangeConnectorMessage, frozen=True, kw_only=True):
 class VenueBarsBackfilled(ExchangeConnectorMessage, frozen=True, kw_only=True):
     """History, at most 1,440 bars of one symbol and timeframe, oldest first; stored, never acted on."""
 
+    cut_along: ClassVar[tuple[str, ...]] = ("bars",)
+
     symbol: str
     venue: str
     timeframe: Timeframe

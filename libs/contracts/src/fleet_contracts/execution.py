@@ -94,6 +94,8 @@ AnyReport = (
 
 
 class OrderReports(ExecutionMessage, frozen=True, kw_only=True):
+    cut_along: ClassVar[tuple[str, ...]] = ("reports",)
+
     account_id: UUID
     user_id: UUID
     reports: tuple[AnyReport, ...]

@@ -13,6 +13,8 @@ class Message(Value, frozen=True, kw_only=True):
     """One kind of Kafka record. `owner` names the module that defines it; the pair is the record's `ce_type`."""
 
     owner: ClassVar[str]
+    cut_along: ClassVar[tuple[str, ...]] = ()
+    """Tuple fields along which a message too long for one record is cut; the parts mean together what it meant."""
 
     @classmethod
     def type_name(cls) -> str:
@@ -26,6 +28,28 @@ _encoder = msgspec.json.Encoder(decimal_format="string", uuid_format="canonical"
 def encode(message: msgspec.Struct) -> bytes:
     """The JSON of a message, as it is sent."""
     return _encoder.encode(message)
+
+
+class MessageTooLong(Exception):
+    """A message that does not fit a record and cannot be cut any further."""
+
+
+def encode_cut(message: Message, most_bytes: int) -> list[bytes]:
+    """The JSON of a message, in as many valid messages of its type as it takes to keep each within `most_bytes`.
+
+    What is cut is in one of them only, in its order; all else is in each."""
+    encoded = encode(message)
+    if len(encoded) <= most_bytes:
+        return [encoded]
+    longest = max(message.cut_along, key=lambda name: len(_encoder.encode(getattr(message, name))), default="")
+    parts = getattr(message, longest) if longest else ()
+    if len(parts) < 2:
+        raise MessageTooLong(f"{message.type_name()} is {len(encoded)} bytes long and must not exceed {most_bytes}")
+    half = len(parts) // 2
+    emptied = dict.fromkeys(message.cut_along, ())
+    first = msgspec.structs.replace(message, **{longest: parts[:half]})
+    rest = msgspec.structs.replace(message, **(emptied | {longest: parts[half:]}))
+    return encode_cut(first, most_bytes) + encode_cut(rest, most_bytes)
 
 
 def schema(message_type: type[Message]) -> dict[str, Any]:

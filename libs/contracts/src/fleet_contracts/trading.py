@@ -167,6 +167,8 @@ class Portfolio(Value, frozen=True, kw_only=True):
 class AccountChanged(TradingMessage, frozen=True, kw_only=True):
     """All that one transaction changed in one account, each part in full, and the portfolio at the marks of that moment."""
 
+    cut_along: ClassVar[tuple[str, ...]] = ("orders", "trades")
+
     account_id: UUID
     user_id: UUID
     version: int

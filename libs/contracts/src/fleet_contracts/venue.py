@@ -42,6 +42,8 @@ class CancelVenueOrder(VenueMessage, frozen=True, kw_only=True):
 
 
 class QueryVenueOrders(VenueMessage, frozen=True, kw_only=True):
+    cut_along: ClassVar[tuple[str, ...]] = ("venue_order_refs",)
+
     venue_order_refs: tuple[UUID, ...]
     account_id: UUID
     user_id: UUID
@@ -115,6 +117,8 @@ AnyVenueReport = (
 
 class VenueReports(VenueMessage, frozen=True, kw_only=True):
     """All that one cause (command, bar, quote, timer) did to the orders of one symbol."""
+
+    cut_along: ClassVar[tuple[str, ...]] = ("reports",)
 
     venue: str
     symbol: str
