@@ -1,5 +1,6 @@
 """Runs a service as a process: uvicorn on uvloop, drained on SIGTERM, ended by the death of a background task."""
 
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -60,8 +61,19 @@ def serve(create_app: Callable[[S], ASGIApp], settings_class: type[S], **options
     # uvicorn raises the signal again once it has drained; ours then turns it into exit code 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    _calm_garbage_collector()
     server.run()
     if health.dead:
         get_logger(__name__).error("stopped_by_dead_background_task", dead=health.dead)
         sys.exit(EXIT_BACKGROUND_DIED)
     sys.exit(0 if server.started else EXIT_STARTUP_FAILED)
+
+
+def _calm_garbage_collector() -> None:
+    """What start-up made lives as long as the process and is never looked at again; the rest is looked at less often.
+
+    Nearly everything dies by its reference count. With Python's own thresholds a tenth of the CPU of an order goes
+    into looking for cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
