@@ -49,7 +49,7 @@ class RestByHand:
     parked: tuple[str, ...] = ()
     looks: int = 0
 
-    async def wait_at_rest(self, timeout_s: float) -> RestVerdict:
+    async def wait_at_rest(self, timeout_s: float, *, moved: str | None = None) -> RestVerdict:
         self.looks += 1
         if self.left == 0:
             return RestVerdict(False, ("trading-0 does not answer",), ())

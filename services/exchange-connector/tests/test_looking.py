@@ -10,7 +10,7 @@ from fleet_exchange_connector.domain.looking import look, next_look
 from fleet_exchange_connector.domain.market import Market
 from fleet_exchange_connector.domain.orders import PlaceOrder, Report, ReportKind, Stand
 from fleet_exchange_connector.domain.times import minute_of
-from fleet_exchange_connector.starting import first_prices
+from fleet_exchange_connector.store.stocks import first_prices
 from fleet_simulator import OrderType, Side, TimeInForce
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,7 +65,7 @@ def run(placed: list[PlaceOrder], looks: list[datetime]) -> list[tuple[UUID, Rep
     return sorted(told, key=lambda t: (t[2], t[0], t[1]))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(orders, st.lists(st.integers(1, 1199), max_size=8))
 def test_fills_do_not_depend_on_when_the_book_looks(
     drawn: list[tuple[Side, int, TimeInForce]], tenths: list[int]
@@ -84,7 +84,7 @@ def test_fills_do_not_depend_on_when_the_book_looks(
             assert (order.time_in_force, at) == (TimeInForce.DAY, MIDNIGHT)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(orders)
 def test_looking_when_told_to_misses_nothing(drawn: list[tuple[Side, int, TimeInForce]]) -> None:
     placed = [an_order(n + 1, side, offset, tif) for n, (side, offset, tif) in enumerate(drawn)]
@@ -99,6 +99,19 @@ def test_looking_when_told_to_misses_nothing(drawn: list[tuple[Side, int, TimeIn
         looks.append(at)
         look(book, market, now)
     assert run(placed, looks) == run(placed, [OPENED + n * timedelta(milliseconds=400) for n in range(1, 300)])
+
+
+def test_a_day_order_ends_with_the_utc_day_whenever_the_book_looks() -> None:
+    placed = [an_order(1, Side.BUY, -5_000, TimeInForce.DAY), an_order(2, Side.BUY, -5_000)]
+    market, book = a_market(), Book(offered("simulated")[SYMBOL])
+    look(book, market, OPENED)
+    for order in placed:
+        book.place(order, OPENED, now=OPENED)
+    assert next_look(book, market, OPENED) == MIDNIGHT
+    (expired,) = look(book, market, MIDNIGHT + timedelta(seconds=30))
+    assert (expired.venue_order_ref, expired.kind) == (placed[0].venue_order_ref, ReportKind.EXPIRED)
+    assert (expired.market_at, expired.status.stand) == (MIDNIGHT, Stand.EXPIRED)
+    assert book.open_orders == 1
 
 
 def test_nothing_fills_while_the_feed_is_paused_until_it_is_stepped() -> None:

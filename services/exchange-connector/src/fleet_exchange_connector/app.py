@@ -32,10 +32,10 @@ from fleet_exchange_connector.domain.replays import Replay
 from fleet_exchange_connector.feed import SimulatedFeed
 from fleet_exchange_connector.replay_rest import LooksForRest, ReplayRest, asking
 from fleet_exchange_connector.settings import Settings
-from fleet_exchange_connector.starting import begin_history_when_ready, first_prices, start
+from fleet_exchange_connector.starting import begin_history_when_ready, start
 from fleet_exchange_connector.store.books import BookCache
 from fleet_exchange_connector.store.markets import MarketRow
-from fleet_exchange_connector.store.stocks import stock_bars
+from fleet_exchange_connector.store.stocks import first_prices, stock_bars
 from fleet_exchange_connector.store.unit_of_work import Stores
 
 

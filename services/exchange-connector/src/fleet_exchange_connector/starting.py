@@ -14,12 +14,11 @@ from fleet_contracts import TOPICS
 from fleet_exchange_connector.consumers import Opening
 from fleet_exchange_connector.domain.instruments import Instrument
 from fleet_exchange_connector.domain.market import Market
-from fleet_exchange_connector.domain.prices import PriceState
 from fleet_exchange_connector.domain.times import minute_of
 from fleet_exchange_connector.service import market
 from fleet_exchange_connector.service.telling import list_instruments, tell_status
 from fleet_exchange_connector.settings import Settings
-from fleet_exchange_connector.store.stocks import stock_bars
+from fleet_exchange_connector.store.stocks import first_prices
 from fleet_exchange_connector.store.unit_of_work import MARKET
 
 READY_POLL_S = 1.0
@@ -27,15 +26,6 @@ READY_TIMEOUT_S = 3.0
 FLEET = frozenset({topic.owner for topic in TOPICS} | {reader.service for topic in TOPICS for reader in topic.readers})
 
 log = get_logger("fleet_exchange_connector.starting")
-
-
-def first_prices(instruments: Mapping[str, Instrument]) -> dict[str, PriceState]:
-    """Where the simulated market opened: at a stock's last real close, else at the instrument's own first price."""
-    bars = stock_bars()
-    return {
-        symbol: PriceState.of(instrument.first_price or bars[symbol][-1].close)
-        for symbol, instrument in instruments.items()
-    }
 
 
 async def start(bus: Bus, unit_of_work: Opening, instruments: Mapping[str, Instrument], settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import cache
@@ -10,7 +11,8 @@ from types import MappingProxyType
 from typing import TextIO, cast
 
 from fleet_exchange_connector.domain.bars import NEW_YORK, Bar
-from fleet_exchange_connector.domain.instruments import STOCKS
+from fleet_exchange_connector.domain.instruments import STOCKS, Instrument
+from fleet_exchange_connector.domain.prices import PriceState
 
 FIRST, LAST = date(2011, 3, 1), date(2013, 3, 1)
 """The range that is offered: in it no price has more than four decimals and no stock was split."""
@@ -28,6 +30,15 @@ def stock_bars() -> MappingProxyType[str, tuple[Bar, ...]]:
             if symbol in found and FIRST <= day <= LAST:
                 found[symbol].append(_bar(symbol, day, row))
     return MappingProxyType({symbol: tuple(sorted(bars, key=lambda b: b.open_at)) for symbol, bars in found.items()})
+
+
+def first_prices(instruments: Mapping[str, Instrument]) -> dict[str, PriceState]:
+    """Where the simulated market opened: at a stock's last real close, else at the instrument's own first price."""
+    bars = stock_bars()
+    return {
+        symbol: PriceState.of(instrument.first_price or bars[symbol][-1].close)
+        for symbol, instrument in instruments.items()
+    }
 
 
 def _bar(symbol: str, day: date, row: dict[str, str]) -> Bar:
