@@ -180,6 +180,34 @@ async def test_users_and_revocations_are_told_and_forgotten(auth: Any, auth_sett
         await eventually(lambda: revoked.get(sid) is None)
 
 
+async def test_a_ticket_is_redeemed_once_and_in_time(auth: Any) -> None:
+    async def ticket() -> str:
+        reply = await auth.call("POST", "/ws-tickets", user=claims)
+        assert reply.status == 201
+        return str(reply.body["ticket"])
+
+    async def redeem(ticket: str) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {auth.signer.sign('auth')}"}
+        url = f"{auth.url}/internal/ws-tickets/redeem"
+        async with auth.http.post(url, json={"ticket": ticket}, headers=headers) as response:
+            return response.status, await response.json()
+
+    claims = assertion_of(await auth.logged_in(await auth.registered()))
+    good = await ticket()
+    replies = await asyncio.gather(*(redeem(good) for _ in range(3)))
+    assert sorted(status for status, _ in replies) == [200, 404, 404]
+    told = next(body for status, body in replies if status == 200)
+    assert {name: told[name] for name in claims} == claims
+    assert told["exp"] == int(auth.clock.now().timestamp()) + 300
+
+    late, revoked = await ticket(), await ticket()
+    auth.clock.advance(seconds=30)
+    assert (await redeem(late))[0] == 404
+    assert (await auth.call("POST", "/logout", user=claims)).status == 204
+    auth.clock.advance(seconds=-30)
+    assert (await redeem(revoked))[0] == 404
+
+
 async def test_only_the_gateway_is_let_in(auth: Any, auth_keys: Path) -> None:
     user = await auth.registered()
     claims = assertion_of(await auth.logged_in(user))

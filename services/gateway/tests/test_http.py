@@ -285,6 +285,12 @@ async def test_a_deployment_is_a_grant_and_a_deployment(fleet: Any) -> None:
         assert (await fleet.call("POST", stop, token=user.token)).status == 200
         assert trading.seen[-1].method == "DELETE"
         assert [seen.target for seen in strategy.seen[before:]] == [stop]
+    short = f"/api/v1/deployments/{deployment_id.replace('-', '')}/stop"
+    assert (await fleet.call("POST", short, token=user.token)).status == 200
+    assert trading.seen[-1].target == f"/internal/grants/{deployment_id}"
+    before = len(trading.seen)
+    assert (await fleet.call("POST", "/api/v1/deployments/nonsense/stop", token=user.token)).status == 200
+    assert len(trading.seen) == before
 
 
 async def test_what_trading_refuses_is_not_deployed(fleet: Any) -> None:

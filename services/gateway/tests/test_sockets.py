@@ -446,6 +446,18 @@ async def test_a_handshake_needs_a_token(fleet: Any, trader: Trader) -> None:
         assert refused.value.status == status
 
 
+async def test_a_ticket_opens_one_socket(fleet: Any, trader: Trader) -> None:
+    given = await fleet.call("POST", "/api/v1/auth/ws-tickets", token=trader.user.token)
+    assert (given.status, given.body["expires_in"]) == (201, 30)
+    url = f"{fleet.url}/ws?ticket={given.body['ticket']}"
+    async with fleet.http.ws_connect(url) as connection:
+        assert await Client(connection).subscribe("order_updates") == []
+    for bad in (url, f"{fleet.url}/ws?ticket=invented", f"{fleet.url}/ws"):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await fleet.http.ws_connect(bad)
+        assert refused.value.status == 401
+
+
 async def test_silence_is_filled_with_heartbeats(fleet: Any, trader: Trader) -> None:
     async with connected(fleet, trader.user.token) as client:
         started = asyncio.get_running_loop().time()

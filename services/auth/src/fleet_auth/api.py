@@ -36,7 +36,7 @@ from .passwords import Passwords, TooBusy
 from .service import IdempotencyKey, NewUser
 from .settings import AuthSettings
 from .store import PostgresUnitOfWork
-from .tokens import Sealer, SigningKeys, TokenLifetimes, new_refresh_token, sign_access_token
+from .tokens import Sealer, SigningKeys, TokenLifetimes, new_secret, sign_access_token
 
 REFUSALS = {
     RefreshRefusal.UNKNOWN: "The refresh token is not known.",
@@ -85,6 +85,15 @@ class TokensResource(Resource):
     expires_in: int = Field(description="Seconds until the access token ends.")
 
 
+class TicketResource(Resource):
+    ticket: str
+    expires_in: int = Field(description="Seconds until the ticket ends.")
+
+
+class RedeemBody(Body):
+    ticket: Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class KeySet(Resource):
     keys: list[dict[str, str]]
 
@@ -127,6 +136,7 @@ async def _auth(connection: HTTPConnection) -> Auth:
 AuthParts = Annotated[Auth, Depends(_auth)]
 
 router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
+internal = APIRouter(prefix="/internal", include_in_schema=False, dependencies=[Gateway])
 
 
 @router.post("/register", status_code=201, response_model=UserResource, dependencies=[Gateway])
@@ -181,7 +191,7 @@ async def login(body: LoginBody, auth: AuthParts) -> Response:
             raise WrongCredentials
         is_outdated = auth.passwords.needs_rehash(password_hash)
         new_hash = await auth.passwords.hash(body.password) if is_outdated else None
-        refresh_token = new_refresh_token()
+        refresh_token = new_secret()
         async with auth.bus.transaction() as tx:
             user, session = await service.log_in(
                 PostgresUnitOfWork(tx),
@@ -210,7 +220,7 @@ async def login(body: LoginBody, auth: AuthParts) -> Response:
 @router.post("/refresh", response_model=TokensResource, dependencies=[Gateway])
 async def refresh(body: RefreshBody, auth: AuthParts) -> Response:
     """New tokens for a refresh token, which is used up. Shown a second time it revokes its session."""
-    replacement = new_refresh_token()
+    replacement = new_secret()
     async with auth.bus.transaction() as tx:
         done = await service.refresh(
             PostgresUnitOfWork(tx), body.refresh_token, replacement=replacement, lifetimes=auth.lifetimes
@@ -243,6 +253,36 @@ async def me(caller: UserCaller, auth: AuthParts) -> Response:
 async def jwks(auth: AuthParts) -> Response:
     """The public keys that access tokens are signed with (RFC 7517)."""
     return FastJSON({"keys": auth.keys.jwks}, headers={"Cache-Control": "public, max-age=300"})
+
+
+@router.post("/ws-tickets", status_code=201, response_model=TicketResource)
+async def give_ticket(caller: UserCaller, auth: AuthParts) -> Response:
+    """A ticket that opens one socket, `/ws?ticket=…`, for clients that cannot send headers with it."""
+    ticket = new_secret()
+    async with auth.bus.transaction() as tx:
+        session_id = UUID(caller.session_id)
+        await service.give_ticket(PostgresUnitOfWork(tx), ticket, session_id=session_id, scopes=caller.scopes)
+    told = TicketResource(ticket=ticket, expires_in=int(service.TICKET_LIFETIME.total_seconds()))
+    return FastJSON(told.model_dump(), 201, headers={"Cache-Control": "no-store"})
+
+
+@internal.post("/ws-tickets/redeem")
+async def redeem_ticket(body: RedeemBody, auth: AuthParts) -> Response:
+    """Who shows the ticket, and until when the socket may live: as long as an access token given now."""
+    async with auth.bus.transaction() as tx:
+        ticket = await service.redeem_ticket(PostgresUnitOfWork(tx), body.ticket)
+        now = tx.now
+    if ticket is None:
+        raise Problem(404, "ticket_unknown", "The ticket is not known, used or expired.")
+    return FastJSON(
+        {
+            "sub": ticket.user.user_id,
+            "sid": ticket.session.session_id,
+            "roles": ticket.user.roles,
+            "scopes": ticket.scopes,
+            "exp": int((now + auth.lifetimes.access).timestamp()),
+        }
+    )
 
 
 async def _earlier(auth: Auth, key: IdempotencyKey) -> Response | None:

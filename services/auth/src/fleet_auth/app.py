@@ -12,7 +12,7 @@ from fleet_chassis.health import Health
 from fleet_chassis.ids import SystemIds
 from fleet_chassis.internal import internal_router
 
-from .api import Auth, router
+from .api import Auth, internal, router
 from .consumers import FORGET_REVOKED_SESSIONS
 from .passwords import Passwords
 from .settings import AuthSettings
@@ -48,6 +48,7 @@ def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet auth", lifespan, health)
     app.include_router(router)
+    app.include_router(internal)
     app.include_router(
         internal_router(
             rest=bus.rest,

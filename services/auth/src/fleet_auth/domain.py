@@ -154,6 +154,19 @@ class RefreshToken:
         return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """What a ticket for a socket stands for: its session and user as they stand now, and the scopes it was given."""
+
+    session: Session
+    user: User
+    scopes: tuple[str, ...]
+    expires_at: datetime
+
+    def is_good(self, now: datetime) -> bool:
+        return now < self.expires_at and self.session.revoked_at is None and self.user.is_active
+
+
 @dataclass(frozen=True, slots=True)
 class LoginAttempts:
     """Attempts at one account within the running window, this one included."""

@@ -1,11 +1,11 @@
 """What the use cases need of a transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from .domain import LoginAttempts, RefreshToken, RevokedReason, Session, User
+from .domain import LoginAttempts, RefreshToken, RevokedReason, Session, Ticket, User
 
 
 class UnitOfWork(Protocol):
@@ -49,6 +49,14 @@ class UnitOfWork(Protocol):
         ...
 
     async def use_refresh_token(self, token: RefreshToken) -> None: ...
+
+    async def add_ticket(
+        self, ticket_hash: bytes, session_id: UUID, scopes: Sequence[str], expires_at: datetime
+    ) -> None: ...
+
+    async def take_ticket(self, ticket_hash: bytes) -> Ticket | None:
+        """The ticket, which is there no more."""
+        ...
 
     async def answered(self, operation: str, key: str) -> tuple[bytes, Mapping[str, object]] | None:
         """The fingerprint and answer of an earlier request with this Idempotency-Key."""

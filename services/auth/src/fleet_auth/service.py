@@ -1,7 +1,7 @@
 """The use cases: registration, login, refresh, logout."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -15,6 +15,7 @@ from .domain import (
     RevokedReason,
     Role,
     Session,
+    Ticket,
     User,
     UserDisabled,
     UserStatus,
@@ -25,6 +26,8 @@ from .ports import UnitOfWork
 from .tokens import TokenLifetimes
 
 REGISTER = "register"
+TICKET_LIFETIME = timedelta(seconds=30)
+"""From getting a ticket to opening the socket is one round trip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +142,17 @@ async def refresh(uow: UnitOfWork, shown: str, *, replacement: str, lifetimes: T
     await uow.add_refresh_token(hash_token(replacement), session.session_id, uow.now + lifetimes.refresh)
     await uow.prolong_session(session.session_id, session.last_token_expires_at)
     return Refreshed(token.user, session)
+
+
+async def give_ticket(uow: UnitOfWork, ticket: str, *, session_id: UUID, scopes: Iterable[str]) -> None:
+    """Lets the ticket open one socket with what the caller may do."""
+    await uow.add_ticket(hash_token(ticket), session_id, sorted(scopes), uow.now + TICKET_LIFETIME)
+
+
+async def redeem_ticket(uow: UnitOfWork, ticket: str) -> Ticket | None:
+    """What the ticket stands for, once."""
+    found = await uow.take_ticket(hash_token(ticket))
+    return found if found is not None and found.is_good(uow.now) else None
 
 
 async def log_out(uow: UnitOfWork, session_id: UUID) -> None:

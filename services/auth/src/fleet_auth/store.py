@@ -9,7 +9,7 @@ import asyncpg
 from fleet_bus import Transaction
 
 from . import events
-from .domain import LoginAttempts, RefreshToken, RevokedReason, Role, Session, User, UserStatus
+from .domain import LoginAttempts, RefreshToken, RevokedReason, Role, Session, Ticket, User, UserStatus
 
 PURGE_BATCH = 20
 """Rows past their time that one request takes away: more than it adds, so that the tables do not grow."""
@@ -167,6 +167,39 @@ class PostgresUnitOfWork:
         await self._connection.execute(
             "UPDATE refresh_tokens SET used_at = $2 WHERE token_hash = $1", token.token_hash, self.now
         )
+
+    async def add_ticket(
+        self, ticket_hash: bytes, session_id: UUID, scopes: Sequence[str], expires_at: datetime
+    ) -> None:
+        await self._connection.execute(
+            """
+            DELETE FROM ws_tickets WHERE ticket_hash IN (
+                SELECT ticket_hash FROM ws_tickets WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+            )
+            """,
+            self.now,
+            PURGE_BATCH,
+        )
+        await self._connection.execute(
+            "INSERT INTO ws_tickets (ticket_hash, session_id, scopes, expires_at) VALUES ($1, $2, $3, $4)",
+            ticket_hash,
+            session_id,
+            list(scopes),
+            expires_at,
+        )
+
+    async def take_ticket(self, ticket_hash: bytes) -> Ticket | None:
+        row = await self._connection.fetchrow(
+            f"""
+            WITH taken AS (DELETE FROM ws_tickets WHERE ticket_hash = $1 RETURNING session_id, scopes, expires_at)
+            SELECT taken.scopes, taken.expires_at, s.session_id, s.last_token_expires_at, s.revoked_at, {_USER}
+            FROM taken JOIN sessions s USING (session_id) JOIN users u USING (user_id)
+            """,  # noqa: S608
+            ticket_hash,
+        )
+        if row is None:
+            return None
+        return Ticket(session=_session(row), user=_user(row), scopes=tuple(row["scopes"]), expires_at=row["expires_at"])
 
     async def answered(self, operation: str, key: str) -> tuple[bytes, Mapping[str, object]] | None:
         row = await self._connection.fetchrow(

@@ -110,7 +110,7 @@ class TokenLifetimes:
     refresh: timedelta
 
 
-def new_refresh_token() -> str:
+def new_secret() -> str:
     """256 random bits."""
     return secrets.token_urlsafe(32)
 

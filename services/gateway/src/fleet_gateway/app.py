@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .deployments import Deployments
 from .edge import Edge, Limits
-from .identity import AccessTokens, KeySet
+from .identity import AccessTokens, KeySet, Tickets
 from .openapi import OpenApi
 from .pages import Pages
 from .rates import RateLimits
@@ -86,6 +86,7 @@ class Gateway:
             self._sockets = Sockets(
                 settings=settings,
                 tokens=tokens,
+                tickets=Tickets(upstream),
                 rates=rates,
                 limits=limits,
                 hub=hub,

@@ -48,7 +48,11 @@ class Deployments:
 
     async def stop(self, exchange: Exchange, principal: Principal, deployment_id: str, body: bytes) -> Answer:
         """The grant ends first, so that nothing is traded however long the deployment takes to hear of it."""
-        ended = await self._grant(exchange, principal, "DELETE", deployment_id.lower(), b"")
+        try:
+            ended = await self._grant(exchange, principal, "DELETE", str(UUID(deployment_id)), b"")
+        except ValueError:
+            # Not the id of a grant, in no spelling of it.
+            return await self._forward(exchange, principal.claims, body)
         if ended.status >= 300 and ended.status != 404:
             return _refused(ended, exchange)
         # Without a grant there may still be a deployment; whose it is strategy judges by itself.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 from fleet_chassis.health import Health
@@ -158,7 +159,7 @@ class Edge:
         stop = routes.STOP.fullmatch(exchange.raw_path)
         if stop is None:
             return await self.deployments.create(exchange, principal, body)
-        return await self.deployments.stop(exchange, principal, stop[1].decode(), body)
+        return await self.deployments.stop(exchange, principal, unquote_to_bytes(stop[1]).decode("latin-1"), body)
 
     async def _public(self, exchange: Exchange, route: Route, receive: Receive) -> Answer:
         """What is open to strangers is limited by address; a login counts as failed until it is known not to be."""

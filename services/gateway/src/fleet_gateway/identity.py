@@ -14,6 +14,8 @@ from fleet_chassis.clock import Clock
 from fleet_chassis.problems import Problem, unavailable
 from fleet_contracts.auth import SessionRevoked
 
+from .upstream import Upstream
+
 ISSUER = "auth"
 AUDIENCE = "tradefleet"
 LEEWAY_S = 5
@@ -46,6 +48,16 @@ class _Claims(msgspec.Struct, frozen=True):
     roles: list[str]
     scopes: list[str]
     exp: int
+
+    def principal(self) -> Principal:
+        return Principal(
+            user_id=self.sub,
+            session_id=self.sid,
+            scopes=frozenset(self.scopes),
+            expires_at=self.exp + LEEWAY_S,
+            claims={"sub": str(self.sub), "sid": self.sid, "roles": self.roles, "scopes": self.scopes},
+            key=str(self.sub),
+        )
 
 
 @dataclass(slots=True)
@@ -134,14 +146,31 @@ class AccessTokens:
             claims = msgspec.convert(decoded, _Claims)
         except (jwt.InvalidTokenError, msgspec.ValidationError) as error:
             raise unauthenticated("invalid_token", f"The access token is not valid: {type(error).__name__}.") from error
-        return Principal(
-            user_id=claims.sub,
-            session_id=claims.sid,
-            scopes=frozenset(claims.scopes),
-            expires_at=claims.exp + LEEWAY_S,
-            claims={"sub": str(claims.sub), "sid": claims.sid, "roles": claims.roles, "scopes": claims.scopes},
-            key=str(claims.sub),
+        return claims.principal()
+
+
+@dataclass(frozen=True, slots=True)
+class Tickets:
+    """Tickets that open sockets, where headers cannot be sent; auth knows them, and takes each once."""
+
+    upstream: Upstream
+
+    async def redeem(self, ticket: str, request_id: str) -> Principal:
+        """Raises Problem 401 or 503."""
+        answer = await self.upstream.send(
+            "auth",
+            "POST",
+            "/internal/ws-tickets/redeem",
+            claims=None,
+            request_id=request_id,
+            headers={"Content-Type": "application/json"},
+            body=msgspec.json.encode({"ticket": ticket}),
         )
+        if answer.status == 503:
+            raise unavailable("The service auth cannot judge the ticket.")
+        if answer.status != 200:
+            raise unauthenticated("ticket_unknown", "The ticket is not known, used or expired.")
+        return msgspec.json.decode(answer.body, type=_Claims).principal()
 
 
 def unauthenticated(code: str, detail: str) -> Problem:

@@ -8,7 +8,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _READING = frozenset({"GET", "HEAD"})
 
 DEPLOYMENTS = b"/api/v1/deployments"
-STOP = re.compile(rb"/api/v1/deployments/([0-9A-Fa-f-]{36})/stop")
+STOP = re.compile(rb"/api/v1/deployments/([^/]+)/stop")
 ORDERS = b"/api/v1/orders"
 ORDER_BATCH = b"/api/v1/orders/batch"
 LOGIN = b"/api/v1/auth/login"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qs
 
 from fleet_chassis.clock import Clock
 from fleet_chassis.logging import get_logger
@@ -15,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from fleet_gateway.edge import Limits
 from fleet_gateway.exchange import Exchange
-from fleet_gateway.identity import AccessTokens, Principal, starting
+from fleet_gateway.identity import AccessTokens, Principal, Tickets, starting
 from fleet_gateway.rates import Check, RateLimits
 from fleet_gateway.settings import GatewaySettings
 
@@ -39,6 +40,7 @@ class Sockets:
 
     settings: GatewaySettings
     tokens: AccessTokens
+    tickets: Tickets
     rates: RateLimits
     limits: Limits
     hub: Hub
@@ -74,7 +76,7 @@ class Sockets:
         if self.is_starting():
             raise starting()
         try:
-            principal = await self.tokens.verify(exchange.authorization)
+            principal = await self._principal(exchange)
         except Problem:
             address = exchange.address(self.settings.gateway_trusted_proxies)
             (verdict,) = await self.rates.check(Check(self.limits.requests, address))
@@ -89,6 +91,13 @@ class Sockets:
         if self.hub.count >= self.settings.gateway_sockets:
             raise unavailable("The gateway has as many sockets as it can serve.", retry_after_s=5)
         return principal
+
+    async def _principal(self, exchange: Exchange) -> Principal:
+        if exchange.authorization is None:
+            tickets = parse_qs(exchange.scope["query_string"].decode("latin-1")).get("ticket")
+            if tickets is not None:
+                return await self.tickets.redeem(tickets[0], exchange.request_id)
+        return await self.tokens.verify(exchange.authorization)
 
     async def _live(self, connection: Connection, receive: Receive, send: Send) -> None:
         """Hears and writes until the client leaves or the connection is to be closed."""
