@@ -1,11 +1,15 @@
 """Fixtures of the bus's tests."""
 
+import asyncio
 import contextlib
+import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from counting_service import BUS_MIGRATIONS, EFFECTS, NUMBERS, ProcessSettings, Service
+from counting_service import BUS_MIGRATIONS, EFFECTS, NUMBERS, PASSED_ON, ProcessSettings, Service
 from fleet_bus.admin import create_topics
 from fleet_chassis.database import Database
 
@@ -13,7 +17,7 @@ from fleet_chassis.database import Database
 @pytest.fixture
 async def prefix(kafka: Any) -> str:
     found: str = kafka.unique("bus") + "."
-    await create_topics(kafka.bootstrap, [NUMBERS], prefix=found)
+    await create_topics(kafka.bootstrap, [NUMBERS, PASSED_ON], prefix=found)
     return found
 
 
@@ -39,3 +43,27 @@ async def make_service(kafka: Any, prefix: str, new_database: Any) -> AsyncItera
             return Service(settings, database)
 
         yield make
+
+
+@pytest.fixture
+async def spawn(kafka: Any, prefix: str) -> AsyncIterator[Callable[..., Any]]:
+    """`await spawn(url, step="after commit", after=2)`: counting_process.py, running; killed at the latest with the test."""
+    running: list[asyncio.subprocess.Process] = []
+
+    async def start(url: str, *, step: str = "never", after: int = 1, **more: Any) -> asyncio.subprocess.Process:
+        told = {"url": url, "kafka": kafka.bootstrap, "prefix": prefix, "step": step, "after": after, **more}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(Path(__file__).with_name("counting_process.py")),
+            json.dumps(told),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -3,20 +3,25 @@
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import fleet_bus
 from fleet_bus import Bus, Received, Transaction, Work
+from fleet_bus.kafka import producer
+from fleet_bus.received import Record, headers
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
-from fleet_contracts import Topic
+from fleet_contracts import Topic, encode
 from fleet_contracts.core_engine import SignalAccepted
+from fleet_contracts.partitioning import partition
 from fleet_contracts.topics import CORE_ENGINE_SIGNAL_OUTCOMES
 
 NUMBERS = replace(CORE_ENGINE_SIGNAL_OUTCOMES, name="numbers", partitions=2)
 """A gapless topic; the number travels in `signal_id`."""
+PASSED_ON = replace(NUMBERS, name="passed-on")
 
 BUS_MIGRATIONS = Path(fleet_bus.__file__).parent / "migrations"
 EFFECTS = """
@@ -78,10 +83,10 @@ class Service:
         self.database = database
         self.bus = Bus(settings, database)
 
-    async def send(self, *numbers: tuple[str, int]) -> None:
+    async def send(self, *numbers: tuple[str, int], topic: Topic = NUMBERS) -> None:
         async with self.bus.transaction() as tx:
             for key, value in numbers:
-                tx.publish(NUMBERS, key, number(value))
+                tx.publish(topic, key, number(value))
 
     async def effects(self, key: str | None = None) -> list[int]:
         async with self.database.connection() as connection:
@@ -94,3 +99,37 @@ class Service:
     async def running(self) -> AsyncIterator["Service"]:
         async with self.bus.running(Health()):
             yield self
+
+
+@contextlib.asynccontextmanager
+async def producing(service: Service) -> AsyncIterator[Callable[..., Awaitable[None]]]:
+    """`await produce((key, number, epoch, sequence), …)`: sends as a writer's relay would, in this order."""
+    async with producer(service.settings.kafka_url, "test") as client:
+
+        async def produce(*records: tuple[str, int, int, int]) -> None:
+            for key, value, epoch, sequence in records:
+                message = number(value)
+                sent = Record(
+                    topic=NUMBERS.name,
+                    partition=partition(key, NUMBERS.partitions),
+                    offset=-1,
+                    key=key,
+                    writer="writer",
+                    type=message.type_name(),
+                    event_id=uuid4(),
+                    epoch=epoch,
+                    sequence=sequence,
+                    occurred_at=datetime.now(UTC),
+                    market_at=None,
+                    traceparent=None,
+                    payload=encode(message),
+                )
+                await client.send_and_wait(
+                    service.settings.topic_prefix + sent.topic,
+                    value=sent.payload,
+                    key=key.encode(),
+                    partition=sent.partition,
+                    headers=headers(sent),
+                )
+
+        yield produce

@@ -2,48 +2,18 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from counting_service import NUMBERS, Effects, Service, number, record, work
+from counting_service import NUMBERS, Effects, Service, number, producing, record, work
 from fleet_bus import NotYet, Received
-from fleet_bus.kafka import producer
-from fleet_bus.received import Record, headers
-from fleet_contracts import encode
 from fleet_contracts.core_engine import SignalAccepted
-from fleet_contracts.partitioning import partition
 from fleet_testkit.eventually import eventually
 
 
 async def produce(service: Service, *records: tuple[str, int, int, int]) -> None:
-    """Sends (key, number, epoch, sequence) as a writer would, in this order."""
-    async with producer(service.settings.kafka_url, "test") as client:
-        for key, value, epoch, sequence in records:
-            message = number(value)
-            sent = Record(
-                topic=NUMBERS.name,
-                partition=partition(key, NUMBERS.partitions),
-                offset=-1,
-                key=key,
-                writer="writer",
-                type=message.type_name(),
-                event_id=uuid4(),
-                epoch=epoch,
-                sequence=sequence,
-                occurred_at=datetime.now(UTC),
-                market_at=None,
-                traceparent=None,
-                payload=encode(message),
-            )
-            await client.send_and_wait(
-                service.settings.topic_prefix + sent.topic,
-                value=sent.payload,
-                key=key.encode(),
-                partition=sent.partition,
-                headers=headers(sent),
-            )
+    async with producing(service) as send:
+        await send(*records)
 
 
 async def test_what_is_committed_arrives_once_and_in_order(make_service: Any) -> None:

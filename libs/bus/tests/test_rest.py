@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from counting_service import NUMBERS, Effects, Service, number, record, work
+from counting_service import NUMBERS, PASSED_ON, Effects, Service, number, record, work
 from fleet_bus import Due, DueKind, Received
 from fleet_bus.rest import RestVerdict, observing
 from fleet_contracts.core_engine import SignalAccepted
@@ -14,7 +14,7 @@ from fleet_contracts.rest import RestPart
 from fleet_contracts.topics import Reader, Reading
 from fleet_testkit.eventually import eventually
 
-PASSED_ON = replace(NUMBERS, name="passed-on", readers=(Reader("last", Reading.WORK),))
+SECOND = replace(PASSED_ON, readers=(Reader("last", Reading.WORK),))
 FIRST = replace(NUMBERS, readers=(Reader("middle", Reading.WORK),))
 
 
@@ -38,18 +38,15 @@ async def look(services: Sequence[Service], url: str, prefix: str, topics: Seque
 
 async def test_never_at_rest_while_a_message_is_anywhere_on_its_way(make_service: Any, prefix: str, kafka: Any) -> None:
     """writer → middle → last; after every send the fleet is looked at until it says rest: then all effects are there."""
-    from fleet_bus.admin import create_topics
-
-    await create_topics(kafka.bootstrap, [PASSED_ON], prefix=prefix)
     writer, middle, last = [await make_service(name) for name in ("writer", "middle", "last")]
 
     async def pass_on(uow: Effects, received: Received[SignalAccepted]) -> None:
         await record(uow, received)
-        uow.tx.publish(PASSED_ON, received.key, received.message)
+        uow.tx.publish(SECOND, received.key, received.message)
 
     middle.bus.add(work(pass_on, topic=FIRST))
-    last.bus.add(work(topic=PASSED_ON))
-    topics = [FIRST, PASSED_ON]
+    last.bus.add(work(topic=SECOND))
+    topics = [FIRST, SECOND]
     processes = [Process(s.settings.service, 0, s) for s in (writer, middle, last)]
 
     async def ask(process: Any, wait_ms: int, version: int) -> RestPart:
