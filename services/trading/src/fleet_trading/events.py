@@ -1,6 +1,5 @@
 """Domain ↔ contract messages: what is told of an account, to execution, and what execution's reports say."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -21,9 +20,6 @@ from .ports import Market
 log = get_logger("fleet_trading")
 
 ALARMS = Counter("fleet_trading_alarms", "What someone should look at: the code says what.", ("code",))
-
-MOST_PER_RECORD = 400
-"""Orders, and trades, in one AccountChanged: 400 of each stay below the outbox's 900 kB."""
 
 _SIDES = {side.value: side for side in Side}
 _TYPES = {kind.value: kind for kind in OrderType}
@@ -265,31 +261,21 @@ class Announcer:
         changes = account.changes
         if is_new or changes.is_status:
             tx.publish(TRADING_ACCOUNTS, str(account.account_id), account_view(account))
+        version = account.version
         market_at = changes.market_at or self._market.market_at()
-        for message in self._activity(tx, account, market_at):
-            tx.publish(TRADING_ACTIVITY, str(account.account_id), message, market_at=market_at)
-
-    def _activity(self, tx: Transaction, account: Account, market_at: datetime) -> Iterator[trading.AccountChanged]:
-        """One message; more of the same version where there is more than one record can hold."""
-        changes, version = account.changes, account.version
-        orders = [order_view(order) for order in (*changes.placed.values(), *changes.orders.values())]
-        trades = [trade_view(trade, version) for trade in changes.trades]
-        balances = tuple(balance_view(c, account.balances[c], version) for c in sorted(changes.currencies))
-        positions = tuple(
-            position_view(s, account.positions[s], self._market, version) for s in sorted(changes.symbols)
+        message = trading.AccountChanged(
+            account_id=account.account_id,
+            user_id=account.user_id,
+            version=version,
+            orders=tuple(order_view(order) for order in (*changes.placed.values(), *changes.orders.values())),
+            trades=tuple(trade_view(trade, version) for trade in changes.trades),
+            balances=tuple(balance_view(c, account.balances[c], version) for c in sorted(changes.currencies)),
+            positions=tuple(
+                position_view(s, account.positions[s], self._market, version) for s in sorted(changes.symbols)
+            ),
+            portfolio=portfolio_view(account, self._market, tx.now, market_at),
         )
-        portfolio = portfolio_view(account, self._market, tx.now, market_at)
-        for start in range(0, max(len(orders), len(trades), 1), MOST_PER_RECORD):
-            yield trading.AccountChanged(
-                account_id=account.account_id,
-                user_id=account.user_id,
-                version=version,
-                orders=tuple(orders[start : start + MOST_PER_RECORD]),
-                trades=tuple(trades[start : start + MOST_PER_RECORD]),
-                balances=balances,
-                positions=positions,
-                portfolio=portfolio,
-            )
+        tx.publish(TRADING_ACTIVITY, str(account.account_id), message, market_at=market_at)
 
     def granted(self, tx: Transaction, grant: domain.Grant) -> None:
         tx.publish(TRADING_GRANTS, str(grant.deployment_id), grant_view(grant))

@@ -4,10 +4,10 @@ The house's side of a transaction is kept under the client's account, in books o
 accounts, an account's entries are numbered without gaps under its lock, and accounts can live in different databases.
 The house's total is the sum of a book over all accounts."""
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 
@@ -24,9 +24,8 @@ class EntryKind(StrEnum):
     FEE = "fee"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One leg. `balance_after` is the client's balance of the currency (None in the house's books).
+class Entry(NamedTuple):
+    """One leg; the fields are the columns of `entries`. `balance_after` is the client's balance of the currency (None in the house's books).
 
     `transaction_id` joins the legs that sum to zero; `reference` names the source in words."""
 

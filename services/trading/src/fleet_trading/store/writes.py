@@ -224,21 +224,4 @@ def _trades(accounts: Sequence[Account]) -> Rows:
 
 
 def _entries(accounts: Sequence[Account]) -> Rows:
-    return [
-        (
-            account.account_id,
-            entry.entry_no,
-            entry.transaction_id,
-            entry.book,
-            entry.kind,
-            entry.currency,
-            entry.amount,
-            entry.balance_after,
-            entry.reference,
-            entry.settles_on,
-            entry.at,
-            entry.market_at,
-        )
-        for account in accounts
-        for entry in account.changes.entries
-    ]
+    return [(account.account_id, *entry) for account in accounts for entry in account.changes.entries]
