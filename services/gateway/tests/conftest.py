@@ -201,7 +201,6 @@ async def fleet(stack: Endpoints, make_database: MakeDatabase, fleet_keys: Path)
     gateway = GatewaySettings(
         **common("gateway"),
         redis_url=SecretStr(stack.redis_url),
-        gateway_rate_requests=1_000,
         gateway_trusted_proxies=(ip_network("127.0.0.0/8"),),
     )
     speaker = DatabaseSettings(**common("trading"), database_url=SecretStr(await make_database([BUS_MIGRATIONS])))

@@ -114,6 +114,31 @@ async def test_methods(fleet: Any) -> None:
     assert_problem(await fleet.call("PUT", "/api/v1/auth/me", token=user.token), 405, "method_not_allowed")
 
 
+async def test_whatever_is_sent_is_forwarded_or_refused(fleet: Any) -> None:
+    """Bytes that no well-meaning client sends."""
+    user = await fleet.new_user()
+    port = int(fleet.url.rsplit(":", 1)[1])
+    for target, status in (
+        (b"/api/v1/orders?symbol=\xc3\xa9", b"400"),
+        (b"/api/v1/orders?symbol=%C3%A9%20{x}", b"200"),
+        (b'/api/v1/orders?a=%zz&b="<>^`|\\', b"200"),
+        (b"/api/v1/orders/%ff%00", b"404"),
+        (b"http://elsewhere/api/v1/orders", b"200"),
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %b\r\n\r\n"
+        writer.write(head % (target, user.token.encode()))
+        answer = await reader.read()
+        writer.close()
+        assert answer.split(b" ", 2)[1] == status, (target, answer)
+    assert {seen.target for seen in fleet.services["trading"].seen[-3:]} == {
+        "/api/v1/orders?symbol=%C3%A9%20{x}",
+        '/api/v1/orders?a=%zz&b="<>^`|\\',
+        "/api/v1/orders",
+    }
+    assert_problem(await fleet.call("GET", "/ws", token=user.token), 426, "upgrade_required")
+
+
 async def test_bodies_have_bounds(fleet: Any) -> None:
     user = await fleet.new_user()
     large = b"x" * (fleet.settings.body_limit_bytes + 1)
@@ -227,7 +252,7 @@ async def test_orders_of_a_batch_get_names_and_weigh_a_tenth(fleet: Any) -> None
 async def test_limits_of_a_user(fleet: Any) -> None:
     user = await fleet.new_user()
     batch: dict[str, Any] = {"orders": [{}] * 1000}
-    replies = [await fleet.call("POST", "/api/v1/orders/batch", token=user.token, json=batch) for _ in range(5)]
+    replies = [await fleet.call("POST", "/api/v1/orders/batch", token=user.token, json=batch) for _ in range(10)]
     assert [reply.status for reply in replies[:3]] == [200] * 3
     refused = next(reply for reply in replies if reply.status != 200)
     assert_problem(refused, 429, "rate_limited")

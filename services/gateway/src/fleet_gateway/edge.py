@@ -174,15 +174,22 @@ class Edge:
             checks.append(Check(special, address))
         verdicts = await self.rates.check(*checks)
         exchange.limited(next((verdict for verdict in verdicts if not verdict.allowed), verdicts[0]))
-        body = b"" if exchange.method in _READING else await self._body(exchange, receive)
-        answer = await self._forward(exchange, route, None, body)
-        if special is self.limits.failed_logins and answer.status != 401:
-            await self.rates.check(Check(special, address, -1))
+        has_failed = False
+        try:
+            body = b"" if exchange.method in _READING else await self._body(exchange, receive)
+            answer = await self._forward(exchange, route, None, body)
+            has_failed = answer.status == 401
+        finally:
+            if special is self.limits.failed_logins and not has_failed:
+                await self.rates.check(Check(special, address, -1))
         return answer
 
     async def _own(self, exchange: Exchange) -> Answer:
         """What the gateway answers by itself."""
         await self._count_for_address(exchange)
+        if exchange.raw_path == b"/ws":
+            detail = "This is the socket: connect with a WebSocket client."
+            raise Problem(426, "upgrade_required", detail, headers={"Upgrade": "websocket"})
         page = self.pages.get(exchange.raw_path)
         if page is None and exchange.raw_path != OPENAPI:
             raise Problem(404, "not_found", "Nothing is found at this path.")

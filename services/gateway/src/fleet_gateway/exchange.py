@@ -78,7 +78,8 @@ class Exchange:
     def target(self) -> str:
         """Path and query as they were sent."""
         query: bytes = self.scope["query_string"]
-        return (self.raw_path + b"?" + query if query else self.raw_path).decode("ascii", "replace")
+        # The server takes nothing but ASCII here.
+        return (self.raw_path + b"?" + query if query else self.raw_path).decode("ascii")
 
     def address(self, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
         """Who sends it, for the limits: the last address of X-Forwarded-For that is not a trusted proxy's.
@@ -89,7 +90,7 @@ class Exchange:
         at = client[0] if client else "unknown"
         if trusted and self.forwarded_for is not None:
             for hop in reversed(self.forwarded_for.decode("latin-1").split(",")):
-                if not _is_within(at, trusted):
+                if not _is_within(at, trusted) or not _is_address(hop.strip()):
                     break
                 at = hop.strip()
         if ":" in at:
@@ -164,9 +165,13 @@ def _too_large(limit: int) -> Problem:
     return Problem(413, "body_too_large", f"The body may have {limit} bytes at most.")
 
 
-def _is_within(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+def _is_address(text: str) -> bool:
     try:
-        parsed = ip_address(address)
+        ip_address(text)
     except ValueError:
         return False
-    return any(parsed in network for network in networks)
+    return True
+
+
+def _is_within(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    return _is_address(address) and any(ip_address(address) in network for network in networks)

@@ -22,6 +22,7 @@ LEEWAY_S = 5
 """The clocks of auth's machine and ours may differ by this much."""
 MAX_CACHED = 20_000
 """Tokens active within their five minutes; about 2 kB each."""
+RETRY_AFTER_S = 1.0
 REFETCH_AFTER_S = 5.0
 """Tokens with invented key ids must not make us ask auth for its keys all the time."""
 
@@ -67,6 +68,7 @@ class KeySet:
     fetch: Callable[[], Awaitable[Mapping[str, Any]]]
     _keys: dict[str, jwt.PyJWK] = field(default_factory=dict)
     _fetched_at: float = float("-inf")
+    _failed_at: float = float("-inf")
     _fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -83,7 +85,13 @@ class KeySet:
 
     async def refresh(self) -> None:
         """Asks auth. Raises Problem 503."""
-        document = await self.fetch()
+        if time.monotonic() - self._failed_at < RETRY_AFTER_S:
+            raise unavailable("The service auth did not tell its keys.")
+        try:
+            document = await self.fetch()
+        except Problem:
+            self._failed_at = time.monotonic()
+            raise
         self._keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(dict(document)).keys if key.key_id}
         self._fetched_at = time.monotonic()
 

@@ -30,6 +30,7 @@ from .snapshots import Snapshots
 HANG_UP = "fleet.hang_up"
 """Our server's extension: closes at once, also where the reader has stopped reading (sockets/protocol.py)."""
 CLOSE_TIMEOUT_S = 5.0
+SNAPSHOT_WEIGHT = 4
 
 log = get_logger(__name__)
 
@@ -204,6 +205,7 @@ class Sockets:
             feed = AccountFeed(channel, partial(connection.emit, channel), self.settings.gateway_socket_queue)
             connection.feeds[channel] = feed
             try:
+                await self._count(connection.principal)
                 snapshot = await self.snapshots.read(channel, connection.principal)
             except Problem as refusal:
                 problem = refusal
@@ -218,6 +220,12 @@ class Sockets:
                 return
             del connection.feeds[channel]
         connection.answer(requests.refused(request, problem, time_in, self.clock.now()))
+
+    async def _count(self, principal: Principal) -> None:
+        """Snapshots count as what they ask of trading. Raises Problem 429."""
+        (verdict,) = await self.rates.check(Check(self.limits.requests, principal.key, SNAPSHOT_WEIGHT))
+        if not verdict.allowed:
+            raise Problem(429, "rate_limited", "Too many subscriptions at once.")
 
 
 def _state_problem(request: SocketRequest, is_subscribed: bool) -> Problem | None:
