@@ -1,0 +1,208 @@
+"""Tables, watches and live subscriptions: what a process knows after it was started, cut off or restarted."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from counting_service import NUMBERS, Effects, Service, producing, record
+from fleet_bus import Live, NotYet, Received, Watch
+from fleet_bus.kafka import consumer, partitions_of, started
+from fleet_contracts import Topic
+from fleet_contracts.core_engine import SignalAccepted
+from fleet_testkit.eventually import eventually
+
+STATES = replace(NUMBERS, name="states", compacted=True)
+
+
+@pytest.fixture
+async def states(kafka: Any, prefix: str) -> Topic:
+    """A compacted topic that the broker compacts as soon as it can."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    settings = {
+        "cleanup.policy": "compact",
+        "segment.ms": "100",
+        "min.cleanable.dirty.ratio": "0.0",
+        "max.compaction.lag.ms": "100",
+        "delete.retention.ms": "100",
+    }
+    await admin.create_topics([NewTopic(prefix + STATES.name, STATES.partitions, 1, topic_configs=settings)])
+    await admin.close()
+    return STATES
+
+
+def live() -> Live:
+    return Live(
+        name="live",
+        topics=(NUMBERS,),
+        unit_of_work=Effects,
+        handlers={SignalAccepted: record},
+        touches=lambda message: [],
+    )
+
+
+async def test_a_table_is_whole_before_work_and_follows_what_comes(make_service: Any, states: Topic) -> None:
+    writer, reader = await make_service("writer"), await make_service("reader")
+    view = reader.bus.table(states, SignalAccepted)
+    changes: list[tuple[str, int | None]] = []
+    view.on_change(lambda key, received: changes.append((key, received and received.message.signal_id.int)))
+    async with writer.running():
+        await writer.send(*((f"k{n % 10}", n) for n in range(100)), topic=states)
+        async with writer.bus.transaction() as tx:
+            tx.publish_tombstone(states, "k3")
+        await eventually(lambda: _is_sent(writer))
+        async with reader.running():
+            await eventually(lambda: reader.bus.ready() is None)
+            assert len(view) == 9
+            assert view.get("k3") is None
+            assert {message.signal_id.int for message in view.values()} == {*range(90, 100)} - {93}
+            await writer.send(("k3", 200), topic=states)
+            await eventually(lambda: view.get("k3"))
+            async with writer.bus.transaction() as tx:
+                tx.publish_tombstone(states, "k3")
+            await eventually(lambda: view.get("k3") is None)
+    assert changes[-2:] == [("k3", 200), ("k3", None)]
+
+
+async def test_a_table_drops_older_versions_also_of_what_was_taken_out(make_service: Any, kafka: Any) -> None:
+    """Said again by a relay that had been given up for dead: an older version changes nothing."""
+    reader, writer = await make_service("reader"), await make_service("writer")
+    topic = replace(NUMBERS, compacted=True)
+    view = reader.bus.table(topic, SignalAccepted)
+    async with reader.running(), producing(reader) as produce, writer.running():
+        await produce(("a", 5, 1, 5), ("a", 4, 1, 4), ("a", 1, 0, 9), ("b", 2, 1, 2), ("end", 0, 1, 1))
+        await eventually(lambda: view.get("end"))
+        assert _shown(view) == {"a": 5, "b": 2, "end": 0}
+        async with writer.bus.transaction() as tx:
+            tx.publish_tombstone(topic, "b")  # the writer's first record of b, so let its number be higher
+            await tx.connection.execute("INSERT INTO outbox_sequences VALUES ('numbers', 'b', 7)")
+        await eventually(lambda: view.get("b") is None)
+        await produce(("b", 3, 1, 3), ("a", 6, 1, 6))
+        await eventually(lambda: _shown(view)["a"] == 6)
+        assert "b" not in _shown(view)
+
+
+@pytest.mark.long
+async def test_a_table_is_whole_on_a_compacted_log(make_service: Any, states: Topic) -> None:
+    """Compaction leaves holes, at the end of a segment too; places go over them, or nobody would be ready or at rest."""
+    writer, reader = await make_service("writer"), await make_service("reader")
+    view = reader.bus.table(states, SignalAccepted)
+    async with writer.running():
+        for n in range(300):
+            await writer.send((f"k{n % 5}", n), topic=states)
+        await eventually(lambda: _is_sent(writer))
+
+        async def is_compacted() -> bool:
+            await writer.send(("tick", 1), topic=states)  # a segment is closed by the next record only
+            return await _records_left(writer, states) < 150
+
+        await eventually(is_compacted, timeout_s=60)
+        async with reader.running():
+            await eventually(lambda: reader.bus.ready() is None)
+            part = await reader.bus.rest()
+        assert len(view) == 6
+        assert {message.signal_id.int for message in view.values()} == {1, *range(295, 300)}
+        assert part.positions["tables"]["states"] == await _ends(writer, states)
+
+
+async def test_a_watch_begins_at_the_end_and_misses_nothing_once_ready(make_service: Any) -> None:
+    writer = await make_service("writer")
+    async with writer.running():
+        await writer.send(("a", 0), ("a", 1))
+        await eventually(lambda: _is_sent(writer))
+        for start in (10, 20, 30):
+            watcher = await make_service("watcher")
+            heard: list[int] = []
+            watcher.bus.add(Watch("eyes", (NUMBERS,), lambda received, heard=heard: heard.append(_number(received))))
+            async with watcher.running():
+                await eventually(lambda watcher=watcher: watcher.bus.ready() is None)  # type: ignore[misc]
+                await writer.send(("a", start), ("b", start + 1))
+                await eventually(lambda heard=heard: len(heard) == 2)  # type: ignore[misc]
+            assert sorted(heard) == [start, start + 1]
+
+
+async def test_a_watch_hears_once_what_is_said_again(make_service: Any) -> None:
+    watcher = await make_service("watcher")
+    heard: list[int] = []
+    watcher.bus.add(Watch("eyes", (NUMBERS,), lambda received: heard.append(_number(received))))
+    async with watcher.running(), producing(watcher) as produce:
+        await eventually(lambda: watcher.bus.ready() is None)
+        await produce(("a", 1, 1, 1), ("a", 2, 1, 2), ("a", 1, 1, 1), ("a", 5, 1, 5), ("a", 6, 2, 1), ("a", 5, 1, 5))
+        await produce(("a", 9, 2, 9))
+        await eventually(lambda: 9 in heard)
+    assert heard == [1, 2, 5, 6, 9]
+
+
+async def test_live_with_effects_goes_on_where_its_database_says(make_service: Any, new_database: Any) -> None:
+    """Without a row it begins at the beginning; its place moves with the effect, whatever Kafka thinks."""
+    url = await new_database()
+    writer = await make_service("writer")
+    async with writer.running():
+        await writer.send(*(("a", n) for n in range(10)))
+        for stop_at in (10, 20, 30):
+            service = await make_service("strategy", url=url)
+            service.bus.add(live())
+            async with service.running():
+                await eventually(lambda service=service, n=stop_at: _count(service, n))  # type: ignore[misc]
+            await writer.send(*(("a", n) for n in range(stop_at, stop_at + 10)))
+        assert await service.effects("a") == list(range(30))
+    async with service.database.connection() as connection:
+        kept = await connection.fetchval("SELECT sum(next_offset) FROM live_positions")
+    assert kept == 30
+
+
+async def test_live_passes_over_what_is_bad_and_waits_for_what_is_not_there(make_service: Any) -> None:
+    service = await make_service("strategy")
+    tries: list[int] = []
+
+    async def moody(uow: Effects, received: Received[SignalAccepted]) -> None:
+        tries.append(_number(received))
+        if tries[-1] == 1:
+            raise ValueError("one")
+        if tries[-1] == 2 and tries.count(2) < 3:
+            raise NotYet("two")
+        await record(uow, received)
+
+    service.bus.add(replace(live(), handlers={SignalAccepted: moody}))
+    async with service.running(), producing(service) as produce:
+        await produce(("a", 1, 1, 1), ("a", 2, 1, 2), ("a", 3, 1, 3))
+        await eventually(lambda: _count(service, 2))
+    assert await service.effects("a") == [2, 3]
+    assert not await service.bus.parked()
+
+
+def _number(received: Received[SignalAccepted]) -> int:
+    return received.message.signal_id.int
+
+
+def _shown(view: Any) -> dict[str, int]:
+    return {key: view.get(key).signal_id.int for key in ("a", "b", "end") if view.get(key)}
+
+
+async def _count(service: Service, wanted: int) -> bool:
+    return len(await service.effects()) >= wanted
+
+
+async def _is_sent(service: Service) -> bool:
+    async with service.database.connection() as connection:
+        return not await connection.fetchval("SELECT count(*) FROM outbox")
+
+
+async def _records_left(service: Service, topic: Topic) -> int:
+    """How many records the log still has."""
+    client = consumer(service.settings.kafka_url, "count")
+    client.assign(partitions_of([topic], service.settings.topic_prefix))
+    async with started(client):
+        await client.seek_to_beginning()
+        ends = await client.end_offsets(client.assignment())
+        count = 0
+        while any([await client.position(place) < end for place, end in ends.items()]):
+            count += sum(len(found) for found in (await client.getmany(timeout_ms=200)).values())
+        return count
+
+
+async def _ends(service: Service, topic: Topic) -> dict[int, int]:
+    async with started(consumer(service.settings.kafka_url, "ends")) as client:
+        ends = await client.end_offsets(partitions_of([topic], service.settings.topic_prefix))
+        return {place.partition: end for place, end in ends.items()}
