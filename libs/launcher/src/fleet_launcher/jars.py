@@ -116,12 +116,15 @@ def _reason(error: BaseException) -> str:
 
 
 def main() -> int:
+    # Kafka is made of these jars, so what runs it cannot be known above.
+    from fleet_launcher.class_archive import ensure_archive
+
     def tell(line: str) -> None:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
     try:
-        ensure_jars(JARS, tell=tell)
+        ensure_archive(ensure_jars(JARS, tell=tell), tell=tell)
     except LaunchFailure as failure:
         sys.stderr.write(f"error: {failure}\n")
         return 1

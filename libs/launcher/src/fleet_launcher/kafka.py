@@ -23,6 +23,7 @@ _JVM = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
 )
+CLASS_ARCHIVE = "kafka.jsa"
 _START_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 20.0
 
@@ -32,7 +33,13 @@ class Kafka:
 
     name = "kafka"
 
-    def __init__(self, state: StateDir, jars: list[Path], port: int, controller_port: int) -> None:
+    def __init__(
+        self, state: StateDir, jars: list[Path], port: int, controller_port: int, *, jvm: tuple[str, ...] | None = None
+    ) -> None:
+        """`jvm`: more options of the JVM; by default the class archive beside the jars, where there is one."""
+        archive = jars[0].parent / CLASS_ARCHIVE
+        use_archive = (f"-XX:SharedArchiveFile={archive}",) if archive.exists() else ()
+        self._jvm = (*_JVM, *(use_archive if jvm is None else jvm))
         self._state = state
         self._jars = jars
         self._folder = state.path / "kafka"
@@ -58,7 +65,7 @@ class Kafka:
         processes.spawn(
             self._state,
             self.name,
-            [java, *_JVM, "-cp", self._class_path(), "kafka.Kafka", properties],
+            [java, *self._jvm, "-cp", self._class_path(), "kafka.Kafka", properties],
             log=self._log,
         )
         self._wait_ready()
