@@ -202,7 +202,7 @@ async def test_a_socket_confirms_yields_and_says_why_it_closed() -> None:
             seen = []
             with pytest.raises(SocketClosed) as closed:
                 async for message in stream:
-                    seen.append(message["sequence"])  # noqa: PERF401  what came before the close is kept
+                    seen.append(message["sequence"])
             assert seen == [1, 2]
             assert closed.value.code == 4401
 
