@@ -1,6 +1,7 @@
 """trading among its neighbours: signals, users, grants, halts, replicas, and what goes wrong."""
 
 import asyncio
+import dataclasses
 import os
 import sys
 from datetime import timedelta
@@ -17,6 +18,8 @@ from fleet_contracts.topics import AUTH_USERS, CORE_ENGINE_ORDER_REQUESTS, CORE_
 from fleet_contracts.trading import AccountChanged, CancelOrder, Grant, SubmitOrder
 from fleet_contracts.vocabulary import GrantState, OrderType, Side, StateScope, TimeInForce, TradingStateWord
 from fleet_testkit.eventually import eventually
+from fleet_testkit.http import served
+from fleet_trading.app import create_app
 from fleet_trading.verify import CHECKS
 
 ORDERS = "/api/v1/orders"
@@ -401,6 +404,18 @@ async def test_marks_move_what_an_account_is_worth(fleet: Any) -> None:
     portfolio = (await fleet.call("GET", "/api/v1/portfolio", user=user)).body
     assert (portfolio["unrealized_pnl"], portfolio["cash"], portfolio["buying_power"]) == ("100", "99499.5", "99499.5")
     await fleet.publish(DATA_QUOTES, "MSFT/USD", fleet.a_quote("MSFT/USD", "50"))
+
+
+async def test_no_order_is_judged_before_the_market_is_known(fleet: Any) -> None:
+    """An order that came then would be denied for a symbol that is traded, and its client_order_id used up."""
+    settings = fleet.settings.model_copy(update={"kafka_url": "127.0.0.1:1", "ordinal": 7})
+    async with served(create_app(settings, clock=fleet.clock)) as url:
+        early = dataclasses.replace(fleet, url=url)
+        user = fleet.a_user()
+        reply = await early.order(user, client_order_id="early")
+        assert (reply.status, reply.code, reply.headers["Retry-After"]) == (503, "unavailable", "1")
+        assert (await early.call("GET", "/api/v1/portfolio", user=user)).body["equity"] == "100000"
+    assert (await fleet.order(user, client_order_id="early")).status == 201
 
 
 async def test_openapi_names_the_routes_and_their_shapes(fleet: Any) -> None:

@@ -25,6 +25,7 @@ class SeenMarket:
         self._is_live = is_live
         self._instruments: dict[str, Instrument] = {}
         self._quotes: dict[str, BestQuote] = {}
+        self._last_at: datetime | None = None
         self._closes: dict[str, tuple[date, Decimal]] = {}
         """Per symbol the last price of the last day before the quote's."""
         bus.table(DATA_INSTRUMENTS, InstrumentDefined).on_change(self._instrument_heard)
@@ -60,6 +61,8 @@ class SeenMarket:
         if before is not None and before.market_at.date() < quote.market_at.date():
             self._closes[key] = (before.market_at.date(), before.last)
         self._quotes[key] = quote
+        if self._last_at is None or quote.market_at > self._last_at:
+            self._last_at = quote.market_at
 
     def instrument(self, symbol: str) -> Instrument | None:
         return self._instruments.get(symbol)
@@ -84,7 +87,7 @@ class SeenMarket:
         quote = self._quotes.get(symbol) if symbol is not None else None
         if quote is not None:
             return quote.market_at
-        return self._bus.market_at or self._bus.clock.now()
+        return self._bus.market_at or self._last_at or self._bus.clock.now()
 
     def day(self) -> date:
         return self._bus.clock.now().date() if self._is_live else self.market_at().date()

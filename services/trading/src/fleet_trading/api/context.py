@@ -51,6 +51,7 @@ class Trading:
         self.order_path = order_path
         self._announcer = announcer
         self._cache = cache
+        self._knows_the_market = False
         self._defaults: dict[UUID, UUID] = {}
         """User to default account, of those that are open."""
         self._owners: dict[UUID, UUID] = {}
@@ -60,6 +61,13 @@ class Trading:
 
     def unit(self, tx: Transaction) -> PostgresUnit:
         return PostgresUnit(tx, cache=self._cache, announcer=self._announcer)
+
+    @property
+    def knows_the_market(self) -> bool:
+        """False until the tables have been read once: till then every symbol is unknown, and no denial would be true."""
+        if not self._knows_the_market:
+            self._knows_the_market = self.bus.ready() is None
+        return self._knows_the_market
 
     async def account_of(self, caller: Caller, account_id: UUID | None) -> UUID:
         """The account named, if it is the caller's, or his default account, opened if need be; else Problem 404."""

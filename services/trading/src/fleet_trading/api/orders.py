@@ -9,7 +9,7 @@ from fleet_bus import Overloaded
 from fleet_chassis.assertions import Caller, UserCaller, user_caller
 from fleet_chassis.ids import new_id
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
-from fleet_chassis.problems import Problem, problem_body
+from fleet_chassis.problems import Problem, problem_body, unavailable
 from fleet_chassis.requests import request_id_of
 from fleet_chassis.shapes import FastJSON, Symbol
 from fleet_contracts import trading as shown
@@ -95,6 +95,8 @@ async def _trader(request: Request) -> Caller:
 
 def _open_path(request: Request) -> Trading:
     trading = trading_of(request)
+    if not trading.knows_the_market:
+        raise unavailable("Instruments and prices are still being read; try again.")
     if trading.order_path.is_slow:
         raise _slow_path()
     return trading
