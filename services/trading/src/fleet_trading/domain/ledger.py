@@ -27,8 +27,7 @@ class EntryKind(StrEnum):
 class Entry(NamedTuple):
     """One leg; its fields are the columns of `entries`.
 
-    `balance_after` is the client's balance of the currency (None in the house's books).
-
+    `balance_after` is the client's balance of the currency (None in the house's books);
     `transaction_id` joins the legs that sum to zero; `reference` names the source in words."""
 
     entry_no: int
