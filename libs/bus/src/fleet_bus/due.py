@@ -28,7 +28,7 @@ RETURNING due.aggregate_id, due.sequence, due.due_at
 # A wall row is put off. A market row stays due, so that a replay does not go on without it, and waits in this process.
 _POSTPONE = """
 UPDATE due SET attempts = attempts + 1,
-    due_at = CASE clock WHEN 'wall' THEN $4::timestamptz + $5 * power(2, least(attempts, 8)) ELSE due_at END
+    due_at = CASE clock WHEN 'wall' THEN $4::timestamptz + $5::interval * power(2, least(attempts, 8)) ELSE due_at END
 WHERE kind = $1 AND aggregate_id = $2 AND sequence = $3 RETURNING attempts
 """
 _PUT_OFF = timedelta(seconds=1)

@@ -1,0 +1,99 @@
+"""Natural batching: whoever goes away, is too many, or loses the database, spoils it for nobody else."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from counting_service import Effects, Service
+from fleet_bus import GroupCommitter, Overloaded
+from fleet_chassis.database import CommitOutcomeUnknown, DatabaseUnavailable
+from fleet_testkit.eventually import eventually
+
+
+class Door:
+    """A decision that waits until it is let through."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.open.set()
+        self.groups: list[list[int]] = []
+        self.error: Exception | None = None
+
+    async def decide(self, uow: Effects, commands: Sequence[int]) -> list[int]:
+        self.groups.append(list(commands))
+        await self.open.wait()
+        if self.error is not None:
+            raise self.error
+        uow.rows.extend(("a", command, 0) for command in commands)
+        return [command * 2 for command in commands if command != 13]
+
+
+def committing(service: Service, door: Door) -> GroupCommitter[int, int]:
+    return service.bus.group_committer(unit_of_work=Effects, touches=lambda command: ["a"], decide=door.decide)
+
+
+async def test_a_caller_who_goes_away_takes_nobody_along(make_service: Any) -> None:
+    service, door = await make_service("trading"), Door()
+    committer = committing(service, door)
+    door.open.clear()
+    first = asyncio.create_task(committer.submit(1))
+    await eventually(lambda: door.groups)
+    waiting = [asyncio.create_task(committer.submit(n)) for n in range(2, 7)]
+    await asyncio.sleep(0)
+    first.cancel()
+    waiting[2].cancel()
+    door.open.set()
+    results = await asyncio.gather(first, *waiting, return_exceptions=True)
+    assert [r for r in results if not isinstance(r, BaseException)] == [4, 6, 10, 12]
+    assert door.groups == [[1], [2, 3, 4, 5, 6]]
+    assert await service.effects() == [1, 2, 3, 4, 5, 6]  # what was asked is done; the caller only does not hear of it
+
+
+async def test_too_many_are_refused_and_nothing_of_them_kept(make_service: Any) -> None:
+    service, door = await make_service("trading"), Door()
+    committer = committing(service, door)
+    door.open.clear()
+    first = asyncio.create_task(committer.submit(0))
+    await eventually(lambda: door.groups)
+    many = asyncio.create_task(committer.submit_all(range(100, 10_100)))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await committer.submit(1)
+    door.open.set()
+    assert await first == 0
+    assert await many == [n * 2 for n in range(100, 10_100)]
+    assert max(len(group) for group in door.groups) == 256
+
+
+@pytest.mark.parametrize("error", [DatabaseUnavailable("gone"), CommitOutcomeUnknown("lost")])
+async def test_without_a_database_a_group_fails_at_once_and_not_one_by_one(make_service: Any, error: Exception) -> None:
+    service, door = await make_service("trading"), Door()
+    committer = committing(service, door)
+    door.error = error
+    results = await asyncio.gather(*(committer.submit(n) for n in range(5)), return_exceptions=True)
+    assert results == [error] * 5
+    assert len(door.groups) == 1
+    door.error = None
+    assert await committer.submit(6) == 12
+
+
+async def test_a_decision_that_forgets_a_command_is_rolled_back_and_told(make_service: Any) -> None:
+    service, door = await make_service("trading"), Door()
+    committer = committing(service, door)
+    results = await asyncio.gather(*(committer.submit(n) for n in (12, 13, 14)), return_exceptions=True)
+    assert results[0] == 24
+    assert isinstance(results[1], ValueError)
+    assert results[2] == 28
+    assert await service.effects() == [12, 14]
+
+
+async def test_a_stop_lets_the_groups_that_wait_be_decided(make_service: Any) -> None:
+    service, door = await make_service("trading"), Door()
+    committer = committing(service, door)
+    async with service.running():
+        door.open.clear()
+        waiting = [asyncio.create_task(committer.submit(n)) for n in range(3)]
+        await eventually(lambda: door.groups)
+        asyncio.get_running_loop().call_later(0.2, door.open.set)
+    assert await asyncio.gather(*waiting) == [0, 2, 4]
