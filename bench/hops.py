@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import asyncpg
 import uvloop
 from fleet_bus.admin import create_topics
-from fleet_bus.kafka import consumer, producer
+from fleet_bus.kafka import TopicPartition, consumer, producer
 from fleet_contracts.topics import Topic
 
 HOPS = 5
@@ -85,8 +85,7 @@ async def _drive(bootstrap: str, prefix: str, *, rate: float, count: int) -> lis
     """Milliseconds from the send of each record to its arrival after the last hop."""
     sink = _topic(prefix, HOPS).name
     client = consumer(bootstrap, sink)
-    client.assign([])
-    client.subscribe([sink])
+    client.assign([TopicPartition(sink, 0)])
     await client.start()
     found: list[float] = []
 
