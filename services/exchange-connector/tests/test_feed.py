@@ -39,7 +39,7 @@ async def test_what_is_simulated_is_labelled_and_the_venue_beats(by_hand: Any) -
     listed = by_hand.peers.heard_of(VenueInstrument)
     assert sorted(found.symbol for found in listed) == SYMBOLS
     assert all(found.simulated and found.calendar == "24/7" for found in listed)
-    beats = by_hand.peers.heard_of(VenueStatus)
+    beats = await by_hand.heard(VenueStatus, count=1)
     assert beats[0].feed == "simulated"
     by_hand.clock.advance(seconds=6)
     await eventually(lambda: len(by_hand.peers.heard_of(VenueStatus)) > len(beats))

@@ -12,13 +12,13 @@ from fleet_bus import Bus
 from fleet_chassis.assertions import UserCaller
 from fleet_chassis.database import Database
 from fleet_chassis.ids import Ids
+from fleet_chassis.logging import get_logger
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.shapes import Body, DecimalString, Resource, Symbol
 from pydantic import AwareDatetime, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from fleet_exchange_connector.consumers import Opening
 from fleet_exchange_connector.domain.bars import Step, as_instant
 from fleet_exchange_connector.domain.instruments import VENUE, Feed, Instrument
 from fleet_exchange_connector.domain.market import FeedNotPaused, Market
@@ -27,10 +27,13 @@ from fleet_exchange_connector.domain.times import minute_start
 from fleet_exchange_connector.service import market, replays
 from fleet_exchange_connector.store import replays as stored
 from fleet_exchange_connector.store.markets import MarketRow
-from fleet_exchange_connector.store.unit_of_work import MARKET, REPLAY_ID
+from fleet_exchange_connector.store.unit_of_work import MARKET, REPLAY_ID, Opening
 
 IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 Steps = Callable[[tuple[str, ...], datetime, datetime], Sequence[Step]]
+
+
+log = get_logger("fleet_exchange_connector.api")
 
 
 def _only_a_day(value: object) -> object:
@@ -189,6 +192,7 @@ def replays_router(
                 replay = asked.replay
                 response.headers["Idempotent-Replayed"] = "true"
             await work.flush()
+        log.info("replay_asked_for", replay_id=str(replay.replay_id), steps=replay.steps, symbols=replay.symbols)
         response.headers["Location"] = f"/api/v1/exchanges/{VENUE}/replays/{replay.replay_id}"
         return ReplayShown.model_validate(replay)
 

@@ -36,7 +36,7 @@ from fleet_exchange_connector.starting import begin_history_when_ready, start
 from fleet_exchange_connector.store.books import BookCache
 from fleet_exchange_connector.store.markets import MarketRow
 from fleet_exchange_connector.store.stocks import first_prices, stock_bars
-from fleet_exchange_connector.store.unit_of_work import Stores
+from fleet_exchange_connector.store.unit_of_work import Stores, opening
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksForRest | None = None) -> FastAPI:
@@ -62,7 +62,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksFo
     def is_halted(symbol: str, account_id: UUID) -> bool:
         return gate.state(symbol=symbol, venue=VENUE, account_id=account_id) is TradingStateWord.HALTED
 
-    unit_of_work = consumers.opening(Stores(instruments, BookCache(), row, is_halted, events.publish))
+    unit_of_work = opening(Stores(instruments, BookCache(), row, is_halted, events.publish))
     rest = ReplayRest(database, bus.clock.now)
     bus.add(consumers.commands(unit_of_work))
     if is_replay:

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 
-from fleet_bus import Due, DueKind, Received, Transaction, Work
+from fleet_bus import Due, DueKind, Received, Work
 from fleet_contracts.topics import VENUE_PAPER_COMMANDS
 from fleet_contracts.venue import CancelVenueOrder, PlaceVenueOrder, QueryVenueOrders
 
@@ -28,11 +27,9 @@ from fleet_exchange_connector.store.unit_of_work import (
     REPLAY,
     REPLAY_ID,
     STATUS,
-    Stores,
+    Opening,
     UnitOfWork,
 )
-
-Opening = Callable[[Transaction], UnitOfWork]
 
 
 def commands(unit_of_work: Opening) -> Work:
@@ -128,11 +125,6 @@ def replay(unit_of_work: Opening, rest: ReplayRest, steps: Callable[[Replay], Se
         when=rest.has_come,
         counts_at_rest=False,
     )
-
-
-def opening(stores: Stores) -> Opening:
-    """How this process opens a unit of work."""
-    return partial(UnitOfWork, stores=stores)
 
 
 def _touched(message: Any) -> Iterable[str]:

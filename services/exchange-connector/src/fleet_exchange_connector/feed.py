@@ -62,6 +62,7 @@ class SimulatedFeed:
             while (epoch := await take_feed(connection)) is None:
                 self._failure = None
                 await asyncio.sleep(LOCK_RETRY_S)
+            log.info("feed_taken", epoch=epoch)
             yield connection, epoch
         finally:
             connection.terminate()

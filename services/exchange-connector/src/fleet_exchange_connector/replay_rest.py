@@ -54,6 +54,7 @@ class ReplayRest:
         self._database = database
         self._now = now
         self._parked: dict[UUID, tuple[str, ...]] = {}
+        self._stalled: set[UUID] = set()
         self._waiting_since: dict[UUID, datetime] = {}
 
     async def has_come(self, due: Due) -> bool:
@@ -65,11 +66,13 @@ class ReplayRest:
         if verdict.at_rest or verdict.parked:
             self._parked[replay_id] = verdict.parked
             self._waiting_since.pop(replay_id, None)
+            self._stalled.discard(replay_id)
             return True
         now = self._now()
         is_stalled = now - self._waiting_since.setdefault(replay_id, now) >= STALLED_AFTER
         status = ReplayStatus.STALLED if is_stalled else ReplayStatus.RUNNING
-        if is_stalled:
+        if is_stalled and replay_id not in self._stalled:
+            self._stalled.add(replay_id)
             log.warning("replay_stalled", replay_id=str(replay_id), waiting_for=verdict.waiting_for)
         async with self._database.connection() as connection:
             await replays.note_waiting(connection, replay_id, status, verdict.waiting_for, now)

@@ -11,7 +11,6 @@ from fleet_chassis.instances import Instances
 from fleet_chassis.logging import get_logger
 from fleet_contracts import TOPICS
 
-from fleet_exchange_connector.consumers import Opening
 from fleet_exchange_connector.domain.instruments import Instrument
 from fleet_exchange_connector.domain.market import Market
 from fleet_exchange_connector.domain.times import minute_of
@@ -19,7 +18,7 @@ from fleet_exchange_connector.service import market
 from fleet_exchange_connector.service.telling import list_instruments, tell_status
 from fleet_exchange_connector.settings import Settings
 from fleet_exchange_connector.store.stocks import first_prices
-from fleet_exchange_connector.store.unit_of_work import MARKET
+from fleet_exchange_connector.store.unit_of_work import MARKET, Opening
 
 READY_POLL_S = 1.0
 READY_TIMEOUT_S = 3.0

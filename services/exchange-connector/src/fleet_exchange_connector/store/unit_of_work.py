@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 from fleet_bus import Transaction
+from fleet_chassis.logging import get_logger
 
 from fleet_exchange_connector.domain.book import Book
 from fleet_exchange_connector.domain.instruments import Instrument
@@ -38,6 +39,9 @@ ON CONFLICT (key) DO UPDATE SET content = excluded.content WHERE told.content IS
 RETURNING true
 """
 _SAID_ONLY = frozenset({ReportKind.CANCEL_REJECTED, ReportKind.STATE})
+
+
+log = get_logger("fleet_exchange_connector")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +212,9 @@ class UnitOfWork:
         """Keeps it, and lets its next phase follow as soon as the fleet is at rest."""
         self._replays[replay.replay_id] = self._changed_replays[replay.replay_id] = replay
         self.schedule_replay(replay)
+        if not replay.is_running:
+            said = {"replay_id": str(replay.replay_id), "status": replay.status, "step": replay.step}
+            self._tx.after_commit(partial(log.info, "replay_ended", **said, reason=replay.reason))
 
     async def asked(self, user_id: UUID, idempotency_key: str | None) -> replays.Asked | None:
         """The replay that this user has started under this key."""
@@ -245,3 +252,11 @@ class UnitOfWork:
         symbol = self._changed[ref][0]
         book = self._books.get(symbol)
         return None if book is None else book.order_state(ref)
+
+
+Opening = Callable[[Transaction], UnitOfWork]
+"""How this process opens a unit of work."""
+
+
+def opening(stores: Stores) -> Opening:
+    return partial(UnitOfWork, stores=stores)
