@@ -128,7 +128,11 @@ async def test_another_users_things_do_not_exist(user: User, other_user: User) -
         await other_user.client.order(placed["order_id"])
     with pytest.raises(ApiError) as nobodys:
         await other_user.client.order("00000000-0000-0000-0000-000000000001")
-    assert (theirs.value.status, theirs.value.code) == (nobodys.value.status, nobodys.value.code) == (404, "order_not_found")
+    assert (
+        (theirs.value.status, theirs.value.code)
+        == (nobodys.value.status, nobodys.value.code)
+        == (404, "order_not_found")
+    )
     with pytest.raises(ApiError) as ledger:
         [entry async for entry in other_user.client.ledger(account_id)]
     assert ledger.value.status == 404

@@ -11,7 +11,6 @@ from rich.table import Table
 from .outcome import Outcome
 from .scenario import SYMBOLS
 
-
 _WIDTH = 110
 
 
