@@ -147,7 +147,7 @@ class TradingUnderTest:
             found = await self.shown(order, user)
             return found if found["status"] == status else None
 
-        return await eventually(reached, what=f"the order is {status}") or {}
+        return await eventually(reached, timeout_s=30, what=f"the order is {status}") or {}
 
     async def balance(self, user: UUID, currency: str = "USD") -> tuple[Decimal, Decimal]:
         connection = await asyncpg.connect(self.settings.database_url.get_secret_value())

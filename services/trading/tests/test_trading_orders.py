@@ -269,9 +269,9 @@ async def test_an_order_nobody_answers_is_asked_about(run_trading: Any) -> None:
         user = fleet.a_user()
         order = await fleet.accepted(user)
         fleet.clock.advance(seconds=10.5)
-        await eventually(lambda: len(fleet.of(QueryOrder, user)) == 1)
+        await eventually(lambda: len(fleet.of(QueryOrder, user)) == 1, timeout_s=30)
         fleet.clock.advance(seconds=5.5)
-        await eventually(lambda: len(fleet.of(QueryOrder, user)) == 2)
+        await eventually(lambda: len(fleet.of(QueryOrder, user)) == 2, timeout_s=30)
         assert [m.attempt for m in fleet.of(QueryOrder, user)] == [1, 2]
         order_id = UUID(order["order_id"])
         fill = fleet.filled(order, 10, "100")
@@ -293,6 +293,6 @@ async def test_an_order_nobody_answers_is_asked_about(run_trading: Any) -> None:
         fleet.clock.advance(seconds=1000)
         third = await fleet.accepted(user)
         fleet.clock.advance(seconds=11)
-        await eventually(lambda: len(fleet.of(QueryOrder, user)) == 3)
+        await eventually(lambda: len(fleet.of(QueryOrder, user)) == 3, timeout_s=30)
         assert str(fleet.of(QueryOrder, user)[-1].order_id) == third["order_id"]
         await fleet.books_hold()
