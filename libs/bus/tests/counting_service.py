@@ -1,7 +1,7 @@
 """A small service to try the bus with: every message adds a row to `effects`, and may be answered with another."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,7 +102,7 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def producing(service: Service) -> AsyncIterator[Callable[..., Awaitable[None]]]:
+async def producing(service: Service) -> AsyncIterator[Callable[..., Coroutine[Any, Any, None]]]:
     """`await produce((key, number, epoch, sequence), …)`: sends as a writer's relay would, in this order."""
     async with producer(service.settings.kafka_url, "test") as client:
 

@@ -116,4 +116,4 @@ async def test_a_stopped_relay_is_replaced_and_does_no_harm_when_it_wakes(
 
 
 async def _numbers_of(service: Service, highest: int) -> bool:
-    return all(highest in await service.effects(key) for key in KEYS)
+    return all([highest in await service.effects(key) for key in KEYS])

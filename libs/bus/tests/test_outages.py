@@ -236,8 +236,7 @@ async def test_a_replica_joins_and_leaves_under_load(private: Private, open_chai
 async def test_an_ordinary_life_is_told_without_a_warning(open_chain: Any) -> None:
     chain = await open_chain()
     heard: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = heard.append  # type: ignore[method-assign]
+    handler = Hearing(heard)
     logging.getLogger().addHandler(handler)
     try:
         with structlog.testing.capture_logs() as said:
@@ -249,6 +248,17 @@ async def test_an_ordinary_life_is_told_without_a_warning(open_chain: Any) -> No
         logging.getLogger().removeHandler(handler)
     assert [line for line in said if line["log_level"] not in ("debug", "info")] == []
     assert [r.getMessage() for r in heard if r.levelno >= logging.WARNING] == []
+
+
+class Hearing(logging.Handler):
+    """Keeps what the libraries log."""
+
+    def __init__(self, heard: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._heard = heard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._heard.append(record)
 
 
 def _places(service: Service) -> int:

@@ -4,9 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from counting_service import NUMBERS, Effects, Service, producing, record
 from fleet_bus import Live, NotYet, Received, Watch
+from fleet_bus.admin import create_topics
 from fleet_bus.kafka import consumer, partitions_of, started
 from fleet_contracts import Topic
 from fleet_contracts.core_engine import SignalAccepted
@@ -18,6 +20,7 @@ STATES = replace(NUMBERS, name="states", compacted=True)
 @pytest.fixture
 async def states(kafka: Any, prefix: str) -> Topic:
     """A compacted topic that the broker compacts as soon as it can."""
+    await create_topics(kafka.bootstrap, [STATES], prefix=prefix)
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     settings = {
@@ -27,7 +30,7 @@ async def states(kafka: Any, prefix: str) -> Topic:
         "max.compaction.lag.ms": "100",
         "delete.retention.ms": "100",
     }
-    await admin.create_topics([NewTopic(prefix + STATES.name, STATES.partitions, 1, topic_configs=settings)])
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, prefix + STATES.name, settings)])
     await admin.close()
     return STATES
 
@@ -112,14 +115,7 @@ async def test_a_watch_begins_at_the_end_and_misses_nothing_once_ready(make_serv
         await writer.send(("a", 0), ("a", 1))
         await eventually(lambda: _is_sent(writer))
         for start in (10, 20, 30):
-            watcher = await make_service("watcher")
-            heard: list[int] = []
-            watcher.bus.add(Watch("eyes", (NUMBERS,), lambda received, heard=heard: heard.append(_number(received))))
-            async with watcher.running():
-                await eventually(lambda watcher=watcher: watcher.bus.ready() is None)  # type: ignore[misc]
-                await writer.send(("a", start), ("b", start + 1))
-                await eventually(lambda heard=heard: len(heard) == 2)  # type: ignore[misc]
-            assert sorted(heard) == [start, start + 1]
+            await _hears_from(await make_service("watcher"), writer, start)
 
 
 async def test_a_watch_hears_once_what_is_said_again(make_service: Any) -> None:
@@ -170,6 +166,16 @@ async def test_live_passes_over_what_is_bad_and_waits_for_what_is_not_there(make
         await eventually(lambda: _count(service, 2))
     assert await service.effects("a") == [2, 3]
     assert not await service.bus.parked()
+
+
+async def _hears_from(watcher: Service, writer: Service, start: int) -> None:
+    heard: list[int] = []
+    watcher.bus.add(Watch("eyes", (NUMBERS,), lambda received: heard.append(_number(received))))
+    async with watcher.running():
+        await eventually(lambda: watcher.bus.ready() is None)
+        await writer.send(("a", start), ("b", start + 1))
+        await eventually(lambda: len(heard) == 2)
+    assert sorted(heard) == [start, start + 1]
 
 
 def _number(received: Received[SignalAccepted]) -> int:

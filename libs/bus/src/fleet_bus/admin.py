@@ -1,12 +1,25 @@
 """Creates the topics of the contracts, explicitly and with every setting that matters."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    InvalidReplicationFactorError,
+    NoError,
+    NotControllerError,
+    RequestTimedOutError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 from fleet_contracts import Topic
 
 _FOR_EVER = -1
+_RETRY_S = 0.25
+_THERE = (NoError.errno, TopicAlreadyExistsError.errno)  # another may have been faster
+# A broker that starts, or stood still for a while, is fenced off: there is none to hold a replica, for a moment.
+_TRANSIENT = (InvalidReplicationFactorError.errno, RequestTimedOutError.errno, NotControllerError.errno)
 
 
 def configuration(topic: Topic, replication: int) -> dict[str, str]:
@@ -24,29 +37,34 @@ def configuration(topic: Topic, replication: int) -> dict[str, str]:
     return settings
 
 
-async def create_topics(bootstrap: str, topics: Sequence[Topic], *, brokers: int = 1, prefix: str = "") -> list[str]:
-    """Creates what is missing and answers its names. Replication is 3 where there are brokers for it."""
+async def create_topics(
+    bootstrap: str, topics: Sequence[Topic], *, brokers: int = 1, prefix: str = "", timeout_s: float = 30.0
+) -> list[str]:
+    """Creates what is missing and answers its names. Replication is 3 where there are brokers for it.
+
+    Raises a KafkaError if a topic cannot be created, or could not for `timeout_s`."""
     replication = min(brokers, 3)
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap.split(","))
     await admin.start()
     try:
         there = set(await admin.list_topics())
         missing = [topic for topic in topics if prefix + topic.name not in there]
-        if missing:
-            answer = await admin.create_topics(
-                [
-                    NewTopic(
-                        prefix + topic.name,
-                        topic.partitions,
-                        replication,
-                        topic_configs=configuration(topic, replication),
-                    )
-                    for topic in missing
-                ]
+        wanted = {
+            prefix + topic.name: NewTopic(
+                prefix + topic.name, topic.partitions, replication, topic_configs=configuration(topic, replication)
             )
-            for name, code, *_ in answer.topic_errors:
-                if code not in (NoError.errno, TopicAlreadyExistsError.errno):  # another may have been faster
-                    raise for_code(code)(f"topic {name} was not created")
+            for topic in missing
+        }
+        deadline = time.monotonic() + timeout_s
+        while wanted:
+            answer = await admin.create_topics(list(wanted.values()))
+            codes: dict[str, int] = {name: code for name, code, *_ in answer.topic_errors}
+            wanted = {name: new for name, new in wanted.items() if codes[name] not in _THERE}
+            for name in wanted:
+                if codes[name] not in _TRANSIENT or time.monotonic() > deadline:
+                    raise for_code(codes[name])(f"topic {name} was not created")
+            if wanted:
+                await asyncio.sleep(_RETRY_S)
         return [topic.name for topic in missing]
     finally:
         await admin.close()
