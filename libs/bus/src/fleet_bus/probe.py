@@ -22,7 +22,8 @@ async def broker_answers(bootstrap: str, *, timeout_s: float) -> bool:
     try:
         async with asyncio.timeout(timeout_s):
             await _round_trip(bootstrap)
-    except (KafkaError, TimeoutError, OSError):
+    except (KafkaError, TimeoutError, OSError, AttributeError):
+        # AttributeError is how aiokafka's admin client says that no controller is elected yet.
         return False
     else:
         return True
