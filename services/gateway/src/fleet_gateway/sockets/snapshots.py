@@ -87,10 +87,17 @@ class Snapshots:
             trades = [(msgspec.json.decode(raw, type=_Trade), raw) for raw in newest.data]
             known.update((trade.trade_id, trade.version) for trade, _ in trades)
             return [bytes(raw) for _, raw in trades]
+        # The newest of any status too: whoever was cut off learns how orders ended meanwhile. They are read last, so
+        # that of an order that ends between the two readings the end is shown.
         found = await self._all(principal, "orders", status="open", account_id=account_id)
-        orders = [(msgspec.json.decode(raw, type=_Order), raw) for raw in found]
-        known.update((order.order_id, order.version) for order, _ in orders)
-        return [bytes(raw) for _, raw in orders]
+        newest = await self._page(principal, "orders", status="all", account_id=account_id)
+        orders: dict[str, bytes] = {}
+        for raw in (*newest.data, *found):
+            order = msgspec.json.decode(raw, type=_Order)
+            if order.order_id not in orders:
+                orders[order.order_id] = bytes(raw)
+                known[order.order_id] = order.version
+        return list(orders.values())
 
     async def _whole_portfolio(
         self, principal: Principal, at: _Portfolio, portfolio: bytes, versions: dict[str, int]
