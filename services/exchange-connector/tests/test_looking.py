@@ -65,7 +65,7 @@ def run(placed: list[PlaceOrder], looks: list[datetime]) -> list[tuple[UUID, Rep
     return sorted(told, key=lambda t: (t[2], t[0], t[1]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(orders, st.lists(st.integers(1, 1199), max_size=8))
 def test_fills_do_not_depend_on_when_the_book_looks(
     drawn: list[tuple[Side, int, TimeInForce]], tenths: list[int]
@@ -84,7 +84,7 @@ def test_fills_do_not_depend_on_when_the_book_looks(
             assert (order.time_in_force, at) == (TimeInForce.DAY, MIDNIGHT)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(orders)
 def test_looking_when_told_to_misses_nothing(drawn: list[tuple[Side, int, TimeInForce]]) -> None:
     placed = [an_order(n + 1, side, offset, tif) for n, (side, offset, tif) in enumerate(drawn)]
