@@ -1,0 +1,1 @@
+"""Measures the fleet on this machine: `make bench`."""
