@@ -64,7 +64,7 @@ lint: setup ## Format, ruff, mypy, import rules, contracts, migrations
 check: lint test ## Lint and tests, as CI runs them
 
 bench: setup ## Measure the fleet; writes bench/results.json
-	@PYTHONPATH=.:tests/support $(BIN)/python -m bench $(ARGS)
+	@PYTHONPATH=.:tests/support:libs/bus/tests $(BIN)/python -m bench $(ARGS)
 
 lock: setup ## Resolve the dependencies anew into requirements.lock
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header \
