@@ -8,7 +8,7 @@ import secrets
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -84,17 +84,19 @@ async def open_chain(private: Private) -> AsyncIterator[Callable[[], Any]]:
     """writer → middle → last, each with a database of its own; not running yet."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def make(name: str, prefix: str) -> Service:
+        async def make(name: str, prefix: str, stuck_after_s: float) -> Service:
             url = await private.databases.make([BUS_MIGRATIONS])
             database = await stack.enter_async_context(Database(url, application_name=name))
             async with database.connection() as connection:
                 await connection.execute(EFFECTS)
-            return Service(ProcessSettings(name, private.bootstrap, prefix), database)
+            service = Service(ProcessSettings(name, private.bootstrap, prefix), database)
+            service.bus.settings = replace(service.bus.settings, stuck_after_s=stuck_after_s)
+            return service
 
-        async def open_() -> Chain:
+        async def open_(*, stuck_after_s: float = 30.0) -> Chain:
             prefix = f"outage-{secrets.token_hex(4)}."
             await create_topics(private.bootstrap, [NUMBERS, PASSED_ON], prefix=prefix)
-            chain = Chain(*[await make(name, prefix) for name in ("writer", "middle", "last")])
+            chain = Chain(*[await make(name, prefix, stuck_after_s) for name in ("writer", "middle", "last")])
             chain.middle.bus.add(work(pass_on))
             chain.last.bus.add(work(topic=PASSED_ON))
             return chain
@@ -159,8 +161,10 @@ async def loaded(chain: Chain) -> AsyncIterator[Load]:
             assert await service.effects(key) == list(range(load.sent))
 
 
-async def test_a_broker_that_stands_still_for_20_s(private: Private, open_chain: Any) -> None:
-    chain = await open_chain()
+@pytest.mark.parametrize("stuck_after_s", [30.0, 8.0])
+async def test_a_broker_that_stands_still_for_20_s(private: Private, open_chain: Any, stuck_after_s: float) -> None:
+    """Also for clients that are built anew meanwhile, again and again."""
+    chain = await open_chain(stuck_after_s=stuck_after_s)
     async with loaded(chain):
         with private.kafka_stopped():
             await eventually(lambda: "has not heard of Kafka" in str(chain.last.bus.ready()), timeout_s=15)
