@@ -1,11 +1,12 @@
 """What was read: the last (epoch, sequence) applied per (subscription, writer, topic, key), kept with the effects."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 import asyncpg
+from fleet_chassis.database import columns
 
 from .failures import Conflict
 from .received import Record
@@ -73,7 +74,7 @@ class Inbox:
     @classmethod
     async def read(cls, connection: asyncpg.Connection, subscription: str, places: Iterable[Place]) -> "Inbox":
         wanted = sorted(set(places))
-        rows = await connection.fetch(_READ, subscription, *_columns(wanted, 3))
+        rows = await connection.fetch(_READ, subscription, *columns(wanted, 3))
         found = {
             (r["writer"], r["topic"], r["key"]): _Position((r["epoch"], r["sequence"]), r["is_parked"], is_new=False)
             for r in rows
@@ -126,7 +127,7 @@ class Inbox:
             ]
             if not rows:
                 continue
-            outcome = await connection.execute(statement, self._subscription, *_columns(rows, 6))
+            outcome = await connection.execute(statement, self._subscription, *columns(rows, 6))
             if int(outcome.rsplit(" ", 1)[1]) != len(rows):
                 raise Conflict(f"{self._subscription}: another process has applied the same records")
 
@@ -161,7 +162,3 @@ async def park(
         reason[:2000],
         now,
     )
-
-
-def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:
-    return [[row[i] for row in rows] for i in range(width)]

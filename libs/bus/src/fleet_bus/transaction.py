@@ -1,14 +1,14 @@
 """One PostgreSQL transaction with its outbox: what is published in it is numbered and stored just before COMMIT."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 import asyncpg
-from fleet_chassis.database import Database
+from fleet_chassis.database import Database, columns
 from fleet_chassis.ids import new_id
 from fleet_contracts import Message, Topic, encode_cut
 from fleet_contracts.partitioning import partition
@@ -127,10 +127,10 @@ class Transaction:
         for step in self._before_commit:
             await step()
         if self._unscheduled:
-            await self.connection.execute(_UNSCHEDULE, *_columns(sorted(self._unscheduled), 3))
+            await self.connection.execute(_UNSCHEDULE, *columns(sorted(self._unscheduled), 3))
         if self._scheduled:
             rows = [(*due, clock, due_at) for due, (clock, due_at) in sorted(self._scheduled.items())]
-            await self.connection.execute(_SCHEDULE, *_columns(rows, 5))
+            await self.connection.execute(_SCHEDULE, *columns(rows, 5))
         if self._published:
             await self._store_published()
         earliest: dict[str, datetime] = {}
@@ -168,11 +168,7 @@ class Transaction:
             for m, nth in zip(self._published, places, strict=True)
         ]
         raised = [(topic, key, count) for (topic, key), count in sorted(counts.items())]
-        await self.connection.execute(_PUBLISH, *_columns(raised, 3), self.now, *_columns(rows, 9))
-
-
-def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:
-    return [[row[i] for row in rows] for i in range(width)]
+        await self.connection.execute(_PUBLISH, *columns(raised, 3), self.now, *columns(rows, 9))
 
 
 @contextlib.asynccontextmanager

@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from decimal import Decimal
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import asyncpg
 import msgspec
@@ -45,6 +45,12 @@ class CommitOutcomeUnknown(Exception):
 
 class TransactionFailed(Exception):
     """COMMIT rolled back, because an error of a statement inside the transaction had been swallowed."""
+
+
+def columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
+    """The rows turned for `unnest`, which takes an array a column; `width` arrays also of no rows."""
+    turned = list(rows)
+    return [[row[i] for row in turned] for i in range(width)]
 
 
 def is_down(error: BaseException) -> bool:

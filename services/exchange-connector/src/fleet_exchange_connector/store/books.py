@@ -1,12 +1,13 @@
 """Books, venue orders, fills and waiting commands: rows to domain and back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import msgspec
+from fleet_chassis.database import columns
 from fleet_simulator import Liquidity
 
 from fleet_exchange_connector.domain.book import Book
@@ -123,7 +124,7 @@ async def add_books(connection: asyncpg.Connection, symbols: Sequence[str]) -> N
 
 async def save_books(connection: asyncpg.Connection, books: Sequence[Book]) -> None:
     rows = [(book.instrument.symbol, book.open_orders, book.state()) for book in books]
-    await connection.execute(_SAVE, *_columns(rows, 3))
+    await connection.execute(_SAVE, *columns(rows, 3))
 
 
 async def known_orders(connection: asyncpg.Connection, refs: Sequence[UUID]) -> dict[UUID, KnownOrder]:
@@ -167,7 +168,7 @@ async def keep_commands(connection: asyncpg.Connection, commands: Sequence[Order
         )
         for command in commands
     ]
-    await connection.execute(_WAIT, *_columns(rows, 6), now)
+    await connection.execute(_WAIT, *columns(rows, 6), now)
 
 
 async def add_orders(
@@ -188,7 +189,7 @@ async def add_orders(
         )
         for command, status, open_state in orders
     ]
-    await connection.execute(_ADD, *_columns(rows, 10), now)
+    await connection.execute(_ADD, *columns(rows, 10), now)
 
 
 async def change_orders(
@@ -198,7 +199,7 @@ async def change_orders(
         (ref, status.stand.value, status.cumulative_quantity, status.code, status.detail, open_state)
         for ref, status, open_state in orders
     ]
-    await connection.execute(_CHANGE, *_columns(rows, 6), now)
+    await connection.execute(_CHANGE, *columns(rows, 6), now)
 
 
 async def add_fills(connection: asyncpg.Connection, fills: Sequence[Fill]) -> None:
@@ -218,14 +219,9 @@ async def add_fills(connection: asyncpg.Connection, fills: Sequence[Fill]) -> No
         )
         for fill in fills
     ]
-    await connection.execute(_ADD_FILLS, *_columns(rows, 11))
+    await connection.execute(_ADD_FILLS, *columns(rows, 11))
 
 
 async def fills_of(connection: asyncpg.Connection, ref: UUID) -> tuple[Fill, ...]:
     rows = await connection.fetch(_FILLS, ref)
     return tuple(Fill(**{**row, "liquidity": Liquidity(row["liquidity"])}) for row in rows)
-
-
-def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    columns = list(zip(*rows, strict=True))
-    return [list(column) for column in columns] or [[] for _ in range(width)]
