@@ -31,7 +31,7 @@ async def test_a_market_order_fills_within_a_second_and_is_booked(user: User) ->
     cost = sum(Decimal(trade["quantity"]) * Decimal(trade["price"]) + Decimal(trade["fee"]) for trade in trades)
     portfolio = await user.client.portfolio()
     assert Decimal(portfolio["cash"]) == 100_000 - cost
-    assert [(p["symbol"], Decimal(p["quantity"])) for p in await user.client.positions()] == [(SYMBOL, 10)]
+    assert [(p["symbol"], Decimal(p["quantity"])) for p in await user.client.positions()] == [(SYMBOL, Decimal(10))]
     assert Decimal(filled["average_fill_price"]) * 10 + Decimal(filled["fees"]) == cost
     sold = await user.client.place_order(order(side="sell"))
     await until_status(user.client, sold["order_id"], "filled")
@@ -151,7 +151,7 @@ async def test_a_batch_answers_each_in_order(user: User) -> None:
     assert answers[1]["problem"]["code"] == "unknown_symbol"
     for answer in (answers[0], answers[2]):
         await until_status(user.client, answer["order"]["order_id"], "filled")
-    assert [Decimal(p["quantity"]) for p in await user.client.positions()] == [15]
+    assert [Decimal(p["quantity"]) for p in await user.client.positions()] == [Decimal(15)]
 
 
 async def test_the_socket_tells_the_order_and_the_trade(user: User) -> None:

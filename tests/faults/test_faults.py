@@ -106,7 +106,8 @@ async def test_a_halt_with_kafka_stopped_holds_within_a_second() -> None:
                     placed = await user.client.place_order(BUY)
                 except (ApiError, OutcomeUnknown):
                     return False
-                return (await until_status(user.client, placed["order_id"], "filled", "rejected"))["status"] == "filled"
+                ended = await until_status(user.client, placed["order_id"], "filled", "rejected")
+                return bool(ended["status"] == "filled")
 
             await eventually(trades_again, timeout_s=60)
 
