@@ -9,9 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from counting_service import BUS_MIGRATIONS, EFFECTS, NUMBERS, PASSED_ON, ProcessSettings, Service
 from fleet_bus.admin import create_topics
 from fleet_chassis.database import Database
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plain_logs() -> None:
+    """structlog's own default draws every exception with all its variables, which takes a second each."""
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
 
 
 @pytest.fixture

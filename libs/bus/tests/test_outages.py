@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -204,6 +205,21 @@ async def test_kafka_down_at_the_start_is_waited_for_without_a_flood(private: Pr
         await asyncio.to_thread(private.kafka.start)
 
 
+async def test_postgresql_down_at_the_start_is_waited_for(private: Private, open_chain: Any) -> None:
+    chain = await open_chain()
+    await chain.writer.send(("a", 0), ("b", 0))
+    await asyncio.to_thread(private.postgres.stop)
+    try:
+        with structlog.testing.capture_logs() as said:
+            async with chain.writer.running(), chain.middle.running(), chain.last.running():
+                await eventually(lambda: any(line["event"] == "relay_waits" for line in said))
+                assert isinstance(await chain.writer.database.check(), str)  # what readiness says
+                await asyncio.to_thread(private.postgres.start)
+                await eventually(lambda: chain.arrived(0), timeout_s=60)
+    finally:
+        await asyncio.to_thread(private.postgres.start)
+
+
 async def test_a_stop_does_not_wait_for_a_kafka_that_stands_still(private: Private, open_chain: Any) -> None:
     chain = await open_chain()
     services = (chain.writer, chain.middle, chain.last)
@@ -239,6 +255,7 @@ async def test_a_replica_joins_and_leaves_under_load(private: Private, open_chai
 
 async def test_an_ordinary_life_is_told_without_a_warning(open_chain: Any) -> None:
     chain = await open_chain()
+    gc.collect()  # what clients of a stopped broker left behind belongs to the tests before
     heard: list[logging.LogRecord] = []
     handler = Hearing(heard)
     logging.getLogger().addHandler(handler)
