@@ -46,7 +46,7 @@ def test_wrong_words_are_one_line(tmp_path: Path) -> None:
 
 
 def test_the_curl_lines_are_plain_shell() -> None:
-    lines = curl_lines("http://127.0.0.1:8000")
+    lines = curl_lines("http://127.0.0.1:8000", "ada@example.com", "a password")
     assert len(lines) == 5
     for line in lines:
         assert shlex.split(line)  # quotes are balanced

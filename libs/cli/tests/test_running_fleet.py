@@ -9,10 +9,12 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from fleet_cli.first_steps import curl_lines
+from fleet_cli.first_steps import curl_lines, new_user
 from whole_fleet import WholeFleet, whole_fleet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+EMAIL, PASSWORD = new_user()
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +36,14 @@ def fleet(running: WholeFleet, *words: str, answer: str = "", **environment: str
 
 def test_the_five_curl_lines_run_as_pasted(commanded: WholeFleet) -> None:
     """register → login → buy → watch → cancel"""
-    script = "\n".join(f"{line}\necho" for line in curl_lines(commanded.url))
+    script = "\n".join(f"{line}\necho" for line in curl_lines(commanded.url, EMAIL, PASSWORD))
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     answers = [json.loads(line) for line in done.stdout.splitlines() if line]
     registered, watched, canceled = answers
-    assert registered["email"] == "ada@example.com"
+    assert registered["email"] == EMAIL
     assert watched["status"] in {"pending_new", "new"} and watched["limit_price"] == "300"
     assert canceled["order_id"] == watched["order_id"]
-    user = {"FLEET_EMAIL": "ada@example.com", "FLEET_PASSWORD": "correct-horse-battery-staple"}
+    user = {"FLEET_EMAIL": EMAIL, "FLEET_PASSWORD": PASSWORD}
     bought = fleet(commanded, "order", "buy", "AAPL/USD", "1", **user)
     assert bought.returncode == 0 and "buy AAPL/USD: filled, filled 1 of 1 at" in bought.stdout, bought
     refused = fleet(commanded, "order", "sell", "AAPL/USD", "2", **user)

@@ -46,7 +46,7 @@ def up(
         _attached(options)
         return
     tell(control.launch(options))
-    out.print(first_steps(control.description(state)["gateway_url"]))
+    out.print(first_steps(control.description(state)["gateway_url"], feed))
 
 
 def tell(events: Iterable[Event]) -> None:
@@ -67,7 +67,7 @@ def _attached(options: FleetOptions) -> None:
     def report(event: Event) -> None:
         tell([event])
         if event["event"] == "ready":
-            out.print(first_steps(control.description(StateDir(options.state_dir))["gateway_url"]))
+            out.print(first_steps(control.description(StateDir(options.state_dir))["gateway_url"], options.feed))
 
     asyncio.run(Supervisor(options, report).run())
 

@@ -223,12 +223,13 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
 def main() -> int:
     options, descriptor = FleetOptions.from_json(sys.argv[1]), int(sys.argv[2])
     configure_logging("info", service=SUPERVISOR, ordinal=0)
-    with os.fdopen(descriptor, "w", buffering=1) as events:
+    # Without a buffer: closing it cannot fail when whoever started us is gone.
+    with os.fdopen(descriptor, "wb", buffering=0) as events:
 
         def report(event: Event) -> None:
             # Whoever started us may be gone; the fleet is brought up all the same.
             with suppress(BrokenPipeError, ValueError):
-                events.write(json.dumps(event) + "\n")
+                events.write(json.dumps(event).encode() + b"\n")
                 if event["event"] in {"ready", "failed"}:
                     events.close()
 

@@ -34,7 +34,7 @@ class QuoteState:
             bid_size=bid_size,
             ask=ask,
             ask_size=ask_size,
-            last=(bid + ask) / 2 if self.last is None else self.last,
+            last=bid if self.last is None else self.last,
             market_at=market_at,
             is_sent=False,
         )
