@@ -1,7 +1,11 @@
 """The edge as a newcomer meets it: pages, documents, health, and what is not built."""
 
+import asyncio
+
 import aiohttp
 import pytest
+from fleet_sdk.problems import SocketClosed
+from fleet_testkit.eventually import eventually
 from whole_fleet import User, WholeFleet
 
 pytestmark = pytest.mark.e2e
@@ -35,11 +39,16 @@ async def test_markets_are_labelled_and_priced(user: User) -> None:
     assert set(markets) == {"AAPL/USD", "FB/USD", "GOOG/USD", "IBM/USD", "MSFT/USD", "BTC/USD", "ETH/USD"}
 
 
-async def test_logout_revokes_the_token(fleet: WholeFleet, user: User) -> None:
-    from fleet_testkit.eventually import eventually
-
+async def test_logout_revokes_the_token_and_closes_the_sockets(fleet: WholeFleet, user: User) -> None:
     headers = await user.client._authorization()
-    await user.client.logout()
+    async with user.client.socket() as socket:
+        await socket.subscribe("order_updates")
+        await user.client.logout()
+        with pytest.raises(SocketClosed) as closed:
+            async with asyncio.timeout(5):
+                async for _ in socket:
+                    pass
+        assert closed.value.code == 4401
     async with aiohttp.ClientSession(fleet.url, headers=headers) as session:
 
         async def refused() -> bool:

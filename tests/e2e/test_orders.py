@@ -96,16 +96,50 @@ async def test_malformed_json_is_a_problem(fleet: WholeFleet, user: User) -> Non
     assert problem["request_id"]
 
 
-async def test_the_same_client_order_id_is_the_same_order(user: User) -> None:
+async def test_the_same_client_order_id_is_the_same_order(user: User, other_user: User) -> None:
+    """The same body at the same time → one order; another body → 409; another account has names of its own."""
     await until_priced(user.client, SYMBOL)
     body = order(client_order_id="mine-1")
-    first, again = await asyncio.gather(user.client.place_order(body), user.client.place_order(body))
-    assert first["order_id"] == again["order_id"]
+    answers = await asyncio.gather(*(user.client.place_order(body) for _ in range(20)))
+    assert len({answer["order_id"] for answer in answers}) == 1
     with pytest.raises(ApiError) as refused:
         await user.client.place_order(order(client_order_id="mine-1", quantity="11"))
     assert refused.value.status == 409
-    await until_status(user.client, first["order_id"], "filled")
+    theirs = await other_user.client.place_order(body)
+    assert theirs["order_id"] != answers[0]["order_id"]
+    await until_status(user.client, answers[0]["order_id"], "filled")
     assert len([found async for found in user.client.orders(status="all")]) == 1
+    assert sum([Decimal(trade["quantity"]) async for trade in user.client.trades()]) == 10
+
+
+async def test_of_different_bodies_with_one_client_order_id_one_wins(user: User) -> None:
+    await until_priced(user.client, SYMBOL)
+
+    async def place(quantity: int) -> str:
+        try:
+            placed = await user.client.place_order(order(client_order_id="mine-1", quantity=str(quantity)))
+        except ApiError as error:
+            assert error.status == 409
+            return error.code
+        return str(placed["order_id"])
+
+    answers = await asyncio.gather(*(place(quantity) for quantity in range(1, 21)))
+    (winner,) = [found async for found in user.client.orders(status="all")]
+    assert answers.count(winner["order_id"]) == 1
+    assert len(set(answers)) == 2
+
+
+async def test_a_denial_uses_up_its_client_order_id(user: User) -> None:
+    await until_priced(user.client, SYMBOL)
+    for _ in range(2):
+        with pytest.raises(ApiError) as denied:
+            await user.client.place_order(order(client_order_id="big", quantity="1000000"))
+        assert (denied.value.status, denied.value.code) == (422, "insufficient_funds")
+    with pytest.raises(ApiError) as reused:
+        await user.client.place_order(order(client_order_id="big"))
+    assert reused.value.status == 409
+    (left,) = [found async for found in user.client.orders(status="all")]
+    assert left["status"] == "denied"
 
 
 async def test_tokens_that_are_expired_or_foreign_are_refused(fleet: WholeFleet) -> None:
@@ -133,9 +167,16 @@ async def test_another_users_things_do_not_exist(user: User, other_user: User) -
         == (nobodys.value.status, nobodys.value.code)
         == (404, "order_not_found")
     )
-    with pytest.raises(ApiError) as ledger:
-        [entry async for entry in other_user.client.ledger(account_id)]
-    assert ledger.value.status == 404
+    nobody = "00000000-0000-0000-0000-000000000001"
+    for path in ("/orders", "/trades", "/positions", "/portfolio", "/accounts/{}/ledger", "/accounts/{}/balances"):
+        refusals: list[tuple[int, str, str]] = []
+        for asked in (account_id, nobody):
+            params = {} if "{}" in path else {"account_id": asked}
+            with pytest.raises(ApiError) as hidden:
+                await other_user.client.request("GET", path.format(asked), params=params)
+            refusals.append((hidden.value.status, hidden.value.code, hidden.value.detail.replace(asked, "it")))
+        assert refusals[0] == refusals[1], path
+        assert refusals[0][0] == 404
     with pytest.raises(ApiError) as cancelled:
         await other_user.client.cancel_order(placed["order_id"])
     assert cancelled.value.status == 404

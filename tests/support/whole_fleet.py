@@ -7,18 +7,23 @@ import os
 import secrets
 import shutil
 import signal
-import tempfile
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import psutil
-from fleet_launcher.control import launch, stop_fleet
+from fleet_launcher.admin import run_admin
+from fleet_launcher.control import launch, reset, stop_fleet
+from fleet_launcher.leftovers import SUPERVISOR
 from fleet_launcher.options import Feed, FleetOptions
-from fleet_launcher.places import StateDir
+from fleet_launcher.places import SHARED, StateDir
+from fleet_launcher.processes import running
+from fleet_launcher.services import SERVICES
+from fleet_launcher.stack import Stack
 from fleet_sdk.client import FleetClient
 
 _RATES = {
@@ -28,6 +33,7 @@ _RATES = {
     "FLEET_GATEWAY_RATE_REGISTRATIONS": "6000",
     "FLEET_GATEWAY_RATE_FAILED_LOGINS": "6000",
 }
+_ALONE = ("kafka", "postgres", "valkey", SUPERVISOR)
 
 
 @dataclass(frozen=True)
@@ -57,11 +63,10 @@ class WholeFleet:
         return url
 
     def pid(self, name: str, ordinal: int = 0) -> int:
-        """The process of a service, or of `kafka` and `postgres`."""
-        content = self.description
-        part = content.get(name) or content["services"][name]["instances"][ordinal]
-        pid: int = part["pid"]
-        return pid
+        """The process of a service, of `kafka`, `postgres` or `valkey`, or the `supervisor`."""
+        process = running(self.state, name if name in _ALONE else f"{name}-{ordinal}")
+        assert process is not None, f"{name} does not run"
+        return process.pid
 
     def instance_url(self, name: str, ordinal: int = 0) -> str:
         url: str = self.description["services"][name]["instances"][ordinal]["url"]
@@ -90,6 +95,20 @@ class WholeFleet:
     def down(self) -> None:
         stop_fleet(self.state)
 
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """`fleet …` on this fleet."""
+        arguments = [sys.executable, "-m", "fleet_cli.main", *words, "--state-dir", str(self.state.path)]
+        return subprocess.run(arguments, capture_output=True, text=True, check=False)
+
+    def verify_books(self) -> None:
+        """trading's own check: balanced in every currency, balances the sum of entries, reservations of open orders."""
+        verified = run_admin(self.state, "trading", ["verify"])
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+
+    def noise(self) -> list[str]:
+        """What services and supervisor logged that is not a plain fact: warnings, errors, tracebacks, foreign text."""
+        return noise(self.state)
+
     @contextlib.asynccontextmanager
     async def user(self) -> AsyncIterator[User]:
         """A new user with a paper account of 100,000 USD."""
@@ -99,6 +118,33 @@ class WholeFleet:
             await client.login(email, password)
             yield User(client, email, password)
 
+    @contextlib.asynccontextmanager
+    async def admin(self) -> AsyncIterator[FleetClient]:
+        """A new user with the role admin."""
+        email, password = f"admin-{secrets.token_hex(6)}@example.com", secrets.token_urlsafe(16)
+        arguments = ["create-user", "--email", email, "--role", "admin"]
+        made = await asyncio.to_thread(run_admin, self.state, "auth", arguments, stdin=password + "\n")
+        assert made.returncode == 0, made.stderr
+        async with FleetClient(self.url, timeout_s=30) as client:
+            await client.login(email, password)
+            yield client
+
+
+def noise(state: StateDir) -> list[str]:
+    """Every line of the logs of services and supervisor that is not a plain fact."""
+    found: list[str] = []
+    for name in [service.name for service in SERVICES] + [SUPERVISOR]:
+        for log in sorted(state.logs.glob(f"{name}*.log")):
+            found += [f"{log.stem}: {line}" for line in log.read_text().splitlines() if not _is_plain(line)]
+    return found
+
+
+def _is_plain(line: str) -> bool:
+    try:
+        return json.loads(line)["level"] in ("debug", "info")
+    except (ValueError, KeyError, TypeError):
+        return False
+
 
 def _family(pid: int) -> list[psutil.Process]:
     process = psutil.Process(pid)
@@ -106,24 +152,37 @@ def _family(pid: int) -> list[psutil.Process]:
 
 
 @contextlib.contextmanager
-def whole_fleet(feed: Feed, *, port_offset: int, **replicas: int) -> Iterator[WholeFleet]:
-    """Starts a fleet in a new folder, and takes it down with its data afterwards; logs of a failed run are kept."""
-    folder = Path(tempfile.mkdtemp(prefix="fleet-test-"))
-    options = FleetOptions(state_dir=folder, feed=feed, port_offset=port_offset, replicas=replicas)
-    fleet = WholeFleet(StateDir(folder), options)
-    before = {name: os.environ.get(name) for name in _RATES}
-    os.environ.update(_RATES)
+def whole_fleet(
+    feed: Feed, *, port_offset: int, environment: Mapping[str, str] | None = None, **replicas: int
+) -> Iterator[WholeFleet]:
+    """A new fleet, taken down with its data afterwards; its logs stay in `.fleet/whole-<port_offset>` until the next."""
+    state = StateDir(SHARED / f"whole-{port_offset}")
+    reset(state)  # also stops what a killed test run has left
+    fleet = WholeFleet(state, FleetOptions(state_dir=state.path, feed=feed, port_offset=port_offset, replicas=replicas))
+    with _environment({**_RATES, **(environment or {})}):
+        try:
+            fleet.up()
+            yield fleet
+        finally:
+            fleet.down()
+            Stack(state.path).delete_data()
+            for path in state.path.iterdir():
+                if path.is_dir() and path != state.logs:
+                    shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
     try:
-        fleet.up()
-        yield fleet
+        yield
     finally:
-        fleet.down()
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def until_status(client: FleetClient, order_id: str, *statuses: str, timeout_s: float = 10) -> dict[str, Any]:

@@ -1,0 +1,88 @@
+"""The way of an order is cut: nothing waits for ever, nothing fills at a price of another time."""
+
+import asyncio
+import time
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from fleet_sdk.client import FleetClient
+from fleet_sdk.problems import ApiError
+from fleet_testkit.eventually import eventually
+from orders_under_way import ENDED, OPENING_DEPOSIT, assert_filled_in_time, market_order
+from whole_fleet import WholeFleet, until_priced, until_status, whole_fleet
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+SYMBOL = "AAPL/USD"
+
+
+async def test_orders_queued_in_front_of_a_stopped_kafka_are_refused() -> None:
+    """Kafka stopped for 30 s with market orders queued: too_late, or 503 before that; funds released; then all is well."""
+    with whole_fleet("simulated", port_offset=630) as fleet:
+        async with fleet.user() as user:
+            await until_priced(user.client, SYMBOL)
+            accepted: list[dict[str, Any]] = []
+            refused: set[str] = set()
+            with fleet.stopped("kafka"):
+                until = time.monotonic() + 30
+                while time.monotonic() < until:
+                    try:
+                        accepted.append(await user.client.place_order(market_order()))
+                    except ApiError as error:
+                        refused.add(error.code)
+                    await asyncio.sleep(0.25)
+            assert accepted
+            assert "order_path_slow" in refused
+            assert refused <= {"order_path_slow", "stale_reference"}
+            for order in accepted:
+                ended = await until_status(user.client, order["order_id"], *ENDED, timeout_s=60)
+                assert ended["status"] == "rejected"
+                assert ended["reason"]["code"] in ("too_late", "never_sent")
+            assert not [trade async for trade in user.client.trades()]
+            portfolio = await user.client.portfolio()
+            assert Decimal(portfolio["buying_power"]) == Decimal(portfolio["cash"]) == OPENING_DEPOSIT
+            await until_it_trades(user.client)
+        fleet.verify_books()
+
+
+@pytest.mark.parametrize("service", ["execution", "exchange-connector"])
+async def test_who_stood_still_sends_and_fills_nothing_late(still: WholeFleet, service: str) -> None:
+    """Orders go on being accepted while the next service stands still for 8 s: the old ones are too late, the rest fill."""
+    async with still.user() as user:
+        await until_it_trades(user.client)
+        placed: list[dict[str, Any]] = []
+        with still.stopped(service):
+            until = time.monotonic() + 8
+            while time.monotonic() < until:
+                placed.append(await user.client.place_order(market_order()))
+                await asyncio.sleep(0.25)
+        ended = [await until_status(user.client, order["order_id"], *ENDED, timeout_s=60) for order in placed]
+        late = [order for order in ended if order["status"] == "rejected"]
+        assert late and {order["reason"]["code"] for order in late} <= {"too_late", "never_sent"}
+        assert {order["status"] for order in ended} <= {"rejected", "filled"}
+        by_id = {order["order_id"]: order for order in ended}
+        async for trade in user.client.trades():
+            if trade["order_id"] in by_id:
+                assert_filled_in_time(by_id[trade["order_id"]], trade)
+        portfolio = await user.client.portfolio()
+        assert portfolio["buying_power"] == portfolio["cash"]
+    still.verify_books()
+
+
+@pytest.fixture(scope="module")
+def still() -> Any:
+    with whole_fleet("simulated", port_offset=631) as fleet:
+        yield fleet
+
+
+async def until_it_trades(client: FleetClient) -> None:
+    await until_priced(client, SYMBOL, timeout_s=60)
+
+    async def trades() -> bool:
+        try:
+            placed = await client.place_order(market_order())
+        except ApiError:
+            return False
+        return bool((await until_status(client, placed["order_id"], *ENDED, timeout_s=30))["status"] == "filled")
+
+    await eventually(trades, timeout_s=60)
