@@ -108,16 +108,13 @@ async def test_a_fleet_whose_supervisor_was_killed_goes_on_and_is_taken_over_by_
 
 
 async def until_back(fleet: WholeFleet, name: str, before: int, ordinal: int = 0) -> None:
-    def is_another() -> bool:
+    """Until the supervisor has started it again and every process is ready."""
+
+    def runs_anew() -> bool:
         return fleet.pid(name, ordinal) != before
 
-    def runs() -> bool:
-        try:
-            return is_another()
-        except AssertionError:
-            return False
-
-    await eventually(runs, timeout_s=60, what=f"{name} to be started again")
+    await eventually(runs_anew, timeout_s=60)
+    await fleet.until_ready()
 
 
 async def place_until_filled(client: FleetClient) -> dict[str, object]:

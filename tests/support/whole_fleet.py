@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import aiohttp
 import psutil
 from fleet_launcher.admin import run_admin
 from fleet_launcher.control import launch, reset, stop_fleet
@@ -25,6 +26,7 @@ from fleet_launcher.processes import running
 from fleet_launcher.services import SERVICES
 from fleet_launcher.stack import Stack
 from fleet_sdk.client import FleetClient
+from fleet_testkit.eventually import eventually
 
 _RATES = {
     # Tests register and trade faster than people do.
@@ -100,6 +102,20 @@ class WholeFleet:
         arguments = [sys.executable, "-m", "fleet_cli.main", *words, "--state-dir", str(self.state.path)]
         return subprocess.run(arguments, capture_output=True, text=True, check=False)
 
+    async def until_ready(self, timeout_s: float = 60) -> None:
+        """Until every process says so, e.g. after one was killed."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+
+            async def all_ready() -> bool:
+                instances = [one for part in self.description["services"].values() for one in part["instances"]]
+                statuses = await asyncio.gather(*(_health(session, one["health_url"]) for one in instances))
+                assert set(statuses) == {200}, {
+                    one["log"]: status for one, status in zip(instances, statuses, strict=True)
+                }
+                return True
+
+            await eventually(all_ready, timeout_s=timeout_s)
+
     def verify_books(self) -> None:
         """trading's own check: balanced in every currency, balances the sum of entries, reservations of open orders."""
         verified = run_admin(self.state, "trading", ["verify"])
@@ -128,6 +144,14 @@ class WholeFleet:
         async with FleetClient(self.url, timeout_s=30) as client:
             await client.login(email, password)
             yield client
+
+
+async def _health(session: aiohttp.ClientSession, url: str) -> int | str:
+    try:
+        async with session.get(url) as response:
+            return response.status
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return repr(error)
 
 
 def noise(state: StateDir) -> list[str]:
