@@ -2,18 +2,23 @@
 
 import asyncio
 import random
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from counting_service import NUMBERS, Service, number, work
 from fleet_bus import Bus, Work
+from fleet_bus.admin import create_topics
+from fleet_bus.outbox import HeldTooLong
 from fleet_bus.transaction import MOST_BYTES
 from fleet_chassis.health import Health
 from fleet_contracts import MessageTooLong, encode
 from fleet_contracts.execution import OrderReports, OrderUnknown
+from fleet_contracts.partitioning import partition
 from fleet_contracts.topics import EXECUTION_REPORTS
 from fleet_testkit.eventually import eventually
 from opentelemetry import trace
@@ -103,8 +108,6 @@ async def test_what_kafka_refuses_for_good_is_set_aside_and_told(make_service: A
 
 
 async def test_a_long_message_is_cut_into_valid_ones_in_order(kafka: Any, make_service: Any, prefix: str) -> None:
-    from fleet_bus.admin import create_topics
-
     await create_topics(kafka.bootstrap, [EXECUTION_REPORTS], prefix=prefix)
     writer, reader = await make_service("writer"), await make_service("reader")
     at = datetime(2026, 1, 2, tzinfo=UTC)
@@ -161,6 +164,54 @@ async def test_the_age_of_what_is_not_sent_is_told(make_service: Any) -> None:
     unreachable = Bus(replace(writer.settings, kafka_url="127.0.0.1:1"), writer.database)
     async with unreachable.running(Health()):
         await eventually(lambda: "the outbox has not been sent" in str(unreachable.ready()))
+
+
+class Moody:
+    """A client that fails for some sequences, and remembers what it was given."""
+
+    def __init__(self, fails: set[int]) -> None:
+        self.fails = fails
+        self.given: list[tuple[str, int]] = []
+
+    async def send(self, topic: str, *, key: bytes, headers: list[tuple[str, bytes]], **_: Any) -> asyncio.Future[Any]:
+        sequence = int(dict(headers)["sequence"])
+        self.given.append((key.decode(), sequence))
+        answer = asyncio.get_running_loop().create_future()
+        if sequence in self.fails:
+            answer.set_exception(KafkaConnectionError("cut off"))
+        else:
+            answer.set_result(None)
+        return answer
+
+
+async def send_rows(writer: Service, client: Moody, *, read_at: float) -> None:
+    relay = writer.bus._relay
+    assert relay is not None
+    async with writer.database.connection() as connection:
+        rows = await connection.fetch("SELECT * FROM outbox ORDER BY id")
+        await relay._send(connection, client, rows, read_at)
+
+
+async def test_rows_are_deleted_up_to_the_first_of_a_partition_that_was_not_acknowledged(make_service: Any) -> None:
+    writer = await make_service("writer")
+    other = next(key for key in "bcdefgh" if partition(key, 2) != partition("a", 2))
+    await writer.send(("a", 1), (other, 1), ("a", 2), (other, 2), ("a", 3))
+    client = Moody({2})
+    with pytest.raises(KafkaConnectionError):
+        await send_rows(writer, client, read_at=time.monotonic())
+    assert client.given == [("a", 1), (other, 1), ("a", 2), (other, 2), ("a", 3)]
+    assert [(key, sequence) for key, _, sequence in await rows_of(writer)] == [("a", 2), (other, 2), ("a", 3)]
+
+
+async def test_rows_that_were_held_too_long_are_not_sent(make_service: Any) -> None:
+    """The process may have stood still meanwhile, and another relay have sent them and more."""
+    writer = await make_service("writer")
+    await writer.send(("a", 1))
+    client = Moody(set())
+    with pytest.raises(HeldTooLong):
+        await send_rows(writer, client, read_at=time.monotonic() - writer.bus.settings.relay_hold_s - 0.1)
+    assert client.given == []
+    assert len(await rows_of(writer)) == 1
 
 
 async def _arrived(service: Service, count: int) -> bool:
