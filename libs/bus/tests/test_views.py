@@ -86,6 +86,36 @@ async def test_a_table_drops_older_versions_also_of_what_was_taken_out(make_serv
         assert "b" not in _shown(view)
 
 
+async def test_what_does_not_concern_a_live_reader_costs_no_transaction(make_service: Any, new_database: Any) -> None:
+    """Odd numbers concern it: evens leave no trace in the database, and a restart repeats nothing."""
+    writer, url = await make_service("writer"), await new_database()
+    odd = replace(live(), concerns=lambda message: message.signal_id.int % 2 == 1, handlers={SignalAccepted: record})
+    first, second = [await make_service("reader", url=url) for _ in range(2)]
+    async with writer.running():
+        first.bus.add(odd)
+        async with first.running():
+            await writer.send(("a", 2), ("b", 4))
+            await eventually(lambda: _stands_at_the_end(first, 2))
+            async with first.database.connection() as connection:
+                assert await connection.fetchval("SELECT count(*) FROM live_positions") == 0
+            await writer.send(("a", 5))
+            await eventually(lambda: _has(first, [5]))
+            await writer.send(("a", 6))
+        second.bus.add(odd)
+        async with second.running():
+            await writer.send(("a", 7))
+            await eventually(lambda: _has(second, [5, 7]))
+
+
+async def _stands_at_the_end(service: Service, records: int) -> bool:
+    part = await service.bus.rest()
+    return sum(part.positions.get("reader.live", {}).get(NUMBERS.name, {}).values()) == records
+
+
+async def _has(service: Service, numbers: list[int]) -> bool:
+    return [n for n in await service.effects() if n % 2] == numbers
+
+
 @pytest.mark.long
 async def test_a_table_is_whole_on_a_compacted_log(make_service: Any, states: Topic) -> None:
     """Compaction leaves holes, at the end of a segment too; places go over them, or nobody would be ready or at rest."""

@@ -11,7 +11,7 @@ from fleet_contracts import Message
 from .failures import NotYet, is_down
 from .inbox import Inbox, Verdict, park
 from .metrics import AGE_SECONDS, BATCH_SECONDS, DUPLICATES, HANDLED, PARKED
-from .received import Received, Record, decode
+from .received import Received, Record, UnreadableRecord, decode
 from .settings import BusSettings
 from .subscription import Live, UnitOfWork, Work
 from .tracing import handling
@@ -27,6 +27,10 @@ INSERT INTO live_positions (subscription, topic, partition, next_offset)
 SELECT $1, * FROM unnest($2::text[], $3::int[], $4::bigint[])
 ON CONFLICT (subscription, topic, partition) DO UPDATE SET next_offset = excluded.next_offset
 """
+
+
+# So many records of no concern are read again at the most after a restart: a fraction of a second's work.
+_MOST_PASSED = 1_000
 
 
 class Applier:
@@ -47,11 +51,14 @@ class Applier:
         self._open = open_transaction
         self._observe = observe
         self._is_live = isinstance(subscription, Live)
+        self._passed = 0
         self._gapless = {topic.name: topic.is_gapless and not self._is_live for topic in subscription.topics}
 
     async def apply(self, records: Sequence[Record]) -> None:
         """Applies all of them, or sets aside what is bad. Raises only what is down, with nothing of the rest applied."""
         started = time.perf_counter()
+        if isinstance(self._subscription, Live) and not self._is_worth_keeping(records, self._subscription.concerns):
+            return
         try:
             await self._together(records)
         except Exception as error:
@@ -62,6 +69,14 @@ class Applier:
             for record in records:
                 await self._alone(record)
         BATCH_SECONDS.labels(self.name).observe(time.perf_counter() - started)
+
+    def _is_worth_keeping(self, records: Sequence[Record], concerns: Callable[[Message], bool]) -> bool:
+        """Whether something in the batch concerns us, or so much was passed that a restart would read too much again."""
+        self._passed += len(records)
+        if self._passed < _MOST_PASSED and not any(_concerns(record, concerns) for record in records):
+            return False
+        self._passed = 0
+        return True
 
     async def _together(self, records: Sequence[Record]) -> None:
         async with self._open() as tx:
@@ -169,3 +184,12 @@ class Applier:
             [partition for _, partition in places],
             [ends[place] for place in places],
         )
+
+
+def _concerns(record: Record, concerns: Callable[[Message], bool]) -> bool:
+    if record.payload is None:
+        return False
+    try:
+        return concerns(decode(record).message)
+    except UnreadableRecord:
+        return True  # the usual way says what is wrong with it

@@ -42,13 +42,15 @@ class Work:
 class Live:
     """Every process reads every partition. With effects: positions and sequences are kept in the effects' transaction.
 
-    It never parks: what cannot be applied is logged, counted and passed over; *not yet* waits."""
+    It never parks: what cannot be applied is logged, counted and passed over; *not yet* waits. A batch in which nothing
+    `concerns` this service costs no transaction: its place is kept with a later one."""
 
     name: str
     topics: tuple[Topic, ...]
     unit_of_work: Callable[[Transaction], UnitOfWork]
     handlers: Mapping[type[Message], Handler]
     touches: Touches
+    concerns: Callable[[Any], bool] = lambda message: True
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,8 @@ def activity() -> Live:
         unit_of_work=PostgresActivity,
         touches=lambda message: (str(order.order_id) for order in deployment_orders(message)),
         handlers={AccountChanged: _account_changed},
+        # Most orders are clients' own.
+        concerns=lambda message: any(deployment_orders(message)),
     )
 
 
