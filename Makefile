@@ -41,13 +41,13 @@ demo: setup ## Replay two years of real bars through the whole fleet and check t
 # One shared stack (.fleet/test) serves all tests and is stopped at the end, whatever became of them.
 STOP_STACK = trap '$(BIN)/python -m fleet_launcher.stack --state-dir .fleet/test down' EXIT
 
-test: setup ## The tests that CI runs
-	@$(STOP_STACK); $(BIN)/pytest -m "not long and not e2e" $(or $(ARGS),libs services tests)
+test: setup ## The tests that CI runs, those of the whole fleet included
+	@$(STOP_STACK); $(BIN)/pytest -m "not long" $(or $(ARGS),libs services tests)
 
 test-long: setup ## Kills, stops and halts: minutes
 	@$(STOP_STACK); $(BIN)/pytest -m long $(or $(ARGS),libs services tests)
 
-test-e2e: setup ## The whole fleet through the gateway
+test-e2e: setup ## Only those of the whole fleet, through the gateway and the command
 	@$(STOP_STACK); $(BIN)/pytest -m e2e $(or $(ARGS),libs services tests)
 
 lint: setup ## Format, ruff, mypy, import rules, contracts, migrations

@@ -8,7 +8,7 @@ from fleet_sdk.problems import SocketClosed
 from fleet_testkit.eventually import eventually
 from whole_fleet import User, WholeFleet
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 async def test_pages_and_documents_are_served(fleet: WholeFleet) -> None:
