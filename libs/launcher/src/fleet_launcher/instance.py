@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import aiohttp
+from fleet_chassis.logging import get_logger
 
 from fleet_launcher import processes
 from fleet_launcher.failure import LaunchFailure
@@ -26,6 +27,7 @@ DRAIN_TIMEOUT_S = 20.0
 READY_TIMEOUT_S = 120.0
 _DEATHS_WHILE_STARTING = 3
 _LARGEST_LOG_BYTES = 64 << 20
+_LOG = get_logger(__name__)
 
 
 @dataclass
@@ -93,7 +95,10 @@ class Instance:
                 break
             # Exit code 0 is a stop that somebody asked for, e.g. `fleet restart`.
             delay = 0.0 if code == 0 else self._policy.delay_s(time.monotonic())
+            if code != 0:
+                _LOG.warning("service_died", instance=self.name, exit_code=code, restart_in_s=delay)
             if delay is None:
+                _LOG.error("service_given_up", instance=self.name, deaths=self._policy.limit + 1, log=str(self.log))
                 self.gave_up = True
                 self._changed()
                 return
