@@ -3,6 +3,7 @@
 import asyncio
 
 from fleet_bus import Bus
+from fleet_bus.failures import Streak
 from fleet_chassis.database import is_down
 from fleet_chassis.logging import get_logger
 from fleet_contracts.topics import TRADING_ORDER_COMMANDS
@@ -27,6 +28,7 @@ class OrderPath:
 
     async def watch(self) -> None:
         """Looks until cancelled."""
+        down = Streak(first_s=LOOK_EVERY_S, most_s=LOOK_EVERY_S)
         while self._slow_after_s is not None:
             try:
                 self._age_s = await self._bus.oldest_unsent_age_s(TRADING_ORDER_COMMANDS)
@@ -34,6 +36,10 @@ class OrderPath:
                 if not is_down(error):
                     raise
                 # Without the database no order is accepted anyway.
-                log.warning("order_path_not_seen", error=repr(error))
+                _, is_told = down.failed()
+                if is_told:
+                    log.warning("order_path_not_seen", error=repr(error))
+            else:
+                down.ended()
             await asyncio.sleep(LOOK_EVERY_S)
         await asyncio.Event().wait()
