@@ -2,17 +2,15 @@
 
 import asyncio
 import os
-import re
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from fleet_launcher.control import reset
 from fleet_launcher.options import FleetOptions
 from fleet_launcher.places import SHARED, StateDir
+from running_demo import run_demo
 from whole_fleet import WholeFleet, noise
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
@@ -28,26 +26,6 @@ def states() -> Iterator[list[StateDir]]:
     for state in found:
         reset(state)
         shutil.rmtree(state.path, ignore_errors=True)
-
-
-async def run_demo(state: StateDir, port_offset: int, *, at_progress: Callable[[], None] = lambda: None) -> str:
-    """The demo's output; `at_progress` is called at each of its ten lines of progress. It must end with success."""
-    demo = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "fleet_cli.main", "demo"),
-        *("--state-dir", str(state.path), "--port-offset", str(port_offset)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert demo.stdout is not None
-    output: list[str] = []
-    async for line in demo.stdout:
-        output.append(line.decode())
-        if re.search(r"step \d+/", output[-1]):
-            at_progress()
-    text = "".join(output)
-    assert await demo.wait() == 0, text
-    assert "70 fills equal those of the in-process run" in text
-    return text
 
 
 @pytest.mark.parametrize("names", [SERVICES, PARTS], ids=["services", "parts"])

@@ -50,21 +50,27 @@ class Sending:
     answered: dict[str, Json | ApiError] = field(default_factory=dict)
     sent: int = 0
 
-    async def send(self, count: int, *, at_once: int = 4, after: tuple[int, Callable[[], None]] | None = None) -> None:
-        """`count` market orders; `after` names something to be done when so many have been answered."""
-        waiting = [f"{self.prefix}-{self.sent + n}" for n in range(count)]
+    async def send(
+        self, count: int, *, at_once: int = 4, after: tuple[int, Callable[[], None]] | None = None, **changes: Any
+    ) -> list[Json | ApiError]:
+        """`count` market orders, or changed ones; `after`: something to be done when so many have been answered."""
+        names = [f"{self.prefix}-{self.sent + n}" for n in range(count)]
         self.sent += count
+        waiting = list(names)
         pending = [after] if after else []
 
         async def sender() -> None:
             while waiting:
                 name = waiting.pop(0)
-                self.answered[name] = await place_until_answered(self.client, market_order(client_order_id=name))
+                self.answered[name] = await place_until_answered(
+                    self.client, market_order(client_order_id=name, **changes)
+                )
                 if pending and len(self.answered) >= pending[0][0]:
                     pending.pop()[1]()
 
         await asyncio.gather(*(sender() for _ in range(at_once)))
         assert not pending, "what was to happen meanwhile did not"
+        return [self.answered[name] for name in names]
 
     @property
     def accepted(self) -> dict[str, Json]:

@@ -1,0 +1,105 @@
+"""Kill after kill at random while several users trade: what was acknowledged stays, once, and the books balance."""
+
+import asyncio
+import contextlib
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from fleet_launcher.options import FleetOptions
+from fleet_launcher.places import StateDir
+from fleet_sdk.client import FleetClient
+from fleet_sdk.problems import ApiError, OutcomeUnknown, Unreachable
+from orders_under_way import Json, Sending
+from running_demo import run_demo
+from whole_fleet import WholeFleet, until_priced, whole_fleet
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(590)]
+SYMBOL = "AAPL/USD"
+SERVICES = ("auth", "data", "core-engine", "strategy", "trading", "execution", "exchange-connector", "gateway")
+# The same storm each time, another one on request.
+SEED = int(os.environ.get("FLEET_STORM_SEED", "1"))
+
+
+async def test_traders_in_a_storm() -> None:
+    """Three users buy, rest and cancel for 40 s while something is killed every other second."""
+    with whole_fleet("simulated", port_offset=663, trading=2) as fleet:
+        async with AsyncExitStack() as stack:
+            users = [await stack.enter_async_context(fleet.user()) for _ in range(3)]
+            await until_priced(users[0].client, SYMBOL)
+            sendings = [Sending(user.client) for user in users]
+            async with storm(fleet, (*SERVICES, "kafka", "postgres"), every_s=2):
+                async with asyncio.timeout(180):
+                    await asyncio.gather(*(trade(sending, rounds=20) for sending in sendings))
+            await fleet.until_ready(120)
+            for sending in sendings:
+                await cancel_what_rests(sending.client)
+                await sending.until_ended(timeout_s=120)
+                await sending.check()
+        fleet.verify_books()
+        parked = await asyncio.to_thread(fleet.command, "parked", "list")
+        assert parked.returncode == 0 and "nothing" in parked.stdout, parked.stdout + parked.stderr
+
+
+async def test_the_demo_in_a_storm(tmp_path: Path) -> None:
+    """A service is killed every three seconds of most of the replay: the self-check still passes."""
+    state = StateDir(tmp_path)
+    fleet = WholeFleet(state, FleetOptions(state_dir=tmp_path))
+    blowing: list[asyncio.Task[None]] = []
+    progress = 0
+
+    def begin_or_end() -> None:
+        nonlocal progress
+        progress += 1
+        if progress == 1:
+            blowing.append(asyncio.create_task(blow(fleet, SERVICES, every_s=3)))
+        if progress == 8:  # the demo reads the outcome as soon as the replay has ended, and reads it once
+            blowing[0].cancel()
+
+    await run_demo(state, 624, at_progress=begin_or_end)
+    assert blowing and blowing[0].cancelled()
+
+
+@asynccontextmanager
+async def storm(fleet: WholeFleet, names: tuple[str, ...], *, every_s: float) -> AsyncIterator[None]:
+    """While the block runs."""
+    task = asyncio.create_task(blow(fleet, names, every_s=every_s))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def blow(fleet: WholeFleet, names: tuple[str, ...], *, every_s: float) -> None:
+    """Kills one after the other, in an order that the seed decides; what is down already is passed over."""
+    order = random.Random(SEED)
+    while True:
+        await asyncio.sleep(every_s)
+        with contextlib.suppress(AssertionError, ProcessLookupError):
+            fleet.kill(order.choice(names))
+
+
+async def trade(sending: Sending, *, rounds: int) -> None:
+    """Buys at the market, and rests a limit order that it soon wants to cancel."""
+    for _ in range(rounds):
+        await sending.send(2, at_once=2)
+        (resting,) = await sending.send(1, at_once=1, type="limit", limit_price="100")
+        if not isinstance(resting, ApiError):
+            await cancel(sending.client, resting)
+
+
+async def cancel(client: FleetClient, order: Json) -> None:
+    """A cancel may fail in the storm; what still rests afterwards is cancelled then."""
+    try:
+        await client.cancel_order(order["order_id"])
+    except (ApiError, OutcomeUnknown, Unreachable):
+        return
+
+
+async def cancel_what_rests(client: FleetClient) -> None:
+    async for order in client.orders(status="open"):
+        await cancel(client, order)
