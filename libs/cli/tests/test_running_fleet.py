@@ -39,6 +39,7 @@ def test_the_five_curl_lines_run_as_pasted(commanded: WholeFleet) -> None:
     script = "\n".join(f"{line}\necho" for line in curl_lines(commanded.url, EMAIL, PASSWORD))
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     answers = [json.loads(line) for line in done.stdout.splitlines() if line]
+    assert len(answers) == 3, done
     registered, watched, canceled = answers
     assert registered["email"] == EMAIL
     assert watched["status"] in {"pending_new", "new"} and watched["limit_price"] == "300"
@@ -72,7 +73,8 @@ def test_an_admin_is_made_with_a_password_that_is_shown_once(commanded: WholeFle
 
 
 def test_nothing_is_parked_and_databases_are_up_to_date(commanded: WholeFleet) -> None:
-    assert fleet(commanded, "parked", "list").stdout == "nothing is parked\n"
+    listed = fleet(commanded, "parked", "list")
+    assert listed.stdout == "nothing is parked\n", listed
     skipped = fleet(commanded, "parked", "skip", "trading", "reports", "execution.reports", "k", "--reason", "a test")
     assert skipped.returncode == 1 and "Nothing is set aside" in skipped.stderr
     assert "up to date" in fleet(commanded, "migrate").stdout

@@ -291,7 +291,7 @@ async def running_trading(
         "public_keys_file": keys / "public.json",
         "database_url": SecretStr(changed.pop("database", None) or await make_database("trading")),
     }
-    settings = Settings(**(fields | changed))
+    settings = Settings(**(fields | {"trading_market_wait_s": 0} | changed))
     async with contextlib.AsyncExitStack() as running:
         database = Database(await make_database([BUS_MIGRATIONS]), application_name="outside", max_size=3)
         await running.enter_async_context(database)

@@ -1,6 +1,6 @@
 """trading's composition root."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -71,6 +71,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             yield
 
     health.check("database", database.check)
+    health.check("market", _first_market(market, bus.clock, timedelta(seconds=settings.trading_market_wait_s)))
     app = new_app(settings, "Tradefleet trading", lifespan, health)
     app.state.trading = trading
     for router in ROUTERS:
@@ -86,3 +87,13 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         )
     )
     return app
+
+
+def _first_market(market: SeenMarket, clock: Clock, wait: timedelta) -> Callable[[], str | None]:
+    """Not ready without a market, for a while after the start."""
+    until = clock.now() + wait
+
+    def check() -> str | None:
+        return None if market.is_there or clock.now() >= until else "no instrument with a fresh price is known yet"
+
+    return check

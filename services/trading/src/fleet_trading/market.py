@@ -26,6 +26,7 @@ class SeenMarket:
         self._instruments: dict[str, Instrument] = {}
         self._quotes: dict[str, BestQuote] = {}
         self._last_at: datetime | None = None
+        self._has_fresh_price = not is_live
         self._closes: dict[str, tuple[date, Decimal]] = {}
         """Per symbol the last price of the last day before the quote's."""
         bus.table(DATA_INSTRUMENTS, InstrumentDefined).on_change(self._instrument_heard)
@@ -63,6 +64,13 @@ class SeenMarket:
         self._quotes[key] = quote
         if self._last_at is None or quote.market_at > self._last_at:
             self._last_at = quote.market_at
+        if quote.stale_after is None or quote.stale_after > self._bus.clock.now():
+            self._has_fresh_price = True
+
+    @property
+    def is_there(self) -> bool:
+        """Whether an instrument is known, and since the start a fresh price was heard (in a replay none comes by itself)."""
+        return bool(self._instruments) and self._has_fresh_price
 
     def instrument(self, symbol: str) -> Instrument | None:
         return self._instruments.get(symbol)
