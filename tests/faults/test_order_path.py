@@ -9,7 +9,7 @@ import pytest
 from fleet_sdk.client import FleetClient
 from fleet_sdk.problems import ApiError
 from fleet_testkit.eventually import eventually
-from orders_under_way import ENDED, OPENING_DEPOSIT, assert_filled_in_time, market_order
+from orders_under_way import ENDED, OPENING_DEPOSIT, Sending, assert_filled_in_time, market_order
 from whole_fleet import WholeFleet, until_priced, until_status, whole_fleet
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
@@ -66,6 +66,25 @@ async def test_who_stood_still_sends_and_fills_nothing_late(still: WholeFleet, s
                 assert_filled_in_time(by_id[trade["order_id"]], trade)
         portfolio = await user.client.portfolio()
         assert portfolio["buying_power"] == portfolio["cash"]
+    still.verify_books()
+
+
+@pytest.mark.parametrize("part", ["kafka", "postgres", "valkey"])
+async def test_orders_go_on_when_a_part_that_stood_still_goes_on(still: WholeFleet, part: str) -> None:
+    """60 orders while the part stands still for 12 s, longer than an idle session lives: each has one end, once."""
+    async with still.user() as user:
+        await until_priced(user.client, SYMBOL, timeout_s=60)
+        sending = Sending(user.client)
+        under_way = asyncio.create_task(sending.send(60))
+        with still.stopped(part):
+            await asyncio.wait([under_way], timeout=12)
+            # Limits are counted in Valkey; without it each gateway counts for itself, and nobody waits for it.
+            assert part != "valkey" or under_way.done()
+        await under_way
+        await still.until_ready()
+        await sending.until_ended()
+        await sending.check()
+        await until_it_trades(user.client)
     still.verify_books()
 
 

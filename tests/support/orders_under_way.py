@@ -80,7 +80,7 @@ class Sending:
         for order in self.accepted.values():
             await until_status(self.client, order["order_id"], *ENDED, timeout_s=timeout_s)
 
-    async def check(self, *, deposit: Decimal = OPENING_DEPOSIT) -> None:
+    async def check(self) -> None:
         """One order per `client_order_id`, each ended; cash and positions are the sum of the fills; none came late."""
         orders = {order["client_order_id"]: order async for order in self.client.orders(status="all")}
         listed = [order async for order in self.client.orders(status="all")]
@@ -88,7 +88,7 @@ class Sending:
         assert {name for name, order in orders.items() if order["status"] != "denied"} == set(self.accepted)
         trades = [trade async for trade in self.client.trades()]
         filled: dict[str, Decimal] = {}
-        cash = deposit
+        cash = OPENING_DEPOSIT
         by_id = {order["order_id"]: order for order in listed}
         for trade in trades:
             quantity, sign = Decimal(trade["quantity"]), 1 if trade["side"] == "buy" else -1
