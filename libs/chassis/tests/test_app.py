@@ -60,6 +60,7 @@ async def fail(how: str) -> None:
         "deadlock": asyncpg.DeadlockDetectedError("x"),
         "unknown": CommitOutcomeUnknown("x"),
         "denied": Problem(422, "insufficient_funds", "…", errors=[FieldError("quantity", "too much", "max")]),
+        "nul": asyncpg.CharacterNotInRepertoireError("x"),
         "unique": asyncpg.UniqueViolationError("x"),
     }[how]
 
@@ -184,6 +185,7 @@ async def test_paths_and_methods_that_are_not_there(ask: Ask) -> None:
     [
         ("bug", 500, "internal_error"),
         ("unique", 500, "internal_error"),
+        ("nul", 422, "invalid_request"),
         ("lost", 503, "unavailable"),
         ("refused", 503, "unavailable"),
         ("exhausted", 503, "unavailable"),

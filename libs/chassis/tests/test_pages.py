@@ -9,8 +9,10 @@ from fleet_chassis.problems import Problem
 from hypothesis import given
 from hypothesis import strategies as st
 
+times = st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
 
-@given(st.datetimes(timezones=st.just(UTC)), st.uuids(), st.text(max_size=50))
+
+@given(times, st.uuids(), st.text(max_size=50))
 def test_a_cursor_comes_back_as_it_went(at: datetime, item_id: UUID, text: str) -> None:
     assert decode_cursor(encode_cursor(at, item_id, text), datetime, UUID, str) == (at, item_id, text)
 
@@ -27,6 +29,21 @@ def test_no_text_breaks_the_decoder(cursor: str) -> None:
 def test_a_cursor_of_another_list_is_refused(cursor: str) -> None:
     with pytest.raises(Problem) as raised:
         decode_cursor(cursor, UUID)
+    assert raised.value.code == "bad_cursor"
+
+
+@pytest.mark.parametrize(
+    ("cursor", "shape"),
+    [
+        (encode_cursor(1 << 63), int),
+        (encode_cursor("2026-01-05T00:00:00"), datetime),
+        (encode_cursor("9999-12-31T23:59:59.999999Z"), datetime),
+        (encode_cursor("0001-01-01T00:00:00+14:00"), datetime),
+    ],
+)
+def test_a_place_that_no_list_has_is_refused(cursor: str, shape: type[object]) -> None:
+    with pytest.raises(Problem) as raised:
+        decode_cursor(cursor, shape)
     assert raised.value.code == "bad_cursor"
 
 

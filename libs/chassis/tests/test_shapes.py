@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from fleet_chassis.encoding import encode_json, plain
-from fleet_chassis.shapes import Body, DecimalString, Resource, Symbol
+from fleet_chassis.shapes import Body, DecimalString, Instant, Resource, Symbol
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -82,3 +82,16 @@ def test_a_symbol_is_taken_in_all_its_forms(symbol: str) -> None:
 def test_what_is_not_a_symbol_is_refused(symbol: Any) -> None:
     with pytest.raises(ValidationError):
         Traded(symbol=symbol)
+
+
+class Since(Body):
+    at: Instant
+
+
+def test_an_instant_is_utc_or_refused() -> None:
+    taken = Since.model_validate_json('{"at": "2026-01-05T02:00:00+02:00"}')
+    assert taken.at == datetime(2026, 1, 5, tzinfo=UTC)
+    assert taken.at.tzinfo is UTC
+    for at in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-01:00", "2026-01-05T02:00:00"):
+        with pytest.raises(ValidationError):
+            Since.model_validate_json(json.dumps({"at": at}))

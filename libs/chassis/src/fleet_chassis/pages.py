@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import Annotated, Any, Generic, Self, TypeVar, overload
 
 import msgspec
@@ -58,6 +59,18 @@ def decode_cursor(cursor: str, /, *shapes: Any) -> tuple[Any, ...]:
     """The values that `encode_cursor` was given, of these types; Problem 400 `bad_cursor` if they are not there."""
     try:
         content = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-        return msgspec.json.decode(content, type=tuple[shapes])  # type: ignore[valid-type]
+        place: tuple[Any, ...] = msgspec.json.decode(content, type=tuple[shapes])  # type: ignore[valid-type]
+        if not all(_is_place(value) for value in place):
+            raise ValueError("no list has such a place")
+        return place
     except ValueError as error:  # also binascii.Error, UnicodeError and msgspec's errors
         raise Problem(400, "bad_cursor", "The cursor is not one that this list gave.") from error
+
+
+def _is_place(value: object) -> bool:
+    """Whether a list can have it: a bigint, or a time that can be counted on from in every zone."""
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 63
+    if isinstance(value, datetime):
+        return value.tzinfo is not None and MINYEAR < value.year < MAXYEAR
+    return True

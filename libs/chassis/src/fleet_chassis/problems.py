@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+import asyncpg
 import msgspec
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -105,6 +106,9 @@ def problem_of(error: Exception) -> Problem | None:
         return Problem(504, "outcome_unknown", "The answer of the database was lost; ask, or send the same again.")
     if is_down(error):
         return unavailable("A part this service needs does not answer.")
+    if isinstance(error, asyncpg.CharacterNotInRepertoireError | asyncpg.UntranslatableCharacterError):
+        # JSON and URLs can say U+0000, PostgreSQL's text cannot hold it.
+        return Problem(422, "invalid_request", "A text has a character that cannot be kept (U+0000).")
     return None
 
 

@@ -1,10 +1,19 @@
 """Exact types of the API's edge: what a request body may hold, and how an answer is written."""
 
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
@@ -48,6 +57,17 @@ Symbol = Annotated[
     WithJsonSchema({"type": "string", "examples": ["AAPL/USD"]}),
 ]
 """A symbol as `BASE/QUOTE`; taken also with a dash (AAPL-USD) and with the slash encoded (AAPL%2FUSD)."""
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise PydanticCustomError("instant", "must be a time that UTC has as well") from error
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time with its zone, taken as UTC; at the ends of the calendar not every zone's time is one."""
 
 
 class Body(BaseModel):

@@ -15,8 +15,8 @@ from fleet_chassis.ids import Ids
 from fleet_chassis.logging import get_logger
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
 from fleet_chassis.problems import FieldError, Problem
-from fleet_chassis.shapes import Body, DecimalString, Resource, Symbol
-from pydantic import AwareDatetime, BeforeValidator, Field
+from fleet_chassis.shapes import Body, DecimalString, Instant, Resource, Symbol
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from fleet_exchange_connector.domain.bars import Step, as_instant
@@ -69,8 +69,8 @@ class ReplayBody(Body):
 
     symbols: list[Symbol] = Field(min_length=1, max_length=100)
     timeframe: str = Field(max_length=10)
-    start: AwareDatetime | Day
-    end: AwareDatetime | Day
+    start: Instant | Day
+    end: Instant | Day
     pace: DecimalString | None = Field(default=None, gt=0, le=1000)
 
 
@@ -256,7 +256,9 @@ def _known_symbols(body: ReplayBody, instruments: Mapping[str, Instrument]) -> t
 
 def _span(body: ReplayBody) -> tuple[datetime, datetime]:
     """The instants from which and up to which bars are taken; a day as the end is included."""
-    end = body.end if isinstance(body.end, datetime) else body.end + timedelta(days=1)
+    end = (
+        body.end if isinstance(body.end, datetime) else min(body.end, date.max - timedelta(days=2)) + timedelta(days=1)
+    )
     return as_instant(body.start).astimezone(UTC), as_instant(end).astimezone(UTC)
 
 

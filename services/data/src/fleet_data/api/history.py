@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query
 from fleet_chassis.assertions import UserCaller
 from fleet_chassis.database import Database
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
-from fleet_chassis.shapes import DecimalString, Resource
+from fleet_chassis.shapes import DecimalString, Instant, Resource
 from fleet_contracts.vocabulary import Timeframe
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fleet_data.domain.candles import CandleState, interval_start, with_running, with_state
 from fleet_data.store import reads
@@ -46,8 +46,8 @@ class CandleQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     timeframe: Timeframe = Timeframe.M1
-    start: AwareDatetime | None = Field(default=None, description="Candles that begin at or after it.")
-    end: AwareDatetime | None = Field(default=None, description="Candles that begin before it.")
+    start: Instant | None = Field(default=None, description="Candles that begin at or after it.")
+    end: Instant | None = Field(default=None, description="Candles that begin before it.")
     limit: Limit = DEFAULT_LIMIT
     cursor: Cursor = None
 

@@ -12,12 +12,12 @@ from fleet_chassis.assertions import Caller, UserCaller
 from fleet_chassis.database import Database
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
 from fleet_chassis.problems import Problem
-from fleet_chassis.shapes import Body, DecimalString, Resource, Symbol
+from fleet_chassis.shapes import Body, DecimalString, Instant, Resource, Symbol
 from fleet_contracts.data import InstrumentDefined
 from fleet_contracts.vocabulary import Timeframe
 from fleet_sdk.builtin import create as create_builtin
 from fleet_sdk.parameters import InvalidParameter
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from fleet_strategy import service
 from fleet_strategy.domain import Deployment, DeploymentState, Strategy
@@ -39,7 +39,7 @@ class DeploymentBody(Body):
     parameters: Json = Field(default_factory=dict)
     mode: Literal["paper", "live"]
     max_order_notional: Annotated[DecimalString, Field(gt=0)] | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Instant | None = None
 
 
 class ReasonShown(Resource):

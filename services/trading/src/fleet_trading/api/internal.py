@@ -5,8 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends
 from fleet_chassis.assertions import Caller, service_caller
-from fleet_chassis.shapes import Body, DecimalString, FastJSON, Symbol
-from pydantic import AwareDatetime, Field
+from fleet_chassis.shapes import Body, DecimalString, FastJSON, Instant, Symbol
+from pydantic import Field
 from starlette.responses import Response
 
 from fleet_trading.domain import Grant, Reason
@@ -27,7 +27,7 @@ class GrantBody(Body):
     account_id: UUID | None = None
     symbols: list[Symbol] = Field(min_length=1, max_length=500)
     max_order_notional: DecimalString | None = Field(default=None, gt=0)
-    expires_at: AwareDatetime | None = None
+    expires_at: Instant | None = None
 
 
 @router.put("/{deployment_id}")
