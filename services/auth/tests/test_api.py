@@ -200,6 +200,18 @@ async def test_a_ticket_is_redeemed_once_and_in_time(auth: Any) -> None:
     assert {name: told[name] for name in claims} == claims
     assert told["exp"] == int(auth.clock.now().timestamp()) + 300
 
+    # A socket lives on when the access tokens have ended: a revocation must be told for as long as it may.
+    auth.clock.advance(seconds=29)
+    aged = await ticket()
+    auth.clock.advance(seconds=20)
+    _, told = await redeem(aged)
+    connection = await asyncpg.connect(auth.settings.database_url.get_secret_value())
+    ends_at = await connection.fetchval(
+        "SELECT last_token_expires_at FROM sessions WHERE session_id = $1", UUID(str(claims["sid"]))
+    )
+    await connection.close()
+    assert int(ends_at.timestamp()) == told["exp"]
+
     late, revoked = await ticket(), await ticket()
     auth.clock.advance(seconds=30)
     assert (await redeem(late))[0] == 404

@@ -270,7 +270,7 @@ async def give_ticket(caller: UserCaller, auth: AuthParts) -> Response:
 async def redeem_ticket(body: RedeemBody, auth: AuthParts) -> Response:
     """Who shows the ticket, and until when the socket may live: as long as an access token given now."""
     async with auth.bus.transaction() as tx:
-        ticket = await service.redeem_ticket(PostgresUnitOfWork(tx), body.ticket)
+        ticket = await service.redeem_ticket(PostgresUnitOfWork(tx), body.ticket, lifetimes=auth.lifetimes)
         now = tx.now
     if ticket is None:
         raise Problem(404, "ticket_unknown", "The ticket is not known, used or expired.")

@@ -38,6 +38,10 @@ class UnitOfWork(Protocol):
 
     async def prolong_session(self, session_id: UUID, last_token_expires_at: datetime) -> None: ...
 
+    async def prolong_living_session(self, session_id: UUID, last_token_expires_at: datetime) -> bool:
+        """At least until then; False if it is revoked."""
+        ...
+
     async def revoke_session(self, session: Session, reason: RevokedReason) -> None:
         """Ends the session, tells the fleet, and has the telling taken back once no token of it can be alive."""
         ...

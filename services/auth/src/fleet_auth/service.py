@@ -149,10 +149,14 @@ async def give_ticket(uow: UnitOfWork, ticket: str, *, session_id: UUID, scopes:
     await uow.add_ticket(hash_token(ticket), session_id, sorted(scopes), uow.now + TICKET_LIFETIME)
 
 
-async def redeem_ticket(uow: UnitOfWork, ticket: str) -> Ticket | None:
-    """What the ticket stands for, once."""
+async def redeem_ticket(uow: UnitOfWork, ticket: str, *, lifetimes: TokenLifetimes) -> Ticket | None:
+    """What the ticket stands for, once. The socket may outlive every access token of its session, so that a revocation
+    has to be told for as long."""
     found = await uow.take_ticket(hash_token(ticket))
-    return found if found is not None and found.is_good(uow.now) else None
+    if found is None or not found.is_good(uow.now):
+        return None
+    is_living = await uow.prolong_living_session(found.session.session_id, uow.now + lifetimes.access)
+    return found if is_living else None
 
 
 async def log_out(uow: UnitOfWork, session_id: UUID) -> None:

@@ -117,6 +117,18 @@ class PostgresUnitOfWork:
             "UPDATE sessions SET last_token_expires_at = $2 WHERE session_id = $1", session_id, last_token_expires_at
         )
 
+    async def prolong_living_session(self, session_id: UUID, last_token_expires_at: datetime) -> bool:
+        return bool(
+            await self._connection.fetchval(
+                """
+                UPDATE sessions SET last_token_expires_at = GREATEST(last_token_expires_at, $2)
+                WHERE session_id = $1 AND revoked_at IS NULL RETURNING true
+                """,
+                session_id,
+                last_token_expires_at,
+            )
+        )
+
     async def revoke_session(self, session: Session, reason: RevokedReason) -> None:
         await self._connection.execute(
             "UPDATE sessions SET revoked_at = $2, revoked_reason = $3 WHERE session_id = $1",
