@@ -127,6 +127,13 @@ def test_a_query_of_an_open_order_asks_the_venue_and_of_an_ended_one_does_not() 
     assert state == Stated(NOW, Stand.FILLED, Decimal(10), (fill(10),), None, None)
 
 
+def test_a_cancel_that_the_venue_lost_can_be_asked_again() -> None:
+    order, _ = learn(sent(), Accepted(NOW))
+    order, _ = order.cancel(command_sequence=8, market_at=NOW, now=NOW)
+    order, _ = learn(order, Stated(NOW, Stand.WORKING, Decimal(0), (), None, None))
+    assert order.cancel(command_sequence=9, market_at=NOW, now=NOW)[1] == (Cancel(9),)
+
+
 def test_an_order_that_the_venue_never_saw_is_rejected_once_it_says_so() -> None:
     order, (told,) = learn(sent(), Stated(NOW, None, Decimal(0), (), None, None))
     assert isinstance(told, Rejected)

@@ -264,7 +264,9 @@ class VenueOrder:
                 detail=fact.detail,
                 accepted_at=order.accepted_at or now,
                 ended_at=now if has_ended else None,
-                is_cancel_pending=order.is_cancel_pending and not has_ended,
+                # Cancel and question travel in order: an order that works after both was not cancelled, and the wish may
+                # be said again. Where the question was the first, it is said twice and answered all the same.
+                is_cancel_pending=False,
                 updated_at=now,
             )
         return order, (order._state(fact.market_at),)
