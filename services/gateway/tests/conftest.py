@@ -38,6 +38,7 @@ from fleet_testkit.eventually import eventually
 from fleet_testkit.fixtures import MakeDatabase
 from fleet_testkit.http import served
 from pydantic import SecretStr
+from socket_clients import Trader
 from yarl import URL
 
 SERVICES = ("gateway", "auth", "trading", "strategy", "data", "core-engine", "execution", "exchange-connector")
@@ -222,6 +223,11 @@ async def fleet(stack: Endpoints, make_database: MakeDatabase, fleet_keys: Path)
         under_test = FleetUnderTest(url, gateway, clock, recorders, signer, bus, http)
         await eventually(lambda: is_ready(under_test), 20)
         yield under_test
+
+
+@pytest.fixture
+async def trader(fleet: Any) -> Trader:
+    return Trader(fleet, await fleet.new_user())
 
 
 async def is_ready(fleet: FleetUnderTest) -> bool:

@@ -5,7 +5,7 @@ import json
 import secrets
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import pytest
 from fleet_testkit.eventually import eventually
@@ -283,56 +283,6 @@ async def test_limits_of_an_address(fleet: Any) -> None:
     assert sorted(reply.status for reply in replies) == [422] * 60 + [429] * 4
 
 
-async def test_a_deployment_is_a_grant_and_a_deployment(fleet: Any) -> None:
-    user, trading, strategy = await fleet.new_user(), fleet.services["trading"], fleet.services["strategy"]
-    deployment_id = str(uuid5(UUID(user.user_id), "once"))
-    account_id = "0192f3a4-0000-7000-8000-000000000001"
-    trading.answers[("PUT", f"/internal/grants/{deployment_id}")] = (200, {"account_id": account_id, "version": 1})
-    strategy.answers[("POST", "/api/v1/deployments")] = (201, {"deployment_id": deployment_id})
-    body = {"strategy_id": "s", "symbols": ["AAPL/USD"], "max_order_notional": "100.10", "parameters": {"fast": 10}}
-    for _ in range(2):
-        reply = await fleet.call(
-            "POST", "/api/v1/deployments", token=user.token, json=body, headers={"Idempotency-Key": "once"}
-        )
-        assert (reply.status, reply.body) == (201, {"deployment_id": deployment_id})
-        granted, deployed = trading.seen[-1], strategy.seen[-1]
-        assert (granted.method, granted.target) == ("PUT", f"/internal/grants/{deployment_id}")
-        assert json.loads(granted.body) == {"symbols": ["AAPL/USD"], "max_order_notional": "100.10"}
-        assert granted.claims["sub"] == user.user_id
-        assert json.loads(deployed.body) == body
-        assert deployed.headers["idempotency-key"] == "once"
-        assert (deployed.claims["deployment_id"], deployed.claims["account_id"]) == (deployment_id, account_id)
-
-    stop = f"/api/v1/deployments/{deployment_id}/stop"
-    for status in (204, 404):
-        trading.answers[("DELETE", f"/internal/grants/{deployment_id}")] = (status, {})
-        before = len(strategy.seen)
-        assert (await fleet.call("POST", stop, token=user.token)).status == 200
-        assert trading.seen[-1].method == "DELETE"
-        assert [seen.target for seen in strategy.seen[before:]] == [stop]
-    short = f"/api/v1/deployments/{deployment_id.replace('-', '')}/stop"
-    assert (await fleet.call("POST", short, token=user.token)).status == 200
-    assert trading.seen[-1].target == f"/internal/grants/{deployment_id}"
-    before = len(trading.seen)
-    assert (await fleet.call("POST", "/api/v1/deployments/nonsense/stop", token=user.token)).status == 200
-    assert len(trading.seen) == before
-
-
-async def test_what_trading_refuses_is_not_deployed(fleet: Any) -> None:
-    user, trading, strategy = await fleet.new_user(), fleet.services["trading"], fleet.services["strategy"]
-    deployment_id = str(uuid5(UUID(user.user_id), "refused"))
-    refusal = {"code": "account_not_found", "status": 404, "instance": "/internal/grants/1", "detail": "x"}
-    trading.answers[("PUT", f"/internal/grants/{deployment_id}")] = (404, refusal)
-    before = len(strategy.seen)
-    reply = await fleet.call(
-        "POST", "/api/v1/deployments", token=user.token, json={}, headers={"Idempotency-Key": "refused"}
-    )
-    assert (reply.status, reply.body) == (404, refusal | {"instance": "/api/v1/deployments"})
-    for body, status in ((b"{", 400), (b"[]", 422)):
-        assert (await fleet.call("POST", "/api/v1/deployments", token=user.token, data=body)).status == status
-    assert len(strategy.seen) == before
-
-
 async def test_a_dead_service_is_503_and_a_post_is_never_sent_twice(fleet: Any) -> None:
     user = await fleet.new_user()
     listed = json.loads(fleet.settings.instances.read_text())
@@ -373,43 +323,3 @@ async def test_a_dead_service_is_503_and_a_post_is_never_sent_twice(fleet: Any) 
         return bool((await fleet.call("GET", "/api/v1/executions/1", token=user.token)).status == 200)
 
     await eventually(is_back)
-
-
-async def test_one_document_tells_every_interface(fleet: Any) -> None:
-    reply = await fleet.call("GET", "/api/v1/openapi.json")
-    assert reply.status == 200
-    paths = reply.body["paths"]
-    assert {"/api/v1/auth/register", "/ws", "/health/ready"} <= set(paths)
-    assert not [path for path in paths if "internal" in path]
-    assert paths["/api/v1/auth/login"]["post"]["security"] == []
-    assert "security" not in paths["/api/v1/auth/me"]["get"]
-    assert set(reply.body["x-services"]) == {"auth", *fleet.services}
-    assert reply.body["x-unavailable"] == []
-
-
-async def test_pages_come_from_here_alone(fleet: Any) -> None:
-    for path, media_type in (
-        ("/", "text/html; charset=utf-8"),
-        ("/docs", "text/html; charset=utf-8"),
-        ("/assets/swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
-        ("/assets/swagger-ui.css", "text/css; charset=utf-8"),
-        ("/favicon.svg", "image/svg+xml"),
-    ):
-        reply = await fleet.call("GET", path)
-        assert (reply.status, reply.headers["Content-Type"]) == (200, media_type)
-        assert reply.headers["X-Content-Type-Options"] == "nosniff"
-        again = await fleet.call("GET", path, headers={"If-None-Match": reply.headers["ETag"]})
-        assert (again.status, again.body) == (304, b"")
-        if "html" in media_type:
-            assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
-            assert b'src="http' not in reply.body
-            assert b'href="http' not in reply.body
-    head = await fleet.call("HEAD", "/docs")
-    assert (head.status, head.body) == (200, b"")
-
-
-async def test_health(fleet: Any) -> None:
-    live = await fleet.call("GET", "/health/live")
-    assert (live.status, live.body["live"]) == (200, True)
-    ready = await fleet.call("GET", "/health/ready")
-    assert ready.body == {"ready": True, "checks": {"access_token_keys": "ok", "rate_limits": "ok", "bus": "ok"}}

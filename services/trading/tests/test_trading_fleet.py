@@ -1,137 +1,22 @@
-"""trading among its neighbours: signals, users, grants, halts, replicas, and what goes wrong."""
+"""trading among its neighbours: users, grants, halts, reports and the market."""
 
 import asyncio
 import dataclasses
-import os
-import sys
-from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
-import pytest
 from fleet_contracts import execution
 from fleet_contracts.auth import User
-from fleet_contracts.core_engine import CancelRequested, OrderRequested, TradingStateChanged
-from fleet_contracts.topics import AUTH_USERS, CORE_ENGINE_ORDER_REQUESTS, CORE_ENGINE_STATE, DATA_QUOTES
-from fleet_contracts.trading import AccountChanged, CancelOrder, Grant, SubmitOrder
-from fleet_contracts.vocabulary import GrantState, OrderType, Side, StateScope, TimeInForce, TradingStateWord
+from fleet_contracts.core_engine import TradingStateChanged
+from fleet_contracts.topics import AUTH_USERS, CORE_ENGINE_STATE, DATA_QUOTES
+from fleet_contracts.trading import Grant, SubmitOrder
+from fleet_contracts.vocabulary import GrantState, Side, StateScope, TradingStateWord
 from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
 from fleet_trading.app import create_app
-from fleet_trading.verify import CHECKS
 
 ORDERS = "/api/v1/orders"
-RELAY_LOCK = 0x0B05_0001
-
-
-def a_signal(fleet: Any, user: UUID, **changed: Any) -> OrderRequested:
-    fields: dict[str, Any] = {
-        "signal_id": uuid4(),
-        "deployment_id": uuid4(),
-        "account_id": fleet.account_of(user),
-        "user_id": user,
-        "strategy_id": uuid4(),
-        "symbol": "AAPL/USD",
-        "side": Side.BUY,
-        "order_type": OrderType.MARKET,
-        "quantity": Decimal(20),
-        "limit_price": None,
-        "time_in_force": TimeInForce.GTC,
-    }
-    return OrderRequested(**(fields | changed))
-
-
-async def orders_of(fleet: Any, user: UUID, **query: str) -> list[dict[str, Any]]:
-    asked = "&".join(f"{name}={value}" for name, value in query.items())
-    reply = await fleet.call("GET", f"{ORDERS}?{asked}", user=user)
-    found: list[dict[str, Any]] = reply.body["data"]
-    return found
-
-
-async def registered(fleet: Any, *, roles: tuple[str, ...] = ("trader",), status: str = "active") -> UUID:
-    user: UUID = fleet.a_user()
-    await fleet.publish(AUTH_USERS, str(user), User(user_id=user, roles=roles, status=status, version=1))
-
-    async def opened() -> bool:
-        return bool((await fleet.balance(user))[0] == 100_000)
-
-    await eventually(opened)
-    return user
-
-
-async def test_a_signal_becomes_an_order_and_a_denied_one_too(fleet: Any) -> None:
-    """core-engine → order-requests → trading → order-commands"""
-    user = await registered(fleet)
-    key, market_at = str(fleet.account_of(user)), fleet.clock.now() - timedelta(days=400)
-    good = a_signal(fleet, user)
-    dear = a_signal(fleet, user, quantity=Decimal(10**6))
-    await fleet.publish(CORE_ENGINE_ORDER_REQUESTS, key, good, dear, good, market_at=market_at)
-    await eventually(lambda: len(fleet.of(SubmitOrder, user)) == 1)
-    (sent,) = fleet.of(SubmitOrder, user)
-    assert (sent.client_order_id, sent.signal_id, sent.deployment_id) == (
-        f"sig-{good.signal_id}",
-        good.signal_id,
-        good.deployment_id,
-    )
-
-    async def denied() -> list[dict[str, Any]]:
-        return [order for order in await orders_of(fleet, user) if order["status"] == "denied"]
-
-    (left,) = await eventually(denied)
-    assert (left["signal_id"], left["reason"]["code"]) == (str(dear.signal_id), "insufficient_funds")
-    shown = await orders_of(fleet, user, client_order_id=f"sig-{good.signal_id}")
-    assert shown[0]["market_at"] == market_at.isoformat().replace("+00:00", "Z")
-    assert shown[0]["strategy_id"] == str(good.strategy_id)
-
-    cancel = CancelRequested(
-        signal_id=uuid4(),
-        deployment_id=good.deployment_id,
-        account_id=good.account_id,
-        user_id=user,
-        target_signal_id=good.signal_id,
-    )
-    foreign = CancelRequested(
-        signal_id=uuid4(),
-        deployment_id=uuid4(),
-        account_id=good.account_id,
-        user_id=user,
-        target_signal_id=good.signal_id,
-    )
-    await fleet.publish(CORE_ENGINE_ORDER_REQUESTS, key, foreign, cancel)
-    await eventually(lambda: len(fleet.of(CancelOrder, user)) == 1)
-    await fleet.books_hold()
-
-
-async def test_a_signal_on_a_foreign_account_is_denied_and_tells_its_owner_nothing(fleet: Any) -> None:
-    owner, thief = await registered(fleet), await registered(fleet)
-    told = len(fleet.of(AccountChanged, owner))
-    stolen = a_signal(fleet, thief, account_id=fleet.account_of(owner))
-    await fleet.publish(CORE_ENGINE_ORDER_REQUESTS, str(stolen.account_id), stolen)
-
-    async def kept() -> Any:
-        connection = await asyncpg.connect(fleet.settings.database_url.get_secret_value())
-        try:
-            return await connection.fetchrow("SELECT * FROM orders WHERE signal_id = $1", stolen.signal_id)
-        finally:
-            await connection.close()
-
-    row = await eventually(kept)
-    assert (row["stand"], row["reason_code"], row["user_id"]) == ("denied", "account_not_found", thief)
-    assert await orders_of(fleet, owner) == []
-    assert len(fleet.of(AccountChanged, owner)) == told
-
-
-async def test_a_strategy_has_the_rights_its_owner_has_now(fleet: Any) -> None:
-    user = await registered(fleet, roles=("viewer",))
-    signal = a_signal(fleet, user)
-    await fleet.publish(CORE_ENGINE_ORDER_REQUESTS, str(signal.account_id), signal)
-
-    async def denied() -> bool:
-        return [order["reason"]["code"] for order in await orders_of(fleet, user)] == ["insufficient_scope"]
-
-    await eventually(denied)
 
 
 async def test_a_user_has_one_account_whoever_comes_first(fleet: Any) -> None:
@@ -239,52 +124,6 @@ async def test_facts_are_booked_and_what_should_not_be_restricts_the_account(fle
     await fleet.books_hold()
 
 
-async def test_two_replicas_share_the_accounts(fleet: Any, run_trading: Any) -> None:
-    """The same database, two processes' memories: each decides on what the other has written."""
-    database = fleet.settings.database_url.get_secret_value()
-    async with run_trading(database=database, ordinal=1) as other:
-        user = fleet.a_user()
-        bodies = [{"quantity": "7", "client_order_id": f"r{n % 60}"} for n in range(120)]
-        replies = await asyncio.gather(*((fleet, other)[n % 2].order(user, **body) for n, body in enumerate(bodies)))
-        accepted = {reply.body["order_id"] for reply in replies if reply.status == 201}
-        # Each id went to one of the replicas twice; 735.735 are reserved by each of 60 orders.
-        assert {reply.status for reply in replies} == {201}
-        assert len(accepted) == 60
-        assert await fleet.balance(user) == (100_000, 60 * Decimal("735.735"))
-        racing = await asyncio.gather(
-            *((fleet, other)[n % 2].order(user, quantity="7", client_order_id=f"same{n // 2}") for n in range(40))
-        )
-        assert {reply.status for reply in racing} == {201}
-        assert len({reply.body["order_id"] for reply in racing}) == 20
-        rest = await asyncio.gather(*((fleet, other)[n % 2].order(user, quantity="70") for n in range(30)))
-        assert [reply.status for reply in rest].count(201) == 5
-    await fleet.books_hold()
-
-
-async def test_while_orders_do_not_leave_none_is_accepted(run_trading: Any, make_database: Any) -> None:
-    database = await make_database("trading")
-    holder = await asyncpg.connect(database)
-    await holder.execute("SELECT pg_advisory_lock($1)", RELAY_LOCK)
-    async with run_trading(database=database) as fleet:
-        user = fleet.a_user()
-        await fleet.accepted(user)
-        fleet.clock.advance(seconds=1.5)
-
-        async def is_slow() -> bool:
-            reply = await fleet.order(user, client_order_id="late")
-            return reply.status == 503 and reply.code == "order_path_slow" and "Retry-After" in reply.headers
-
-        await eventually(is_slow)
-        batch = await fleet.call("POST", f"{ORDERS}/batch", {"orders": [{}]}, user=user)
-        assert (batch.status, batch.code) == (503, "order_path_slow")
-        await holder.close()
-
-        async def is_fast() -> bool:
-            return bool((await fleet.order(user, client_order_id="late")).status == 201)
-
-        await eventually(is_fast)
-
-
 async def test_on_a_replay_no_order_is_ever_too_late(run_trading: Any) -> None:
     async with run_trading(feed="replay") as fleet:
         user = fleet.a_user()
@@ -294,100 +133,6 @@ async def test_on_a_replay_no_order_is_ever_too_late(run_trading: Any) -> None:
         connection = await asyncpg.connect(fleet.settings.database_url.get_secret_value())
         assert await connection.fetchval("SELECT count(*) FROM due") == 0
         await connection.close()
-
-
-async def test_memory_is_only_a_cache(fleet: Any) -> None:
-    """A database that was changed by others, or a group that failed, is read again."""
-    user = fleet.a_user()
-    await fleet.accepted(user)
-    connection = await asyncpg.connect(fleet.settings.database_url.get_secret_value())
-    account = fleet.account_of(user)
-    try:
-        # The group fails at its very end, after all is decided: nothing of it may stay in memory.
-        await connection.execute(
-            f"ALTER TABLE orders ADD CONSTRAINT no_more CHECK (account_id <> '{account}' OR quantity <> 11) NOT VALID"
-        )
-        results = await asyncio.gather(*(fleet.order(user, quantity=str(q)) for q in (10, 11, 12)))
-        assert [reply.status for reply in results] == [201, 500, 201]
-        await connection.execute("ALTER TABLE orders DROP CONSTRAINT no_more")
-        expected = sum((q * Decimal("105.105") for q in (10, 10, 12)), Decimal(0))
-        assert await fleet.balance(user) == (100_000, expected)
-        # Another process moves the account on: what is in memory here does not count.
-        async with connection.transaction():
-            await connection.execute("UPDATE accounts SET version = version + 1 WHERE account_id = $1", account)
-            await connection.execute("UPDATE balances SET total = 4000 WHERE account_id = $1", account)
-        assert (await fleet.order(user)).code == "insufficient_funds"
-        await connection.execute("UPDATE balances SET total = 100000 WHERE account_id = $1", account)
-    finally:
-        await connection.close()
-
-
-async def test_a_commit_without_an_answer_is_unknown_and_the_same_again_is_safe(fleet: Any) -> None:
-    user = fleet.a_user()
-    await fleet.accepted(user)
-    connection = await asyncpg.connect(fleet.settings.database_url.get_secret_value())
-    try:
-        # The server goes away in the middle of COMMIT.
-        await connection.execute(
-            """
-            CREATE FUNCTION go_away() RETURNS trigger LANGUAGE plpgsql AS $$
-            BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
-            CREATE CONSTRAINT TRIGGER goes_away AFTER INSERT ON orders DEFERRABLE INITIALLY DEFERRED
-            FOR EACH ROW WHEN (new.quantity = 13) EXECUTE FUNCTION go_away()
-            """
-        )
-        lost = await fleet.order(user, quantity="13", client_order_id="lost")
-        assert (lost.status, lost.code) == (504, "outcome_unknown")
-        await connection.execute("DROP TRIGGER goes_away ON orders")
-    finally:
-        await connection.close()
-    assert (await fleet.order(user, quantity="13", client_order_id="lost")).status == 201
-    assert await fleet.balance(user) == (100_000, 23 * Decimal("105.105"))
-    await fleet.books_hold()
-
-
-async def test_the_books_are_checked_and_a_wrong_one_is_found(run_trading: Any) -> None:
-    async with run_trading() as fleet:
-        user = fleet.a_user()
-        order = await fleet.accepted(user)
-        await fleet.report(user, fleet.filled(order, 10, "100", fee="1"))
-        await fleet.becomes(order, user, "filled")
-        await fleet.accepted(user)
-        url = fleet.settings.database_url.get_secret_value()
-
-        async def verified() -> tuple[int, str]:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "fleet_trading.admin", "verify"),
-                env={**os.environ, "FLEET_DATABASE_URL": url},
-                stdout=asyncio.subprocess.PIPE,
-            )
-            output, _ = await process.communicate()
-            return process.returncode or 0, output.decode()
-
-        code, output = await verified()
-        assert (code, '"ok":true' in output) == (0, True), output
-        connection = await asyncpg.connect(url)
-        with pytest.raises(asyncpg.RaiseError, match="append only"):
-            await connection.execute("DELETE FROM entries")
-        for damage in (
-            "UPDATE balances SET reserved = reserved + 1 WHERE currency = 'USD'",
-            "UPDATE balances SET total = total + 1 WHERE currency = 'USD'",
-            "UPDATE orders SET filled_quantity = 9 WHERE stand = 'filled'",
-            "INSERT INTO entries SELECT account_id, entry_no + 100, transaction_id, book, kind, currency, amount, "
-            "balance_after, reference, settles_on, at, market_at FROM entries LIMIT 1",
-            "UPDATE trades SET trade_no = 7, quantity = 11",
-        ):
-            transaction = connection.transaction()
-            await transaction.start()
-            await connection.execute(damage)
-            broken = [what for what, query in CHECKS.items() if await connection.fetch(query)]
-            assert broken, damage
-            await transaction.rollback()
-        await connection.execute("UPDATE balances SET reserved = reserved + 1 WHERE currency = 'USD'")
-        await connection.close()
-        code, output = await verified()
-        assert code == 1
-        assert "reserved is not the sum over open orders" in output
 
 
 async def test_marks_move_what_an_account_is_worth(fleet: Any) -> None:

@@ -1,0 +1,139 @@
+"""`/ws`: who may connect, and the reasons for which a socket is closed."""
+
+import asyncio
+import contextlib
+import socket
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import pytest
+from fleet_contracts import trading
+from fleet_contracts.topics import TRADING_ACTIVITY
+from fleet_testkit.eventually import eventually
+from prometheus_client import REGISTRY
+from socket_clients import Client, Trader, connected
+
+
+async def test_a_handshake_needs_a_token(fleet: Any, trader: Trader) -> None:
+    for token, path, status in (("x", "/ws", 401), (trader.user.token, "/elsewhere", 404)):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            headers = {"Authorization": f"Bearer {token}"}
+            await fleet.http.ws_connect(fleet.url + path, headers=headers)
+        assert refused.value.status == status
+
+
+async def test_a_ticket_opens_one_socket(fleet: Any, trader: Trader) -> None:
+    given = await fleet.call("POST", "/api/v1/auth/ws-tickets", token=trader.user.token)
+    assert (given.status, given.body["expires_in"]) == (201, 30)
+    url = f"{fleet.url}/ws?ticket={given.body['ticket']}"
+    async with fleet.http.ws_connect(url) as connection:
+        assert await Client(connection).subscribe("order_updates") == []
+    for bad in (url, f"{fleet.url}/ws?ticket=invented", f"{fleet.url}/ws"):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await fleet.http.ws_connect(bad)
+        assert refused.value.status == 401
+
+
+async def test_silence_is_filled_with_heartbeats(fleet: Any, trader: Trader) -> None:
+    async with connected(fleet, trader.user.token) as client:
+        started = asyncio.get_running_loop().time()
+        for _ in range(2):
+            assert await client.hear(heartbeat=True) == {"channel": "heartbeat"}
+        assert asyncio.get_running_loop().time() - started < 4
+
+
+async def test_an_expired_token_closes_the_socket(fleet: Any, trader: Trader) -> None:
+    async with connected(fleet, trader.user.token) as client:
+        await client.subscribe("order_updates")
+        fleet.clock.shift += timedelta(minutes=6)
+        try:
+            assert await asyncio.wait_for(client.hear(), 5) == 4401
+        finally:
+            fleet.clock.shift -= timedelta(minutes=6)
+
+
+async def test_a_revoked_session_closes_its_sockets(fleet: Any, trader: Trader) -> None:
+    async with connected(fleet, trader.user.token) as client:
+        assert (await fleet.call("POST", "/api/v1/auth/logout", token=trader.user.token)).status == 204
+        assert await asyncio.wait_for(client.hear(), 5) == 4401
+
+
+async def test_a_flood_closes_the_socket(fleet: Any, trader: Trader) -> None:
+    async with connected(fleet, trader.user.token) as client:
+        for n in range(200):
+            with contextlib.suppress(ConnectionError):
+                await client.say(method="ping", req_id=n)
+        answers = 0
+        while not isinstance(message := await client.hear(), int):
+            answers += 1
+        assert message == 1008
+        assert 90 <= answers <= 130
+
+
+async def test_a_reader_who_does_not_read_is_closed(fleet: Any, trader: Trader) -> None:
+    """1,000 messages wait for him beyond what the network holds; then he is told, and cut off."""
+    headers = {"Authorization": f"Bearer {trader.user.token}"}
+    connector = aiohttp.TCPConnector(socket_factory=small_buffers)
+    async with (
+        aiohttp.ClientSession(connector=connector, read_bufsize=1024) as http,
+        connected(fleet, trader.user.token) as reading,
+    ):
+        await reading.subscribe("order_updates")
+        async with http.ws_connect(fleet.url + "/ws", headers=headers, max_msg_size=0) as slow:
+            client = Client(slow)
+            await client.subscribe("order_updates")
+            many = tuple(trader.order(1) for _ in range(30))
+            open_before = open_sockets()
+            published, drained = 0, Drain(reading)
+            while open_sockets() == open_before:
+                assert published < 4_000
+                published += await publish_many(trader, many)
+            while not isinstance(message := await client.hear(), int):
+                pass
+            assert message == 1013
+            await eventually(lambda: drained.messages == published)
+            drained.task.cancel()
+
+
+class Drain:
+    """Reads all the time, as a client should."""
+
+    def __init__(self, client: Client) -> None:
+        self.messages = 0
+        self.task = asyncio.create_task(self._read(client))
+
+    async def _read(self, client: Client) -> None:
+        while not isinstance(await client.hear(), int):
+            self.messages += 1
+
+
+async def publish_many(trader: Trader, orders: tuple[trading.Order, ...]) -> int:
+    """Fifty transactions of trading, in one of the speaker's."""
+    async with trader.fleet.bus.transaction() as tx:
+        for _ in range(50):
+            trader.version += 1
+            message = trading.AccountChanged(
+                account_id=trader.account_id,
+                user_id=UUID(trader.user.user_id),
+                version=trader.version,
+                orders=orders,
+                trades=(),
+                balances=(),
+                positions=(),
+                portfolio=trader.portfolio(),
+            )
+            tx.publish(TRADING_ACTIVITY, str(trader.account_id), message)
+    return 50
+
+
+def open_sockets() -> float | None:
+    return REGISTRY.get_sample_value("fleet_gateway_sockets")
+
+
+def small_buffers(address: Any) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    return made

@@ -1,0 +1,205 @@
+"""The account against a short naive model that keeps nothing but lists and adds them up again each time."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal as D
+from uuid import UUID
+
+from account_commands import AAPL, NOW, RATE, a_fill, an_account, an_order, denial, done
+from fleet_simulator import Side, fee, protection_price
+from fleet_trading.domain import (
+    AccountStatus,
+    Book,
+    CancelOrder,
+    OrderFilled,
+    QueryUnanswered,
+    Reason,
+    ReportAccept,
+    ReportCancel,
+    ReportCancelReject,
+    ReportExpiry,
+    ReportReject,
+)
+from fleet_trading.domain.account import Position
+from fleet_trading.domain.effects import move
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(-50, 50).filter(bool), st.decimals("0.01", "1000", places=2)), min_size=1, max_size=30
+    )
+)
+def test_what_a_position_costs_is_conserved(trades: list[tuple[int, D]]) -> None:
+    position, cash = Position(), D(0)
+    for quantity, price in trades:
+        move(position, D(quantity), abs(quantity) * price)
+        cash -= quantity * price
+    # Realised profit and what is still held explain all the money, to the last digit.
+    assert position.realized_pnl - position.cost == cash
+    assert position.quantity == sum(quantity for quantity, _ in trades)
+    if position.quantity == 0:
+        assert (position.cost, position.realized_pnl) == (D(0), cash)
+
+
+@dataclass
+class Naive:
+    """The reference: what was accepted and what was filled, in lists; everything else is added up anew."""
+
+    deposits: D = D(0)
+    orders: dict[int, tuple[Side, D, D]] = field(default_factory=dict)  # side, quantity, worst price
+    closed: set[int] = field(default_factory=set)
+    fills: list[tuple[int, D, D, D]] = field(default_factory=list)  # order, quantity, price, fee
+
+    def filled(self, number: int) -> D:
+        return sum((q for n, q, _, _ in self.fills if n == number), D(0))
+
+    def spent(self, number: int) -> D:
+        return sum((q * p for n, q, p, _ in self.fills if n == number), D(0))
+
+    def is_open(self, number: int) -> bool:
+        return number not in self.closed and self.filled(number) < self.orders[number][1]
+
+    def cash(self) -> D:
+        return self.deposits + sum(
+            ((q * p if self.orders[n][0] is Side.SELL else -q * p) - f for n, q, p, f in self.fills), D(0)
+        )
+
+    def held(self) -> D:
+        return sum((q if self.orders[n][0] is Side.BUY else -q for n, q, _, _ in self.fills), D(0))
+
+    def reserved(self, side: Side) -> D:
+        total = D(0)
+        for number, (of_side, quantity, worst) in self.orders.items():
+            if of_side is side and self.is_open(number):
+                left = quantity - self.filled(number)
+                spent = self.spent(number)
+                fees = fee(spent + left * worst, RATE) - fee(spent, RATE)
+                total += left if side is Side.SELL else left * worst + fees
+        return total
+
+
+class AccountMachine(RuleBasedStateMachine):
+    """Any order of commands and reports, also late, repeated and wrong ones."""
+
+    @initialize(usd=st.integers(0, 20_000))
+    def open(self, usd: int) -> None:
+        self.account = an_account(usd)
+        self.naive = Naive(deposits=D(usd))
+        self.numbers = 100
+
+    def fresh(self) -> int:
+        self.numbers += 1
+        return self.numbers
+
+    @rule(side=st.sampled_from(Side), quantity=st.integers(1, 60), limit=st.none() | st.integers(50, 150))
+    def place(self, side: Side, quantity: int, limit: int | None) -> None:
+        number = self.fresh()
+        command = an_order(number, side, quantity, limit)
+        worst = (
+            D(limit)
+            if limit
+            else protection_price(side, D("100.01") if side is Side.BUY else D("99.99"), D("1.05"), AAPL.tick)
+        )
+        if side is Side.BUY:
+            needed = quantity * worst + fee(quantity * worst, RATE)
+            fits = (
+                needed <= self.naive.cash() - self.naive.reserved(Side.BUY)
+                and self.account.status is AccountStatus.ACTIVE
+            )
+        else:
+            fits = quantity <= self.naive.held() - self.naive.reserved(Side.SELL)
+        assert (denial(self.account, command) is None) == fits
+        done(self.account, command)
+        if fits:
+            self.naive.orders[number] = (side, D(quantity), worst)
+
+    @rule(data=st.data(), quantity=st.integers(1, 60), price=st.integers(40, 160))
+    def fill(self, data: st.DataObject, quantity: int, price: int) -> None:
+        if not self.naive.orders:
+            return
+        number = data.draw(st.sampled_from(sorted(self.naive.orders)))
+        before = self.naive.spent(number)
+        charged = fee(before + quantity * price, RATE) - fee(before, RATE)
+        trade = self.fresh()
+        report = a_fill(number, trade, quantity, price, charged)
+        events = done(self.account, report)
+        assert isinstance(events[0], OrderFilled)
+        assert done(self.account, report) == []
+        self.naive.fills.append((number, D(quantity), D(price), charged))
+
+    @rule(data=st.data(), kind=st.sampled_from([ReportCancel, ReportExpiry, ReportReject]))
+    def close(self, data: st.DataObject, kind: type) -> None:
+        if not self.naive.orders:
+            return
+        number = data.draw(st.sampled_from(sorted(self.naive.orders)))
+        fields: dict[str, object] = {"order_id": UUID(int=number), "now": NOW}
+        if kind is not ReportExpiry:
+            fields["reason"] = Reason("said", "")
+        if kind is not ReportReject:
+            fields["cumulative_quantity"] = self.naive.filled(number)
+        done(self.account, kind(**fields))
+        if self.naive.is_open(number):
+            self.naive.closed.add(number)
+
+    @rule(data=st.data())
+    def chatter(self, data: st.DataObject) -> None:
+        """What changes no money."""
+        if not self.naive.orders:
+            return
+        order_id = UUID(int=data.draw(st.sampled_from(sorted(self.naive.orders))))
+        command = data.draw(
+            st.sampled_from(
+                [
+                    ReportAccept(order_id=order_id, now=NOW),
+                    CancelOrder(order_id=order_id, now=NOW),
+                    ReportCancelReject(order_id=order_id, reason=Reason("no", ""), now=NOW),
+                    QueryUnanswered(now=NOW),
+                ]
+            )
+        )
+        done(self.account, command)
+
+    @invariant()
+    def agrees(self) -> None:
+        account, naive = self.account, self.naive
+        assert account.balance("USD").total == naive.cash()
+        assert account.balance("AAPL").total == naive.held()
+        assert account.balance("USD").reserved == naive.reserved(Side.BUY)
+        assert account.balance("AAPL").reserved == naive.reserved(Side.SELL)
+        for number in naive.orders:
+            order = account.orders[UUID(int=number)]
+            assert order.is_open == naive.is_open(number)
+            assert order.filled_quantity == naive.filled(number)
+
+    @invariant()
+    def conserves(self) -> None:
+        account, entries = self.account, self.account.changes.entries
+        assert [entry.entry_no for entry in entries] == list(range(1, len(entries) + 1))
+        sums: dict[object, D] = {}
+        client: dict[str, D] = {}
+        for entry in entries:
+            key = (entry.transaction_id, entry.currency)
+            sums[key] = sums.get(key, D(0)) + entry.amount
+            if entry.book is Book.CLIENT:
+                client[entry.currency] = client.get(entry.currency, D(0)) + entry.amount
+                assert entry.balance_after == client[entry.currency]
+        assert not any(sums.values())
+        assert {c: b.total for c, b in account.balances.items() if b.total} == {c: a for c, a in client.items() if a}
+        of_orders = sum((o.reserved for o in account.orders.values() if o.side is Side.BUY), D(0))
+        assert account.balance("USD").reserved == of_orders
+        position = account.positions.get("AAPL/USD", Position())
+        assert position.quantity == account.balance("AAPL").total
+        fees = sum((f for *_, f in self.naive.fills), D(0))
+        assert position.realized_pnl - position.cost - fees == account.balance("USD").total - self.naive.deposits
+
+    @invariant()
+    def never_accepts_what_is_not_there(self) -> None:
+        """Only a fact can bring an account below what it has, and then it may only reduce."""
+        if any(b.total - b.reserved < 0 or b.total < 0 for b in self.account.balances.values()):
+            assert self.account.status is AccountStatus.REDUCE_ONLY
+
+
+TestAccountMachine = AccountMachine.TestCase
+TestAccountMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
