@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from fleet_chassis.instances import Instances
 from fleet_contracts.partitioning import slot
-from fleet_gateway.routes import SERVICES, find, is_crooked
+from fleet_gateway.routes import SERVICES, find, is_crooked, plain
 from fleet_gateway.upstream import Upstream
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +52,22 @@ def test_scopes_of_paths(path: bytes, method: str, scope: str | None) -> None:
 )
 def test_paths_that_mean_another(path: str, expected: bool) -> None:
     assert is_crooked(path) is expected
+
+
+@pytest.mark.parametrize(
+    ("sent", "means"),
+    [
+        (b"/api/v1/orders", b"/api/v1/orders"),
+        (b"/api/v1/orders/%62atch", b"/api/v1/orders/batch"),
+        (b"/api/v1/auth/%6C%6fgin", b"/api/v1/auth/login"),
+        (b"/api/v1/markets/AAPL%2FUSD", b"/api/v1/markets/AAPL%2FUSD"),
+        (b"/api/v1/orders/%2562atch", b"/api/v1/orders/%2562atch"),
+        (b"/api/v1/orders/%2e%2E", b"/api/v1/orders/.."),
+        (b"/api/v1/orders/%6", b"/api/v1/orders/%6"),
+    ],
+)
+def test_needless_escapes_are_undone(sent: bytes, means: bytes) -> None:
+    assert plain(sent) == means
 
 
 async def test_a_user_has_one_replica_of_each_service(fleet: Any, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from fleet_chassis.requests import take_request_id
 from starlette.types import Receive, Scope, Send
 
 from .rates import Verdict
+from .routes import plain
 from .upstream import Answer
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -54,7 +55,9 @@ class Exchange:
 
     @classmethod
     def of(cls, scope: Scope) -> "Exchange":
-        exchange = cls(scope, scope["method"], scope["path"], scope["raw_path"], take_request_id(scope), perf_counter())
+        exchange = cls(
+            scope, scope["method"], scope["path"], plain(scope["raw_path"]), take_request_id(scope), perf_counter()
+        )
         exchange._read_headers(scope["headers"])
         exchange.extra.append((b"x-request-id", exchange.request_id.encode()))
         return exchange
@@ -76,7 +79,7 @@ class Exchange:
 
     @property
     def target(self) -> str:
-        """Path and query as they were sent."""
+        """Path, but for needless escapes, and query as they were sent."""
         query: bytes = self.scope["query_string"]
         # The server takes nothing but ASCII here.
         return (self.raw_path + b"?" + query if query else self.raw_path).decode("ascii")

@@ -57,6 +57,24 @@ _KILL_SWITCH = Route("/api/v1/risk/kill-switch", "core-engine", "read", "trade")
 SERVICES = tuple(dict.fromkeys(route.service for route in _ROUTES.values()))
 
 
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def plain(raw_path: bytes) -> bytes:
+    """The path with every needless escape undone (RFC 3986, 6.2.2.2).
+
+    Otherwise `/orders/%62atch` would be a batch for the service and not for us: not weighed, not named, not limited.
+    """
+    if b"%" not in raw_path:
+        return raw_path
+    return _ESCAPE.sub(lambda found: _unescaped(found[0], int(found[1], 16)), raw_path)
+
+
+def _unescaped(escape: bytes, character: int) -> bytes:
+    return bytes([character]) if character in _UNRESERVED else escape
+
+
 def find(raw_path: bytes) -> Route | None:
     """The route of a path as it was sent, or None.
 
