@@ -90,6 +90,8 @@ async def test_an_accepted_order_reserves_is_sent_is_filled_and_booked(fleet: An
         ({"symbol": "aapl"}, 422, "invalid_request"),
         ({"client_order_id": "sig-mine"}, 422, "invalid_request"),
         ({"client_order_id": "x" * 65}, 422, "invalid_request"),
+        ({"venue": "\x00"}, 422, "invalid_request"),
+        ({"venue": "x" * 33}, 422, "invalid_request"),
         ({"account_id": str(uuid4())}, 404, "account_not_found"),
     ],
 )

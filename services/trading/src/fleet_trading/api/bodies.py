@@ -14,7 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 MOST_ORDERS = 500
 
 _DECIMAL = re.compile(r"-?\d{1,24}(?:\.\d{1,18})?")
-_CLIENT_ORDER_ID = re.compile(r"[\x21-\x7e]{1,64}")
+CLIENT_ORDER_ID = r"^[\x21-\x7e]{1,64}$"
+_CLIENT_ORDER_ID = re.compile(CLIENT_ORDER_ID)
+_VENUE = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN_FIELD = re.compile(r"unknown field `([^`]*)`")
 _symbol = TypeAdapter(Symbol)
@@ -107,6 +109,8 @@ def parse_order(content: bytes | msgspec.Raw) -> ParsedOrder:
             raise _invalid("client_order_id", "must be 1 to 64 printable ASCII characters", "client_order_id")
         if client_order_id.startswith("sig-"):
             raise _invalid("client_order_id", "must not begin with sig-, which is kept for strategies", "reserved")
+    if body.venue is not None and not _VENUE.fullmatch(body.venue):
+        raise _invalid("venue", "must be the name of a venue, such as paper", "venue")
     return ParsedOrder(
         symbol=_parse_symbol(body.symbol),
         side=_SIDES[body.side],

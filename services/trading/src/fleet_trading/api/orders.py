@@ -28,7 +28,7 @@ from fleet_trading.service.orders import (
     Submitted,
 )
 
-from .bodies import BatchBody, OrderBody, ParsedOrder, parse_batch, parse_order
+from .bodies import CLIENT_ORDER_ID, BatchBody, OrderBody, ParsedOrder, parse_batch, parse_order
 from .context import ReadAccount, Service, Trading, problem_of, trading_of
 from .documents import answers, page_of, takes
 
@@ -181,7 +181,7 @@ async def get_orders(
     trading: Service,
     status: Literal["open", "closed", "all"] = "all",
     symbol: Annotated[Symbol | None, Query()] = None,
-    client_order_id: Annotated[str | None, Query(max_length=64)] = None,
+    client_order_id: Annotated[str | None, Query(max_length=64, pattern=CLIENT_ORDER_ID)] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response:

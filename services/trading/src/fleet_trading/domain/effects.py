@@ -82,10 +82,16 @@ def _note(account: Account, order: Order) -> None:
 def _accepted(account: Account, event: OrderAccepted) -> None:
     order = _changed(account, event)
     order.is_accepted = True
-    order.query_at = None
     order.reason = None
-    if order.pending is Pending.NEW:
-        order.pending = Pending.NONE
+    _heard(order)
+
+
+def _heard(order: Order) -> None:
+    """The venue has the order. What was asked since is not answered by that, and is still to be asked about."""
+    if order.pending is Pending.CANCEL:
+        return
+    order.query_at = None
+    order.pending = Pending.NONE
 
 
 def _closed(account: Account, event: OrderClosed) -> None:
@@ -150,7 +156,6 @@ def _filled(account: Account, event: OrderFilled) -> None:
     order.filled_notional = EXACT.add(order.filled_notional, notional)
     order.fees = EXACT.add(order.fees, fill.fee)
     order.is_accepted = True
-    order.query_at = None
     if order.filled_quantity >= order.quantity:
         order.stand = Stand.FILLED
         order.reason = None if event.adopted is None else order.reason
@@ -158,8 +163,7 @@ def _filled(account: Account, event: OrderFilled) -> None:
     elif order.is_open:
         order.stand = Stand.PARTIALLY_FILLED
         order.reason = None
-        if order.pending is Pending.NEW:
-            order.pending = Pending.NONE
+        _heard(order)
         held, order.reserved = order.reserved, order.reservation(order.filled_quantity, order.filled_notional)
         _reserve(account, order, held)
     _book_fill(account, order, event, notional)
