@@ -97,3 +97,22 @@ async def test_a_stop_lets_the_groups_that_wait_be_decided(make_service: Any) ->
         await eventually(lambda: door.groups)
         asyncio.get_running_loop().call_later(0.2, door.open.set)
     assert await asyncio.gather(*waiting) == [0, 2, 4]
+
+
+async def test_what_is_done_in_part_is_not_told_as_nothing_done(make_service: Any) -> None:
+    service = await make_service("trading")
+
+    async def decide(uow: Effects, commands: Sequence[int]) -> list[int]:
+        if 299 in commands:
+            raise DatabaseUnavailable("gone")
+        uow.rows.extend(("a", command, 0) for command in commands)
+        return list(commands)
+
+    committer: GroupCommitter[int, int] = service.bus.group_committer(
+        unit_of_work=Effects, touches=lambda command: ["a"], decide=decide
+    )
+    with pytest.raises(CommitOutcomeUnknown):
+        await committer.submit_all(range(300))
+    assert await service.effects() == list(range(256))
+    with pytest.raises(DatabaseUnavailable):
+        await committer.submit_all([299])

@@ -50,7 +50,10 @@ class GroupCommitter(Generic[C, R]):
         return (await self.submit_all([command]))[0]
 
     async def submit_all(self, commands: Sequence[C]) -> list[R]:
-        """The results of several commands, in order; they may share a transaction with others, and need not share one."""
+        """The results of several commands, in order; they may share a transaction with others, and need not share one.
+
+        Raises what failed; CommitOutcomeUnknown where some are committed all the same, so that nobody takes it for
+        nothing done."""
         if len(self._waiting) + len(commands) > self._most_waiting:
             raise Overloaded
         loop = asyncio.get_running_loop()
@@ -59,12 +62,13 @@ class GroupCommitter(Generic[C, R]):
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
         done = await asyncio.gather(*futures, return_exceptions=True)
-        results: list[R] = []
-        for result in done:
-            if isinstance(result, BaseException):
-                raise result
-            results.append(result)
-        return results
+        results = [result for result in done if not isinstance(result, BaseException)]
+        failure = next((result for result in done if isinstance(result, BaseException)), None)
+        if failure is None:
+            return results
+        if results and isinstance(failure, Exception):
+            raise CommitOutcomeUnknown(f"{len(results)} of {len(commands)} are committed") from failure
+        raise failure
 
     async def drain(self, timeout_s: float) -> None:
         """Lets the groups that were begun or wait be decided, for so long."""
