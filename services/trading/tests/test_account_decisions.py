@@ -146,6 +146,17 @@ def test_a_cancel_is_asked_once_and_may_be_refused() -> None:
     assert done(account, CancelOrder(order_id=order.order_id, now=NOW)) == []
 
 
+def test_a_cancel_is_still_asked_about_when_other_things_were_heard_of_the_order() -> None:
+    account = an_account()
+    done(account, an_order(limit=90))
+    order = account.orders[UUID(int=10)]
+    done(account, CancelOrder(order_id=order.order_id, now=NOW, query_at=NOW + timedelta(seconds=10)))
+    done(account, ReportAccept(order_id=order.order_id, now=NOW))
+    done(account, a_fill(10, 100, 4, 90))
+    assert (order.status, order.query_at) == ("pending_cancel", NOW + timedelta(seconds=10))
+    assert len(done(account, QueryUnanswered(now=NOW + timedelta(seconds=10)))) == 1
+
+
 def test_an_order_without_an_answer_is_asked_about_ever_less_often() -> None:
     account = an_account()
     done(account, an_order(conditions=conditions(query_at=NOW)))
