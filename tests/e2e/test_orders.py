@@ -149,6 +149,9 @@ async def test_tokens_that_are_expired_or_foreign_are_refused(fleet: WholeFleet)
             async with session.get(f"{fleet.url}/api/v1/orders", headers=headers) as response:
                 assert response.status == 401
                 assert (await response.json(content_type=None))["request_id"]
+            with pytest.raises(aiohttp.WSServerHandshakeError) as no_socket:
+                await session.ws_connect(f"{fleet.url}/ws", headers=headers)
+            assert no_socket.value.status == 401
 
 
 async def test_another_users_things_do_not_exist(user: User, other_user: User) -> None:

@@ -1,10 +1,12 @@
-"""uvicorn's socket protocol with one thing more: it can close a socket whose reader has stopped reading.
+"""uvicorn's socket protocol with two things more: it can close a socket whose reader has stopped reading, and knows that
+a handshake which was refused with a whole answer is over.
 
 ASGI's own `websocket.close` waits until the reader has taken what was sent before, which such a reader never does.
 """
 
 from typing import cast
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
@@ -18,6 +20,12 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.response.status_code == 101:
             cast(dict[str, object], self.scope["extensions"])[HANG_UP] = self.hang_up
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            # Otherwise uvicorn logs an error for everybody who comes with a bad token.
+            self.handshake_complete = True
 
     def hang_up(self, code: int, reason: str) -> None:
         """Queues the close frame behind what was written, waits a moment for an answer, then cuts the connection."""
