@@ -44,6 +44,22 @@ async def test_the_demo_checks_out_though_each_is_killed_in_turn(
     assert not waiting, f"the replay was over before {waiting} were killed"
 
 
+async def test_the_demo_checks_out_though_all_is_killed_at_once(states: list[StateDir]) -> None:
+    """demo → kill -9 of every service, later of every service and all they stand on → the self-check still passes."""
+    fleet = WholeFleet(states[0], FleetOptions(state_dir=states[0].path))
+    progress = 0
+
+    def kill_everything() -> None:
+        nonlocal progress
+        progress += 1
+        if progress in (3, 6):
+            for name in SERVICES + (PARTS if progress == 6 else ()):
+                os.kill(fleet.pid(name), signal.SIGKILL)
+
+    await run_demo(states[0], PORT_OFFSETS[0], at_progress=kill_everything)
+    assert progress >= 6
+
+
 async def test_two_demos_at_once_give_the_same_fills_and_log_nothing_unusual(states: list[StateDir]) -> None:
     """Side by side, so each on a loaded machine; both equal the in-process run, so each other."""
     await asyncio.gather(*(run_demo(state, offset) for state, offset in zip(states, PORT_OFFSETS, strict=True)))

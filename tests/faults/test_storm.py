@@ -6,15 +6,11 @@ import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 import pytest
-from fleet_launcher.options import FleetOptions
-from fleet_launcher.places import StateDir
 from fleet_sdk.client import FleetClient
 from fleet_sdk.problems import ApiError, OutcomeUnknown, Unreachable
 from orders_under_way import Json, Sending
-from running_demo import run_demo
 from whole_fleet import WholeFleet, until_priced, whole_fleet
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(590)]
@@ -42,25 +38,6 @@ async def test_traders_in_a_storm() -> None:
         fleet.verify_books()
         parked = await asyncio.to_thread(fleet.command, "parked", "list")
         assert parked.returncode == 0 and "nothing" in parked.stdout, parked.stdout + parked.stderr
-
-
-async def test_the_demo_in_a_storm(tmp_path: Path) -> None:
-    """A service is killed every three seconds of most of the replay: the self-check still passes."""
-    state = StateDir(tmp_path)
-    fleet = WholeFleet(state, FleetOptions(state_dir=tmp_path))
-    blowing: list[asyncio.Task[None]] = []
-    progress = 0
-
-    def begin_or_end() -> None:
-        nonlocal progress
-        progress += 1
-        if progress == 1:
-            blowing.append(asyncio.create_task(blow(fleet, SERVICES, every_s=3)))
-        if progress == 8:  # the demo reads the outcome as soon as the replay has ended, and reads it once
-            blowing[0].cancel()
-
-    await run_demo(state, 624, at_progress=begin_or_end)
-    assert blowing and blowing[0].cancelled()
 
 
 @asynccontextmanager
