@@ -16,7 +16,7 @@ def measure() -> dict[str, Any]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)  # noqa: S603
     if done.returncode != 0:
         raise RuntimeError(f"the demo failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    told = re.search(r"(\d+) bars in ([\d.]+) s", done.stdout)
+    told = re.search(r"(\d+) bars in ([\d.]+) s:", done.stdout)
     ready = re.search(r"the fleet is up after ([\d.]+) s", done.stdout)
     assert told is not None and ready is not None
     seconds = float(told[2])
