@@ -88,11 +88,13 @@ class Sending:
         assert {name for name, order in orders.items() if order["status"] != "denied"} == set(self.accepted)
         trades = [trade async for trade in self.client.trades()]
         filled: dict[str, Decimal] = {}
+        net = Decimal(0)
         cash = OPENING_DEPOSIT
         by_id = {order["order_id"]: order for order in listed}
         for trade in trades:
             quantity, sign = Decimal(trade["quantity"]), 1 if trade["side"] == "buy" else -1
             filled[trade["order_id"]] = filled.get(trade["order_id"], Decimal(0)) + quantity
+            net += sign * quantity
             cash -= sign * quantity * Decimal(trade["price"]) + Decimal(trade["fee"])
             assert_filled_in_time(by_id[trade["order_id"]], trade)
         for name, answer in self.accepted.items():
@@ -105,7 +107,7 @@ class Sending:
         assert Decimal(portfolio["cash"]) == cash
         assert Decimal(portfolio["buying_power"]) == cash, "funds of ended orders are still reserved"
         held = sum(Decimal(position["quantity"]) for position in await self.client.positions())
-        assert held == sum(filled.values())
+        assert held == net
 
 
 def assert_filled_in_time(order: Json, trade: Json) -> None:
