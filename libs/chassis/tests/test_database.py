@@ -169,6 +169,29 @@ async def test_it_comes_back_with_postgresql(notes_url: str, cuttable: Callable[
         assert await database.check() is None
 
 
+async def test_who_opens_while_postgresql_is_down_waits_for_it(notes_url: str, cuttable: Callable[[str], Any]) -> None:
+    proxy = cuttable(notes_url)
+    await proxy.open()
+    proxy.cut()
+
+    async def open_and_write() -> list[int]:
+        async with Database(proxy.url, application_name="test") as database:
+            await write_note(database, 1)
+            return await note_ids(database)
+
+    opening = asyncio.create_task(open_and_write())
+    done, _ = await asyncio.wait([opening], timeout=0.3)
+    assert not done
+    await proxy.open()
+    assert await asyncio.wait_for(opening, 5) == [1]
+
+
+async def test_who_is_refused_by_postgresql_is_told_at_once(notes_url: str) -> None:
+    with pytest.raises(asyncpg.InvalidCatalogNameError):
+        async with asyncio.timeout(5), Database(f"{notes_url}_of_nobody", application_name="test"):
+            pass
+
+
 async def test_a_cancelled_statement_gives_its_connection_back(notes: Database) -> None:
     async def stuck() -> None:
         async with notes.transaction() as connection:

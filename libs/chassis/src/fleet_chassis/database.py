@@ -17,6 +17,9 @@ from .logging import get_logger
 ACQUIRE_TIMEOUT_S = 5.0
 """A caller waits this long for a free connection, then is told to come back; the same limit as `lock_timeout`."""
 CONNECT_TIMEOUT_S = 5.0
+START_TIMEOUT_S = 30.0
+"""A server that is starting again is waited for by who starts meanwhile: to die of it would use up the restarts."""
+START_RETRY_S = 0.2
 COMMAND_TIMEOUT_S = 15.0
 """Above the roles' `transaction_timeout` of 10 s: the server gives up first, and says so."""
 CLOSE_TIMEOUT_S = 5.0
@@ -153,7 +156,24 @@ class Database:
         self._pool: asyncpg.Pool | None = None
 
     async def __aenter__(self) -> Self:
-        self._pool = await asyncpg.create_pool(
+        """Waits for the server up to START_TIMEOUT_S; then, or where it refuses us, raises asyncpg's own error."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + START_TIMEOUT_S
+        is_told = False
+        while self._pool is None:
+            try:
+                self._pool = await self._open()
+            except Exception as error:
+                if not is_down(error) or loop.time() > deadline:
+                    raise
+                if not is_told:
+                    get_logger(__name__).warning("database_waited_for", error=repr(error))
+                    is_told = True
+                await asyncio.sleep(START_RETRY_S)
+        return self
+
+    async def _open(self) -> asyncpg.Pool:
+        return await asyncpg.create_pool(
             self._url,
             min_size=1,
             max_size=self._max_size,
@@ -166,7 +186,6 @@ class Database:
             init=_prepare_connection,
             server_settings=self._server_settings(),
         )
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
