@@ -124,6 +124,9 @@ async def _commit(connection: asyncpg.Connection) -> None:
         raise DatabaseUnavailable("the connection was lost before COMMIT")
     try:
         outcome = await cast(_Connection, connection).commit()
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
     except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise CommitOutcomeUnknown(type(error).__name__) from error
     except asyncpg.PostgresError as error:
@@ -238,7 +241,12 @@ class Database:
         """
         async with self.connection() as connection:
             transaction = connection.transaction()
-            await transaction.start()
+            try:
+                await transaction.start()
+            except asyncio.CancelledError:
+                # BEGIN may be under way: given back like this, the connection would be found inside a transaction.
+                connection.terminate()
+                raise
             try:
                 yield connection
             except BaseException:
