@@ -18,8 +18,8 @@ from .upstream import Upstream
 
 ISSUER = "auth"
 AUDIENCE = "tradefleet"
-LEEWAY_S = 5
-"""The clocks of auth's machine and ours may differ by this much."""
+LEEWAY_S = 3
+"""The clocks of auth's machine and ours may differ by this much; a socket is closed within 5 s of its token's end."""
 MAX_CACHED = 20_000
 """Tokens active within their five minutes; about 2 kB each."""
 RETRY_AFTER_S = 1.0
