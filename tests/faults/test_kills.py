@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from functools import partial
 
+import aiohttp
 import pytest
 from fleet_sdk.client import FleetClient
 from fleet_testkit.eventually import eventually
@@ -68,6 +69,9 @@ async def test_accounts_and_orders_survive_down_and_up_and_nothing_unusual_is_lo
             resting = await user.client.place_order(market_order(type="limit", limit_price="100"))
             await until_status(user.client, resting["order_id"], "new")
             before = await user.client.portfolio()
+        async with aiohttp.ClientSession() as stranger:
+            with pytest.raises(aiohttp.WSServerHandshakeError):
+                await stranger.ws_connect(f"{fleet.url}/ws")
         await asyncio.to_thread(fleet.down)
         await asyncio.to_thread(fleet.up)
         async with FleetClient(fleet.url, timeout_s=30) as client:
