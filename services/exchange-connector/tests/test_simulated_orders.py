@@ -63,13 +63,22 @@ async def test_a_limit_rests_until_the_quote_comes_to_it(simulated: Any) -> None
 
 async def test_a_resting_limit_is_filled_by_time_alone(simulated: Any) -> None:
     quote = await _quote(simulated, "ETH/USD")
-    # One increment inside the spread: it does not fill at once, and soon the ask comes down to it.
-    order = simulated.place("ETH/USD", limit_price=quote.ask - Decimal("0.01"), quantity=Decimal("0.01"))
-    await simulated.command(order)
-    await eventually(lambda: simulated.reports(order.venue_order_ref))
-    *_, filled = await simulated.told(order.venue_order_ref, ACCEPTED, FILLED, timeout_s=40)
-    assert filled.last_price <= order.limit_price
-    rows = await simulated.fetch("SELECT * FROM venue_orders WHERE venue_order_ref = $1", order.venue_order_ref)
+    # One on each side, an increment away from the quote: whichever way the price walks, it comes to one of them.
+    tick, quantity = Decimal("0.01"), Decimal("0.01")
+    buy = simulated.place("ETH/USD", limit_price=quote.ask - tick, quantity=quantity)
+    sell = simulated.place("ETH/USD", side=Side.SELL, limit_price=quote.bid + tick, quantity=quantity)
+    await simulated.command(buy, sell)
+
+    def filled() -> venue.VenueOrderFilled | None:
+        said = simulated.reports(buy.venue_order_ref) + simulated.reports(sell.venue_order_ref)
+        return next((report for report in said if isinstance(report, FILLED)), None)
+
+    await eventually(filled, 20)
+    fill = filled()
+    assert fill is not None
+    first = buy if fill.venue_order_ref == buy.venue_order_ref else sell
+    assert fill.last_price <= buy.limit_price if first is buy else fill.last_price >= sell.limit_price
+    rows = await simulated.fetch("SELECT * FROM venue_orders WHERE venue_order_ref = $1", first.venue_order_ref)
     assert (rows[0]["stand"], rows[0]["open"]) == ("filled", None)
 
 
