@@ -11,7 +11,7 @@ from fleet_contracts import TOPICS, execution, venue
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.topics import CORE_ENGINE_STATE, TRADING_ACCOUNTS
 from fleet_contracts.trading import Account, CancelOrder, QueryOrder, SubmitOrder
-from fleet_contracts.vocabulary import Liquidity, StateScope, TradingStateWord, VenueOrderStand
+from fleet_contracts.vocabulary import Liquidity, Side, StateScope, TradingStateWord, VenueOrderStand
 from fleet_execution.domain import venue_order_ref
 from fleet_testkit.eventually import eventually
 
@@ -96,6 +96,8 @@ async def test_an_order_goes_to_the_venue_and_its_fill_comes_back(
     told = execution_service.told(an_order.account_id)
     assert kinds(told) == ["OrderAccepted", "OrderFilled"]
     assert (told[1].cumulative_quantity, told[1].last_price, told[1].market_at) == (10, Decimal("544.2501"), OPEN_AT)
+    # trading can book the fill even if it does not know the order.
+    assert (told[1].symbol, told[1].side) == ("AAPL/USD", Side.BUY)
     record = execution_service.peers.heard_of(execution.OrderReports, str(an_order.account_id))[0]
     assert len(record.reports) == 2, "one record per cause and account"
 
@@ -212,11 +214,13 @@ async def test_a_query_is_answered_by_who_knows(execution_service: Any, an_order
     await execution_service.report(state)
     (told,) = await eventually(lambda: execution_service.told(an_order.account_id))
     assert (told.stand, told.cumulative_quantity, len(told.fills)) == (VenueOrderStand.WORKING, 4, 1)
+    assert (told.fills[0].symbol, told.fills[0].side) == ("AAPL/USD", Side.BUY)
     await execution_service.report(filled(place, 4), filled(place, 10, 6))
     await execution_service.command(query_of(an_order, 2))
     await eventually(lambda: len(execution_service.told(an_order.account_id)) == 3)
     _, fill, told = execution_service.told(an_order.account_id)
     assert (fill.last_quantity, told.stand, len(told.fills)) == (6, VenueOrderStand.FILLED, 2)
+    assert {(f.symbol, f.side) for f in (fill, *told.fills)} == {("AAPL/USD", Side.BUY)}
     assert len(execution_service.sent(venue.QueryVenueOrders, an_order.account_id)) == 1
 
 

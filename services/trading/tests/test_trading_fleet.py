@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +12,7 @@ from fleet_contracts.auth import User
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.topics import AUTH_USERS, CORE_ENGINE_STATE, DATA_QUOTES
 from fleet_contracts.trading import Grant, SubmitOrder
-from fleet_contracts.vocabulary import GrantState, Side, StateScope, TradingStateWord
+from fleet_contracts.vocabulary import GrantState, Side, StateScope, TradingStateWord, VenueOrderStand
 from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
 from fleet_trading.app import create_app
@@ -121,6 +122,36 @@ async def test_facts_are_booked_and_what_should_not_be_restricts_the_account(fle
     assert (await fleet.balance(user), (await fleet.balance(user, "AAPL"))[0]) == (before[0], before[1][0])
     assert await fleet.balance(user, "AAPL") == (15, 0)
     assert len((await fleet.call("GET", "/api/v1/trades", user=user)).body["data"]) == 2
+    await fleet.books_hold()
+
+
+async def test_fills_of_orders_nobody_knows_are_booked_and_restrict_the_account(fleet: Any) -> None:
+    """As after a restore of an older database: one is told as it happens, one in the answer to a question."""
+    user = fleet.a_user()
+    await fleet.accepted(user, symbol="MSFT/USD", type="limit", limit_price="40", quantity="1")
+    told, stated = {"order_id": str(uuid4())}, {"order_id": str(uuid4())}
+    bought = fleet.filled(told, 5, "100", fee="0.5", symbol="AAPL/USD", side=Side.BUY)
+    sold = fleet.filled(stated, 2, "110", fee="0.22", symbol="AAPL/USD", side=Side.SELL)
+    state = execution.OrderState(
+        order_id=UUID(stated["order_id"]),
+        market_at=fleet.clock.now(),
+        stand=VenueOrderStand.FILLED,
+        cumulative_quantity=Decimal(2),
+        fills=(sold,),
+    )
+    await fleet.report(user, bought, state)
+    adopted = await fleet.becomes(told, user, "filled")
+    assert (adopted["side"], adopted["filled_quantity"], adopted["reason"]["code"]) == ("buy", "5", "adopted")
+    assert (await fleet.shown(stated, user))["status"] == "filled"
+    account = (await fleet.call("GET", "/api/v1/accounts", user=user)).body["data"][0]
+    assert account["status"] == "reduce_only"
+    assert (await fleet.balance(user))[0] == 100_000 - 500 + 220 - Decimal("0.72")
+    (position,) = (await fleet.call("GET", "/api/v1/positions", user=user)).body["data"]
+    assert (position["symbol"], position["quantity"], position["realized_pnl"]) == ("AAPL/USD", "3", "20")
+    ledger = (await fleet.call("GET", f"/api/v1/accounts/{account['account_id']}/ledger", user=user)).body["data"]
+    assert {f"trade {bought.trade_id}", f"trade {sold.trade_id}"} <= {entry["reference"] for entry in ledger}
+    async with fleet.http.get(fleet.url + "/metrics") as response:
+        assert 'fleet_trading_alarms_total{code="fill_of_unknown_order"}' in await response.text()
     await fleet.books_hold()
 
 

@@ -16,7 +16,7 @@ COMMAND_TOPICS = {"paper": VENUE_PAPER_COMMANDS}
 """The venues that orders can be sent to."""
 
 RECORD_FACTS = 1000
-"""Facts in one record: about 450 bytes each, so that it stays well below the 900 kB of an outbox row."""
+"""Facts in one record: about 500 bytes each, so that it stays well below the 900 kB of an outbox row."""
 
 _STANDS = {stand: VenueOrderStand(stand.value) for stand in domain.Stand if stand.value in set(VenueOrderStand)} | {
     domain.Stand.SENT: VenueOrderStand.UNKNOWN,
@@ -89,12 +89,12 @@ def messages(told: Iterable[Told]) -> Sequence[tuple[Topic, str, Message]]:
     """What one cause says: a command each to the venue's topic, one record of reports for each account."""
     found: list[tuple[Topic, str, Message]] = []
     accounts: dict[UUID, _AccountReports] = {}
-    for key, outcome in told:
+    for key, outcome, side in told:
         if isinstance(outcome, domain.Place | domain.Cancel | domain.Ask):
             found.append((COMMAND_TOPICS[key.venue], key.symbol, _command(key, outcome)))
         else:
             account = accounts.setdefault(key.account_id, _AccountReports(key.user_id))
-            account.reports.append(_report(key, outcome))
+            account.reports.append(_report(key, outcome, side))
     for account_id, account in accounts.items():
         for reports in _parts(account.reports):
             record = execution.OrderReports(account_id=account_id, user_id=account.user_id, reports=reports)
@@ -162,7 +162,7 @@ def _command(key: domain.OrderKey, command: domain.VenueCommand) -> Message:
             )
 
 
-def _report(key: domain.OrderKey, fact: domain.Fact) -> execution.AnyReport:
+def _report(key: domain.OrderKey, fact: domain.Fact, side: str | None) -> execution.AnyReport:
     order_id, at = key.order_id, fact.market_at
     match fact:
         case domain.Accepted():
@@ -170,7 +170,7 @@ def _report(key: domain.OrderKey, fact: domain.Fact) -> execution.AnyReport:
         case domain.Rejected():
             return execution.OrderRejected(order_id=order_id, market_at=at, code=fact.code, detail=fact.detail)
         case domain.Filled():
-            return _filled(key, fact)
+            return _filled(key, fact, side)
         case domain.Canceled():
             return execution.OrderCanceled(
                 order_id=order_id,
@@ -191,13 +191,13 @@ def _report(key: domain.OrderKey, fact: domain.Fact) -> execution.AnyReport:
                 market_at=at,
                 stand=VenueOrderStand.UNKNOWN if fact.stand is None else _STANDS[fact.stand],
                 cumulative_quantity=fact.cumulative_quantity,
-                fills=tuple(_filled(key, fill) for fill in fact.fills),
+                fills=tuple(_filled(key, fill, side) for fill in fact.fills),
                 code=fact.code,
                 detail=fact.detail,
             )
 
 
-def _filled(key: domain.OrderKey, fill: domain.Filled) -> execution.OrderFilled:
+def _filled(key: domain.OrderKey, fill: domain.Filled, side: str | None) -> execution.OrderFilled:
     return execution.OrderFilled(
         order_id=key.order_id,
         market_at=fill.market_at,
@@ -211,6 +211,8 @@ def _filled(key: domain.OrderKey, fill: domain.Filled) -> execution.OrderFilled:
         fee_currency=fill.fee_currency,
         liquidity=Liquidity(fill.liquidity),
         executed_at=fill.executed_at,
+        symbol=key.symbol,
+        side=None if side is None else Side(side),
     )
 
 

@@ -2,12 +2,18 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from .domain import OrderKey, Outcome, VenueOrder
 
-Told = tuple[OrderKey, Outcome]
+
+class Told(NamedTuple):
+    """`side` is that of the venue order, None where there is none; only what has one can be filled."""
+
+    key: OrderKey
+    outcome: Outcome
+    side: str | None = None
 
 
 class UnitOfWork(Protocol):

@@ -1,10 +1,10 @@
 """The use cases of execution: three commands of trading, and what a venue reports."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from .domain import CancelRejected, OrderKey, Terms, VenueFact, VenueOrder, never_sent, submit
+from .domain import CancelRejected, OrderKey, Outcome, Terms, VenueFact, VenueOrder, never_sent, submit
 from .ports import Told, UnitOfWork
 
 Refusal = Callable[[OrderKey], str | None]
@@ -20,7 +20,7 @@ def submit_order(
 ) -> None:
     """Places the order at its venue once: a row first, the command with it."""
     if uow.is_never_sent(key.ref):
-        uow.publish([(key, never_sent(market_at))], market_at=market_at)
+        uow.publish([Told(key, never_sent(market_at))], market_at=market_at)
         return
     if uow.find(key.ref) is not None:
         return
@@ -28,7 +28,7 @@ def submit_order(
         key, terms, command_sequence=command_sequence, market_at=market_at, now=uow.now, refusal=refusal(key)
     )
     uow.save(order)
-    uow.publish([(key, outcome) for outcome in outcomes], market_at=market_at)
+    uow.publish(_told(order, outcomes), market_at=market_at)
 
 
 def cancel_order(uow: UnitOfWork, key: OrderKey, *, command_sequence: int, market_at: datetime) -> None:
@@ -36,11 +36,11 @@ def cancel_order(uow: UnitOfWork, key: OrderKey, *, command_sequence: int, marke
     order = uow.find(key.ref)
     if order is None:
         unknown = CancelRejected(market_at, "unknown_order", "the order was never sent to a venue")
-        uow.publish([(key, unknown)], market_at=market_at)
+        uow.publish([Told(key, unknown)], market_at=market_at)
         return
     changed, outcomes = order.cancel(command_sequence=command_sequence, market_at=market_at, now=uow.now)
     _keep(uow, order, changed)
-    uow.publish([(order.key, outcome) for outcome in outcomes], market_at=market_at)
+    uow.publish(_told(order, outcomes), market_at=market_at)
 
 
 def query_order(uow: UnitOfWork, key: OrderKey, *, command_sequence: int, market_at: datetime) -> None:
@@ -51,10 +51,10 @@ def query_order(uow: UnitOfWork, key: OrderKey, *, command_sequence: int, market
     if order is None:
         if not uow.is_never_sent(key.ref):
             uow.remember_never_sent(key)
-        uow.publish([(key, never_sent(market_at))], market_at=market_at)
+        uow.publish([Told(key, never_sent(market_at))], market_at=market_at)
         return
     outcomes = order.query(command_sequence=command_sequence, market_at=market_at)
-    uow.publish([(order.key, outcome) for outcome in outcomes], market_at=market_at)
+    uow.publish(_told(order, outcomes), market_at=market_at)
 
 
 def learn_reports(uow: UnitOfWork, reports: Sequence[tuple[UUID, VenueFact]], *, market_at: datetime) -> None:
@@ -68,8 +68,12 @@ def learn_reports(uow: UnitOfWork, reports: Sequence[tuple[UUID, VenueFact]], *,
         assert order is not None
         changed, outcomes = order.learn(fact, now=uow.now)
         _keep(uow, order, changed)
-        told += [(order.key, outcome) for outcome in outcomes]
+        told += _told(order, outcomes)
     uow.publish(told, market_at=market_at)
+
+
+def _told(order: VenueOrder, outcomes: Iterable[Outcome]) -> list[Told]:
+    return [Told(order.key, outcome, order.terms.side) for outcome in outcomes]
 
 
 def _keep(uow: UnitOfWork, before: VenueOrder, after: VenueOrder) -> None:
