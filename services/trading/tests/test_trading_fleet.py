@@ -55,9 +55,16 @@ async def test_grants_are_judged_kept_and_ended(fleet: Any) -> None:
             "ended",
             str(fleet.account_of(user)),
         )
-    assert (await fleet.call("PUT", path, body, user=user)).status == 409
-    await eventually(lambda: len(fleet.of(Grant, user)) == 2)
-    assert [(m.state, m.version) for m in fleet.of(Grant, user)] == [(GrantState.ACTIVE, 1), (GrantState.ENDED, 2)]
+    # A repetition of what made it gets the first answer again, and gives nothing back to what has ended.
+    again = await fleet.call("PUT", path, body, user=user)
+    assert (again.status, again.body) == (200, reply.body)
+    assert (await fleet.call("PUT", path, {"symbols": ["AAPL/USD"]}, user=user)).code == "grant_conflict"
+    assert (await fleet.call("DELETE", path, user=user)).body == ended.body
+    other = await fleet.call("PUT", f"/internal/grants/{uuid4()}", body, user=user)
+    await eventually(lambda: len(fleet.of(Grant, user)) == 3)
+    told = [(str(m.deployment_id), m.state, m.version) for m in fleet.of(Grant, user)]
+    assert sorted(told[:2]) == [(str(deployment), GrantState.ACTIVE, 1), (str(deployment), GrantState.ENDED, 2)]
+    assert told[2] == (other.body["deployment_id"], GrantState.ACTIVE, 1)
     assert (await fleet.call("PUT", path, {"symbols": []}, user=user)).code == "invalid_request"
 
 

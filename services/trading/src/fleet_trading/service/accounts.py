@@ -1,5 +1,6 @@
 """Opening accounts, knowing users, granting."""
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID, uuid5
@@ -53,7 +54,9 @@ def grant(
     max_order_notional: Decimal | None,
     expires_at: datetime | None,
 ) -> Grant | Reason:
-    """Lets a deployment use an account of its owner. The same again changes nothing; another content is refused."""
+    """Lets a deployment use an account of its owner; another content is refused.
+
+    The same again is answered as the first time and changes nothing: what has ended since stays ended."""
     account = uow.account(account_id)
     if account is None or account.user_id != user_id:
         return ACCOUNT_NOT_FOUND
@@ -73,9 +76,9 @@ def grant(
         return wanted
     if known.user_id != user_id:
         return GRANT_NOT_FOUND
-    if known != wanted:
-        return Reason("grant_conflict", "The deployment has another grant already, or one that is ended.")
-    return known
+    if replace(known, is_active=wanted.is_active, version=wanted.version) != wanted:
+        return Reason("grant_conflict", "The deployment has another grant already.")
+    return wanted
 
 
 GRANT_NOT_FOUND = Reason("grant_not_found", "No such grant.")
@@ -88,15 +91,6 @@ def end_grant(uow: UnitOfWork, *, deployment_id: UUID, user_id: UUID) -> Grant |
         return GRANT_NOT_FOUND
     if not known.is_active:
         return known
-    ended = Grant(
-        deployment_id=known.deployment_id,
-        account_id=known.account_id,
-        user_id=known.user_id,
-        symbols=known.symbols,
-        max_order_notional=known.max_order_notional,
-        expires_at=known.expires_at,
-        is_active=False,
-        version=known.version + 1,
-    )
+    ended = replace(known, is_active=False, version=known.version + 1)
     uow.keep_grant(ended)
     return ended
