@@ -12,6 +12,7 @@ from fleet_testkit.eventually import eventually
 from fleet_trading.verify import CHECKS
 
 ORDERS = "/api/v1/orders"
+ORDER = {"symbol": "AAPL/USD", "side": "buy", "type": "market", "quantity": "10"}
 RELAY_LOCK = 0x0B05_0001
 
 
@@ -43,16 +44,29 @@ async def test_while_orders_do_not_leave_none_is_accepted(run_trading: Any, make
     await holder.execute("SELECT pg_advisory_lock($1)", RELAY_LOCK)
     async with run_trading(database=database) as fleet:
         user = fleet.a_user()
-        await fleet.accepted(user)
+        first = await fleet.order(user, client_order_id="early")
+        assert first.status == 201
         fleet.clock.advance(seconds=1.5)
 
         async def is_slow() -> bool:
-            reply = await fleet.order(user, client_order_id="late")
+            reply = await fleet.order(user, quantity="1")
             return reply.status == 503 and reply.code == "order_path_slow" and "Retry-After" in reply.headers
 
         await eventually(is_slow)
-        batch = await fleet.call("POST", f"{ORDERS}/batch", {"orders": [{}]}, user=user)
-        assert (batch.status, batch.code) == (503, "order_path_slow")
+        early, late = ({**ORDER, "client_order_id": name} for name in ("early", "late"))
+        batch = await fleet.call("POST", f"{ORDERS}/batch", {"orders": [late]}, user=user)
+        assert (batch.status, batch.code, batch.headers["Retry-After"]) == (503, "order_path_slow", "1")
+
+        # What is accepted already is not asked of the path: the same again gets its first answer.
+        again = await fleet.order(user, client_order_id="early")
+        assert (again.status, again.body, again.headers["Idempotent-Replayed"]) == (201, first.body, "true")
+        assert (await fleet.order(user, client_order_id="early", quantity="11")).code == "client_order_id_reused"
+        batch = await fleet.call("POST", f"{ORDERS}/batch", {"orders": [late, early, {}]}, user=user)
+        assert [item["status"] for item in batch.body] == [503, 201, 422]
+        assert batch.body[0]["problem"]["code"] == "order_path_slow"
+        assert batch.body[1]["order"] == first.body
+        path = f"{ORDERS}/{first.body['order_id']}"
+        assert (await fleet.call("DELETE", path, user=user)).status == 202
         await holder.close()
 
         async def is_fast() -> bool:

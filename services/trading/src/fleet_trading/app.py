@@ -40,13 +40,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     is_live = settings.feed != "replay"
     send_by = timedelta(seconds=settings.trading_send_by_s) if is_live else None
     market = SeenMarket(bus, gate, is_live=is_live)
+    order_path = OrderPath(bus, slow_after_s=settings.trading_slow_path_s if is_live else None)
     desk = OrderDesk(
         market=market,
         ids=SystemIds(),
         protection_factor=settings.trading_protection_factor,
         query_after=None if send_by is None else send_by + timedelta(seconds=settings.trading_query_after_s),
+        is_path_slow=order_path.is_slow,
     )
-    order_path = OrderPath(bus, slow_after_s=settings.trading_slow_path_s if is_live else None)
     cache = AccountCache(settings.trading_cached_accounts)
     announcer = Announcer(market, send_by=send_by)
     trading = Trading(
@@ -56,7 +57,6 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         announcer=announcer,
         desk=desk,
         readings=Readings(database),
-        order_path=order_path,
         cache=cache,
     )
     bus.add(consumers.reports(trading.unit, market))

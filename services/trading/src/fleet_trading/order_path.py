@@ -22,7 +22,6 @@ class OrderPath:
         self._slow_after_s = slow_after_s
         self._age_s = 0.0
 
-    @property
     def is_slow(self) -> bool:
         return self._slow_after_s is not None and self._age_s > self._slow_after_s
 

@@ -9,7 +9,6 @@ from fleet_chassis.assertions import Caller, UserCaller
 from fleet_chassis.problems import Problem
 
 from fleet_trading.domain import Reason, User
-from fleet_trading.order_path import OrderPath
 from fleet_trading.ports import Market
 from fleet_trading.service.accounts import default_account_id, open_default_account
 from fleet_trading.service.orders import ACCOUNT_NOT_FOUND, OrderCommand, OrderDesk, Outcome, touches
@@ -40,7 +39,6 @@ class Trading:
         announcer: Announcing,
         desk: OrderDesk,
         readings: Readings,
-        order_path: OrderPath,
         cache: AccountCache,
     ) -> None:
         self.settings = settings
@@ -48,7 +46,6 @@ class Trading:
         self.market = market
         self.desk = desk
         self.readings = readings
-        self.order_path = order_path
         self._announcer = announcer
         self._cache = cache
         self._knows_the_market = False

@@ -20,6 +20,7 @@ from fleet_trading.events import first_view, order_view
 from fleet_trading.ports import account_key
 from fleet_trading.service.orders import (
     ORDER_NOT_FOUND,
+    ORDER_PATH_SLOW,
     Canceling,
     Cancellation,
     Outcome,
@@ -57,7 +58,7 @@ router = APIRouter(prefix="/api/v1/orders", tags=["orders"])
 async def post_order(request: Request) -> Response:
     """Places an order. A denial is 422 with the code of the check, and leaves an order with status `denied`."""
     caller = await _trader(request)
-    trading = _open_path(request)
+    trading = _knowing(request)
     order = parse_order(await _json(request))
     submission = await _submission(trading, caller, order)
     outcome = await _committed(trading, [submission])
@@ -74,7 +75,7 @@ async def post_order(request: Request) -> Response:
 async def post_batch(request: Request) -> Response:
     """Places 1 to 500 orders, each accepted or refused by itself."""
     caller = await _trader(request)
-    trading = _open_path(request)
+    trading = _knowing(request)
     items: list[BatchItem | None] = []
     submissions: list[Submission] = []
     for raw in parse_batch(await _json(request)):
@@ -83,7 +84,10 @@ async def post_batch(request: Request) -> Response:
             items.append(None)
         except Problem as problem:
             items.append(_problem_item(request, problem))
-    outcomes = iter(await _committed(trading, submissions))
+    committed = await _committed(trading, submissions)
+    if committed and all(isinstance(o, Refused) and o.reason is ORDER_PATH_SLOW for o in committed):
+        raise _slow_path()
+    outcomes = iter(committed)
     return FastJSON([_item(request, next(outcomes)) if item is None else item for item in items], 207)
 
 
@@ -93,18 +97,15 @@ async def _trader(request: Request) -> Caller:
     return caller
 
 
-def _open_path(request: Request) -> Trading:
+def _knowing(request: Request) -> Trading:
     trading = trading_of(request)
     if not trading.knows_the_market:
         raise unavailable("Instruments and prices are still being read; try again.")
-    if trading.order_path.is_slow:
-        raise _slow_path()
     return trading
 
 
 def _slow_path() -> Problem:
-    detail = "Orders do not reach execution fast enough; nothing was accepted, try again."
-    return Problem(503, "order_path_slow", detail, headers={"Retry-After": "1"})
+    return Problem(503, ORDER_PATH_SLOW.code, ORDER_PATH_SLOW.detail, headers={"Retry-After": "1"})
 
 
 async def _json(request: Request) -> bytes:
@@ -140,7 +141,7 @@ async def _committed(trading: Trading, submissions: list[Submission]) -> list[Ou
 
 def _denial(outcome: Outcome) -> Problem | None:
     if isinstance(outcome, Refused):
-        return problem_of(outcome.reason)
+        return _slow_path() if outcome.reason is ORDER_PATH_SLOW else problem_of(outcome.reason)
     if isinstance(outcome, Submitted) and outcome.denial is not None:
         headers = {"Idempotent-Replayed": "true"} if outcome.is_replay else {}
         return Problem(422, outcome.denial.code, outcome.denial.detail, headers=headers)

@@ -1,7 +1,7 @@
 """Placing and cancelling: for the group committer a whole group at once, for signals one by one."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -83,7 +83,7 @@ class Canceling:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing was changed: account_not_found, client_order_id_reused, order_not_found, order_closed."""
+    """Nothing was changed: account_not_found, client_order_id_reused, order_path_slow, order_not_found, order_closed."""
 
     reason: Reason
 
@@ -93,6 +93,9 @@ Outcome = Submitted | Canceling | Refused
 
 ACCOUNT_NOT_FOUND = Reason("account_not_found", "No such account.")
 ORDER_NOT_FOUND = Reason("order_not_found", "No such order.")
+ORDER_PATH_SLOW = Reason(
+    "order_path_slow", "Orders do not reach execution fast enough; nothing was accepted, try again."
+)
 
 
 _Seen = dict[tuple[str, str | None, UUID, datetime | None, Reason | None], Conditions]
@@ -106,7 +109,9 @@ def touches(command: OrderCommand) -> list[str]:
 
 
 class OrderDesk:
-    """Places and cancels orders. `query_after`: without a report so long, execution is asked; None on a replay."""
+    """Places and cancels orders. `query_after`: without a report so long, execution is asked; None on a replay.
+
+    While `is_path_slow`, no client's order is accepted; what was accepted before is answered all the same."""
 
     def __init__(
         self,
@@ -115,19 +120,31 @@ class OrderDesk:
         ids: Ids,
         protection_factor: Decimal,
         query_after: timedelta | None,
+        is_path_slow: Callable[[], bool],
     ) -> None:
         self._market = market
         self._ids = ids
         self._protection_factor = protection_factor
         self._query_after = query_after
+        self._is_path_slow = is_path_slow
 
     async def decide_group(self, uow: UnitOfWork, commands: Sequence[OrderCommand]) -> list[Outcome]:
         """The outcome of each command, in order; each is judged after those before it."""
         seen: _Seen = {}
-        return [self.submit(uow, c, seen) if isinstance(c, Submission) else self.cancel(uow, c) for c in commands]
+        is_slow = self._is_path_slow()
+        return [
+            self.submit(uow, c, seen, is_slow=is_slow) if isinstance(c, Submission) else self.cancel(uow, c)
+            for c in commands
+        ]
 
     def submit(
-        self, uow: UnitOfWork, submission: Submission, seen: _Seen, *, forbidden: Reason | None = None
+        self,
+        uow: UnitOfWork,
+        submission: Submission,
+        seen: _Seen,
+        *,
+        forbidden: Reason | None = None,
+        is_slow: bool = False,
     ) -> Outcome:
         account = uow.account(submission.account_id)
         if account is None or account.user_id != submission.user_id:
@@ -139,6 +156,8 @@ class OrderDesk:
                 detail = f"The client_order_id was used for another order, was {submission.client_order_id}."
                 return Refused(Reason("client_order_id_reused", detail))
             return Submitted(claim.order, is_replay=True)
+        if is_slow:
+            return Refused(ORDER_PATH_SLOW)
         order = self._place(uow, account, submission, self._conditions(uow, submission, seen, forbidden))
         uow.add_claim(order, body_hash)
         return Submitted(order, is_replay=False)
