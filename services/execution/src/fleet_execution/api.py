@@ -65,22 +65,31 @@ def router(database: Database, owner_of: Callable[[UUID], UUID | None]) -> APIRo
     routes = APIRouter(prefix="/api/v1/executions", tags=["executions"])
 
     @routes.get("/{order_id}")
-    async def execution_of(order_id: UUID, caller: UserCaller) -> Execution:
+    async def execution_of(order_id: str, caller: UserCaller) -> Execution:
         """How an order is carried out at its venue: venue orders, fills, times. Another user's is 404."""
         caller.require_scope("read")
+        try:
+            known_as = UUID(order_id)
+        except ValueError:
+            # Ids are opaque to clients: what none of ours looks like is the id of nothing.
+            raise _not_found(order_id) from None
         async with database.connection() as connection:
-            orders = await venue_orders_of(connection, order_id)
+            orders = await venue_orders_of(connection, known_as)
         if not orders or not _may_see(caller, owner_of(orders[0].key.account_id)):
-            raise Problem(404, "not_found", f"There is no execution of this order, was {order_id}.")
+            raise _not_found(order_id)
         key = orders[0].key
         return Execution(
-            order_id=order_id,
+            order_id=key.order_id,
             account_id=key.account_id,
             symbol=key.symbol,
             venue_orders=[_shown(order) for order in orders],
         )
 
     return routes
+
+
+def _not_found(order_id: str) -> Problem:
+    return Problem(404, "not_found", f"There is no execution of this order, was {order_id}.")
 
 
 def _may_see(caller: Caller, owner: UUID | None) -> bool:
