@@ -255,3 +255,26 @@ async def test_a_snapshot_that_cannot_be_had_is_a_problem(fleet: Any, trader: Tr
         assert (answer["success"], answer["problem"]["status"]) == (False, 503)
         trader.answer()
         assert await client.subscribe("order_updates") == []
+
+
+async def test_every_request_is_answered_whatever_comes_in_quick_succession(fleet: Any, trader: Trader) -> None:
+    recorder = fleet.services["trading"]
+    go_on = asyncio.Event()
+    recorder.gate = (asyncio.Event(), go_on)
+    try:
+        async with connected(fleet, trader.user.token) as client:
+            for req_id, method in enumerate(("subscribe", "unsubscribe", "subscribe"), 1):
+                await client.say(method=method, params={"channel": "order_updates"}, req_id=req_id)
+            unsubscribed = await client.hear()
+            assert (unsubscribed["req_id"], unsubscribed["success"]) == (2, True)
+            go_on.set()
+            answers: dict[int, Any] = {}
+            while len(answers) < 2:
+                message = await client.hear()
+                if "req_id" in message:
+                    answers[message["req_id"]] = message
+            assert answers[3]["success"], answers
+            assert (answers[1]["success"], answers[1]["problem"]["code"]) == (False, "not_subscribed")
+    finally:
+        recorder.gate = None
+        go_on.set()

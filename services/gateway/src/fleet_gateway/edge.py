@@ -173,15 +173,15 @@ class Edge:
         if special is not None:
             checks.append(Check(special, address))
         verdicts = await self.rates.check(*checks)
-        exchange.limited(next((verdict for verdict in verdicts if not verdict.allowed), verdicts[0]))
-        has_failed = False
+        is_given_back = special is self.limits.failed_logins and verdicts[-1].allowed
         try:
+            exchange.limited(next((verdict for verdict in verdicts if not verdict.allowed), verdicts[0]))
             body = b"" if exchange.method in _READING else await self._body(exchange, receive)
             answer = await self._forward(exchange, route, None, body)
-            has_failed = answer.status == 401
+            is_given_back = is_given_back and answer.status != 401
         finally:
-            if special is self.limits.failed_logins and not has_failed:
-                await self.rates.check(Check(special, address, -1))
+            if is_given_back:
+                await self.rates.check(Check(self.limits.failed_logins, address, -1))
         return answer
 
     async def _own(self, exchange: Exchange) -> Answer:

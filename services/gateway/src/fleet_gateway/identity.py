@@ -23,8 +23,8 @@ LEEWAY_S = 3
 MAX_CACHED = 20_000
 """Tokens active within their five minutes; about 2 kB each."""
 RETRY_AFTER_S = 1.0
-REFETCH_AFTER_S = 5.0
-"""Tokens with invented key ids must not make us ask auth for its keys all the time."""
+REFETCH_AFTER_S = 1.0
+"""Tokens with invented key ids must not make us ask auth for its keys all the time; they wait for the next asking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,11 @@ class KeySet:
     async def get(self, kid: str) -> jwt.PyJWK | None:
         """The key, None if auth does not have it. Raises Problem 503 when auth cannot be asked."""
         if kid not in self._keys:
+            wanted_at = time.monotonic()
             async with self._fetching:
-                if kid not in self._keys and time.monotonic() - self._fetched_at > REFETCH_AFTER_S:
+                # A token that is here was signed before: keys asked for from now on have its own, if auth does.
+                if kid not in self._keys and self._fetched_at < wanted_at:
+                    await asyncio.sleep(self._fetched_at + REFETCH_AFTER_S - time.monotonic())
                     await self.refresh()
         return self._keys.get(kid)
 
@@ -87,13 +90,14 @@ class KeySet:
         """Asks auth. Raises Problem 503."""
         if time.monotonic() - self._failed_at < RETRY_AFTER_S:
             raise unavailable("The service auth did not tell its keys.")
+        asked_at = time.monotonic()
         try:
             document = await self.fetch()
         except Problem:
             self._failed_at = time.monotonic()
             raise
         self._keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(dict(document)).keys if key.key_id}
-        self._fetched_at = time.monotonic()
+        self._fetched_at = asked_at
 
 
 class AccessTokens:

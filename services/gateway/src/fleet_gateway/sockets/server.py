@@ -198,26 +198,36 @@ class Sockets:
             text = requests.refused(request, problem, time_in, self.clock.now())
         connection.answer(text)
 
-    async def _begin(self, connection: Connection, request: SocketRequest, channel: str, time_in: datetime) -> None:
-        """Updates are collected from before the snapshot is asked for, so that none is missed."""
+    def _begin(
+        self, connection: Connection, request: SocketRequest, channel: str, time_in: datetime
+    ) -> Coroutine[Any, Any, None] | None:
+        """Subscribes at once, so that what is said next finds it so; returns the reading of the snapshot."""
         problem = _state_problem(request, channel in connection.feeds)
-        if problem is None:
-            feed = AccountFeed(channel, partial(connection.emit, channel), self.settings.gateway_socket_queue)
-            connection.feeds[channel] = feed
-            try:
-                await self._count(connection.principal)
-                snapshot = await self.snapshots.read(channel, connection.principal)
-            except Problem as refusal:
-                problem = refusal
-            except Exception:
-                log.exception("snapshot_failed", channel=channel)
-                problem = Problem(500, "internal_error", "The snapshot could not be made.")
-            if connection.feeds.get(channel) is not feed:
-                return
-            if problem is None:
-                connection.answer(requests.done(request, {"channel": channel}, time_in, self.clock.now()))
-                feed.begin(snapshot)
-                return
+        if problem is not None:
+            connection.answer(requests.refused(request, problem, time_in, self.clock.now()))
+            return None
+        feed = AccountFeed(channel, partial(connection.emit, channel), self.settings.gateway_socket_queue)
+        connection.feeds[channel] = feed
+        return self._read(connection, request, feed, time_in)
+
+    async def _read(self, connection: Connection, request: SocketRequest, feed: AccountFeed, time_in: datetime) -> None:
+        """Updates are collected from before the snapshot is asked for, so that none is missed."""
+        channel, problem = feed.channel, None
+        try:
+            await self._count(connection.principal)
+            snapshot = await self.snapshots.read(channel, connection.principal)
+        except Problem as refusal:
+            problem = refusal
+        except Exception:
+            log.exception("snapshot_failed", channel=channel)
+            problem = Problem(500, "internal_error", "The snapshot could not be made.")
+        if connection.feeds.get(channel) is not feed:
+            problem = Problem(409, "not_subscribed", "The channel was unsubscribed before its snapshot was read.")
+        elif problem is None:
+            connection.answer(requests.done(request, {"channel": channel}, time_in, self.clock.now()))
+            feed.begin(snapshot)
+            return
+        else:
             del connection.feeds[channel]
         connection.answer(requests.refused(request, problem, time_in, self.clock.now()))
 
