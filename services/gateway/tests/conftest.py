@@ -31,6 +31,7 @@ from fleet_chassis.health import Health
 from fleet_chassis.settings import DatabaseSettings, ServiceSettings
 from fleet_contracts.topics import TOPICS
 from fleet_gateway.app import create_app
+from fleet_gateway.http_protocol import HttpProtocol
 from fleet_gateway.settings import GatewaySettings
 from fleet_gateway.sockets.protocol import SocketProtocol
 from fleet_launcher.stack import Endpoints
@@ -217,7 +218,9 @@ async def fleet(stack: Endpoints, make_database: MakeDatabase, fleet_keys: Path)
         bus = Bus(speaker, database)
         await running.enter_async_context(bus.running(Health()))
         edge = create_app(gateway, clock=clock)
-        url = await running.enter_async_context(served(edge, ws=SocketProtocol, ws_per_message_deflate=False))
+        url = await running.enter_async_context(
+            served(edge, http=HttpProtocol, ws=SocketProtocol, ws_per_message_deflate=False)
+        )
         http = await running.enter_async_context(aiohttp.ClientSession())
         signer = AssertionSigner("gateway", gateway.private_key_file)
         under_test = FleetUnderTest(url, gateway, clock, recorders, signer, bus, http)

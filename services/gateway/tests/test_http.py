@@ -1,13 +1,17 @@
 """The gateway's HTTP: who may do what, what is forwarded, and every error in one shape."""
 
 import asyncio
+import functools
 import json
 import secrets
 from datetime import timedelta
+from ipaddress import IPv4Address
 from typing import Any
 from uuid import UUID
 
 import pytest
+from fleet_gateway.edge import Limits
+from fleet_gateway.rates import Check, RateLimits
 from fleet_testkit.eventually import eventually
 
 PROBLEM = {"type", "title", "status", "detail", "instance", "code", "request_id"}
@@ -323,3 +327,30 @@ async def test_a_dead_service_is_503_and_a_post_is_never_sent_twice(fleet: Any) 
         return bool((await fleet.call("GET", "/api/v1/executions/1", token=user.token)).status == 200)
 
     await eventually(is_back)
+
+
+async def test_a_login_refused_for_its_address_counts_as_no_failed_one(fleet: Any) -> None:
+    address = str(IPv4Address(b"\x0a" + secrets.token_bytes(3)))
+
+    rates, limits = RateLimits(fleet.settings.redis_url.get_secret_value()), Limits.of(fleet.settings)
+    await rates.check(Check(limits.requests, address, limits.requests.most))
+    login = functools.partial(fleet.call, "POST", "/api/v1/auth/login", json={}, address=address)
+    replies = await asyncio.gather(*(login() for _ in range(40)))
+    assert 429 in [reply.status for reply in replies]
+    (verdict,) = await rates.check(Check(limits.failed_logins, address))
+    assert verdict.remaining == limits.failed_logins.most - 1
+    await rates.close()
+
+
+async def test_what_is_no_http_is_told_so_like_everything_else(fleet: Any) -> None:
+    for raw in ("GET /caf\u00e9 HTTP/1.1\r\nHost: x\r\n\r\n".encode(), b"nothing at all\r\n\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(fleet.url.rsplit(":", 1)[1]))
+        writer.write(raw)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        status, *headers = head.decode().lower().split("\r\n")
+        told = json.loads(body)
+        assert status.startswith("http/1.1 400 ")
+        assert {"content-type: application/problem+json", f"content-length: {len(body)}"} <= set(headers)
+        assert f"x-request-id: {told['request_id']}" in headers
+        assert (told["status"], told["code"], told["title"]) == (400, "bad_request", "Bad Request")

@@ -88,10 +88,15 @@ def problem_body(problem: Problem, *, instance: str, request_id: str) -> dict[st
     return body
 
 
+def problem_json(problem: Problem, *, instance: str, request_id: str, **more: object) -> bytes:
+    """The problem as the JSON that is sent; `more` are further members."""
+    return _encode(problem_body(problem, instance=instance, request_id=request_id) | more)
+
+
 def problem_response(problem: Problem, scope: Scope) -> Response:
     """The answer that tells the problem."""
     return Response(
-        _encode(problem_body(problem, instance=scope["path"], request_id=request_id_of(scope))),
+        problem_json(problem, instance=scope["path"], request_id=request_id_of(scope)),
         problem.status,
         headers=problem.headers,
         media_type="application/problem+json",

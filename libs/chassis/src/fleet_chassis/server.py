@@ -28,7 +28,7 @@ def serve(create_app: Callable[[S], ASGIApp], settings_class: type[S], **options
     """Reads the settings, serves the application until SIGTERM or SIGINT, and exits the process.
 
     Exit code 0 when asked to stop, 3 when the lifespan failed to start, 70 when a background task died. The health is
-    taken from `app.state.health`. `options` are further ones of uvicorn.Config, as the gateway's for sockets.
+    taken from `app.state.health`. `options` are further ones of uvicorn.Config, as the gateway's protocols.
     """
     settings = settings_class()  # type: ignore[call-arg]  # pydantic-settings fills it from the environment
     configure_logging(settings.log_level, service=settings.service, ordinal=settings.ordinal)
@@ -40,7 +40,6 @@ def serve(create_app: Callable[[S], ASGIApp], settings_class: type[S], **options
             host=settings.host,
             port=settings.port,
             loop="uvloop",
-            http="httptools",
             lifespan="on",
             access_log=False,
             log_config=None,
@@ -50,7 +49,7 @@ def serve(create_app: Callable[[S], ASGIApp], settings_class: type[S], **options
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_TIMEOUT_S,
             backlog=2048,
-            **options,
+            **({"http": "httptools"} | options),
         )
     )
 

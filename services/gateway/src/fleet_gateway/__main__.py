@@ -3,6 +3,7 @@
 from fleet_chassis.server import serve
 
 from .app import create_app
+from .http_protocol import HttpProtocol
 from .settings import GatewaySettings
 from .sockets.protocol import SocketProtocol
 
@@ -10,6 +11,7 @@ from .sockets.protocol import SocketProtocol
 serve(
     create_app,
     GatewaySettings,
+    http=HttpProtocol,
     ws=SocketProtocol,
     ws_max_size=1_048_576,
     ws_per_message_deflate=False,

@@ -6,17 +6,14 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from math import ceil
 from time import perf_counter
 
-import msgspec
 from fleet_chassis.metrics import observe_request
-from fleet_chassis.problems import Problem, problem_body
+from fleet_chassis.problems import Problem, problem_json
 from fleet_chassis.requests import take_request_id
 from starlette.types import Receive, Scope, Send
 
 from .rates import Verdict
 from .routes import plain
 from .upstream import Answer
-
-_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 FORWARDED = {
     b"accept": "Accept",
@@ -129,12 +126,12 @@ class Exchange:
 
     def problem(self, problem: Problem, **more: object) -> Answer:
         """The answer that tells a problem; `more` are further members."""
-        told = problem_body(problem, instance=self.path, request_id=self.request_id) | more
         headers = [(b"content-type", b"application/problem+json")]
         headers += [
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (problem.headers or {}).items()
         ]
-        return Answer(problem.status, headers, _encode(told))
+        body = problem_json(problem, instance=self.path, request_id=self.request_id, **more)
+        return Answer(problem.status, headers, body)
 
     def limited(self, verdict: Verdict) -> None:
         """Takes note of what the rate limits say. Raises Problem 429."""
