@@ -169,7 +169,7 @@ async def test_on_a_replay_no_order_is_ever_too_late(run_trading: Any) -> None:
         await eventually(lambda: fleet.of(SubmitOrder, user))
         assert fleet.of(SubmitOrder, user)[0].send_by is None
         connection = await asyncpg.connect(fleet.settings.database_url.get_secret_value())
-        assert await connection.fetchval("SELECT count(*) FROM due") == 0
+        assert await connection.fetchval("SELECT count(*) FROM due WHERE kind = 'unanswered-orders'") == 0
         await connection.close()
 
 

@@ -20,7 +20,8 @@ from .reports import commands_of, report_touches
 from .service.accounts import default_account_id, open_default_account
 from .service.orders import Cancellation, OrderDesk, Refused, Submission
 from .service.reports import ask_about_unanswered, book
-from .store import PostgresUnit
+from .store import Forgetting, PostgresUnit
+from .store.forgetting import FORGET
 from .store.unit import UNANSWERED
 
 log = get_logger("fleet_trading")
@@ -111,3 +112,12 @@ def unanswered(unit: Unit) -> DueKind:
             await ask_about_unanswered(uow, account)
 
     return DueKind(UNANSWERED, "wall", unit, lambda aggregate_id: [account_key(UUID(aggregate_id))], on_due)
+
+
+def forgetting() -> DueKind:
+    """client_order_ids whose time is over. Housekeeping, which must not keep a fleet from rest."""
+
+    async def on_due(uow: Forgetting, due: Due) -> None:
+        await uow.forget(due)
+
+    return DueKind(FORGET, "wall", Forgetting, lambda aggregate_id: [aggregate_id], on_due, counts_at_rest=False)
