@@ -42,6 +42,8 @@ orders = APIRouter(prefix="/api/v1")
 
 @orders.post("/orders", status_code=201)
 async def post_order(body: NewOrder, caller: UserCaller) -> Order:
+    """Places
+    an order. 422 where risk says no. Once."""
     return Order(symbol=body.symbol, quantity=body.quantity, user_id=caller.user_id)
 
 
@@ -235,8 +237,9 @@ async def test_metrics_name_routes_and_no_paths(ask: Ask) -> None:
 
 async def test_the_openapi_document_shows_problems(ask: Ask) -> None:
     document = (await ask("GET", "/openapi.json")).json
-    answers = document["paths"]["/api/v1/orders"]["post"]["responses"]
-    assert set(answers) == {"201", "default"}
+    operation = document["paths"]["/api/v1/orders"]["post"]
+    assert set(operation["responses"]) == {"201", "default"}
+    assert (operation["summary"], operation["description"]) == ("Places an order", "422 where risk says no. Once.")
     assert document["components"]["schemas"]["NewOrder"]["properties"]["quantity"]["type"] == "string"
     assert "Problem" in document["components"]["schemas"]
     assert not [path for path in document["paths"] if path.startswith(("/health", "/metrics"))]

@@ -13,6 +13,10 @@ async def test_one_document_tells_every_interface(fleet: Any) -> None:
     assert "security" not in paths["/api/v1/auth/me"]["get"]
     assert set(reply.body["x-services"]) == {"auth", *fleet.services}
     assert reply.body["x-unavailable"] == []
+    tags = {tag for operations in paths.values() for operation in operations.values() for tag in operation["tags"]}
+    assert tags <= {tag["name"] for tag in reply.body["tags"]}
+    body = paths["/api/v1/auth/login"]["post"]["requestBody"]["content"]["application/json"]
+    assert body["example"]["email"] == "ada@example.com"
 
 
 async def test_pages_come_from_here_alone(fleet: Any) -> None:
@@ -20,6 +24,7 @@ async def test_pages_come_from_here_alone(fleet: Any) -> None:
         ("/", "text/html; charset=utf-8"),
         ("/docs", "text/html; charset=utf-8"),
         ("/assets/swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
+        ("/assets/landing.js", "text/javascript; charset=utf-8"),
         ("/assets/swagger-ui.css", "text/css; charset=utf-8"),
         ("/favicon.svg", "image/svg+xml"),
     ):

@@ -77,9 +77,19 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             for operation in operations.values():
                 operation["responses"].pop("422", None)
                 operation["responses"]["default"] = _PROBLEM_RESPONSE
+                _summarize(operation)
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         schemas["Problem"] = _PROBLEM_SCHEMA
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _summarize(operation: dict[str, Any]) -> None:
+    """The first sentence of what is said of an operation says more than its function's name."""
+    first, _, rest = " ".join(operation.pop("description", "").split()).partition(". ")
+    if first:
+        operation["summary"] = first.removesuffix(".")
+    if rest:
+        operation["description"] = rest

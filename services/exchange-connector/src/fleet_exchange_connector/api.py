@@ -200,7 +200,7 @@ def replays_router(
     async def list_replays(
         caller: UserCaller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> Page[ReplayShown]:
-        """Newest first."""
+        """The fleet's replays, newest first."""
         caller.require_scope("read")
         before = None if cursor is None else decode_cursor(cursor, datetime, UUID)
         async with database.connection() as connection:
@@ -210,6 +210,7 @@ def replays_router(
 
     @router.get("/{replay_id}")
     async def get_replay(replay_id: UUID, caller: UserCaller) -> ReplayShown:
+        """How far a replay is, and what it waits for."""
         caller.require_scope("read")
         async with database.connection() as connection:
             replay = await stored.read(connection, replay_id)
@@ -217,7 +218,7 @@ def replays_router(
 
     @router.delete("/{replay_id}", status_code=202)
     async def end_replay(replay_id: UUID, caller: UserCaller) -> ReplayShown:
-        """Ends it after its present step; one that has ended stays as it is."""
+        """Ends a replay after its present step; one that has ended stays as it is."""
         caller.require_scope("strategy")
         async with bus.transaction() as tx:
             work = unit_of_work(tx)

@@ -22,6 +22,28 @@ _DESCRIPTION = """
 Algorithmic trading over REST and the socket `/ws`. Register, log in, and send the access token as
 `Authorization: Bearer …`. Decimals are strings, times are RFC 3339 UTC, errors are RFC 9457 problems with a stable `code`.
 """
+_TAGS = {
+    "auth": "Register, log in, renew and end sessions.",
+    "markets": "What is traded, and at what price.",
+    "orders": "Place, watch and cancel.",
+    "accounts": "Balances, positions, fills, and what it all is worth.",
+    "strategies": "What can be deployed.",
+    "deployments": "Strategies at work on an account.",
+    "executions": "How an order was carried out at its venue.",
+    "exchanges": "Venues, and replays of history where the fleet runs on it.",
+    "risk": "Stopping.",
+    "system": "What runs, and how well.",
+    "gateway": "The socket, and the gateway's own health.",
+}
+"""In the order in which a newcomer needs them."""
+_USER = {"email": "ada@example.com", "password": "correct horse battery"}
+_EXAMPLES = {
+    "/api/v1/auth/register": _USER,
+    "/api/v1/auth/login": _USER,
+    "/api/v1/orders": {"symbol": "AAPL/USD", "side": "buy", "type": "market", "quantity": "1"},
+}
+"""Bodies of the first requests anybody makes, good as they are."""
+_TOKEN = "The `access_token` that `POST /api/v1/auth/login` answers. It lives five minutes."  # noqa: S105 - prose
 _REFERENCE = "#/components/schemas/"
 
 log = get_logger(__name__)
@@ -85,9 +107,12 @@ def merge(documents: Mapping[str, dict[str, Any]], version: str, missing: list[s
         "info": {"title": "Tradefleet", "version": version, "description": _DESCRIPTION.strip()},
         "servers": [{"url": "/"}],
         "security": [{"accessToken": []}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": _own_paths() | dict(sorted(paths.items())),
         "components": {
-            "securitySchemes": {"accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": _TOKEN}
+            },
             "schemas": dict(sorted(schemas.items())),
         },
         "x-services": {name: document.get("info", {}).get("version") for name, document in documents.items()},
@@ -126,6 +151,9 @@ def _public(path: str, operation: dict[str, Any]) -> dict[str, Any]:
     shown = {name: item for name, item in operation.items() if name != "security"}
     if path.encode() in PUBLIC:
         shown["security"] = []
+    body = shown.get("requestBody", {}).get("content", {}).get("application/json")
+    if body is not None and path in _EXAMPLES:
+        body["example"] = _EXAMPLES[path]
     return shown
 
 

@@ -10,7 +10,7 @@ import msgspec
 from .upstream import Answer, Headers
 
 _STRICT = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_LANDING_POLICY = f"{_STRICT}; style-src 'self'; img-src 'self'"
+_LANDING_POLICY = f"{_STRICT}; script-src 'self'; style-src 'self'; img-src 'self'"
 # Swagger UI draws its icons from data: URLs and sets styles on elements.
 _DOCS_POLICY = (
     f"{_STRICT}; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
@@ -59,6 +59,7 @@ class Pages:
             b"/": _page(own / "landing.html", html, _LANDING_POLICY),
             b"/docs": _page(own / "docs.html", html, _DOCS_POLICY),
             b"/assets/landing.css": _page(own / "landing.css", css),
+            b"/assets/landing.js": _page(own / "landing.js", script),
             b"/assets/docs.js": _page(own / "docs.js", script),
             b"/assets/swagger-ui.css": _page(swagger / "swagger-ui.css", css),
             b"/assets/swagger-ui-bundle.js": _page(swagger / "swagger-ui-bundle.js", script),

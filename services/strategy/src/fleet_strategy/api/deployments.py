@@ -141,6 +141,7 @@ def router(
 
     @routes.get("/{deployment_id}")
     async def get(deployment_id: UUID, caller: UserCaller) -> DeploymentInFull:
+        """One deployment, with what its own fills left it with, and its last signals."""
         caller.require_scope("read")
         async with database.connection() as connection:
             found = await find_deployment(connection, deployment_id, caller.user_id)
@@ -158,7 +159,10 @@ def router(
     async def change(
         deployment_id: UUID, action: Literal["pause", "resume", "stop"], caller: UserCaller
     ) -> DeploymentShown:
-        """Pause: no more steps. Resume: from the next step on. Stop: for good. What is so already stays so."""
+        """Pauses, resumes or stops a deployment. Pause: no more steps. Resume: from the next one on. Stop: for good.
+
+        What is so already stays so.
+        """
         caller.require_scope("strategy")
         with told_as_problems():
             async with bus.transaction() as tx:

@@ -81,6 +81,7 @@ def router(bus: Bus, database: Database, ids: Ids) -> APIRouter:
 
     @routes.get("/{strategy_id}")
     async def get(strategy_id: UUID, caller: UserCaller) -> StrategyShown:
+        """One strategy."""
         caller.require_scope("read")
         async with database.connection() as connection:
             found = await find_strategy(connection, strategy_id, caller.user_id)
@@ -90,6 +91,7 @@ def router(bus: Bus, database: Database, ids: Ids) -> APIRouter:
 
     @routes.patch("/{strategy_id}")
     async def rename(strategy_id: UUID, body: StrategyChange, caller: UserCaller) -> StrategyShown:
+        """Gives a strategy another name."""
         caller.require_scope("strategy")
         with told_as_problems():
             async with bus.transaction() as tx:
@@ -99,7 +101,7 @@ def router(bus: Bus, database: Database, ids: Ids) -> APIRouter:
 
     @routes.delete("/{strategy_id}", status_code=204)
     async def delete(strategy_id: UUID, caller: UserCaller) -> None:
-        """409 while a deployment of it is not stopped."""
+        """Deletes a strategy. 409 while a deployment of it is not stopped."""
         caller.require_scope("strategy")
         with told_as_problems():
             async with bus.transaction() as tx:

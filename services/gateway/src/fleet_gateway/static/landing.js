@@ -1,0 +1,1 @@
+document.getElementById("url").textContent = location.origin;
