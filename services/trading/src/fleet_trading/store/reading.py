@@ -13,7 +13,16 @@ from fleet_trading.domain import Account, Order, Trade
 from .rows import ACCOUNT_COLUMNS, ORDER_COLUMNS, account_of, order_of, read_accounts, trade_of
 
 _OPEN = "stand IN ('new', 'partially_filled')"
-_STATUS = {"open": f"AND {_OPEN}", "closed": f"AND NOT ({_OPEN})", "all": ""}
+ORDERS = {
+    status: f"""
+SELECT {ORDER_COLUMNS} FROM orders
+WHERE account_id = $1 AND user_id = $2 AND ($3::uuid IS NULL OR order_id < $3) AND ($4::text IS NULL OR symbol = $4)
+  {condition}
+ORDER BY order_id DESC LIMIT $5
+"""  # noqa: S608  constant columns and conditions
+    for status, condition in (("open", f"AND {_OPEN}"), ("closed", f"AND NOT ({_OPEN})"), ("all", ""))
+}
+"""By status: account, user, before, symbol, limit."""
 
 
 class Readings:
@@ -77,17 +86,7 @@ class Readings:
     ) -> list[Order]:
         """Newest first. An order of somebody else that was denied on this account is not of it."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                f"""SELECT {ORDER_COLUMNS} FROM orders
-                WHERE account_id = $1 AND user_id = $2 AND ($3::uuid IS NULL OR order_id < $3)
-                  AND ($4::text IS NULL OR symbol = $4) {_STATUS[status]}
-                ORDER BY order_id DESC LIMIT $5""",  # noqa: S608  constant columns and conditions
-                account_id,
-                user_id,
-                before,
-                symbol,
-                limit,
-            )
+            rows = await connection.fetch(ORDERS[status], account_id, user_id, before, symbol, limit)
         return [order_of(row) for row in rows]
 
     async def trades(
