@@ -153,7 +153,9 @@ async def test_an_exhausted_pool_says_so(notes: Database) -> None:
     assert await note_ids(notes) == []
 
 
-async def test_it_comes_back_with_postgresql(notes_url: str, cuttable: Callable[[str], Any]) -> None:
+async def test_it_comes_back_with_postgresql(
+    notes_url: str, cuttable: Callable[[str], Any], caplog: pytest.LogCaptureFixture
+) -> None:
     proxy = cuttable(notes_url)
     await proxy.open()
     async with Database(proxy.url, application_name="test", acquire_timeout_s=2) as database:
@@ -167,6 +169,7 @@ async def test_it_comes_back_with_postgresql(notes_url: str, cuttable: Callable[
         await write_note(database, 2)
         assert await note_ids(database) == [2]
         assert await database.check() is None
+    assert not [record for record in caplog.records if record.exc_info], "each caller says it himself; the pool need not"
 
 
 async def test_who_opens_while_postgresql_is_down_waits_for_it(notes_url: str, cuttable: Callable[[str], Any]) -> None:

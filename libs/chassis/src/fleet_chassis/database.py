@@ -178,7 +178,10 @@ class Database:
     async def _open(self) -> asyncpg.Pool:
         return await asyncpg.create_pool(
             self._url,
-            min_size=1,
+            # The first one shows at once whether the server is there. With a floor, asyncpg would go on trying by
+            # itself while it is not, each time with a traceback: those who want a connection tell it already.
+            init_size=1,
+            min_size=0,
             max_size=self._max_size,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=self._command_timeout_s,
