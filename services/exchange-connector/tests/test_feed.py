@@ -1,11 +1,13 @@
 """The simulated feed through Kafka and PostgreSQL: quotes, bars, steps, history, and moving it by hand."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest_asyncio
+import structlog.testing
 from fleet_contracts import venue
 from fleet_contracts.exchange_connector import (
     MarketStepEnded,
@@ -15,6 +17,7 @@ from fleet_contracts.exchange_connector import (
     VenueInstrument,
     VenueStatus,
 )
+from fleet_exchange_connector.feed import SimulatedFeed
 from fleet_exchange_connector.starting import FLEET
 from fleet_testkit.clock import FakeClock
 from fleet_testkit.eventually import eventually
@@ -153,6 +156,28 @@ async def test_after_a_restart_the_market_goes_on_from_its_price(open_venue: Any
             assert abs(later.open / after.close - 1) < 0.003
         epochs = await found.fetch("SELECT epoch FROM feed_epoch")
         assert epochs[0]["epoch"] == 2
+
+
+class Away:
+    """A database that cannot be reached."""
+
+    tries = 0
+
+    async def dedicated(self, **_settings: str) -> Any:
+        self.tries += 1
+        raise ConnectionRefusedError
+
+
+async def test_an_outage_is_said_once_and_not_each_second() -> None:
+    database: Any = Away()
+    nothing: Any = None
+    feed = SimulatedFeed(nothing, database, nothing, {})
+    with structlog.testing.capture_logs() as said:
+        running = asyncio.create_task(feed.run())
+        await eventually(lambda: database.tries == 3)
+        running.cancel()
+    assert [fact["event"] for fact in said] == ["feed_waits"]
+    assert feed.ready() is not None
 
 
 async def _sent(found: Any, count: int) -> bool:

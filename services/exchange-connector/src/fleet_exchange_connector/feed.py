@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 from fleet_bus import Bus
-from fleet_bus.failures import is_down
+from fleet_bus.failures import Streak, is_down
 from fleet_chassis.database import Database
 from fleet_chassis.logging import get_logger
 from fleet_contracts import Message
@@ -35,6 +35,7 @@ class SimulatedFeed:
         self._row = row
         self._instruments = instruments
         self._failure: str | None = None
+        self._failures = Streak(first_s=BACKOFF_S, most_s=BACKOFF_S)
 
     def ready(self) -> str | None:
         """For readiness: None, or why quotes could not be sent the last time."""
@@ -50,8 +51,10 @@ class SimulatedFeed:
                 if not is_down(error):
                     raise
                 self._failure = f"quotes cannot be sent: {type(error).__name__}"
-                log.warning("feed_waits", error=repr(error))
-                await asyncio.sleep(BACKOFF_S)
+                pause_s, is_told = self._failures.failed()
+                if is_told:
+                    log.warning("feed_waits", error=repr(error))
+                await asyncio.sleep(pause_s)
 
     @contextlib.asynccontextmanager
     async def _holding(self) -> AsyncIterator[tuple[asyncpg.Connection, int]]:
@@ -62,7 +65,8 @@ class SimulatedFeed:
             while (epoch := await take_feed(connection)) is None:
                 self._failure = None
                 await asyncio.sleep(LOCK_RETRY_S)
-            log.info("feed_taken", epoch=epoch)
+            if not self._failures.count:
+                log.info("feed_taken", epoch=epoch)
             yield connection, epoch
         finally:
             connection.terminate()
@@ -80,6 +84,8 @@ class SimulatedFeed:
                     messages = [] if at is None else self._messages(market, at)
                     if at is not None and messages:
                         await producer.send(messages, market_at=at)
+                    if self._failures.ended():
+                        log.info("feed_goes_on", epoch=epoch)
                     self._failure = None
                 await self._until_next(stretch)
 

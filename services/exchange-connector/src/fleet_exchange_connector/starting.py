@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import aiohttp
 from fleet_bus import Bus
-from fleet_bus.failures import is_down
+from fleet_bus.failures import Streak, is_down
 from fleet_chassis.instances import Instances
 from fleet_chassis.logging import get_logger
 from fleet_contracts import TOPICS
@@ -58,6 +58,7 @@ async def begin_history_when_ready(bus: Bus, unit_of_work: Opening, instances: I
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=READY_TIMEOUT_S)) as session:
         while not await _is_fleet_ready(session, instances):
             await asyncio.sleep(READY_POLL_S)
+    down = Streak(first_s=READY_POLL_S, most_s=READY_POLL_S)
     while True:
         try:
             async with bus.transaction() as tx:
@@ -68,8 +69,10 @@ async def begin_history_when_ready(bus: Bus, unit_of_work: Opening, instances: I
         except Exception as error:
             if not is_down(error):
                 raise
-            log.warning("history_waits", error=repr(error))
-            await asyncio.sleep(READY_POLL_S)
+            pause_s, is_told = down.failed()
+            if is_told:
+                log.warning("history_waits", error=repr(error))
+            await asyncio.sleep(pause_s)
         else:
             break
     await asyncio.Event().wait()  # done; a background task that returns would end the process
