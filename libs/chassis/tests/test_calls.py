@@ -73,14 +73,7 @@ def trading_app(trading_settings: ServiceSettings, parts: Parts) -> FastAPI:
         await parts.may_answer.wait()
 
     app.include_router(router)
-    app.include_router(
-        internal_router(
-            rest=parts.rest,
-            parked_list=parts.parked,
-            parked_replay=parts.parked_replay,
-            parked_skip=parts.parked_skip,
-        )
-    )
+    app.include_router(internal_router(parts))
     return app
 
 

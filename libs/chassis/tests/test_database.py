@@ -169,7 +169,9 @@ async def test_it_comes_back_with_postgresql(
         await write_note(database, 2)
         assert await note_ids(database) == [2]
         assert await database.check() is None
-    assert not [record for record in caplog.records if record.exc_info], "each caller says it himself; the pool need not"
+    assert not [record for record in caplog.records if record.exc_info], (
+        "each caller says it himself; the pool need not"
+    )
 
 
 async def test_who_opens_while_postgresql_is_down_waits_for_it(notes_url: str, cuttable: Callable[[str], Any]) -> None:

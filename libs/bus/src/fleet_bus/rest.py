@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from aiokafka.errors import KafkaError
+from fleet_chassis.calls import CallFailed, ServiceClient
 from fleet_chassis.database import Database
 from fleet_contracts import TOPICS, Topic
 from fleet_contracts.rest import RestPart
@@ -35,6 +36,7 @@ _SETTLE_MS = 50
 """How long a process that has something to do may hold its answer; shorter than anybody would notice."""
 _PAUSE_S = 0.02
 _KAFKA_TIMEOUT_S = 5.0
+_ANSWER_TIMEOUT_S = 2.0
 
 
 async def rest_part(
@@ -95,6 +97,21 @@ class Asked(Protocol):
 
 Ask = Callable[[Asked, int, int], Awaitable[RestPart]]
 """(process, wait_ms, version) → its part; raises OSError or TimeoutError where it is down."""
+
+
+def asking(client: ServiceClient) -> Ask:
+    """Asks each process by an internal call; one that answers with an error counts as down."""
+
+    async def ask(process: Asked, wait_ms: int, version: int) -> RestPart:
+        path = f"/internal/rest?wait_ms={wait_ms}&version={version}"
+        timeout_s = _ANSWER_TIMEOUT_S + wait_ms / 1000
+        answer = await client.request(process.name, process.ordinal, "GET", path, timeout_s=timeout_s)
+        if not answer.is_success:
+            raise CallFailed(f"{process.name}-{process.ordinal} answered {answer.status}")
+        return answer.decode(RestPart)
+
+    return ask
+
 
 Who = tuple[str, int]
 Ends = dict[tuple[str, int], int]

@@ -18,28 +18,20 @@ class NothingParked(Exception):
     """There is nothing set aside under this subscription, topic and key."""
 
 
-class Rest(Protocol):
-    """Tells this process's part of whether the fleet is at rest, as anything msgspec can encode."""
+class Internals(Protocol):
+    """What is under way in a process and can be asked of it, as fleet_bus.Bus tells it; answers are msgspec's to encode."""
 
-    def __call__(self, wait_ms: int, version: int) -> Awaitable[Any]: ...
+    def rest(self, wait_ms: int, version: int) -> Awaitable[Any]:
+        """This process's part of whether the fleet is at rest."""
 
+    def parked(self) -> Awaitable[Sequence[Any]]:
+        """The keys set aside."""
 
-class ParkedList(Protocol):
-    """The keys set aside, each as anything msgspec can encode."""
+    def parked_replay(self, subscription: str, topic: str, key: str) -> Awaitable[bool]:
+        """Hands a key to its handlers again; True when nothing of it is left. Raises NothingParked."""
 
-    def __call__(self) -> Awaitable[Sequence[Any]]: ...
-
-
-class ParkedReplay(Protocol):
-    """Hands a key to its handlers again; True when nothing of it is left. Raises NothingParked."""
-
-    def __call__(self, subscription: str, topic: str, key: str) -> Awaitable[bool]: ...
-
-
-class ParkedSkip(Protocol):
-    """Drops the key's first message and releases the rest; True when nothing of it is left. Raises NothingParked."""
-
-    def __call__(self, subscription: str, topic: str, key: str, *, by: str, reason: str) -> Awaitable[bool]: ...
+    def parked_skip(self, subscription: str, topic: str, key: str, *, by: str, reason: str) -> Awaitable[bool]:
+        """Drops the key's first message and releases the rest; True when nothing is left. Raises NothingParked."""
 
 
 class ParkedKeyBody(Body):
@@ -57,9 +49,7 @@ class SkipBody(ParkedKeyBody):
     reason: str = Field(min_length=1, max_length=500)
 
 
-def internal_router(
-    *, rest: Rest, parked_list: ParkedList, parked_replay: ParkedReplay, parked_skip: ParkedSkip
-) -> APIRouter:
+def internal_router(process: Internals) -> APIRouter:
     """`GET /internal/rest`, `GET /internal/parked`, `POST /internal/parked/replay` and `/skip`.
 
     For every service of the fleet and the command line (`cli`), each with its assertion.
@@ -69,20 +59,20 @@ def internal_router(
 
     @router.get("/rest")
     async def tell_rest(wait_ms: Annotated[int, Query(ge=0, le=MAX_WAIT_MS)] = 0, version: int = -1) -> Response:
-        return FastJSON(await rest(wait_ms, version))
+        return FastJSON(await process.rest(wait_ms, version))
 
     @router.get("/parked")
     async def list_parked() -> Response:
-        return FastJSON({"data": await parked_list()})
+        return FastJSON({"data": await process.parked()})
 
     @router.post("/parked/replay")
     async def replay(body: ParkedKeyBody) -> Response:
-        return await _released(parked_replay(body.subscription, body.topic, body.key))
+        return await _released(process.parked_replay(body.subscription, body.topic, body.key))
 
     @router.post("/parked/skip")
     async def skip(body: SkipBody, caller: Annotated[Caller, Depends(any_service)]) -> Response:
         by = f"{caller.issuer}:{body.by}"
-        return await _released(parked_skip(body.subscription, body.topic, body.key, by=by, reason=body.reason))
+        return await _released(process.parked_skip(body.subscription, body.topic, body.key, by=by, reason=body.reason))
 
     return router
 

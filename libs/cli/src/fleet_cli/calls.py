@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fleet_bus.rest import Asked, RestVerdict, observing
+from fleet_bus.rest import RestVerdict, asking, observing
 from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.calls import CallFailed, ServiceClient
 from fleet_chassis.instances import Instances
-from fleet_contracts.rest import RestPart
 from fleet_launcher.control import description
 from fleet_launcher.environment import topic_prefix
 from fleet_launcher.keys import COMMAND_KEY
@@ -57,19 +56,11 @@ async def _call(client: ServiceClient, name: str, method: str, path: str, body: 
 
 
 async def observe_rest(state: StateDir, timeout_s: float) -> RestVerdict:
-    described = description(state)
-
-    async with service_client(state) as client:
-
-        async def ask(process: Asked, wait_ms: int, version: int) -> RestPart:
-            path = f"/internal/rest?wait_ms={wait_ms}&version={version}"
-            answer = await client.request(process.name, process.ordinal, "GET", path, timeout_s=5.0 + wait_ms / 1000)
-            if not answer.is_success:
-                raise CallFailed(f"{process.name} answered {answer.status}")
-            return answer.decode(RestPart)
-
-        bootstrap = described["kafka"]["bootstrap"]
-        async with observing(
-            bootstrap, "fleet-rest", ask, client.instances.all, topic_prefix=topic_prefix()
-        ) as observer:
-            return await observer.wait_at_rest(timeout_s)
+    bootstrap = description(state)["kafka"]["bootstrap"]
+    async with (
+        service_client(state) as client,
+        observing(
+            bootstrap, "fleet-rest", asking(client), client.instances.all, topic_prefix=topic_prefix()
+        ) as observer,
+    ):
+        return await observer.wait_at_rest(timeout_s)

@@ -49,12 +49,5 @@ def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI
     app = new_app(settings, "Tradefleet auth", lifespan, health)
     app.include_router(router)
     app.include_router(internal)
-    app.include_router(
-        internal_router(
-            rest=bus.rest,
-            parked_list=bus.parked,
-            parked_replay=bus.parked_replay,
-            parked_skip=bus.parked_skip,
-        )
-    )
+    app.include_router(internal_router(bus))
     return app

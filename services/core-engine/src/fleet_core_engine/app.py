@@ -67,9 +67,5 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app = new_app(settings, "Tradefleet core-engine", lifespan, health)
     app.include_router(kill_switch_router(bus, fleet, known.instruments))
     app.include_router(status_router(bus, database, fleet, venues=venues, quotes=known.quotes))
-    app.include_router(
-        internal_router(
-            rest=bus.rest, parked_list=bus.parked, parked_replay=bus.parked_replay, parked_skip=bus.parked_skip
-        )
-    )
+    app.include_router(internal_router(bus))
     return app

@@ -62,9 +62,5 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             stale_after=None if is_replay else stale_after,
         )
     )
-    app.include_router(
-        internal_router(
-            rest=bus.rest, parked_list=bus.parked, parked_replay=bus.parked_replay, parked_skip=bus.parked_skip
-        )
-    )
+    app.include_router(internal_router(bus))
     return app

@@ -30,7 +30,7 @@ from fleet_exchange_connector.domain.bars import Step, steps
 from fleet_exchange_connector.domain.instruments import VENUE, offered
 from fleet_exchange_connector.domain.replays import Replay
 from fleet_exchange_connector.feed import SimulatedFeed
-from fleet_exchange_connector.replay_rest import LooksForRest, ReplayRest, asking
+from fleet_exchange_connector.replay_rest import LooksForRest, ReplayRest, asking_all
 from fleet_exchange_connector.settings import Settings
 from fleet_exchange_connector.starting import begin_history_when_ready, start
 from fleet_exchange_connector.store.books import BookCache
@@ -83,7 +83,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksFo
                 observer = observing(
                     settings.kafka_url,
                     f"{settings.service}-{settings.ordinal}-observer",
-                    asking(bus, client),
+                    asking_all(bus, client),
                     instances.all,
                     topic_prefix=settings.topic_prefix,
                 )
@@ -113,11 +113,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksFo
             ids=SystemIds(),
         )
     )
-    app.include_router(
-        internal_router(
-            rest=bus.rest, parked_list=bus.parked, parked_replay=bus.parked_replay, parked_skip=bus.parked_skip
-        )
-    )
+    app.include_router(internal_router(bus))
     return app
 
 

@@ -6,8 +6,8 @@ from typing import Protocol
 from uuid import UUID
 
 from fleet_bus import Bus, Due
-from fleet_bus.rest import Ask, Asked, RestVerdict
-from fleet_chassis.calls import CallFailed, ServiceClient
+from fleet_bus.rest import Ask, Asked, RestVerdict, asking
+from fleet_chassis.calls import ServiceClient
 from fleet_chassis.database import Database
 from fleet_chassis.logging import get_logger
 from fleet_contracts.rest import RestPart
@@ -16,7 +16,6 @@ from fleet_exchange_connector.domain.replays import STALLED_AFTER, ReplayStatus
 from fleet_exchange_connector.service.replays import Rest
 from fleet_exchange_connector.store import replays
 
-ASK_TIMEOUT_S = 2.0
 LOOK_S = 1.0
 """How long one look waits; then what is waited for is noted."""
 
@@ -29,19 +28,14 @@ class LooksForRest(Protocol):
     async def wait_at_rest(self, timeout_s: float, *, moved: str | None = None) -> RestVerdict: ...
 
 
-def asking(bus: Bus, client: ServiceClient) -> Ask:
+def asking_all(bus: Bus, client: ServiceClient) -> Ask:
     """How a process is asked for its part of rest: this one directly, the others by an internal call."""
-    own = (bus.settings.service, bus.settings.ordinal)
+    own, ask_other = (bus.settings.service, bus.settings.ordinal), asking(client)
 
     async def ask(process: Asked, wait_ms: int, version: int) -> RestPart:
         if (process.name, process.ordinal) == own:
             return await bus.rest(wait_ms, version)
-        path = f"/internal/rest?wait_ms={wait_ms}&version={version}"
-        timeout_s = ASK_TIMEOUT_S + wait_ms / 1000
-        answer = await client.request(process.name, process.ordinal, "GET", path, timeout_s=timeout_s)
-        if not answer.is_success:
-            raise CallFailed(f"{process.name}-{process.ordinal} answered {answer.status}")
-        return answer.decode(RestPart)
+        return await ask_other(process, wait_ms, version)
 
     return ask
 

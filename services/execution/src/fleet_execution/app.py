@@ -63,12 +63,5 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app = new_app(settings, "Tradefleet execution", lifespan, health)
     app.include_router(gate.router)
     app.include_router(router(database, owner_of))
-    app.include_router(
-        internal_router(
-            rest=bus.rest,
-            parked_list=bus.parked,
-            parked_replay=bus.parked_replay,
-            parked_skip=bus.parked_skip,
-        )
-    )
+    app.include_router(internal_router(bus))
     return app

@@ -45,12 +45,5 @@ def create_app(settings: Settings, *, clock: Clock | None = None, ids: Ids | Non
     app = new_app(settings, "Tradefleet strategy", lifespan, health)
     app.include_router(strategies.router(bus, database, ids or SystemIds()))
     app.include_router(deployments.router(bus, database, instruments, consumers.timeframes(settings.feed)))
-    app.include_router(
-        internal_router(
-            rest=bus.rest,
-            parked_list=bus.parked,
-            parked_replay=bus.parked_replay,
-            parked_skip=bus.parked_skip,
-        )
-    )
+    app.include_router(internal_router(bus))
     return app

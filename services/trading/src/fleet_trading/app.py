@@ -79,14 +79,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         app.include_router(router)
     add_hot_paths(app, orders.routes)
     app.include_router(gate.router)
-    app.include_router(
-        internal_router(
-            rest=bus.rest,
-            parked_list=bus.parked,
-            parked_replay=bus.parked_replay,
-            parked_skip=bus.parked_skip,
-        )
-    )
+    app.include_router(internal_router(bus))
     return app
 
 
