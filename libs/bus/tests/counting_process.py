@@ -48,10 +48,10 @@ class KillingConnection:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
-    async def execute(self, statement: str, *arguments: Any) -> Any:
-        if statement.startswith("DELETE FROM outbox"):
+    async def fetch(self, statement: str, *arguments: Any) -> Any:
+        if "DELETE FROM outbox" in statement:
             self._deadline.reached("after send")
-        return await self._connection.execute(statement, *arguments)
+        return await self._connection.fetch(statement, *arguments)
 
 
 class KillingDatabase(Database):

@@ -9,7 +9,7 @@ from fleet_chassis.logging import get_logger
 from fleet_contracts import Message
 
 from .failures import NotYet, is_down
-from .inbox import Inbox, Verdict, park
+from .inbox import Inbox, KnownPlaces, Verdict, park
 from .metrics import AGE_SECONDS, BATCH_SECONDS, DUPLICATES, HANDLED, PARKED
 from .received import Received, Record, UnreadableRecord, decode
 from .settings import BusSettings
@@ -52,6 +52,7 @@ class Applier:
         self._observe = observe
         self._is_live = isinstance(subscription, Live)
         self._passed = 0
+        self._known = KnownPlaces()
         self._gapless = {topic.name: topic.is_gapless and not self._is_live for topic in subscription.topics}
 
     async def apply(self, records: Sequence[Record]) -> None:
@@ -60,8 +61,10 @@ class Applier:
         if isinstance(self._subscription, Live) and not self._is_worth_keeping(records, self._subscription.concerns):
             return
         try:
-            await self._together(records)
+            await self._together(records, self._known)
         except Exception as error:
+            # Nothing is set aside on the word of what was only believed.
+            self._known.forget()
             if is_down(error):
                 raise
             if not isinstance(error, NotYet):
@@ -78,9 +81,13 @@ class Applier:
         self._passed = 0
         return True
 
-    async def _together(self, records: Sequence[Record]) -> None:
+    def forget(self) -> None:
+        """The places may be another's now."""
+        self._known.forget()
+
+    async def _together(self, records: Sequence[Record], known: KnownPlaces | None = None) -> None:
         async with self._open() as tx:
-            inbox = await Inbox.read(tx.connection, self.name, {record.place for record in records})
+            inbox = await Inbox.read(tx.connection, self.name, {record.place for record in records}, known)
             fresh: list[Received[Message]] = []
             for record in records:
                 match inbox.judge(record, is_gapless=self._gapless[record.topic]):
@@ -100,7 +107,8 @@ class Applier:
             await self.handle(tx, fresh)
             if self._is_live:
                 await self._keep_positions(tx, records)
-            await inbox.write(tx.connection)
+            inbox.write(tx)
+        self._known.learn(inbox)
         HANDLED.labels(self.name).inc(len(fresh))
         if fresh:
             AGE_SECONDS.labels(self.name).set((tx.now - min(r.occurred_at for r in fresh)).total_seconds())
@@ -152,7 +160,7 @@ class Applier:
             inbox = await Inbox.read(tx.connection, self.name, [record.place])
             if inbox.judge(record, is_gapless=False) is not Verdict.DUPLICATE:
                 await self._park(tx, inbox, record, is_not_yet=is_not_yet, reason=reason)
-                await inbox.write(tx.connection)
+                inbox.write(tx)
 
     async def _park(self, tx: Transaction, inbox: Inbox, record: Record, *, is_not_yet: bool, reason: str) -> None:
         inbox.set_parked(record.place, True)
@@ -169,7 +177,7 @@ class Applier:
             inbox = await Inbox.read(tx.connection, self.name, [record.place])
             if inbox.judge(record, is_gapless=False) is Verdict.APPLY:
                 inbox.advance(record)
-                await inbox.write(tx.connection)
+                inbox.write(tx)
             await self._keep_positions(tx, [record])
 
     async def _keep_positions(self, tx: Transaction, records: Sequence[Record]) -> None:

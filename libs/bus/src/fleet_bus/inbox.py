@@ -8,8 +8,8 @@ from enum import Enum
 import asyncpg
 from fleet_chassis.database import columns
 
-from .failures import Conflict
 from .received import Record
+from .transaction import Transaction
 
 Place = tuple[str, str, str]
 
@@ -21,11 +21,15 @@ WHERE p.subscription = $1
 ORDER BY p.writer, p.topic, p.key
 FOR UPDATE OF p
 """
+# Moves a position only from where it was believed to be.
 _UPDATE = """
 UPDATE inbox_positions AS p SET epoch = k.epoch, sequence = k.sequence, is_parked = k.is_parked
-FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bool[])
-     AS k (writer, topic, key, epoch, sequence, is_parked)
+FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bool[], $8::bigint[], $9::bigint[],
+            $10::bool[])
+     AS k (writer, topic, key, epoch, sequence, is_parked, from_epoch, from_sequence, was_parked)
 WHERE p.subscription = $1 AND p.writer = k.writer AND p.topic = k.topic AND p.key = k.key
+  AND p.epoch = k.from_epoch AND p.sequence = k.from_sequence AND p.is_parked = k.was_parked
+RETURNING 1
 """
 # A key not seen before has no row to lock: whoever inserts second must do all of his again, also what the other had not
 # got to, since he judged his records by a position that was not there.
@@ -33,6 +37,7 @@ _INSERT = """
 INSERT INTO inbox_positions (subscription, writer, topic, key, epoch, sequence, is_parked)
 SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bool[])
 ON CONFLICT (subscription, writer, topic, key) DO NOTHING
+RETURNING 1
 """
 _PARK = """
 INSERT INTO parked (subscription, topic, partition, record_offset, key, writer, type, event_id, epoch, sequence,
@@ -56,12 +61,43 @@ class Verdict(Enum):
     BEHIND_PARKED = "behind parked"
 
 
+Number = tuple[int, int]
+
+
 @dataclass(slots=True)
 class _Position:
-    number: tuple[int, int] | None
+    number: Number | None
     is_parked: bool
-    is_new: bool
+    was: tuple[Number | None, bool]
     changed: bool = False
+
+
+class KnownPlaces:
+    """The positions that one reader has committed itself, so that it need not ask for them with each batch.
+
+    Only a belief: another process may have moved them since, and then the write finds it out (Conflict) and all is
+    forgotten. A parked key is never among them, for an operator may release it at any time."""
+
+    MOST = 100_000
+
+    def __init__(self) -> None:
+        self._numbers: dict[Place, Number] = {}
+
+    def get(self, place: Place) -> Number | None:
+        return self._numbers.get(place)
+
+    def learn(self, inbox: "Inbox") -> None:
+        """After the commit of what was judged by these positions."""
+        if len(self._numbers) > self.MOST:
+            self._numbers.clear()
+        for place, position in inbox.positions.items():
+            if position.is_parked or position.number is None:
+                self._numbers.pop(place, None)
+            else:
+                self._numbers[place] = position.number
+
+    def forget(self) -> None:
+        self._numbers.clear()
 
 
 class Inbox:
@@ -69,29 +105,44 @@ class Inbox:
 
     def __init__(self, subscription: str, positions: dict[Place, _Position]) -> None:
         self._subscription = subscription
-        self._positions = positions
+        self.positions = positions
 
     @classmethod
-    async def read(cls, connection: asyncpg.Connection, subscription: str, places: Iterable[Place]) -> "Inbox":
-        wanted = sorted(set(places))
-        rows = await connection.fetch(_READ, subscription, *columns(wanted, 3))
-        found = {
-            (r["writer"], r["topic"], r["key"]): _Position((r["epoch"], r["sequence"]), r["is_parked"], is_new=False)
-            for r in rows
-        }
-        return cls(subscription, {place: found.get(place) or _Position(None, False, is_new=True) for place in wanted})
+    async def read(
+        cls,
+        connection: asyncpg.Connection,
+        subscription: str,
+        places: Iterable[Place],
+        known: KnownPlaces | None = None,
+    ) -> "Inbox":
+        """Reads and locks the positions of these places, but for those that are known."""
+        positions: dict[Place, _Position] = {}
+        wanted: list[Place] = []
+        for place in sorted(set(places)):
+            number = known.get(place) if known else None
+            if number is None:
+                wanted.append(place)
+                positions[place] = _Position(None, False, was=(None, False))
+            else:
+                positions[place] = _Position(number, False, was=(number, False))
+        if wanted:
+            for r in await connection.fetch(_READ, subscription, *columns(wanted, 3)):
+                number = (r["epoch"], r["sequence"])
+                place = (r["writer"], r["topic"], r["key"])
+                positions[place] = _Position(number, r["is_parked"], was=(number, r["is_parked"]))
+        return cls(subscription, positions)
 
     def judge(self, record: Record, *, is_gapless: bool) -> Verdict:
         """At or below is a duplicate; one above, or a higher epoch, is applied; further above is a gap.
 
         Where gaps are normal anything higher is applied. None yet: the baseline."""
-        if self._positions[record.place].is_parked and not self._is_applied(record):
+        if self.positions[record.place].is_parked and not self._is_applied(record):
             return Verdict.BEHIND_PARKED
         return self.judge_parked(record, is_gapless=is_gapless)
 
     def judge_parked(self, record: Record, *, is_gapless: bool) -> Verdict:
         """The same for the first of a key's parked records, which has nothing before it to wait behind."""
-        last = self._positions[record.place].number
+        last = self.positions[record.place].number
         if self._is_applied(record):
             return Verdict.DUPLICATE
         if last is None or not is_gapless or record.epoch > last[0] or record.sequence == last[1] + 1:
@@ -99,16 +150,16 @@ class Inbox:
         return Verdict.GAP
 
     def _is_applied(self, record: Record) -> bool:
-        last = self._positions[record.place].number
+        last = self.positions[record.place].number
         return last is not None and record.number <= last
 
     def advance(self, record: Record) -> None:
-        position = self._positions[record.place]
+        position = self.positions[record.place]
         position.number = max(record.number, position.number or record.number)
         position.changed = True
 
     def set_parked(self, place: Place, is_parked: bool) -> None:
-        position = self._positions[place]
+        position = self.positions[place]
         if position.is_parked == is_parked:
             return
         if position.number is None:
@@ -117,19 +168,23 @@ class Inbox:
         position.is_parked = is_parked
         position.changed = True
 
-    async def write(self, connection: asyncpg.Connection) -> None:
-        """Stores what was applied. Raises Conflict where another process was faster."""
-        for statement, is_new in ((_UPDATE, False), (_INSERT, True)):
-            rows = [
-                (*place, *position.number, position.is_parked)
-                for place, position in self._positions.items()
-                if position.changed and position.number is not None and position.is_new is is_new
-            ]
-            if not rows:
+    def write(self, tx: Transaction) -> None:
+        """Leaves what was applied to be stored with the transaction; it raises Conflict where another was faster."""
+        moved: list[tuple[object, ...]] = []
+        begun: list[tuple[object, ...]] = []
+        for place, position in self.positions.items():
+            if not position.changed or position.number is None:
                 continue
-            outcome = await connection.execute(statement, self._subscription, *columns(rows, 6))
-            if int(outcome.rsplit(" ", 1)[1]) != len(rows):
-                raise Conflict(f"{self._subscription}: another process has applied the same records")
+            before, was_parked = position.was
+            row = (*place, *position.number, position.is_parked)
+            if before is None:
+                begun.append(row)
+            else:
+                moved.append((*row, *before, was_parked))
+        if moved:
+            tx.write(_UPDATE, self._subscription, *columns(moved, 9), expects=len(moved))
+        if begun:
+            tx.write(_INSERT, self._subscription, *columns(begun, 6), expects=len(begun))
 
 
 async def park(

@@ -33,6 +33,12 @@ _LOCK = 0x0B05_0001
 _CHANNEL = "outbox"
 _PERMANENT = (MessageSizeTooLargeError, RecordTooLargeError, RecordListTooLargeError, InvalidTopicError)
 _READ = "SELECT * FROM outbox ORDER BY id LIMIT $1"
+_DELETE = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
+# Both in one round trip; the SELECT still sees what the DELETE takes away.
+_DELETE_AND_READ = """
+WITH gone AS (DELETE FROM outbox WHERE id = ANY($1::bigint[]))
+SELECT * FROM outbox WHERE id <> ALL($1::bigint[]) ORDER BY id LIMIT $2
+"""
 _FAIL = """
 WITH gone AS (DELETE FROM outbox WHERE id = $1 RETURNING *)
 INSERT INTO outbox_failed SELECT gone.*, $2, $3 FROM gone
@@ -106,7 +112,8 @@ class Relay:
     @contextlib.asynccontextmanager
     async def _lock(self) -> AsyncIterator[asyncpg.Connection]:
         # A stopped holder would keep the lock for ever; the server ends a session that is silent for 10 s.
-        connection = await self._database.dedicated(idle_session_timeout="10s")
+        # What it deletes need not survive a crash of the server: it would be sent again and dropped by its number.
+        connection = await self._database.dedicated(idle_session_timeout="10s", synchronous_commit="off")
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
                 self._oldest_at = None  # another's to send, and to tell
@@ -134,17 +141,19 @@ class Relay:
         self._oldest_at = await connection.fetchval("SELECT min(occurred_at) FROM outbox")
         client_id = f"{self._settings.service}-{self._settings.ordinal}-relay"
         async with producer(self._settings.kafka_url, client_id) as client:
+            sent: list[int] = []
             while True:
                 self._wake.clear()
                 read_at = time.monotonic()
-                rows = await connection.fetch(_READ, self._settings.relay_batch)
+                if sent:
+                    rows = await connection.fetch(_DELETE_AND_READ, sent, self._settings.relay_batch)
+                else:
+                    rows = await connection.fetch(_READ, self._settings.relay_batch)
                 self._oldest_at = rows[0]["occurred_at"] if rows else None
-                if rows:
-                    await self._send(connection, client, rows, read_at)
+                sent = await self._send(connection, client, rows, read_at) if rows else []
                 if self._kafka.ended():
                     log.info("relay_goes_on")
-                if len(rows) < self._settings.relay_batch:
-                    self._oldest_at = None
+                if not rows:
                     if self._activity.is_relaying and not self._wake.is_set():
                         self._activity.is_relaying = False
                         self._activity.touch()
@@ -156,8 +165,8 @@ class Relay:
         client: AIOKafkaProducer,
         rows: Sequence[asyncpg.Record],
         read_at: float,
-    ) -> None:
-        """Sends rows in order and deletes, per partition, up to the first that was not acknowledged."""
+    ) -> list[int]:
+        """Sends rows in order; answers which may be deleted, per partition up to the first that was not acknowledged."""
         sent: list[tuple[asyncpg.Record, asyncio.Future[object]]] = []
         async with asyncio.timeout(self._settings.send_deadline_s):
             for row in rows:
@@ -180,10 +189,11 @@ class Relay:
             else:
                 stopped.add(place)
                 error = error or (failure if isinstance(failure, Exception) else KafkaError(repr(failure)))
-        await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", acknowledged)
         OUTBOX_SENT.inc(len(acknowledged))
         if error is not None:
+            await connection.execute(_DELETE, acknowledged)
             raise error  # a new producer after any exception
+        return acknowledged
 
     async def _hand_over(self, client: AIOKafkaProducer, row: asyncpg.Record) -> asyncio.Future[object]:
         record = Record(

@@ -107,7 +107,7 @@ class Parking:
             record = _record(first)
             await tx.connection.execute(_SKIP, first["id"], by, reason, tx.now)
             inbox.advance(record)
-            await inbox.write(tx.connection)
+            inbox.write(tx)
         log.warning("parked_record_skipped", subscription=self._applier.name, topic=place[1], by=by, reason=reason)
         return await self.release(place)
 
@@ -117,7 +117,7 @@ class Parking:
             first = await self._first(tx.connection, place)
             if first is None:
                 inbox.set_parked(place, False)
-                await inbox.write(tx.connection)
+                inbox.write(tx)
                 return True
             record = _record(first)
             # A gap is accepted only once it has been given up: what is still on its way would be lost.
@@ -130,7 +130,7 @@ class Parking:
                         await self._applier.handle(tx, [decode(record)])
                     inbox.advance(record)
             await tx.connection.execute("DELETE FROM parked WHERE id = $1", first["id"])
-            await inbox.write(tx.connection)
+            inbox.write(tx)
             return False
 
     async def _first(self, connection: asyncpg.Connection, place: Place) -> asyncpg.Record | None:

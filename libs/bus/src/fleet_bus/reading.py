@@ -73,6 +73,7 @@ class Reading:
         """A rebalance took the partitions, or gave new ones (none, where there are more replicas than partitions)."""
         self._is_member = is_member
         self.places.clear()
+        self._applier.forget()
         self._activity.touch()
 
     async def run(self) -> None:

@@ -15,26 +15,27 @@ from fleet_contracts.partitioning import partition
 
 from .received import TOMBSTONE
 from .tracing import current_traceparent
+from .writing import Writing
 
 ClockName = Literal["wall", "market"]
 
 MOST_BYTES = 900_000
 """The longest payload of a record, by a CHECK of the outbox."""
 
-# One statement numbers and stores: the sequences of the (topic, key)s are raised in sorted order, which locks them in
-# that order, and rows are inserted in the order of publishing once every sequence is held.
-_PUBLISH = """
-WITH raised AS (
-    INSERT INTO outbox_sequences AS s (topic, key, sequence)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) AS k (topic, key, n) ORDER BY topic, key
-    ON CONFLICT (topic, key) DO UPDATE SET sequence = s.sequence + excluded.sequence
-    RETURNING topic, key, sequence
-)
+# The sequences of the (topic, key)s are raised in sorted order, which locks them in that order, and rows are inserted in
+# the order of publishing once every sequence is held: both are parts of one statement.
+_RAISE = """
+INSERT INTO outbox_sequences AS s (topic, key, sequence)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) AS k (topic, key, n) ORDER BY topic, key
+ON CONFLICT (topic, key) DO UPDATE SET sequence = s.sequence + excluded.sequence
+RETURNING topic, key, sequence
+"""
+_STORE = """
 INSERT INTO outbox (topic, partition, key, type, event_id, epoch, sequence, occurred_at, market_at, traceparent, payload)
 SELECT m.topic, m.partition, m.key, m.type, m.event_id, (SELECT epoch FROM bus_writer), raised.sequence - m.behind,
-       $4, m.market_at, m.traceparent, m.payload
-FROM unnest($5::text[], $6::int[], $7::text[], $8::text[], $9::uuid[], $10::bigint[], $11::timestamptz[], $12::text[],
-            $13::bytea[])
+       $1, m.market_at, m.traceparent, m.payload
+FROM unnest($2::text[], $3::int[], $4::text[], $5::text[], $6::uuid[], $7::bigint[], $8::timestamptz[], $9::text[],
+            $10::bytea[])
      WITH ORDINALITY AS m (topic, partition, key, type, event_id, behind, market_at, traceparent, payload, place)
 JOIN raised ON raised.topic = m.topic AND raised.key = m.key
 ORDER BY m.place
@@ -79,6 +80,7 @@ class Transaction:
         self._scheduled: dict[tuple[str, str, int], tuple[ClockName, datetime]] = {}
         self._unscheduled: set[tuple[str, str, int]] = set()
         self._before_commit: list[Callable[[], Awaitable[None]]] = []
+        self._writing = Writing(connection)
         self._after_commit: list[Callable[[], None]] = []
         self._after_rollback: list[Callable[[], None]] = []
 
@@ -112,6 +114,13 @@ class Transaction:
         self._scheduled.pop((kind, aggregate_id, sequence), None)
         self._unscheduled.add((kind, aggregate_id, sequence))
 
+    def write(self, statement: str, *values: object, expects: int | None = None) -> None:
+        """Leaves an INSERT, UPDATE or DELETE for the last moment, when all of them go out as one statement.
+
+        They do not see each other's rows, and no two may change the same one. `expects`: so many rows are RETURNING,
+        else Conflict."""
+        self._writing.add(statement, *values, expects=expects)
+
     def before_commit(self, step: Callable[[], Awaitable[None]]) -> None:
         """Runs just before what was published is numbered; may itself publish and schedule."""
         self._before_commit.append(step)
@@ -127,12 +136,13 @@ class Transaction:
         for step in self._before_commit:
             await step()
         if self._unscheduled:
-            await self.connection.execute(_UNSCHEDULE, *columns(sorted(self._unscheduled), 3))
+            self.write(_UNSCHEDULE, *columns(sorted(self._unscheduled), 3))
         if self._scheduled:
             rows = [(*due, clock, due_at) for due, (clock, due_at) in sorted(self._scheduled.items())]
-            await self.connection.execute(_SCHEDULE, *columns(rows, 5))
+            self.write(_SCHEDULE, *columns(rows, 5))
         if self._published:
-            await self._store_published()
+            self._store_published()
+        await self._writing.execute()
         earliest: dict[str, datetime] = {}
         for (kind, _, _), (_, due_at) in self._scheduled.items():
             earliest[kind] = min(due_at, earliest.get(kind, due_at))
@@ -146,7 +156,7 @@ class Transaction:
         for step in self._after_rollback:
             step()
 
-    async def _store_published(self) -> None:
+    def _store_published(self) -> None:
         counts: dict[tuple[str, str], int] = {}
         places: list[int] = []
         for message in self._published:
@@ -168,7 +178,8 @@ class Transaction:
             for m, nth in zip(self._published, places, strict=True)
         ]
         raised = [(topic, key, count) for (topic, key), count in sorted(counts.items())]
-        await self.connection.execute(_PUBLISH, *columns(raised, 3), self.now, *columns(rows, 9))
+        self._writing.add(_RAISE, *columns(raised, 3), name="raised")
+        self._writing.add(_STORE, self.now, *columns(rows, 9))
 
 
 @contextlib.asynccontextmanager
