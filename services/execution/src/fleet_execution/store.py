@@ -92,19 +92,18 @@ class PostgresUnitOfWork:
             self._tx.publish(topic, key, message, market_at=market_at)
 
     async def flush(self) -> None:
-        connection = self._tx.connection
         changed = [(ref, order) for ref, order in self._orders.items() if self._stored.get(ref) is not order]
         new = [_row(order) for ref, order in changed if ref not in self._stored]
         if new:
-            await connection.execute(_INSERT, *_by_column(new))
+            self._tx.write(_INSERT, *_by_column(new))
         old = [(ref, *_facts(order)) for ref, order in changed if ref in self._stored]
         if old:
-            await connection.execute(_UPDATE, *_by_column(old))
+            self._tx.write(_UPDATE, *_by_column(old))
         fills = [row for ref, order in changed for row in _fill_rows(order, self._stored.get(ref))]
         if fills:
-            await connection.execute(_INSERT_FILLS, *_by_column(fills))
+            self._tx.write(_INSERT_FILLS, *_by_column(fills))
         if self._newly_never_sent:
-            await connection.execute(
+            self._tx.write(
                 "INSERT INTO never_sent (venue_order_ref, order_id, account_id, said_at)"
                 " SELECT *, $4 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[])",
                 *_by_column([(ref, key.order_id, key.account_id) for ref, key in self._newly_never_sent.items()]),

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+from fleet_bus import Transaction
 from fleet_chassis.database import columns
 from fleet_simulator import Liquidity
 
@@ -122,9 +123,9 @@ async def add_books(connection: asyncpg.Connection, symbols: Sequence[str]) -> N
     await connection.execute("INSERT INTO books (symbol) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", symbols)
 
 
-async def save_books(connection: asyncpg.Connection, books: Sequence[Book]) -> None:
+def save_books(tx: Transaction, books: Sequence[Book]) -> None:
     rows = [(book.instrument.symbol, book.open_orders, book.state()) for book in books]
-    await connection.execute(_SAVE, *columns(rows, 3))
+    tx.write(_SAVE, *columns(rows, 3))
 
 
 async def known_orders(connection: asyncpg.Connection, refs: Sequence[UUID]) -> dict[UUID, KnownOrder]:
@@ -156,7 +157,7 @@ async def take_commands(connection: asyncpg.Connection, symbols: Sequence[str]) 
     return found
 
 
-async def keep_commands(connection: asyncpg.Connection, commands: Sequence[OrderCommand], now: datetime) -> None:
+def keep_commands(tx: Transaction, commands: Sequence[OrderCommand], now: datetime) -> None:
     rows = [
         (
             command.venue_order_ref,
@@ -168,11 +169,11 @@ async def keep_commands(connection: asyncpg.Connection, commands: Sequence[Order
         )
         for command in commands
     ]
-    await connection.execute(_WAIT, *columns(rows, 6), now)
+    tx.write(_WAIT, *columns(rows, 6), now)
 
 
-async def add_orders(
-    connection: asyncpg.Connection, orders: Sequence[tuple[PlaceOrder, Status, dict[str, Any] | None]], now: datetime
+def add_orders(
+    tx: Transaction, orders: Sequence[tuple[PlaceOrder, Status, dict[str, Any] | None]], now: datetime
 ) -> None:
     rows = [
         (
@@ -189,20 +190,18 @@ async def add_orders(
         )
         for command, status, open_state in orders
     ]
-    await connection.execute(_ADD, *columns(rows, 10), now)
+    tx.write(_ADD, *columns(rows, 10), now)
 
 
-async def change_orders(
-    connection: asyncpg.Connection, orders: Sequence[tuple[UUID, Status, dict[str, Any] | None]], now: datetime
-) -> None:
+def change_orders(tx: Transaction, orders: Sequence[tuple[UUID, Status, dict[str, Any] | None]], now: datetime) -> None:
     rows = [
         (ref, status.stand.value, status.cumulative_quantity, status.code, status.detail, open_state)
         for ref, status, open_state in orders
     ]
-    await connection.execute(_CHANGE, *columns(rows, 6), now)
+    tx.write(_CHANGE, *columns(rows, 6), now)
 
 
-async def add_fills(connection: asyncpg.Connection, fills: Sequence[Fill]) -> None:
+def add_fills(tx: Transaction, fills: Sequence[Fill]) -> None:
     rows = [
         (
             fill.venue_order_ref,
@@ -219,7 +218,7 @@ async def add_fills(connection: asyncpg.Connection, fills: Sequence[Fill]) -> No
         )
         for fill in fills
     ]
-    await connection.execute(_ADD_FILLS, *columns(rows, 11))
+    tx.write(_ADD_FILLS, *columns(rows, 11))
 
 
 async def fills_of(connection: asyncpg.Connection, ref: UUID) -> tuple[Fill, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
+from fleet_bus import Transaction
 
 from fleet_exchange_connector.domain.instruments import Instrument
 from fleet_exchange_connector.domain.market import Market
@@ -43,8 +44,8 @@ class MarketRow:
         """Stores the market as it opens; False if it has been opened before."""
         return bool(await connection.fetchval(_OPEN, *_values(market)))
 
-    async def save(self, connection: asyncpg.Connection, market: Market) -> None:
-        await connection.execute(_SAVE, *_values(market))
+    def save(self, tx: Transaction, market: Market) -> None:
+        tx.write(_SAVE, *_values(market))
 
 
 async def take_feed(connection: asyncpg.Connection) -> int | None:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+from fleet_bus import Transaction
 
 from fleet_exchange_connector.domain.replays import Phase, Replay, ReplayStatus
 
@@ -83,8 +84,8 @@ async def newest(connection: asyncpg.Connection, limit: int, before: tuple[datet
     return [_replay(row) for row in rows]
 
 
-async def save(connection: asyncpg.Connection, replay: Replay) -> None:
-    await connection.execute(
+def save(tx: Transaction, replay: Replay) -> None:
+    tx.write(
         _SAVE,
         replay.replay_id,
         replay.status.value,

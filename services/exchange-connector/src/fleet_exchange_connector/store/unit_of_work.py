@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 from fleet_bus import Transaction
 from fleet_chassis.logging import get_logger
 
@@ -94,27 +93,26 @@ class UnitOfWork:
                     self._replays[replay.replay_id] = replay
 
     async def flush(self) -> None:
-        connection = self._tx.connection
         if self._to_wait:
-            await books.keep_commands(connection, self._to_wait, self.now)
+            books.keep_commands(self._tx, self._to_wait, self.now)
         if self._added:
             added = [(c, self._changed[ref][1], self._open_state(ref)) for ref, c in self._added.items()]
-            await books.add_orders(connection, added, self.now)
+            books.add_orders(self._tx, added, self.now)
         changed = [
             (ref, status, self._open_state(ref)) for ref, (_, status) in self._changed.items() if ref not in self._added
         ]
         if changed:
-            await books.change_orders(connection, changed, self.now)
+            books.change_orders(self._tx, changed, self.now)
         if self._fills:
-            await books.add_fills(connection, [fill for fills in self._fills.values() for fill in fills])
+            books.add_fills(self._tx, [fill for fills in self._fills.values() for fill in fills])
         if self.market is not None or self._changed:
-            await self._save_books(connection)
+            self._save_books()
         for book in self._books.values():
             self._tx.after_commit(partial(self._stores.cache.put, book))
         if self._new_market is not None and self._stores.market_row is not None:
-            await self._stores.market_row.save(connection, self._new_market)
+            self._stores.market_row.save(self._tx, self._new_market)
         for replay in self._changed_replays.values():
-            await replays.save(connection, replay)
+            replays.save(self._tx, replay)
 
     def publish(self, event: Event) -> None:
         self._stores.publish(self._tx, event)
@@ -239,9 +237,9 @@ class UnitOfWork:
             self._tx.connection, symbols, stores.instruments, stores.cache, idle_too=idle_too
         )
 
-    async def _save_books(self, connection: asyncpg.Connection) -> None:
+    def _save_books(self) -> None:
         if self._books:
-            await books.save_books(connection, list(self._books.values()))
+            books.save_books(self._tx, list(self._books.values()))
         for book in self._books.values():
             book.version += 1
             at = next_look(book, self.market, self.now) if self.market is not None else None

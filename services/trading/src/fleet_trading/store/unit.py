@@ -251,10 +251,10 @@ class PostgresUnit:
         changed = [account for account in self._accounts.values() if account.changes]
         for account in changed:
             account.version += 1
-        await write(self._connection, changed, self._new_claims, self._strays)
+        write(self._tx, changed, self._new_claims, self._strays)
         for grant in self._kept_grants.values():
             values = [getattr(grant, name.strip()) for name in GRANT_COLUMNS.split(",")]
-            await self._connection.execute(_KEEP_GRANT, *values)
+            self._tx.write(_KEEP_GRANT, *values)
             self._announcer.granted(self._tx, grant)
         for account in changed:
             is_new = account.account_id in self._new_accounts

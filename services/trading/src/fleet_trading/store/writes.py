@@ -1,82 +1,69 @@
-"""All that a group of accounts changed, in one statement: a round trip costs more than a row."""
+"""All that a group of accounts changed, as rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from uuid import UUID
 
-import asyncpg
+from fleet_bus import Transaction
+from fleet_chassis.database import columns
 
 from fleet_trading.domain import Account, Order
 
 from .rows import ACCOUNT_COLUMNS, ORDER_COLUMNS, order_row
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """`sql` of one table, with the rows as `{rows}`: `unnest(...)` of parameters of these types."""
-
-    name: str
-    sql: str
-    types: str
+def _rows(types: str) -> str:
+    """The rows of a statement: an array a column."""
+    return "unnest(" + ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(types.split(), start=1)) + ")"
 
 
-_ACCOUNTS = _Part(
-    "accounts",
-    """UPDATE accounts AS a SET version = n.version, status = n.status, entry_no = n.entry_no, trade_no = n.trade_no,
+_ACCOUNTS = f"""
+UPDATE accounts AS a SET version = n.version, status = n.status, entry_no = n.entry_no, trade_no = n.trade_no,
 watch_at = n.watch_at, day = n.day, day_open_equity = n.day_open_equity
-FROM {rows} AS n (account_id, version, status, entry_no, trade_no, watch_at, day, day_open_equity)
-WHERE a.account_id = n.account_id""",
-    "uuid bigint text bigint bigint timestamptz date numeric",
-)
-_BALANCES = _Part(
-    "balances",
-    """INSERT INTO balances (account_id, currency, total, reserved) SELECT * FROM {rows}
-ON CONFLICT (account_id, currency) DO UPDATE SET total = excluded.total, reserved = excluded.reserved""",
-    "uuid text numeric numeric",
-)
-_POSITIONS = _Part(
-    "positions",
-    """INSERT INTO positions (account_id, symbol, quantity, cost, realized_pnl) SELECT * FROM {rows}
+FROM {_rows("uuid bigint text bigint bigint timestamptz date numeric")}
+     AS n (account_id, version, status, entry_no, trade_no, watch_at, day, day_open_equity)
+WHERE a.account_id = n.account_id
+"""  # noqa: S608  constants, here and below
+_BALANCES = f"""
+INSERT INTO balances (account_id, currency, total, reserved) SELECT * FROM {_rows("uuid text numeric numeric")}
+ON CONFLICT (account_id, currency) DO UPDATE SET total = excluded.total, reserved = excluded.reserved
+"""  # noqa: S608
+_POSITIONS = f"""
+INSERT INTO positions (account_id, symbol, quantity, cost, realized_pnl)
+SELECT * FROM {_rows("uuid text numeric numeric numeric")}
 ON CONFLICT (account_id, symbol) DO UPDATE
-SET quantity = excluded.quantity, cost = excluded.cost, realized_pnl = excluded.realized_pnl""",
-    "uuid text numeric numeric numeric",
-)
-_NEW_ORDERS = _Part(
-    "new_orders",
-    f"INSERT INTO orders ({ORDER_COLUMNS}) SELECT * FROM {{rows}}",  # noqa: S608  constant columns
-    "uuid text uuid uuid uuid uuid uuid text text text text "
-    "text numeric numeric numeric numeric text text timestamptz timestamptz timestamptz text "
-    "text boolean numeric numeric numeric numeric text text bigint timestamptz integer",
-)
-_ORDERS = _Part(
-    "changed_orders",
-    """UPDATE orders AS o SET stand = n.stand, pending = n.pending, is_accepted = n.is_accepted,
+SET quantity = excluded.quantity, cost = excluded.cost, realized_pnl = excluded.realized_pnl
+"""  # noqa: S608
+_ORDER_TYPES = """uuid text uuid uuid uuid uuid uuid text text text text text numeric numeric numeric numeric text text
+timestamptz timestamptz timestamptz text text boolean numeric numeric numeric numeric text text bigint timestamptz
+integer"""
+_NEW_ORDERS = f"INSERT INTO orders ({ORDER_COLUMNS}) SELECT * FROM {_rows(_ORDER_TYPES)}"  # noqa: S608
+_CHANGE_TYPES = """uuid text text boolean numeric numeric numeric numeric text text bigint timestamptz integer
+timestamptz"""
+_ORDERS = f"""
+UPDATE orders AS o SET stand = n.stand, pending = n.pending, is_accepted = n.is_accepted,
 filled_quantity = n.filled_quantity, filled_notional = n.filled_notional, fees = n.fees, reserved = n.reserved,
 reason_code = n.reason_code, reason_detail = n.reason_detail, version = n.version, query_at = n.query_at,
 queries = n.queries, updated_at = n.updated_at
-FROM {rows} AS n (order_id, stand, pending, is_accepted, filled_quantity, filled_notional, fees, reserved, reason_code,
-reason_detail, version, query_at, queries, updated_at)
-WHERE o.order_id = n.order_id""",
-    "uuid text text boolean numeric numeric numeric numeric text text bigint timestamptz integer timestamptz",
-)
-_CLAIMS = _Part(
-    "claims",
-    "INSERT INTO client_order_ids (account_id, client_order_id, order_id, body_hash) SELECT * FROM {rows}",
-    "uuid text uuid bytea",
-)
-_TRADES = _Part(
-    "new_trades",
-    """INSERT INTO trades (account_id, trade_no, trade_id, order_id, symbol, side, quantity, price, fee, fee_currency,
-liquidity, venue, venue_trade_id, executed_at, market_at, version) SELECT * FROM {rows}""",
-    "uuid bigint uuid uuid text text numeric numeric numeric text text text text timestamptz timestamptz bigint",
-)
-_ENTRIES = _Part(
-    "new_entries",
-    """INSERT INTO entries (account_id, entry_no, transaction_id, book, kind, currency, amount, balance_after, reference,
-settles_on, at, market_at) SELECT * FROM {rows}""",
-    "uuid bigint uuid text text text numeric numeric text date timestamptz timestamptz",
-)
+FROM {_rows(_CHANGE_TYPES)}
+     AS n (order_id, stand, pending, is_accepted, filled_quantity, filled_notional, fees, reserved, reason_code,
+           reason_detail, version, query_at, queries, updated_at)
+WHERE o.order_id = n.order_id
+"""  # noqa: S608
+_CLAIMS = f"""
+INSERT INTO client_order_ids (account_id, client_order_id, order_id, body_hash)
+SELECT * FROM {_rows("uuid text uuid bytea")}
+"""  # noqa: S608
+_TRADE_TYPES = """uuid bigint uuid uuid text text numeric numeric numeric text text text text timestamptz timestamptz
+bigint"""
+_TRADES = f"""
+INSERT INTO trades (account_id, trade_no, trade_id, order_id, symbol, side, quantity, price, fee, fee_currency,
+liquidity, venue, venue_trade_id, executed_at, market_at, version) SELECT * FROM {_rows(_TRADE_TYPES)}
+"""  # noqa: S608
+_ENTRIES = f"""
+INSERT INTO entries (account_id, entry_no, transaction_id, book, kind, currency, amount, balance_after, reference,
+settles_on, at, market_at)
+SELECT * FROM {_rows("uuid bigint uuid text text text numeric numeric text date timestamptz timestamptz")}
+"""  # noqa: S608
 
 INSERT_ACCOUNT = f"""
 INSERT INTO accounts ({ACCOUNT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
@@ -106,53 +93,27 @@ def account_row(account: Account) -> tuple[object, ...]:
     )
 
 
-async def write(
-    connection: asyncpg.Connection,
+def write(
+    tx: Transaction,
     accounts: Sequence[Account],
     claims: Sequence[tuple[UUID, str, UUID, bytes]],
     strays: Sequence[Order],
 ) -> None:
-    """Writes the changes of the accounts, whose versions have been raised."""
-    rows: list[tuple[_Part, Rows]] = [
+    """Leaves the changes of the accounts, whose versions have been raised, to be written with the transaction."""
+    placed = [order_row(order) for account in accounts for order in account.changes.placed.values()]
+    tables: list[tuple[str, Rows]] = [
         (_ACCOUNTS, [_changed_account(account) for account in accounts]),
         (_BALANCES, [_balance(a, c) for a in accounts for c in a.changes.currencies]),
         (_POSITIONS, [_position(a, s) for a in accounts for s in a.changes.symbols]),
-        (
-            _NEW_ORDERS,
-            [order_row(o) for a in accounts for o in a.changes.placed.values()] + [order_row(o) for o in strays],
-        ),
+        (_NEW_ORDERS, placed + [order_row(order) for order in strays]),
         (_ORDERS, [_changed_order(o) for a in accounts for o in a.changes.orders.values()]),
         (_CLAIMS, list(claims)),
         (_TRADES, _trades(accounts)),
         (_ENTRIES, _entries(accounts)),
     ]
-    parts = [(part, found) for part, found in rows if found]
-    if not parts:
-        return
-    columns = [list(column) for _, found in parts for column in zip(*found, strict=True)]
-    await connection.execute(_statement(tuple(part.name for part, _ in parts)), *columns)
-
-
-_PARTS = {
-    part.name: part for part in (_ACCOUNTS, _BALANCES, _POSITIONS, _NEW_ORDERS, _ORDERS, _CLAIMS, _TRADES, _ENTRIES)
-}
-
-
-@lru_cache(maxsize=256)
-def _statement(names: tuple[str, ...]) -> str:
-    """The parts as one statement. They touch different tables, or different rows, so their order is no matter."""
-    filled: list[str] = []
-    place = 1
-    for name in names:
-        part = _PARTS[name]
-        types = part.types.split()
-        arrays = ", ".join(f"${place + i}::{kind}[]" for i, kind in enumerate(types))
-        filled.append(part.sql.format(rows=f"unnest({arrays})"))
-        place += len(types)
-    *first, last = zip(names, filled, strict=True)
-    if not first:
-        return last[1]
-    return "WITH " + ",\n".join(f"{name}_ AS ({sql})" for name, sql in first) + "\n" + last[1]
+    for statement, rows in tables:
+        if rows:
+            tx.write(statement, *columns(rows, len(rows[0])))
 
 
 def _changed_account(account: Account) -> tuple[object, ...]:
