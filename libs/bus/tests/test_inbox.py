@@ -84,3 +84,52 @@ async def test_an_argument_that_fits_no_column_is_bad_and_not_down(make_service:
 
     await applier(service, overflow).apply(records(1))
     assert [key.is_not_yet for key in await service.bus.parked()] == [False]
+
+
+async def test_a_position_that_is_only_believed_applies_nothing_twice_and_sets_nothing_aside(
+    make_service: Any, new_database: Any
+) -> None:
+    """A process that knows where it was, and has been fenced off since: another went on with its records."""
+    url = await new_database()
+    paused, owner = [await make_service("reader", url=url, ordinal=n) for n in range(2)]
+    judged: list[int] = []
+
+    async def strict(uow: Effects, received: Received[SignalAccepted]) -> None:
+        judged.append(received.sequence)
+        if received.sequence <= 5 and await owner.effects("a") == list(range(5)):
+            raise ValueError("this was done before")
+        await record(uow, received)
+
+    known = applier(paused, strict)
+    await known.apply(records(2))
+    await applier(owner).apply(records(5))
+    judged.clear()
+    await known.apply(records(8))
+    assert judged[0] == 3, "it began where it believed to be"
+    assert await paused.effects("a") == list(range(8))
+    assert await paused.bus.parked() == ()
+
+    forgetful = applier(paused)
+    await forgetful.apply(records(8))
+    await applier(owner).apply(records(9))
+    with pytest.raises(Conflict):
+        await forgetful.apply(records(10)[8:])
+    await forgetful.apply(records(10)[8:])
+    assert await paused.effects("a") == list(range(10))
+
+
+async def test_a_position_once_read_is_not_asked_for_again(make_service: Any) -> None:
+    service = await make_service("reader")
+    reader = applier(service)
+    asked: list[str] = []
+
+    await reader.apply(records(1))
+    async with service.database.connection() as connection:
+        connection.add_query_logger(lambda query: asked.append(query.query))
+        # The pool hands out the connection that was given back last.
+    await applier(service).apply(records(1))
+    assert any("FOR UPDATE OF p" in query for query in asked)
+    asked.clear()
+    await reader.apply(records(3)[1:])
+    assert asked and not any("FOR UPDATE OF p" in query for query in asked)
+    assert await service.effects("a") == list(range(3))
