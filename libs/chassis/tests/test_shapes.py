@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from fleet_chassis.encoding import encode_json, plain
 from fleet_chassis.shapes import Body, DecimalString, Instant, Resource, Symbol
+from fleet_contracts.encoding import encode_json, plain
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError

@@ -2,6 +2,7 @@
 
 import copy
 import random
+from decimal import Decimal
 
 import msgspec
 import pytest
@@ -13,6 +14,8 @@ from fleet_contracts.samples import sample
 from fleet_contracts.topics import Reading
 from fleet_contracts.trading import SubmitOrder
 from fleet_contracts.vocabulary import Side
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 
 def test_committed_schemas_and_samples_are_todays() -> None:
@@ -33,6 +36,16 @@ def test_decimals_travel_as_strings_and_unknown_members_are_refused() -> None:
     more = msgspec.json.decode(wire)
     more["added_tomorrow"] = 1
     assert msgspec.convert(more, SubmitOrder, strict=False).side is Side.BUY
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, max_value=10**24, min_value=-(10**24)))
+@example(Decimal("1.2E-7"))
+@example(Decimal("0.00000000"))
+def test_decimals_travel_without_an_exponent(amount: Decimal) -> None:
+    order = msgspec.structs.replace(sample(SubmitOrder), client_order_id="1.2E-7", quantity=amount)
+    wire = msgspec.json.decode(encode(order))
+    assert (wire["client_order_id"], wire["quantity"]) == ("1.2E-7", format(amount, "f"))
+    assert msgspec.json.decode(encode(order), type=SubmitOrder) == order
 
 
 def _broken(change: str) -> dict[str, object]:

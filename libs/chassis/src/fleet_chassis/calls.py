@@ -7,11 +7,11 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 import msgspec
+from fleet_contracts.encoding import encode_json
 from structlog.contextvars import get_contextvars
 from yarl import URL
 
 from .assertions import AssertionSigner
-from .encoding import encode_json
 from .instances import Instances
 from .telemetry import traceparent
 

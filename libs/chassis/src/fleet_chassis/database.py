@@ -9,9 +9,9 @@ from typing import Any, Self, cast
 
 import asyncpg
 import msgspec
+from fleet_contracts.encoding import encode_json
 from pydantic import SecretStr
 
-from .encoding import encode_json
 from .logging import get_logger
 
 ACQUIRE_TIMEOUT_S = 5.0

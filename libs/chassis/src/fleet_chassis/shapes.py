@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
+from fleet_contracts.encoding import encode_json, plain
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -16,8 +17,6 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
-
-from .encoding import encode_json, plain
 
 _DECIMAL = re.compile(r"-?[0-9]{1,24}(?:\.[0-9]{1,18})?")
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,23}/[A-Z0-9]{1,12}")

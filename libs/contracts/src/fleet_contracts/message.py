@@ -4,6 +4,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from .encoding import encode_json
+
 
 class Value(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a message. Readers ignore fields they do not know and refuse unknown enum members."""
@@ -22,12 +24,9 @@ class Message(Value, frozen=True, kw_only=True):
         return f"{cls.owner}.{cls.__name__}"
 
 
-_encoder = msgspec.json.Encoder(decimal_format="string", uuid_format="canonical")
-
-
 def encode(message: msgspec.Struct) -> bytes:
     """The JSON of a message, as it is sent."""
-    return _encoder.encode(message)
+    return encode_json(message)
 
 
 class MessageTooLong(Exception):
@@ -41,7 +40,7 @@ def encode_cut(message: Message, most_bytes: int) -> list[bytes]:
     encoded = encode(message)
     if len(encoded) <= most_bytes:
         return [encoded]
-    longest = max(message.cut_along, key=lambda name: len(_encoder.encode(getattr(message, name))), default="")
+    longest = max(message.cut_along, key=lambda name: len(encode_json(getattr(message, name))), default="")
     parts = getattr(message, longest) if longest else ()
     if len(parts) < 2:
         raise MessageTooLong(f"{message.type_name()} is {len(encoded)} bytes long and must not exceed {most_bytes}")

@@ -7,7 +7,7 @@ import os
 import sys
 
 import asyncpg
-from fleet_chassis.encoding import encode_json
+from fleet_contracts.encoding import encode_json
 
 from .verify import Verdict, verify
 

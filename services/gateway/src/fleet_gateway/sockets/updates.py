@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
-from fleet_chassis.encoding import encode_json
 from fleet_contracts.data import BarClosed, BestQuote
+from fleet_contracts.encoding import encode_json
 from fleet_contracts.exchange_connector import Quote, Trade
 from fleet_contracts.trading import AccountChanged, Balance, Portfolio, Position
 
