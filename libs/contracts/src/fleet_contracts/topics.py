@@ -225,7 +225,7 @@ def venue_commands(name: str, *, served_by: str = "exchange-connector") -> Topic
         f"venue.{name}.commands",
         "execution",
         "symbol",
-        (venue.PlaceVenueOrder, venue.CancelVenueOrder, venue.QueryVenueOrders),
+        (venue.PlaceVenueOrder, venue.ReplaceVenueOrder, venue.CancelVenueOrder, venue.QueryVenueOrders),
         _work(served_by),
     )
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from .message import Message, Value
-from .vocabulary import Liquidity, OrderType, Side, TimeInForce, VenueOrderStand
+from .vocabulary import Liquidity, OrderType, SelfTrade, Side, TimeInForce, VenueOrderStand
 
 
 class VenueMessage(Message, frozen=True, kw_only=True):
@@ -30,6 +30,30 @@ class PlaceVenueOrder(VenueMessage, frozen=True, kw_only=True):
     limit_price: Decimal | None
     protection_price: Decimal | None
     time_in_force: TimeInForce
+    stop_price: Decimal | None = None
+    """Of stops and if-touched orders: where they become market or limit orders."""
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    display_quantity: Decimal | None = None
+    minimum_quantity: Decimal | None = None
+    expires_at: datetime | None = None
+    post_only: bool = False
+    reduce_only: bool = False
+    self_trade: SelfTrade | None = None
+
+
+class ReplaceVenueOrder(VenueMessage, frozen=True, kw_only=True):
+    """What is None stays as it is. `quantity` is the new total, with what has been filled in it."""
+
+    venue_order_ref: UUID
+    account_id: UUID
+    user_id: UUID
+    command_sequence: int
+    send_by: datetime | None
+    symbol: str
+    quantity: Decimal | None
+    limit_price: Decimal | None
+    stop_price: Decimal | None = None
 
 
 class CancelVenueOrder(VenueMessage, frozen=True, kw_only=True):
@@ -88,6 +112,28 @@ class VenueOrderCanceled(VenueReport, frozen=True, kw_only=True, tag=True):
 class VenueCancelRejected(VenueReport, frozen=True, kw_only=True, tag=True):
     code: str
     detail: str
+
+
+class VenueOrderReplaced(VenueReport, frozen=True, kw_only=True, tag=True):
+    """The order as it is now; its priority is kept only where just the quantity fell."""
+
+    quantity: Decimal
+    limit_price: Decimal | None
+    stop_price: Decimal | None = None
+    cumulative_quantity: Decimal
+
+
+class VenueReplaceRejected(VenueReport, frozen=True, kw_only=True, tag=True):
+    """The order stays as it was."""
+
+    code: str
+    detail: str
+
+
+class VenueOrderTriggered(VenueReport, frozen=True, kw_only=True, tag=True):
+    """A stop or if-touched order has become a market or limit order, at this price of the market."""
+
+    trigger_price: Decimal
 
 
 class VenueOrderExpired(VenueReport, frozen=True, kw_only=True, tag=True):

@@ -11,12 +11,30 @@ class Side(StrEnum):
 class OrderType(StrEnum):
     MARKET = "market"
     LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+    TRAILING_STOP = "trailing_stop"
+    MARKET_IF_TOUCHED = "market_if_touched"
+    LIMIT_IF_TOUCHED = "limit_if_touched"
 
 
 class TimeInForce(StrEnum):
     GTC = "gtc"
     IOC = "ioc"
+    FOK = "fok"
+    GTD = "gtd"
     DAY = "day"
+    AT_OPEN = "at_open"
+    AT_CLOSE = "at_close"
+
+
+class SelfTrade(StrEnum):
+    """What happens when an order meets one of its own account."""
+
+    CANCEL_NEWEST = "cancel_newest"
+    CANCEL_OLDEST = "cancel_oldest"
+    CANCEL_BOTH = "cancel_both"
+    DECREMENT = "decrement"
 
 
 class OrderStatus(StrEnum):
