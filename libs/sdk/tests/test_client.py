@@ -67,10 +67,10 @@ async def test_decimals_go_out_as_strings_and_answers_come_back() -> None:
             "side": "buy",
             "type": "limit",
             "quantity": Decimal(3),
-            "limit_price": Decimal("1.50"),
+            "limit_price": Decimal("0.00000012"),
         }
         assert (await client.place_order(order))["status"] == "pending_new"
-    assert api.asked[-1] == ("POST", "/orders", {**order, "quantity": "3", "limit_price": "1.50"})
+    assert api.asked[-1] == ("POST", "/orders", {**order, "quantity": "3", "limit_price": "0.00000012"})
 
 
 async def test_a_problem_is_an_api_error() -> None:
@@ -148,6 +148,18 @@ async def test_tokens_are_renewed_before_they_expire_and_only_once() -> None:
         await asyncio.gather(*(client.me() for _ in range(5)))
     assert [path for _, path, _ in api.asked].count("/auth/refresh") == 1
     assert api.tokens == 2
+
+
+async def test_a_kept_session_is_resumed_once() -> None:
+    api = Api()
+    async with api.client() as client:
+        await client.login("a@example.com", "secret")
+        kept = client.refresh_token
+        assert kept is not None
+        await client.resume(kept)
+        assert client.refresh_token not in (None, kept)
+        with pytest.raises(ApiError, match="session_revoked"):
+            await client.resume(kept)
 
 
 async def test_lists_are_read_over_all_pages() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import aiohttp
 import msgspec
+from fleet_contracts.encoding import encode_json
 
 from fleet_sdk.problems import OutcomeUnknown, Unreachable, problem
 from fleet_sdk.socket import SILENCE_S, Socket
@@ -54,6 +55,16 @@ class FleetClient:
     async def login(self, email: str, password: str) -> None:
         """Keeps the tokens; the access token is renewed by itself before it expires."""
         self._keep(await self._object("POST", "/auth/login", {"email": email, "password": password}, authorized=False))
+
+    async def resume(self, refresh_token: str) -> None:
+        """Goes on with a session whose `refresh_token` was kept; that one is used up, so keep the new one at once."""
+        self._refresh_token = refresh_token
+        await self.refresh()
+
+    @property
+    def refresh_token(self) -> str | None:
+        """What the session can be resumed with, once; another one after each refresh."""
+        return self._refresh_token
 
     async def refresh(self) -> None:
         """Renews the tokens now. The old refresh token is worth nothing afterwards."""
@@ -178,7 +189,7 @@ class FleetClient:
             async with self._open_session().request(
                 method,
                 f"{self._url}/api/v1{path}",
-                data=None if body is None else msgspec.json.encode(body),
+                data=None if body is None else encode_json(body),
                 params={name: _as_text(value) for name, value in (params or {}).items() if value is not None},
                 headers=headers,
             ) as response:
