@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from fleet_cli.first_steps import curl_lines, new_user
+from fleet_sdk.client import FleetClient
 from whole_fleet import WholeFleet, whole_fleet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -21,6 +23,11 @@ EMAIL, PASSWORD = new_user()
 def commanded() -> Iterator[WholeFleet]:
     with whole_fleet("simulated", port_offset=650) as running:
         yield running
+
+
+def started(running: WholeFleet, *words: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "fleet_cli.main", *words, "--state-dir", str(running.state.path)]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def fleet(running: WholeFleet, *words: str, answer: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -49,6 +56,42 @@ def test_the_five_curl_lines_run_as_pasted(commanded: WholeFleet) -> None:
     assert bought.returncode == 0 and "buy AAPL/USD: filled, filled 1 of 1 at" in bought.stdout, bought
     refused = fleet(commanded, "order", "sell", "AAPL/USD", "2", **user)
     assert refused.returncode == 1 and refused.stderr.startswith("error: ")
+
+
+def test_a_session_is_kept_until_it_ends(commanded: WholeFleet) -> None:
+    """log in → order without password → a copied token is shown twice → log in again → log out"""
+    order, sessions = ("order", "buy", "AAPL/USD", "1"), commanded.state.path / "sessions.json"
+    email, password = new_user()
+    user = {"email": email, "password": password}
+    asyncio.run(_registered(commanded.url, **user))
+
+    def kept() -> dict[str, str]:
+        told: dict[str, str] = json.loads(sessions.read_text())[commanded.url]
+        return told
+
+    asked = fleet(commanded, *order, "--email", email, answer=f"{password}\n")
+    assert asked.returncode == 0 and f"Password of {email}" in asked.stdout, asked
+    assert sessions.stat().st_mode & 0o777 == 0o600
+    first = kept()
+    assert first["email"] == email and password not in sessions.read_text()
+    several = [started(commanded, *order) for _ in range(2)]
+    assert [one.wait() for one in several] == [0, 0], "at the same time, with nothing asked"
+    second = kept()
+    assert second["refresh_token"] != first["refresh_token"]
+    sessions.write_text(json.dumps({commanded.url: first}))
+    again = fleet(commanded, *order, answer=f"{password}\n")
+    assert again.returncode == 0 and f"The session of {email} has ended" in again.stderr, again
+
+    other = fleet(commanded, *order, "--email", EMAIL, "--password", PASSWORD)
+    assert other.returncode == 0 and kept()["email"] == EMAIL
+    assert fleet(commanded, "logout").stdout == f"{EMAIL} is logged out\n"
+    assert fleet(commanded, "logout").stdout == "nobody was logged in\n"
+    assert fleet(commanded, *order).returncode != 0, "nobody is there to be asked"
+
+
+async def _registered(url: str, email: str, password: str) -> None:
+    async with FleetClient(url) as client:
+        await client.register(email, password)
 
 
 def test_status_tells_all_processes_and_restart_drains_one(commanded: WholeFleet) -> None:

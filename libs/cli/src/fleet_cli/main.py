@@ -12,7 +12,7 @@ from fleet_cli import fleet
 from fleet_cli.console import FleetGroup, out
 from fleet_cli.doctor import doctor
 from fleet_cli.operate import migrate, parked, rest, users
-from fleet_cli.orders import order
+from fleet_cli.orders import logout, order
 
 app = typer.Typer(
     name="fleet",
@@ -32,6 +32,7 @@ for command in (
     doctor,
     rest,
     order,
+    logout,
     migrate,
 ):
     app.command()(command)

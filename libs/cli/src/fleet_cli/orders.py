@@ -1,4 +1,4 @@
-"""buy and sell from the shell, through the gateway like any client."""
+"""order and logout: a user at the shell, through the gateway like any client."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
 import typer
-from fleet_launcher.control import description
+from fleet_launcher.places import StateDir
 
 from fleet_cli.console import DEFAULT_STATE, StateOption, fail, out, run, state_of
 
@@ -17,17 +17,20 @@ def order(
     symbol: Annotated[str, typer.Argument(help="AAPL/USD, BTC/USD, …")],
     quantity: Annotated[str, typer.Argument(help="How many.")],
     *,
-    email: Annotated[str, typer.Option(prompt=True, envvar="FLEET_EMAIL", help="The user's address.")],
+    email: Annotated[
+        str | None, typer.Option(envvar="FLEET_EMAIL", help="The user's address; without it, who logged in last.")
+    ] = None,
     password: Annotated[
-        str, typer.Option(prompt=True, hide_input=True, envvar="FLEET_PASSWORD", help="Asked for if not given.")
-    ],
+        str | None, typer.Option(envvar="FLEET_PASSWORD", help="Asked for where a log-in needs it.")
+    ] = None,
     limit: Annotated[str | None, typer.Option("--limit", help="A limit price; without it, a market order.")] = None,
     state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
-    """Buy or sell as a user, through the gateway, and tell what became of it within a second."""
-    placed = run(
-        _placed(description(state_of(state_dir))["gateway_url"], _order(side, symbol, quantity, limit), email, password)
-    )
+    """Buy or sell as a user, through the gateway, and tell what became of it within a second.
+
+    The first time asks who you are; the session is kept until `fleet logout`.
+    """
+    placed = run(_placed(state_of(state_dir), _order(side, symbol, quantity, limit), email, password))
     price = f" at {placed['average_fill_price']}" if placed.get("average_fill_price") else ""
     reason = f" ({placed['reason']['detail']})" if placed.get("reason") else ""
     filled = f"{placed['filled_quantity']} of {placed['quantity']}"
@@ -50,12 +53,11 @@ def _decimal(text: str) -> str:
     return format(value, "f")
 
 
-async def _placed(gateway_url: str, wanted: dict[str, Any], email: str, password: str) -> dict[str, Any]:
+async def _placed(state: StateDir, wanted: dict[str, Any], email: str | None, password: str | None) -> dict[str, Any]:
     """The order as it stands when it has ended, or after a second: a limit order may rest for long."""
-    from fleet_sdk.client import FleetClient
+    from fleet_cli.session import logged_in
 
-    async with FleetClient(gateway_url) as client:
-        await client.login(email, password)
+    async with logged_in(state, email, password) as client:
         placed = await client.place_order(wanted)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + 1.0
@@ -63,5 +65,12 @@ async def _placed(gateway_url: str, wanted: dict[str, Any], email: str, password
         while placed["status"] not in ended and loop.time() < deadline:
             await asyncio.sleep(0.05)
             placed = await client.order(placed["order_id"])
-        await client.logout()
         return placed
+
+
+def logout(state_dir: StateOption = DEFAULT_STATE) -> None:
+    """End the session that `fleet order` has kept."""
+    from fleet_cli.session import end_session
+
+    email = run(end_session(state_of(state_dir)))
+    out.print("nobody was logged in" if email is None else f"{email} is logged out")

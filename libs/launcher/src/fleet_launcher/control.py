@@ -20,7 +20,7 @@ from fleet_launcher.environment import topic_prefix
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.leftovers import LOCK, SUPERVISOR, end_leftovers
 from fleet_launcher.options import Event, FleetOptions
-from fleet_launcher.places import StateDir
+from fleet_launcher.places import SESSIONS, StateDir
 from fleet_launcher.services import SERVICES
 from fleet_launcher.stack import Stack
 
@@ -28,7 +28,7 @@ from fleet_launcher.stack import Stack
 _STOP_TIMEOUT_S = 90.0
 # What belongs to one fleet in its folder; beside it may lie the jars and the folders of other fleets.
 _OWN = ("logs", "run", "keys")
-_OWN_FILES = ("fleet.json", "instances.json", "options.json", "ports.json", "secrets.json")
+_OWN_FILES = ("fleet.json", "instances.json", "options.json", "ports.json", "secrets.json", SESSIONS)
 
 
 def is_up(state: StateDir) -> bool:

@@ -18,6 +18,8 @@ from fleet_launcher.failure import LaunchFailure
 CHECKOUT = Path(__file__).resolve().parents[4]
 SHARED = CHECKOUT / ".fleet"
 JARS = SHARED / "jars"
+SESSIONS = "sessions.json"
+"""The file of a state folder in which the command keeps its users' sessions (0600)."""
 
 # A fresh fleet takes about 400 MB (Kafka logs, WAL, databases); below this Kafka and PostgreSQL stop in ugly ways.
 NEEDED_BYTES = 1 << 30
