@@ -20,16 +20,16 @@ setup: ## Install everything into .venv and .fleet/jars (a second run works offl
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) was found. Install Python 3.11 or newer, or name one: make setup PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) scripts/setup.py
 
-up: setup ## Start the fleet in the background on a simulated market
+up: setup ## Start the fleet in the background on a simulated market; says what to try
 	@$(BIN)/fleet up $(ARGS)
 
 down: setup ## Drain and stop the fleet; its data stays
 	@$(BIN)/fleet down $(ARGS)
 
-status: setup ## What runs, where, since when
+status: setup ## Show what runs, where, since when
 	@$(BIN)/fleet status $(ARGS)
 
-logs: setup ## The end of all logs; make logs ARGS="trading -f" follows one
+logs: setup ## Show the end of all logs; make logs ARGS="trading -f" follows one
 	@$(BIN)/fleet logs $(ARGS)
 
 reset: setup ## Stop the fleet and delete its data (asks first)
@@ -41,13 +41,13 @@ demo: setup ## Replay two years of real bars through the whole fleet and check t
 # One shared stack (.fleet/test) serves all tests and is stopped at the end, whatever became of them.
 STOP_STACK = trap '$(BIN)/python -m fleet_launcher.stack --state-dir .fleet/test down' EXIT
 
-test: setup ## The tests that CI runs, those of the whole fleet included
+test: setup ## Run the tests that CI runs; make test ARGS=libs/bus runs some of them
 	@$(STOP_STACK); $(BIN)/pytest -m "not long" $(or $(ARGS),libs services tests)
 
-test-long: setup ## Kills, stops and halts: minutes
+test-long: setup ## The long tests: kills, stops, halts and outages; many minutes
 	@$(STOP_STACK); $(BIN)/pytest -m long $(or $(ARGS),libs services tests)
 
-test-e2e: setup ## Only those of the whole fleet, through the gateway and the command
+test-e2e: setup ## Only the tests of the whole fleet, through the gateway and the command
 	@$(STOP_STACK); $(BIN)/pytest -m e2e $(or $(ARGS),libs services tests)
 
 lint: setup ## Format, ruff, mypy, import rules, contracts, migrations

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
+import shutil
 
 from fleet_launcher.options import Feed
+from fleet_launcher.places import SHARED, StateDir
+from rich.markup import escape
 
 # Far below the market, so that there is something left to watch and to cancel.
 _ORDER = {"symbol": "AAPL/USD", "side": "buy", "type": "limit", "quantity": "1", "limit_price": "300"}
@@ -30,19 +34,27 @@ def curl_lines(gateway_url: str, email: str, password: str) -> list[str]:
     ]
 
 
-def first_steps(gateway_url: str, feed: Feed) -> str:
+def first_steps(state: StateDir, gateway_url: str, feed: Feed) -> str:
     """What is printed when the fleet is ready."""
+    fleet = "fleet" if shutil.which("fleet") else ".venv/bin/fleet"
+    where_it_lies = "" if state.path == SHARED.resolve() else f" --state-dir {shlex.quote(str(state.path))}"
+
+    def command(words: str) -> str:
+        return f"[bold]{escape(f'{fleet} {words}{where_it_lies}')}[/]"
+
     where = f"\n[bold]{gateway_url}[/]   API: [bold]{gateway_url}/docs[/]\n"
     if feed == "replay":
         return where + (
             "The market stands still until a replay is started: POST /api/v1/exchanges/paper/replays. "
-            "[bold]fleet demo[/] shows one. Stop with [bold]fleet down[/].\n"
+            f"[bold]{fleet} demo[/] shows one. Stop with {command('down')}.\n"
         )
-    lines = "\n".join(curl_lines(gateway_url, *new_user()))
+    email, password = new_user()
+    lines = "\n".join(curl_lines(gateway_url, email, password))
     return where + (
         "The market is SIMULATED. Register, log in, buy, watch, cancel:\n\n"
-        f"{lines.replace('[', chr(92) + '[')}\n\n"
-        "A market order fills at once: [bold]fleet order buy AAPL/USD 1[/]. Stop with [bold]fleet down[/].\n"
+        f"{escape(lines)}\n\n"
+        f"A market order fills at once: {command(f'order buy AAPL/USD 1 --email {email}')}\n"
+        f"It asks once for the password of the lines above. Stop with {command('down')}.\n"
     )
 
 

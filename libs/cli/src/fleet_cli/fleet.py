@@ -30,11 +30,13 @@ def up(
         Feed, typer.Option(help="simulated (a living market) or replay (history in lockstep).")
     ] = "simulated",
     attach: Annotated[bool, typer.Option("--attach", help="Stay in the foreground; Ctrl-C takes it down.")] = False,
-    replicas: Annotated[list[str] | None, typer.Option(help="Run a service more than once: trading=2.")] = None,
+    replicas: Annotated[
+        list[str] | None, typer.Option(help="Run a service more than once: trading=2; may be given again.")
+    ] = None,
     port_offset: Annotated[int, typer.Option(help="Added to the gateway's port 8000, for a second fleet.")] = 0,
     state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
-    """Start the fleet and return when all of it is ready."""
+    """Start the fleet and return when all of it is ready, with the URL and commands to try."""
     options = FleetOptions(
         state_dir.resolve(),
         feed=feed,
@@ -46,7 +48,7 @@ def up(
         _attached(options)
         return
     tell(control.launch(options))
-    out.print(first_steps(control.description(state)["gateway_url"], feed))
+    out.print(first_steps(state, control.description(state)["gateway_url"], feed))
 
 
 def tell(events: Iterable[Event]) -> None:
@@ -67,7 +69,8 @@ def _attached(options: FleetOptions) -> None:
     def report(event: Event) -> None:
         tell([event])
         if event["event"] == "ready":
-            out.print(first_steps(control.description(StateDir(options.state_dir))["gateway_url"], options.feed))
+            state = StateDir(options.state_dir)
+            out.print(first_steps(state, control.description(state)["gateway_url"], options.feed))
 
     asyncio.run(Supervisor(options, report).run())
 
@@ -93,7 +96,7 @@ def reset(
 
 
 def status(state_dir: StateOption = DEFAULT_STATE) -> None:
-    """What runs, where, since when and whether it is ready; exit code 1 unless all of it is."""
+    """Show what runs, where, since when and whether it is ready; exit code 1 unless all of it is."""
     state = state_of(state_dir)
     described = control.description(state)
     checks = run(_health(described))
@@ -147,13 +150,13 @@ def _without_password(url: str) -> str:
 
 def logs(
     service: Annotated[
-        str, typer.Argument(help="A service (trading), one of its processes (trading-1), or kafka, …; all, if none.")
+        str, typer.Argument(help="trading, one of its processes (trading-1), kafka, …; without it, all.")
     ] = "",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", help="How many of the last lines.")] = 100,
     state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
-    """The log of a service, or of kafka, postgres, valkey, migrations, supervisor."""
+    """Show the logs of a service, or of kafka, postgres, valkey, migrations, supervisor; of all, if none is named."""
     state = state_of(state_dir)
     found = sorted(state.logs.glob(f"{service}-[0-9]*.log" if service else "*.log"))
     found = found or [file for file in [state.log(service)] if file.exists()]

@@ -45,7 +45,7 @@ def demo(
     state_dir: Annotated[Path, typer.Option(help="The demo's own folder; its data is emptied first.")] = SHARED
     / "demo",
 ) -> None:
-    """Replay two years of real bars through the whole fleet and check the books to the last digit."""
+    """Replay two years of real bars through a whole fleet and check the books to the last digit; a minute or two."""
     from fleet_cli.demo import run
 
     raise typer.Exit(run(out, state_dir=state_dir, port_offset=port_offset, keep=keep))

@@ -17,16 +17,19 @@ from rich.table import Table
 
 from fleet_cli.console import DEFAULT_STATE, StateOption, out, run, state_of
 
-parked = typer.Typer(no_args_is_help=True, help="Messages that a service could not handle, and what came behind them.")
-users = typer.Typer(no_args_is_help=True, help="Users, from the operator's side.")
+parked = typer.Typer(
+    no_args_is_help=True,
+    help="Messages that a service could not handle: they are set aside, with what comes behind them of the same key.",
+)
+users = typer.Typer(no_args_is_help=True, help="Make users of any role, the first administrator too.")
 
 ServiceArgument = Annotated[str, typer.Argument(help="The service that set the key aside.")]
-SubscriptionArgument = Annotated[str, typer.Argument(help="As `fleet parked list` shows it.")]
+ListedArgument = Annotated[str, typer.Argument(help="As `fleet parked list` shows it.")]
 
 
 @parked.command("list")
 def parked_list(state_dir: StateOption = DEFAULT_STATE) -> None:
-    """Every key that is set aside, in all services."""
+    """Show every key that is set aside, in all services, and why."""
     from fleet_cli.calls import parked_keys
 
     rows = run(parked_keys(state_of(state_dir)))
@@ -43,9 +46,9 @@ def parked_list(state_dir: StateOption = DEFAULT_STATE) -> None:
 @parked.command("replay")
 def parked_replay(
     service_name: ServiceArgument,
-    subscription: SubscriptionArgument,
-    topic: str,
-    key: str,
+    subscription: ListedArgument,
+    topic: ListedArgument,
+    key: ListedArgument,
     state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
     """Hand a key's messages to the service again, in order."""
@@ -60,14 +63,14 @@ def parked_replay(
 @parked.command("skip")
 def parked_skip(
     service_name: ServiceArgument,
-    subscription: SubscriptionArgument,
-    topic: str,
-    key: str,
+    subscription: ListedArgument,
+    topic: ListedArgument,
+    key: ListedArgument,
     *,
     reason: Annotated[str, typer.Option(help="Why; it is kept with your user name.")],
     state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
-    """Drop a key's first message and hand the rest to the service."""
+    """Drop a key's first message for ever and hand the rest to the service."""
     from fleet_cli.calls import release
 
     body = {"subscription": subscription, "topic": topic, "key": key, "reason": reason, "by": getpass.getuser()}
@@ -76,11 +79,11 @@ def parked_skip(
 
 
 def rest(
-    wait: Annotated[bool, typer.Option("--wait", help="Until it is at rest.")] = False,
-    timeout_s: Annotated[float, typer.Option(help="How long to wait at most.")] = 60.0,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until nothing is.")] = False,
+    timeout_s: Annotated[float, typer.Option(help="How long --wait waits at most.")] = 60.0,
     state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
-    """Whether nothing is on its way in the fleet; exit code 1 and what is, if something is."""
+    """Tell whether any message or timer is still on its way between the services; exit code 1 and which, if so."""
     from fleet_cli.calls import observe_rest
 
     verdict = run(observe_rest(state_of(state_dir), timeout_s if wait else 0.0))

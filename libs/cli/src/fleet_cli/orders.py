@@ -15,13 +15,14 @@ from fleet_cli.console import DEFAULT_STATE, StateOption, fail, out, run, state_
 def order(
     side: Annotated[Literal["buy", "sell"], typer.Argument(help="buy or sell")],
     symbol: Annotated[str, typer.Argument(help="AAPL/USD, BTC/USD, …")],
-    quantity: Annotated[str, typer.Argument(help="How many.")],
+    quantity: Annotated[str, typer.Argument(help="How many: 1, 0.25, …")],
     *,
     email: Annotated[
         str | None, typer.Option(envvar="FLEET_EMAIL", help="The user's address; without it, who logged in last.")
     ] = None,
     password: Annotated[
-        str | None, typer.Option(envvar="FLEET_PASSWORD", help="Asked for where a log-in needs it.")
+        str | None,
+        typer.Option(envvar="FLEET_PASSWORD", help="Asked for when needed: better than here, where `ps` shows it."),
     ] = None,
     limit: Annotated[str | None, typer.Option("--limit", help="A limit price; without it, a market order.")] = None,
     state_dir: StateOption = DEFAULT_STATE,
