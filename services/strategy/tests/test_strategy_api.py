@@ -88,6 +88,21 @@ async def test_a_deployment_needs_trading_s_grant(strategy_service: Any, a_user:
     assert (str(said.account_id), said.symbols, said.state.value) == (grant["account_id"], ("AAPL/USD",), "active")
 
 
+async def test_the_repeat_of_a_deployment_is_answered_when_its_strategy_is_gone(
+    strategy_service: Any, a_user: Any
+) -> None:
+    strategy_id = await strategy_service.strategy(a_user)
+    body = {"strategy_id": strategy_id, "symbols": ["AAPL/USD"], "timeframe": "1d", "mode": "paper"}
+    grant = strategy_service.grant(a_user, str(uuid4()))
+    made = await strategy_service.call(a_user, "POST", "/deployments", body, claims=grant)
+    stopped = await strategy_service.call(a_user, "POST", f"/deployments/{grant['deployment_id']}/stop")
+    assert (made.status, stopped.status) == (201, 200)
+    gone = await strategy_service.call(a_user, "DELETE", f"/strategies/{strategy_id}")
+    assert gone.status == 204, gone.body
+    again = await strategy_service.call(a_user, "POST", "/deployments", body, claims=grant)
+    assert (again.status, again.body, again.headers["Idempotent-Replayed"]) == (201, stopped.body, "true")
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [

@@ -36,6 +36,13 @@ async def delete_strategy(uow: Catalogue, strategy_id: UUID, user_id: UUID) -> N
     await uow.delete_strategy(strategy)
 
 
+def repeated(deployment: Deployment, body_hash: str) -> Deployment:
+    """The deployment as the answer to a request that was made before. Raises OtherBody."""
+    if deployment.body_hash != body_hash:
+        raise OtherBody
+    return deployment
+
+
 async def create_deployment(uow: Catalogue, deployment: Deployment) -> tuple[Deployment, bool]:
     """The deployment, and whether it was there before. Raises OtherBody."""
     stored = await uow.add_deployment(deployment)

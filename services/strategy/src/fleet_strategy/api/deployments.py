@@ -111,13 +111,19 @@ def router(
         """Lets a strategy run on an account, within the grant that trading has given it."""
         caller.require_scope("strategy")
         deployment_id, account_id = _granted(caller, body)
-        _check(body, instruments, timeframes)
+        async with database.connection() as connection:
+            before = await find_deployment(connection, deployment_id, caller.user_id)
         with told_as_problems():
-            async with bus.transaction() as tx:
-                catalogue = PostgresCatalogue(tx)
-                strategy = await catalogue.strategy(body.strategy_id, caller.user_id)
-                deployment = _deployment(body, strategy, deployment_id, account_id, now=tx.now, market_at=bus.market_at)
-                stored, was_there = await service.create_deployment(catalogue, deployment)
+            if before is not None:
+                # Answered whatever has changed since: the strategy may be gone, or a symbol.
+                stored, was_there = service.repeated(before, body_hash(body)), True
+            else:
+                _check(body, instruments, timeframes)
+                async with bus.transaction() as tx:
+                    catalogue = PostgresCatalogue(tx)
+                    strategy = await catalogue.strategy(body.strategy_id, caller.user_id)
+                    new = _deployment(body, strategy, deployment_id, account_id, now=tx.now, market_at=bus.market_at)
+                    stored, was_there = await service.create_deployment(catalogue, new)
         created(response, f"/api/v1/deployments/{stored.deployment_id}", is_replayed=was_there)
         return _shown(stored)
 
