@@ -1,7 +1,5 @@
 """What the book does, case by case: the rules as a reader would check them. Each case runs on every engine."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from fleet_simulator.book import Book, NaiveBook
@@ -29,12 +27,12 @@ from fleet_simulator.book.events import (
     Traded,
     decode,
 )
+from fleet_simulator.book.fast import FastBook
 
 BUY, SELL = Side.BUY, Side.SELL
-Given = Callable[..., list[Event]]
 
 
-@pytest.fixture(params=[NaiveBook])
+@pytest.fixture(params=[NaiveBook, FastBook])
 def book(request: pytest.FixtureRequest) -> Book:
     made: Book = request.param()
     return made

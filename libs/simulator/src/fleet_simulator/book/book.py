@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fleet_simulator.book.commands import Commands, Row
+from fleet_simulator.book.commands import MAX_PRICE, MAX_QUANTITY, Commands, Row, Side
 from fleet_simulator.book.events import Events
 
 
@@ -39,14 +39,36 @@ class Snapshot(NamedTuple):
     counters: NDArray[np.int64]
     orders: NDArray[np.int64]
 
+    def checked(self) -> Self:
+        """The same, in memory that compiled code takes; `ValueError` if no book can have given it."""
+        counters, orders = (np.require(array, requirements=["C", "W"]) for array in self)
+        if counters.shape != (2,) or orders.ndim != 2 or orders.shape[1] != len(Resting._fields):
+            raise ValueError(f"a snapshot has shapes (2,) and (n, 7), was {counters.shape} and {orders.shape}")
+        if counters.dtype != np.int64 or orders.dtype != np.int64:
+            raise ValueError(f"a snapshot is of int64, was {counters.dtype} and {orders.dtype}")
+        order_id, _, side, price, quantity, remaining, _ = orders.T
+        bids, asks = price[side == Side.BUY], price[side == Side.SELL]
+        if (
+            np.any((side != Side.BUY) & (side != Side.SELL))
+            or np.any((price < 1) | (price > MAX_PRICE))
+            or np.any((remaining < 1) | (remaining > quantity) | (quantity > MAX_QUANTITY))
+            or len(np.unique(order_id)) != len(orders)
+            or (len(bids) and len(asks) and bids.max() >= asks.min())
+        ):
+            raise ValueError("a snapshot's orders have one id each, a side, price and quantities, and do not cross")
+        return type(self)(counters, orders)
+
 
 class Book(Protocol):
     """One symbol's orders. Same commands → same events and state hash, at any batch size and after any snapshot."""
 
-    sequence: int
-    """The last event's."""
-    commands: int
-    """How many it was given."""
+    @property
+    def sequence(self) -> int:
+        """The last event's."""
+
+    @property
+    def commands(self) -> int:
+        """How many it was given."""
 
     def apply(self, commands: Commands) -> Events:
         """Obeys the commands in order. The events are the caller's own."""

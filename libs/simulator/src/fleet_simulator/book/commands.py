@@ -119,7 +119,7 @@ def batch(rows: Iterable[Row]) -> Commands:
 
 
 def checked(commands: Commands) -> Commands:
-    """The same, in one piece of memory."""
+    """The same, in one piece of memory that compiled code takes."""
     if commands.dtype != np.int64 or commands.ndim != 2 or commands.shape[1] != COLUMNS:
         raise ValueError(f"commands must be int64 of shape (n, {COLUMNS}), was {commands.dtype} {commands.shape}")
-    return np.ascontiguousarray(commands)
+    return np.require(commands, requirements=["C", "W"])

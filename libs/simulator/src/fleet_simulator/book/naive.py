@@ -1,6 +1,6 @@
-"""The book in its plainest form: a sorted list a side. The fast one must answer the same to everything."""
+"""The book in its plainest form: a list a side, sorted by priority. The fast one must answer the same to everything."""
 
-from bisect import insort
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Self
@@ -44,14 +44,21 @@ class _Order:
         return Resting(self.order_id, self.account, self.side, self.price, self.quantity, self.remaining, self.flags)
 
 
+def _priority(order: _Order) -> tuple[int, int]:
+    return order.priority
+
+
 class NaiveBook:
-    """Every operation looks at whole lists: for tests and for reading, not for speed."""
+    """For tests and for reading, not for speed."""
 
     def __init__(self, *, max_orders: int = MAX_ORDERS) -> None:
+        if not 0 < max_orders <= MAX_ORDERS:
+            raise ValueError(f"max_orders must be 1 to {MAX_ORDERS}, was {max_orders}")
         self.sequence = 0
         self.commands = 0
         self._max_orders = max_orders
         self._sides: tuple[list[_Order], list[_Order]] = ([], [])
+        self._by_id: dict[int, _Order] = {}
         self._arrivals = 0
         self._events: list[list[int]] = []
 
@@ -125,7 +132,7 @@ class NaiveBook:
             return Reason.INVALID_FLAGS
         if not 0 <= minimum <= quantity:
             return Reason.INVALID_MINIMUM
-        if self._find(order_id):
+        if order_id in self._by_id:
             return Reason.DUPLICATE_ORDER
         if word == Word.ADD and time_in_force == TimeInForce.REST and len(self) >= self._max_orders:
             return Reason.BOOK_FULL
@@ -172,17 +179,23 @@ class NaiveBook:
             event[e.PRICE] = maker.price
             event[e.MAKER_ID :] = maker.order_id, maker.account, maker.remaining
             if not maker.remaining:
-                opposite.remove(maker)
+                self._forget(maker)
 
     def _rest(self, order: _Order) -> None:
         self._arrivals += 1
         order.arrival = self._arrivals
-        insort(self._sides[order.side], order, key=lambda each: each.priority)
+        insort(self._sides[order.side], order, key=_priority)
+        self._by_id[order.order_id] = order
+
+    def _forget(self, order: _Order) -> None:
+        side = self._sides[order.side]
+        del side[bisect_left(side, order.priority, key=_priority)]
+        del self._by_id[order.order_id]
 
     # Orders that rest
 
     def _cancel(self, row: list[int]) -> None:
-        order = self._find(row[c.ORDER_ID])
+        order = self._by_id.get(row[c.ORDER_ID])
         if order is None or order.account != row[c.ACCOUNT]:
             self._reject(row, Reason.UNKNOWN_ORDER)
         else:
@@ -190,7 +203,7 @@ class NaiveBook:
 
     def _replace(self, row: list[int]) -> None:
         price, quantity = row[c.PRICE], row[c.QUANTITY]
-        order = self._find(row[c.ORDER_ID])
+        order = self._by_id.get(row[c.ORDER_ID])
         if order is None or order.account != row[c.ACCOUNT]:
             self._reject(row, Reason.UNKNOWN_ORDER)
             return
@@ -204,30 +217,26 @@ class NaiveBook:
         if remaining <= 0:
             self._take_out(order, Reason.REPLACED)
             return
-        new = _Order(order.order_id, order.account, order.side, price, quantity, remaining, order.flags, order.arrival)
+        new = _Order(order.order_id, order.account, order.side, price, quantity, remaining, order.flags)
         if order.flags & c.POST_ONLY and self._crosses(new):
             self._reject(row, Reason.POST_ONLY)
             return
         kept = price == order.price and remaining <= order.remaining
         event = self._emit(Kind.REPLACED, new, quantity, remaining)
         event[e.PREVIOUS_PRICE :] = order.price, order.remaining, int(kept)
-        side = self._sides[order.side]
         if kept:
-            side[side.index(order)] = new
+            order.quantity, order.remaining = quantity, remaining
             return
-        side.remove(order)
+        self._forget(order)
         self._match(new)
         if new.remaining:
             self._rest(new)
         event[e.REMAINING] = new.remaining
 
-    def _find(self, order_id: int) -> _Order | None:
-        return next((order for side in self._sides for order in side if order.order_id == order_id), None)
-
     # Events
 
     def _take_out(self, order: _Order, reason: Reason) -> None:
-        self._sides[order.side].remove(order)
+        self._forget(order)
         self._end(order, reason)
         self._events[-1][e.WAS_RESTING] = 1
 
@@ -254,19 +263,19 @@ class NaiveBook:
         return len(self._sides[0]) + len(self._sides[1])
 
     def best(self, side: int) -> int | None:
-        orders = self._sides[side]
+        orders = self._sides[Side(side)]
         return orders[0].price if orders else None
 
     def level(self, side: int, price: int) -> Level:
-        found = [order.remaining for order in self._sides[side] if order.price == price]
+        found = [order.remaining for order in self._sides[Side(side)] if order.price == price]
         return Level(price, sum(found), len(found))
 
     def depth(self, side: int, limit: int) -> NDArray[np.int64]:
-        prices = [price for price, _ in groupby(self._sides[side], key=lambda order: order.price)]
+        prices = [price for price, _ in groupby(self._sides[Side(side)], key=lambda order: order.price)]
         return np.array([self.level(side, price) for price in prices[:limit]], dtype=np.int64).reshape(-1, 3)
 
     def order(self, order_id: int) -> Resting | None:
-        order = self._find(order_id)
+        order = self._by_id.get(order_id)
         return None if order is None else order.row()
 
     def orders(self, account: int | None = None) -> NDArray[np.int64]:
@@ -279,6 +288,7 @@ class NaiveBook:
     @classmethod
     def restore(cls, snapshot: Snapshot, *, max_orders: int = MAX_ORDERS) -> Self:
         book = cls(max_orders=max_orders)
+        snapshot = snapshot.checked()
         book.sequence, book.commands = snapshot.counters.tolist()
         for row in snapshot.orders.tolist():
             book._rest(_Order(*row))

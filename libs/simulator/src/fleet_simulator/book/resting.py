@@ -1,0 +1,115 @@
+"""Orders that rest: a row each, linked by arrival within their level."""
+
+from fleet_simulator.book.compiled import inline
+from fleet_simulator.book.layout import (
+    ACCOUNT,
+    COUNT,
+    FLAGS,
+    FREE_ORDER,
+    HEAD,
+    LAST_ORDER,
+    LEVEL,
+    LIVE,
+    NEXT,
+    ORDER_ID,
+    PREVIOUS,
+    PRICE,
+    QUANTITY,
+    REMAINING,
+    ROW,
+    SIDE,
+    TAIL,
+    TOTAL,
+    Cells,
+    Order,
+)
+from fleet_simulator.book.levels import close_level, find_level, open_level
+from fleet_simulator.book.table import find, insert, remove
+
+
+@inline
+def find_order(book: Cells, order_id: int) -> int:
+    """Its row, or 0."""
+    place = find(book.ids, book.ids_mask, order_id)
+    return int(book.ids[place]) if place >= 0 else 0
+
+
+@inline
+def resting(book: Cells, row: int) -> Order:
+    orders, levels = book.orders, book.levels
+    level = orders[row + LEVEL]
+    return Order(
+        orders[row + ORDER_ID],
+        orders[row + ACCOUNT],
+        levels[level + SIDE],
+        levels[level + PRICE],
+        orders[row + QUANTITY],
+        orders[row + FLAGS],
+    )
+
+
+@inline
+def rest(book: Cells, order: Order, quantity: int, remaining: int) -> None:
+    """A new row, last of its level."""
+    header, orders, levels = book.header, book.orders, book.levels
+    row = header[FREE_ORDER]
+    if row != 0:
+        header[FREE_ORDER] = orders[row + NEXT]
+    else:
+        row = header[LAST_ORDER] + ROW
+        header[LAST_ORDER] = row
+    level = find_level(book, order.side, order.price)
+    if level == 0:
+        level = open_level(book, order.side, order.price)
+    tail = levels[level + TAIL]
+    orders[row + ORDER_ID] = order.order_id
+    orders[row + ACCOUNT] = order.account
+    orders[row + LEVEL] = level
+    orders[row + FLAGS] = order.flags
+    orders[row + QUANTITY] = quantity
+    orders[row + REMAINING] = remaining
+    orders[row + NEXT] = 0
+    orders[row + PREVIOUS] = tail
+    if tail != 0:
+        orders[tail + NEXT] = row
+    else:
+        levels[level + HEAD] = row
+    levels[level + TAIL] = row
+    levels[level + TOTAL] += remaining
+    levels[level + COUNT] += 1
+    insert(book.ids, book.ids_mask, order.order_id, row)
+    header[LIVE] += 1
+
+
+@inline
+def take_out(book: Cells, row: int) -> None:
+    header, orders, levels = book.header, book.orders, book.levels
+    level, previous, following = orders[row + LEVEL], orders[row + PREVIOUS], orders[row + NEXT]
+    if previous != 0:
+        orders[previous + NEXT] = following
+    else:
+        levels[level + HEAD] = following
+    if following != 0:
+        orders[following + PREVIOUS] = previous
+    else:
+        levels[level + TAIL] = previous
+    levels[level + TOTAL] -= orders[row + REMAINING]
+    levels[level + COUNT] -= 1
+    if levels[level + COUNT] == 0:
+        close_level(book, level)
+    remove(book.ids, book.ids_mask, find(book.ids, book.ids_mask, orders[row + ORDER_ID]))
+    orders[row + NEXT] = header[FREE_ORDER]
+    header[FREE_ORDER] = row
+    header[LIVE] -= 1
+
+
+@inline
+def reduce(book: Cells, row: int, quantity: int) -> int:
+    """What then remains of the order, which is taken out if that is nothing."""
+    left = book.orders[row + REMAINING] - quantity
+    if left == 0:
+        take_out(book, row)
+    else:
+        book.orders[row + REMAINING] = left
+        book.levels[book.orders[row + LEVEL] + TOTAL] -= quantity
+    return int(left)
