@@ -19,7 +19,7 @@ from fleet_contracts.topics import (
     VENUE_PAPER_COMMANDS,
     VENUE_PAPER_REPORTS,
 )
-from fleet_contracts.trading import CancelOrder, QueryOrder, SubmitOrder
+from fleet_contracts.trading import CancelOrder, QueryOrder, ReplaceOrder, SubmitOrder
 from fleet_contracts.vocabulary import OrderType, Side, TimeInForce
 from fleet_execution.app import create_app
 from fleet_execution.settings import Settings
@@ -31,7 +31,7 @@ from fleet_testkit.peers import BUS_MIGRATIONS, Keys, Peers, peers, ready
 MARKET_AT = datetime(2012, 3, 1, 21, tzinfo=UTC)
 
 
-C = TypeVar("C", venue.PlaceVenueOrder, venue.CancelVenueOrder, venue.QueryVenueOrders)
+C = TypeVar("C", venue.PlaceVenueOrder, venue.ReplaceVenueOrder, venue.CancelVenueOrder, venue.QueryVenueOrders)
 
 
 @dataclass
@@ -44,7 +44,7 @@ class ExecutionUnderTest:
     clock: FakeClock
     http: aiohttp.ClientSession
 
-    async def command(self, *commands: SubmitOrder | CancelOrder | QueryOrder) -> None:
+    async def command(self, *commands: SubmitOrder | ReplaceOrder | CancelOrder | QueryOrder) -> None:
         said = [(TRADING_ORDER_COMMANDS, str(command.account_id), command) for command in commands]
         await self.peers.say(*said, market_at=MARKET_AT)
 

@@ -10,8 +10,8 @@ import msgspec
 from fleet_contracts import TOPICS, execution, venue
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.topics import CORE_ENGINE_STATE, TRADING_ACCOUNTS
-from fleet_contracts.trading import Account, CancelOrder, QueryOrder, SubmitOrder
-from fleet_contracts.vocabulary import Liquidity, Side, StateScope, TradingStateWord, VenueOrderStand
+from fleet_contracts.trading import Account, CancelOrder, QueryOrder, ReplaceOrder, SubmitOrder
+from fleet_contracts.vocabulary import Liquidity, OrderType, Side, StateScope, TradingStateWord, VenueOrderStand
 from fleet_execution.domain import venue_order_ref
 from fleet_testkit.eventually import eventually
 
@@ -196,6 +196,53 @@ async def test_a_cancel_that_loses_the_race_changes_nothing(execution_service: A
     await execution_service.command(unknown)
     await eventually(lambda: len(execution_service.told(an_order.account_id)) == 3)
     assert execution_service.told(an_order.account_id)[2].code == "unknown_order"
+
+
+async def test_a_stop_is_triggered_replaced_and_shown_with_its_new_terms(
+    execution_service: Any, an_order: SubmitOrder
+) -> None:
+    stop = msgspec.structs.replace(
+        an_order, order_type=OrderType.STOP_LIMIT, limit_price=Decimal(99), stop_price=Decimal(101), post_only=True
+    )
+    place = await execution_service.placed(stop)
+    assert (place.stop_price, place.post_only, place.trail_amount) == (Decimal(101), True, None)
+    wish = ReplaceOrder(
+        order_id=stop.order_id,
+        account_id=stop.account_id,
+        user_id=stop.user_id,
+        symbol=stop.symbol,
+        venue="paper",
+        quantity=Decimal(6),
+        limit_price=None,
+        stop_price=Decimal(102),
+    )
+    await execution_service.command(wish)
+    (sent,) = await eventually(lambda: execution_service.sent(venue.ReplaceVenueOrder, stop.account_id))
+    assert (sent.venue_order_ref, sent.quantity, sent.limit_price) == (place.venue_order_ref, 6, None)
+    said = {"venue_order_ref": place.venue_order_ref, "account_id": place.account_id, "market_at": OPEN_AT}
+    await execution_service.report(
+        venue.VenueOrderReplaced(
+            **said,
+            quantity=Decimal(6),
+            limit_price=Decimal(99),
+            stop_price=Decimal(102),
+            cumulative_quantity=Decimal(0),
+        ),
+        venue.VenueReplaceRejected(**said, code="invalid_price", detail="off the grid"),
+        venue.VenueOrderTriggered(**said, trigger_price=Decimal("102.5")),
+        filled(place, 6),
+    )
+    told = await eventually(lambda: execution_service.told(stop.account_id))
+    assert kinds(told) == ["OrderReplaced", "OrderReplaceRejected", "OrderTriggered", "OrderFilled"]
+    await execution_service.peers.say(account_of(stop))
+    own = execution_service.keys.of_user("execution", stop.user_id, "read")
+
+    async def shown_orders() -> Any:
+        status, body = await execution_service.get(str(stop.order_id), own)
+        return body["venue_orders"] if status == 200 else None
+
+    (shown,) = await eventually(shown_orders)
+    assert (shown["stand"], shown["quantity"]) == ("filled", "6")
 
 
 async def test_a_query_is_answered_by_who_knows(execution_service: Any, an_order: SubmitOrder) -> None:

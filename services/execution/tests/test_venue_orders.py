@@ -8,19 +8,24 @@ from uuid import UUID
 import pytest
 from fleet_execution.domain import (
     Accepted,
+    Amend,
     Ask,
     Cancel,
     Canceled,
     CancelRejected,
+    Change,
     Disowned,
     Expired,
     Filled,
     OrderKey,
     Place,
     Rejected,
+    Replaced,
+    ReplaceRejected,
     Stand,
     Stated,
     Terms,
+    Triggered,
     VenueFact,
     VenueOrder,
     submit,
@@ -144,6 +149,50 @@ def test_an_accepted_order_that_the_venue_denies_stays_open() -> None:
     order, told = learn(sent(), Accepted(NOW), Stated(NOW, None, Decimal(0), (), None, None))
     assert order.stand is Stand.WORKING
     assert isinstance(told[-1], Disowned)
+
+
+LIMIT = replace(TERMS, order_type="limit", limit_price=Decimal(100), protection_price=None, time_in_force="gtc")
+WISH = Change(Decimal(4), Decimal(101), None, None)
+
+
+def test_a_replace_is_passed_on_and_the_venues_word_becomes_the_terms() -> None:
+    order, _ = learn(sent(LIMIT), Accepted(NOW))
+    assert order.amend(WISH, command_sequence=8, market_at=NOW, now=NOW) == (Amend(8, WISH),)
+    fact = Replaced(NOW, Decimal(4), Decimal(101), None, Decimal(0))
+    order, told = learn(order, fact)
+    assert (order.terms.quantity, order.terms.limit_price, told) == (Decimal(4), Decimal(101), [fact])
+    order, _ = learn(order, fill(4))
+    assert order.stand is Stand.FILLED, "it is full at its new total"
+
+
+def test_a_replace_to_what_is_filled_ends_the_order_and_one_that_counts_more_asks() -> None:
+    order, _ = learn(sent(LIMIT), fill(4))
+    done, _ = learn(order, Replaced(NOW, Decimal(4), Decimal(101), None, Decimal(4)))
+    assert done.stand is Stand.FILLED
+    _, told = learn(order, Replaced(NOW, Decimal(8), Decimal(101), None, Decimal(6)))
+    assert told[-1] == Ask(7)
+
+
+@pytest.mark.parametrize(
+    ("order", "code"),
+    [
+        (learn(sent(LIMIT), fill(10))[0], "too_late_to_replace"),
+        (sent(LIMIT).cancel(command_sequence=8, market_at=NOW, now=NOW)[0], "cancel_pending"),
+    ],
+)
+def test_a_replace_that_cannot_be_is_refused_without_the_venue(order: VenueOrder, code: str) -> None:
+    (refused,) = order.amend(WISH, command_sequence=9, market_at=NOW, now=NOW)
+    assert isinstance(refused, ReplaceRejected)
+    assert refused.code == code
+    late = replace(WISH, send_by=NOW)
+    (refused,) = sent(LIMIT).amend(late, command_sequence=9, market_at=NOW, now=NOW + timedelta(seconds=1))
+    assert isinstance(refused, ReplaceRejected)
+    assert refused.code == "too_late"
+
+
+def test_a_trigger_is_told_once_and_implies_acceptance() -> None:
+    order, told = learn(sent(LIMIT), Triggered(NOW, Decimal(99)), Triggered(NOW, Decimal(99)))
+    assert (order.stand, order.triggered_at, told) == (Stand.WORKING, NOW, [Triggered(NOW, Decimal(99))])
 
 
 def test_the_ref_of_an_order_never_changes() -> None:

@@ -14,6 +14,7 @@ from fleet_trading.domain import (
     CancelOrder,
     Order,
     OrderQueried,
+    OrderReplaced,
     PlaceOrder,
     QueryUnanswered,
     Reason,
@@ -22,6 +23,7 @@ from fleet_trading.domain import (
     ReportCancel,
     ReportCancelReject,
     ReportReject,
+    ReportReplace,
     ReportState,
     Stand,
     TradingState,
@@ -127,6 +129,32 @@ def test_facts_are_booked_whatever_they_say_and_restrict_the_account() -> None:
     short = an_account()
     done(short, a_fill(77, 100, 5, 100, symbol="AAPL/USD", side=Side.SELL))
     assert (short.balances["AAPL"].total, short.positions["AAPL/USD"].quantity) == (D(-5), D(-5))
+
+
+def test_a_replaced_order_holds_what_it_may_still_cost() -> None:
+    account = an_account()
+    done(account, an_order(limit=90))
+    order = account.orders[UUID(int=10)]
+    done(account, a_fill(10, 100, 2, 90))
+
+    def told(quantity: int, limit: int, cumulative: int = 2) -> list[type]:
+        report = ReportReplace(
+            order_id=order.order_id,
+            quantity=D(quantity),
+            limit_price=D(limit),
+            cumulative_quantity=D(cumulative),
+            now=NOW,
+        )
+        return [type(event) for event in done(account, report)]
+
+    assert told(5, 95) == [OrderReplaced]
+    assert (order.status, order.quantity, order.limit_price) == ("partially_filled", D(5), D(95))
+    assert account.balances["USD"].reserved == order.reserved == order.reservation(D(2), D(180))
+    assert told(5, 95) == [], "told twice it is the same fact"
+    assert told(5, 95, 4)[-1] is OrderQueried
+    assert told(2, 95) == [OrderReplaced]
+    assert (order.status, account.balances["USD"].reserved) == ("filled", D(0))
+    assert told(9, 95) == [], "an end is final"
 
 
 def test_a_cancel_is_asked_once_and_may_be_refused() -> None:

@@ -61,6 +61,28 @@ class OrderCancelRejected(Report, frozen=True, kw_only=True, tag=True):
     detail: str
 
 
+class OrderReplaced(Report, frozen=True, kw_only=True, tag=True):
+    """The order as it works from now on; `quantity` is the total, with what has been filled in it."""
+
+    quantity: Decimal
+    limit_price: Decimal | None
+    stop_price: Decimal | None = None
+    cumulative_quantity: Decimal
+
+
+class OrderReplaceRejected(Report, frozen=True, kw_only=True, tag=True):
+    """The order stays as it was."""
+
+    code: str
+    detail: str
+
+
+class OrderTriggered(Report, frozen=True, kw_only=True, tag=True):
+    """A stop or if-touched order has become a market or limit order, at this price of the market."""
+
+    trigger_price: Decimal
+
+
 class OrderExpired(Report, frozen=True, kw_only=True, tag=True):
     cumulative_quantity: Decimal
 
@@ -87,6 +109,9 @@ AnyReport = (
     | OrderFilled
     | OrderCanceled
     | OrderCancelRejected
+    | OrderReplaced
+    | OrderReplaceRejected
+    | OrderTriggered
     | OrderExpired
     | OrderUnknown
     | OrderState

@@ -182,7 +182,7 @@ TRADING_ORDER_COMMANDS = Topic(
     "trading.order-commands",
     "trading",
     "account",
-    (trading.SubmitOrder, trading.CancelOrder, trading.QueryOrder),
+    (trading.SubmitOrder, trading.ReplaceOrder, trading.CancelOrder, trading.QueryOrder),
     _work("execution"),
 )
 TRADING_ACTIVITY = Topic(

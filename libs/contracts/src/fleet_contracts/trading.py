@@ -6,7 +6,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from .message import Message, Value
-from .vocabulary import GrantState, Liquidity, OrderStatus, OrderType, Side, TimeInForce
+from .vocabulary import GrantState, Liquidity, OrderStatus, OrderType, SelfTrade, Side, TimeInForce
 
 
 class TradingMessage(Message, frozen=True, kw_only=True):
@@ -55,6 +55,30 @@ class SubmitOrder(TradingMessage, frozen=True, kw_only=True):
     time_in_force: TimeInForce
     venue: str
     send_by: datetime | None
+    stop_price: Decimal | None = None
+    """Of stops and if-touched orders: where they become market or limit orders."""
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    display_quantity: Decimal | None = None
+    minimum_quantity: Decimal | None = None
+    expires_at: datetime | None = None
+    post_only: bool = False
+    reduce_only: bool = False
+    self_trade: SelfTrade | None = None
+
+
+class ReplaceOrder(TradingMessage, frozen=True, kw_only=True):
+    """What is None stays as it is. `quantity` is the new total, with what has been filled in it."""
+
+    order_id: UUID
+    account_id: UUID
+    user_id: UUID
+    symbol: str
+    venue: str
+    quantity: Decimal | None
+    limit_price: Decimal | None
+    stop_price: Decimal | None = None
+    send_by: datetime | None = None
 
 
 class CancelOrder(TradingMessage, frozen=True, kw_only=True):

@@ -156,6 +156,9 @@ AnyVenueReport = (
     | VenueOrderFilled
     | VenueOrderCanceled
     | VenueCancelRejected
+    | VenueOrderReplaced
+    | VenueReplaceRejected
+    | VenueOrderTriggered
     | VenueOrderExpired
     | VenueOrderState
 )

@@ -6,12 +6,12 @@ from typing import Any
 
 from fleet_bus import NotYet, Received, Work
 from fleet_contracts.topics import TRADING_ORDER_COMMANDS, VENUE_PAPER_REPORTS
-from fleet_contracts.trading import CancelOrder, QueryOrder, SubmitOrder
+from fleet_contracts.trading import CancelOrder, QueryOrder, ReplaceOrder, SubmitOrder
 from fleet_contracts.venue import VenueReports
 
 from . import service
 from .domain import venue_order_ref
-from .events import fact_of, key_of, terms_of
+from .events import AnyCommand, change_of, fact_of, key_of, terms_of
 from .ports import UnitOfWork
 from .store import PostgresUnitOfWork
 
@@ -34,7 +34,7 @@ def commands(refusal: service.Refusal) -> Work:
         topics=(TRADING_ORDER_COMMANDS,),
         unit_of_work=PostgresUnitOfWork,
         touches=_commanded,
-        handlers={SubmitOrder: submit, CancelOrder: _cancel, QueryOrder: _query},
+        handlers={SubmitOrder: submit, ReplaceOrder: _replace, CancelOrder: _cancel, QueryOrder: _query},
     )
 
 
@@ -49,7 +49,7 @@ def reports() -> Work:
     )
 
 
-def _commanded(command: SubmitOrder | CancelOrder | QueryOrder) -> Iterable[str]:
+def _commanded(command: AnyCommand) -> Iterable[str]:
     return (str(venue_order_ref(command.order_id)),)
 
 
@@ -60,6 +60,11 @@ def _reported(message: VenueReports) -> Iterable[str]:
 async def _cancel(uow: UnitOfWork, received: Received[CancelOrder]) -> None:
     key = key_of(received.message)
     service.cancel_order(uow, key, command_sequence=received.sequence, market_at=_market_at(received))
+
+
+async def _replace(uow: UnitOfWork, received: Received[ReplaceOrder]) -> None:
+    key, change = key_of(received.message), change_of(received.message)
+    service.replace_order(uow, key, change, command_sequence=received.sequence, market_at=_market_at(received))
 
 
 async def _query(uow: UnitOfWork, received: Received[QueryOrder]) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 import msgspec
 from fleet_contracts import Message, Topic, execution, trading, venue
 from fleet_contracts.topics import EXECUTION_REPORTS, VENUE_PAPER_COMMANDS
-from fleet_contracts.vocabulary import Liquidity, OrderType, Side, TimeInForce, VenueOrderStand
+from fleet_contracts.vocabulary import Liquidity, OrderType, SelfTrade, Side, TimeInForce, VenueOrderStand
 
 from . import domain
 from .ports import Told
@@ -24,7 +24,10 @@ _STANDS = {stand: VenueOrderStand(stand.value) for stand in domain.Stand if stan
 }
 
 
-def key_of(command: trading.SubmitOrder | trading.CancelOrder | trading.QueryOrder) -> domain.OrderKey:
+AnyCommand = trading.SubmitOrder | trading.ReplaceOrder | trading.CancelOrder | trading.QueryOrder
+
+
+def key_of(command: AnyCommand) -> domain.OrderKey:
     return domain.OrderKey(command.order_id, command.account_id, command.user_id, command.symbol, command.venue)
 
 
@@ -37,7 +40,27 @@ def terms_of(command: trading.SubmitOrder) -> domain.Terms:
         command.protection_price,
         command.time_in_force,
         command.send_by,
+        _conditions_of(command),
     )
+
+
+def _conditions_of(command: trading.SubmitOrder) -> domain.Conditions:
+    conditions = domain.Conditions(
+        command.stop_price,
+        command.trail_amount,
+        command.trail_percent,
+        command.display_quantity,
+        command.minimum_quantity,
+        command.expires_at,
+        command.post_only,
+        command.reduce_only,
+        command.self_trade,
+    )
+    return domain.NO_CONDITIONS if conditions == domain.NO_CONDITIONS else conditions
+
+
+def change_of(command: trading.ReplaceOrder) -> domain.Change:
+    return domain.Change(command.quantity, command.limit_price, command.stop_price, command.send_by)
 
 
 def fact_of(report: venue.AnyVenueReport) -> domain.VenueFact:
@@ -52,6 +75,14 @@ def fact_of(report: venue.AnyVenueReport) -> domain.VenueFact:
             return domain.Canceled(report.market_at, report.code, report.detail, report.cumulative_quantity)
         case venue.VenueCancelRejected():
             return domain.CancelRejected(report.market_at, report.code, report.detail)
+        case venue.VenueOrderReplaced():
+            return domain.Replaced(
+                report.market_at, report.quantity, report.limit_price, report.stop_price, report.cumulative_quantity
+            )
+        case venue.VenueReplaceRejected():
+            return domain.ReplaceRejected(report.market_at, report.code, report.detail)
+        case venue.VenueOrderTriggered():
+            return domain.Triggered(report.market_at, report.trigger_price)
         case venue.VenueOrderExpired():
             return domain.Expired(report.market_at, report.cumulative_quantity)
         case venue.VenueOrderState():
@@ -90,7 +121,7 @@ def messages(told: Iterable[Told]) -> Sequence[tuple[Topic, str, Message]]:
     found: list[tuple[Topic, str, Message]] = []
     accounts: dict[UUID, _AccountReports] = {}
     for key, outcome, side in told:
-        if isinstance(outcome, domain.Place | domain.Cancel | domain.Ask):
+        if isinstance(outcome, domain.Place | domain.Cancel | domain.Amend | domain.Ask):
             found.append((COMMAND_TOPICS[key.venue], key.symbol, _command(key, outcome)))
         else:
             account = accounts.setdefault(key.account_id, _AccountReports(key.user_id))
@@ -129,6 +160,7 @@ def _pieces(report: execution.AnyReport) -> Sequence[execution.AnyReport]:
 def _command(key: domain.OrderKey, command: domain.VenueCommand) -> Message:
     match command:
         case domain.Place(terms=terms):
+            more = terms.conditions
             return venue.PlaceVenueOrder(
                 venue_order_ref=key.ref,
                 account_id=key.account_id,
@@ -142,6 +174,27 @@ def _command(key: domain.OrderKey, command: domain.VenueCommand) -> Message:
                 limit_price=terms.limit_price,
                 protection_price=terms.protection_price,
                 time_in_force=TimeInForce(terms.time_in_force),
+                stop_price=more.stop_price,
+                trail_amount=more.trail_amount,
+                trail_percent=more.trail_percent,
+                display_quantity=more.display_quantity,
+                minimum_quantity=more.minimum_quantity,
+                expires_at=more.expires_at,
+                post_only=more.post_only,
+                reduce_only=more.reduce_only,
+                self_trade=None if more.self_trade is None else SelfTrade(more.self_trade),
+            )
+        case domain.Amend(change=change):
+            return venue.ReplaceVenueOrder(
+                venue_order_ref=key.ref,
+                account_id=key.account_id,
+                user_id=key.user_id,
+                command_sequence=command.command_sequence,
+                send_by=change.send_by,
+                symbol=key.symbol,
+                quantity=change.quantity,
+                limit_price=change.limit_price,
+                stop_price=change.stop_price,
             )
         case domain.Cancel():
             return venue.CancelVenueOrder(
@@ -181,6 +234,19 @@ def _report(key: domain.OrderKey, fact: domain.Fact, side: str | None) -> execut
             )
         case domain.CancelRejected():
             return execution.OrderCancelRejected(order_id=order_id, market_at=at, code=fact.code, detail=fact.detail)
+        case domain.Replaced():
+            return execution.OrderReplaced(
+                order_id=order_id,
+                market_at=at,
+                quantity=fact.quantity,
+                limit_price=fact.limit_price,
+                stop_price=fact.stop_price,
+                cumulative_quantity=fact.cumulative_quantity,
+            )
+        case domain.ReplaceRejected():
+            return execution.OrderReplaceRejected(order_id=order_id, market_at=at, code=fact.code, detail=fact.detail)
+        case domain.Triggered():
+            return execution.OrderTriggered(order_id=order_id, market_at=at, trigger_price=fact.trigger_price)
         case domain.Expired():
             return execution.OrderExpired(order_id=order_id, market_at=at, cumulative_quantity=fact.cumulative_quantity)
         case domain.Disowned():

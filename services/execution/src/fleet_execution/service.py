@@ -4,7 +4,18 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from .domain import CancelRejected, OrderKey, Outcome, Terms, VenueFact, VenueOrder, never_sent, submit
+from .domain import (
+    CancelRejected,
+    Change,
+    OrderKey,
+    Outcome,
+    ReplaceRejected,
+    Terms,
+    VenueFact,
+    VenueOrder,
+    never_sent,
+    submit,
+)
 from .ports import Told, UnitOfWork
 
 Refusal = Callable[[OrderKey], str | None]
@@ -40,6 +51,19 @@ def cancel_order(uow: UnitOfWork, key: OrderKey, *, command_sequence: int, marke
         return
     changed, outcomes = order.cancel(command_sequence=command_sequence, market_at=market_at, now=uow.now)
     _keep(uow, order, changed)
+    uow.publish(_told(order, outcomes), market_at=market_at)
+
+
+def replace_order(
+    uow: UnitOfWork, key: OrderKey, change: Change, *, command_sequence: int, market_at: datetime
+) -> None:
+    """Passes the wish to the venue, or says why there is nothing to replace."""
+    order = uow.find(key.ref)
+    if order is None:
+        unknown = ReplaceRejected(market_at, "unknown_order", "the order was never sent to a venue")
+        uow.publish([Told(key, unknown)], market_at=market_at)
+        return
+    outcomes = order.amend(change, command_sequence=command_sequence, market_at=market_at, now=uow.now)
     uow.publish(_told(order, outcomes), market_at=market_at)
 
 

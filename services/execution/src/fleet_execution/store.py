@@ -6,15 +6,19 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
+import msgspec
 from fleet_bus import Transaction
 
-from .domain import Filled, OrderKey, Stand, Terms, VenueOrder
+from .domain import NO_CONDITIONS, Conditions, Filled, OrderKey, Stand, Terms, VenueOrder
 from .events import messages
 from .ports import Told
 
-_FACTS = "stand, cumulative_quantity, is_cancel_pending, code, detail, accepted_at, ended_at, updated_at"
+_FACTS = (
+    "quantity, limit_price, conditions, stand, cumulative_quantity, is_cancel_pending, code, detail, accepted_at, ended_at,"
+    " triggered_at, updated_at"
+)
 _COLUMNS = (
-    "order_id, account_id, user_id, symbol, venue, side, order_type, quantity, limit_price, protection_price,"
+    "order_id, account_id, user_id, symbol, venue, side, order_type, protection_price,"
     " time_in_force, send_by, command_sequence, market_at, created_at, " + _FACTS
 )
 _SELECT = f"SELECT {_COLUMNS} FROM venue_orders"  # noqa: S608 (constants)
@@ -26,15 +30,16 @@ FROM fills WHERE venue_order_ref = ANY($1) ORDER BY venue_order_ref, number
 _INSERT = f"""
 INSERT INTO venue_orders (venue_order_ref, {_COLUMNS})
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::numeric[], $10::numeric[], $11::numeric[], $12::text[], $13::timestamptz[], $14::bigint[], $15::timestamptz[],
-    $16::timestamptz[], $17::text[], $18::numeric[], $19::boolean[], $20::text[], $21::text[], $22::timestamptz[],
-    $23::timestamptz[], $24::timestamptz[])
+    $9::numeric[], $10::text[], $11::timestamptz[], $12::bigint[], $13::timestamptz[], $14::timestamptz[],
+    $15::numeric[], $16::numeric[], $17::jsonb[], $18::text[], $19::numeric[], $20::boolean[], $21::text[],
+    $22::text[], $23::timestamptz[], $24::timestamptz[], $25::timestamptz[], $26::timestamptz[])
 """  # noqa: S608 (constants)
 _UPDATE = f"""
-UPDATE venue_orders SET ({_FACTS}) = (n.stand, n.cumulative_quantity, n.is_cancel_pending, n.code, n.detail,
-    n.accepted_at, n.ended_at, n.updated_at)
-FROM unnest($1::uuid[], $2::text[], $3::numeric[], $4::boolean[], $5::text[], $6::text[], $7::timestamptz[],
-    $8::timestamptz[], $9::timestamptz[]) AS n (venue_order_ref, {_FACTS})
+UPDATE venue_orders SET ({_FACTS}) = (n.quantity, n.limit_price, n.conditions, n.stand, n.cumulative_quantity,
+    n.is_cancel_pending, n.code, n.detail, n.accepted_at, n.ended_at, n.triggered_at, n.updated_at)
+FROM unnest($1::uuid[], $2::numeric[], $3::numeric[], $4::jsonb[], $5::text[], $6::numeric[], $7::boolean[],
+    $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[])
+    AS n (venue_order_ref, {_FACTS})
 WHERE venue_orders.venue_order_ref = n.venue_order_ref
 """  # noqa: S608 (constants)
 _INSERT_FILLS = """
@@ -138,6 +143,7 @@ def _order(row: asyncpg.Record) -> VenueOrder:
             row["protection_price"],
             row["time_in_force"],
             row["send_by"],
+            NO_CONDITIONS if row["conditions"] is None else msgspec.convert(row["conditions"], Conditions),
         ),
         command_sequence=row["command_sequence"],
         stand=Stand(row["stand"]),
@@ -150,6 +156,7 @@ def _order(row: asyncpg.Record) -> VenueOrder:
         detail=row["detail"],
         accepted_at=row["accepted_at"],
         ended_at=row["ended_at"],
+        triggered_at=row["triggered_at"],
     )
 
 
@@ -157,16 +164,18 @@ def _row(order: VenueOrder) -> tuple[object, ...]:
     key, terms = order.key, order.terms
     return (
         *(key.ref, key.order_id, key.account_id, key.user_id, key.symbol, key.venue),
-        *(terms.side, terms.order_type, terms.quantity, terms.limit_price, terms.protection_price),
-        *(terms.time_in_force, terms.send_by, order.command_sequence, order.market_at, order.created_at),
+        *(terms.side, terms.order_type, terms.protection_price, terms.time_in_force),
+        *(terms.send_by, order.command_sequence, order.market_at, order.created_at),
         *_facts(order),
     )
 
 
 def _facts(order: VenueOrder) -> tuple[object, ...]:
+    terms = order.terms
     return (
+        *(terms.quantity, terms.limit_price, None if terms.conditions == NO_CONDITIONS else terms.conditions),
         *(order.stand.value, order.cumulative_quantity, order.is_cancel_pending, order.code, order.detail),
-        *(order.accepted_at, order.ended_at, order.updated_at),
+        *(order.accepted_at, order.ended_at, order.triggered_at, order.updated_at),
     )
 
 

@@ -16,6 +16,7 @@ from .domain import (
     ReportExpiry,
     ReportFill,
     ReportReject,
+    ReportReplace,
     ReportState,
     ReportUnknown,
 )
@@ -40,10 +41,12 @@ def commands_of(message: execution.OrderReports, now: datetime) -> Iterator[Comm
     for report in message.reports:
         if isinstance(report, execution.OrderState):
             yield from (_fill(fill, message.user_id, now) for fill in report.fills)
-        yield _command(report, message.user_id, now)
+        command = _command(report, message.user_id, now)
+        if command is not None:
+            yield command
 
 
-def _command(report: execution.AnyReport, user_id: UUID, now: datetime) -> Command:
+def _command(report: execution.AnyReport, user_id: UUID, now: datetime) -> Command | None:
     order_id = report.order_id
     match report:
         case execution.OrderFilled():
@@ -59,6 +62,18 @@ def _command(report: execution.AnyReport, user_id: UUID, now: datetime) -> Comma
             )
         case execution.OrderCancelRejected():
             return ReportCancelReject(order_id=order_id, reason=Reason(report.code, report.detail), now=now)
+        case execution.OrderReplaced():
+            return ReportReplace(
+                order_id=order_id,
+                quantity=report.quantity,
+                limit_price=report.limit_price,
+                cumulative_quantity=report.cumulative_quantity,
+                now=now,
+            )
+        case execution.OrderReplaceRejected():
+            return None  # The order stays as it was.
+        case execution.OrderTriggered():
+            return ReportAccept(order_id=order_id, now=now)
         case execution.OrderExpired():
             return ReportExpiry(order_id=order_id, cumulative_quantity=report.cumulative_quantity, now=now)
         case execution.OrderUnknown():

@@ -14,6 +14,7 @@ from .commands import (
     ReportExpiry,
     ReportFill,
     ReportReject,
+    ReportReplace,
     ReportState,
     ReportUnknown,
 )
@@ -32,6 +33,7 @@ from .events import (
     OrderFilled,
     OrderPlaced,
     OrderQueried,
+    OrderReplaced,
     OrderUnanswered,
 )
 from .ledger import Book, Entry, EntryKind
@@ -80,6 +82,7 @@ __all__ = [
     "OrderFilled",
     "OrderPlaced",
     "OrderQueried",
+    "OrderReplaced",
     "OrderUnanswered",
     "Pending",
     "PlaceOrder",
@@ -94,6 +97,7 @@ __all__ = [
     "ReportExpiry",
     "ReportFill",
     "ReportReject",
+    "ReportReplace",
     "ReportState",
     "ReportUnknown",
     "Stand",

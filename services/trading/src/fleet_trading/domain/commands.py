@@ -104,6 +104,17 @@ class ReportCancelReject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportReplace:
+    """The order works with this total and limit from now on."""
+
+    order_id: UUID
+    quantity: Decimal
+    limit_price: Decimal | None
+    cumulative_quantity: Decimal
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportExpiry:
     order_id: UUID
     cumulative_quantity: Decimal
@@ -164,6 +175,7 @@ Command = (
     | ReportFill
     | ReportCancel
     | ReportCancelReject
+    | ReportReplace
     | ReportExpiry
     | ReportUnknown
     | ReportState

@@ -21,6 +21,7 @@ from .commands import (
     ReportExpiry,
     ReportFill,
     ReportReject,
+    ReportReplace,
     ReportState,
     ReportUnknown,
     VenueStand,
@@ -38,6 +39,7 @@ from .events import (
     OrderFilled,
     OrderPlaced,
     OrderQueried,
+    OrderReplaced,
     OrderUnanswered,
 )
 from .order import Order
@@ -133,7 +135,7 @@ def _close(account: Account, order_id: Any, stand: Stand, command: Any) -> list[
     return events
 
 
-def _missing(order: Order, command: ReportCancel | ReportExpiry | ReportState) -> list[Event]:
+def _missing(order: Order, command: ReportCancel | ReportExpiry | ReportReplace | ReportState) -> list[Event]:
     return [
         FillsMissing(order.order_id, command.cumulative_quantity, order.filled_quantity),
         OrderQueried(order.order_id, order.queries + 1, None, command.now),
@@ -153,6 +155,19 @@ def _cancel_rejected(account: Account, command: ReportCancelReject) -> list[Even
     if order is None or not order.is_open or order.pending is not Pending.CANCEL:
         return []
     return [CancelRefused(order.order_id, command.reason, command.now)]
+
+
+def _replaced(account: Account, command: ReportReplace) -> list[Event]:
+    """A fact, like a fill: what acceptance had reserved does not limit it."""
+    order = account.orders.get(command.order_id)
+    if order is None or not order.is_open:
+        return []
+    events: list[Event] = []
+    if (command.quantity, command.limit_price) != (order.quantity, order.limit_price):
+        events.append(OrderReplaced(order.order_id, command.quantity, command.limit_price, command.now))
+    if command.cumulative_quantity > order.filled_quantity:
+        events += _missing(order, command)
+    return events
 
 
 def _unknown(account: Account, command: ReportUnknown) -> list[Event]:
@@ -287,6 +302,7 @@ _DECISIONS: dict[type, Callable[[Account, Any], list[Event]]] = {
     ReportFill: _fill,
     ReportCancel: _canceled,
     ReportCancelReject: _cancel_rejected,
+    ReportReplace: _replaced,
     ReportExpiry: _expired,
     ReportUnknown: _unknown,
     ReportState: _state,

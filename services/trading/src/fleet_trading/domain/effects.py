@@ -21,6 +21,7 @@ from .events import (
     OrderFilled,
     OrderPlaced,
     OrderQueried,
+    OrderReplaced,
     OrderUnanswered,
 )
 from .ledger import Book, Entry, EntryKind
@@ -105,6 +106,20 @@ def _ended(account: Account, order: Order) -> None:
     order.pending = Pending.NONE
     order.query_at = None
     held, order.reserved = order.reserved, ZERO
+    _reserve(account, order, held)
+
+
+def _replaced(account: Account, event: OrderReplaced) -> None:
+    order = _changed(account, event)
+    order.quantity, order.limit_price = event.quantity, event.limit_price
+    order.is_accepted = True
+    order.reason = None
+    _heard(order)
+    if order.filled_quantity >= order.quantity:
+        order.stand = Stand.FILLED
+        _ended(account, order)
+        return
+    held, order.reserved = order.reserved, order.reservation(order.filled_quantity, order.filled_notional)
     _reserve(account, order, held)
 
 
@@ -291,6 +306,7 @@ _EFFECTS: dict[type, Callable[[Account, Any], None]] = {
     OrderAccepted: _accepted,
     OrderFilled: _filled,
     OrderClosed: _closed,
+    OrderReplaced: _replaced,
     CancelRequested: _cancel_requested,
     CancelRefused: _cancel_refused,
     OrderUnanswered: _unanswered,

@@ -50,6 +50,16 @@ class OrderClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderReplaced:
+    """The venue works it with another total or limit; what it holds follows."""
+
+    order_id: UUID
+    quantity: Decimal
+    limit_price: Decimal | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequested:
     order_id: UUID
     now: datetime
@@ -116,6 +126,7 @@ Event = (
     | OrderAccepted
     | OrderFilled
     | OrderClosed
+    | OrderReplaced
     | CancelRequested
     | CancelRefused
     | OrderUnanswered

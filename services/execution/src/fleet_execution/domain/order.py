@@ -3,153 +3,30 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
-from functools import lru_cache
-from uuid import UUID, uuid5
 
-
-class Stand(StrEnum):
-    """Where a venue order stands. `sent`: not answered yet; `refused`: by us, no venue has seen it."""
-
-    SENT = "sent"
-    WORKING = "working"
-    FILLED = "filled"
-    CANCELED = "canceled"
-    EXPIRED = "expired"
-    REJECTED = "rejected"
-    REFUSED = "refused"
-
-    @property
-    def is_terminal(self) -> bool:
-        return self not in (Stand.SENT, Stand.WORKING)
-
-
-@lru_cache(maxsize=65_536)
-def venue_order_ref(order_id: UUID) -> UUID:
-    """The idempotency key at the venue: one venue order for each order, its id known without asking anyone.
-
-    Remembered, for it is asked for about ten times in the life of an order and costs as much as a store's row."""
-    return uuid5(order_id, "venue-order:1")
-
-
-@dataclass(frozen=True, slots=True)
-class OrderKey:
-    order_id: UUID
-    account_id: UUID
-    user_id: UUID
-    symbol: str
-    venue: str
-
-    @property
-    def ref(self) -> UUID:
-        return venue_order_ref(self.order_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    side: str
-    order_type: str
-    quantity: Decimal
-    limit_price: Decimal | None
-    protection_price: Decimal | None
-    time_in_force: str
-    send_by: datetime | None
-
-
-# Facts: heard from a venue and, when they are news, told to trading.
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    market_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    market_at: datetime
-    code: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """One fill; `venue_trade_id` names it among the fills of its order."""
-
-    market_at: datetime
-    venue_trade_id: str
-    last_quantity: Decimal
-    last_price: Decimal
-    cumulative_quantity: Decimal
-    fee: Decimal
-    fee_currency: str
-    liquidity: str
-    executed_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Canceled:
-    market_at: datetime
-    code: str
-    detail: str
-    cumulative_quantity: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class CancelRejected:
-    market_at: datetime
-    code: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Expired:
-    market_at: datetime
-    cumulative_quantity: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class Stated:
-    """The answer to a query. `stand` None: the venue has never seen the order."""
-
-    market_at: datetime
-    stand: Stand | None
-    cumulative_quantity: Decimal
-    fills: tuple[Filled, ...]
-    code: str | None
-    detail: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Disowned:
-    """The venue denies an order that it had accepted; it stays open until that is cleared up."""
-
-    market_at: datetime
-    detail: str
-
-
-# Commands to the venue.
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    command_sequence: int
-    terms: Terms
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    command_sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    command_sequence: int
-
-
-VenueFact = Accepted | Rejected | Filled | Canceled | CancelRejected | Expired | Stated
-Fact = VenueFact | Disowned
-VenueCommand = Place | Cancel | Ask
-Outcome = Fact | VenueCommand
+from .values import (
+    Accepted,
+    Amend,
+    Ask,
+    Cancel,
+    Canceled,
+    CancelRejected,
+    Change,
+    Disowned,
+    Expired,
+    Filled,
+    OrderKey,
+    Outcome,
+    Place,
+    Rejected,
+    Replaced,
+    ReplaceRejected,
+    Stand,
+    Stated,
+    Terms,
+    Triggered,
+    VenueFact,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +44,7 @@ class VenueOrder:
     detail: str | None = None
     accepted_at: datetime | None = None
     ended_at: datetime | None = None
+    triggered_at: datetime | None = None
     fills: tuple[Filled, ...] = ()
 
     def cancel(self, *, command_sequence: int, market_at: datetime, now: datetime) -> "Decision":
@@ -176,6 +54,18 @@ class VenueOrder:
         if self.is_cancel_pending:
             return self, ()
         return replace(self, is_cancel_pending=True, updated_at=now), (Cancel(command_sequence),)
+
+    def amend(
+        self, change: Change, *, command_sequence: int, market_at: datetime, now: datetime
+    ) -> tuple[Outcome, ...]:
+        """Passes the wish to the venue, whose answers come in the order of the wishes."""
+        if self.stand.is_terminal:
+            return (ReplaceRejected(market_at, "too_late_to_replace", f"the order has ended, was {self.stand}"),)
+        if self.is_cancel_pending:
+            return (ReplaceRejected(market_at, "cancel_pending", "the order is being canceled"),)
+        if change.send_by is not None and now > change.send_by:
+            return (ReplaceRejected(market_at, "too_late", _REFUSALS["too_late"]),)
+        return (Amend(command_sequence, change),)
 
     def query(self, *, command_sequence: int, market_at: datetime) -> tuple[Outcome, ...]:
         """What we know answers where it is the end; of an open order the venue knows more than we do."""
@@ -195,18 +85,42 @@ class VenueOrder:
             case Filled():
                 order = self._filled((fact,), now)
                 return order, ((fact,) if order is not self else ())
-            case Rejected(code=code, detail=detail):
-                return self._ended(Stand.REJECTED, fact, now, code=code, detail=detail)
-            case Canceled(code=code, detail=detail):
-                return self._ended(Stand.CANCELED, fact, now, code=code, detail=detail)
-            case Expired():
-                return self._ended(Stand.EXPIRED, fact, now)
+            case Rejected() | Canceled() | Expired():
+                return self._ended(fact, now)
             case CancelRejected():
                 if not self.is_cancel_pending:
                     return self, ()
                 return replace(self, is_cancel_pending=False, updated_at=now), (fact,)
+            case Replaced():
+                return self._replaced(fact, now)
+            case ReplaceRejected():
+                # Which wish it answers is the venue's order of answers; trading knows what it still waits for.
+                return self, (() if self.stand.is_terminal else (fact,))
+            case Triggered():
+                if self.triggered_at is not None:
+                    return self, ()
+                return replace(self._heard(now), triggered_at=now), (fact,)
             case Stated():
                 return self._stated(fact, now)
+
+    def _heard(self, now: datetime) -> "VenueOrder":
+        """A word about a working order implies that it was accepted."""
+        stand = Stand.WORKING if self.stand is Stand.SENT else self.stand
+        return replace(self, stand=stand, accepted_at=self.accepted_at or now, updated_at=now)
+
+    def _replaced(self, fact: Replaced, now: datetime) -> "Decision":
+        """The terms are the venue's word; a total that is already filled ends the order."""
+        if self.stand.is_terminal:
+            return self, ()
+        conditions = replace(self.terms.conditions, stop_price=fact.stop_price)
+        terms = replace(self.terms, quantity=fact.quantity, limit_price=fact.limit_price, conditions=conditions)
+        if terms == self.terms and self.stand is Stand.WORKING:
+            return self, (fact,)
+        order = replace(self._heard(now), terms=terms)
+        if order.cumulative_quantity >= fact.quantity:
+            order = replace(order, stand=Stand.FILLED, is_cancel_pending=False, ended_at=now)
+        is_fill_missing = fact.cumulative_quantity > order.cumulative_quantity
+        return order, ((fact, Ask(self.command_sequence)) if is_fill_missing else (fact,))
 
     def _filled(self, fills: tuple[Filled, ...], now: datetime) -> "VenueOrder":
         """With the fills that are news; a fill before the acceptance implies it, a full one ends an open order."""
@@ -228,16 +142,14 @@ class VenueOrder:
             return replace(order, stand=Stand.FILLED, ended_at=now)
         return replace(order, stand=Stand.WORKING)
 
-    def _ended(
-        self, stand: Stand, fact: Rejected | Canceled | Expired, now: datetime, *, code: str = "", detail: str = ""
-    ) -> "Decision":
+    def _ended(self, fact: Rejected | Canceled | Expired, now: datetime) -> "Decision":
         if self.stand.is_terminal:
             return self, ()
         order = replace(
             self,
-            stand=stand,
-            code=code or None,
-            detail=detail or None,
+            stand=_ENDS[type(fact)],
+            code=None if isinstance(fact, Expired) else fact.code,
+            detail=None if isinstance(fact, Expired) else fact.detail,
             is_cancel_pending=False,
             ended_at=now,
             updated_at=now,
@@ -249,13 +161,7 @@ class VenueOrder:
         if fact.stand is None and self.stand is Stand.SENT:
             # The question travelled behind the order: the venue will not see that order any more.
             detail = "the venue has never seen the order"
-            return self._ended(
-                Stand.REJECTED,
-                Rejected(fact.market_at, "unknown_at_venue", detail),
-                now,
-                code="unknown_at_venue",
-                detail=detail,
-            )
+            return self._ended(Rejected(fact.market_at, "unknown_at_venue", detail), now)
         if fact.stand is None and self.stand is Stand.WORKING:
             return self, (Disowned(fact.market_at, "the venue denies an order that it had accepted"),)
         order = self._filled(fact.fills, now)
@@ -306,3 +212,5 @@ _REFUSALS = {
     "market_halted": "trading is halted",
     "unknown_venue": "no venue of this name is configured",
 }
+
+_ENDS = {Rejected: Stand.REJECTED, Canceled: Stand.CANCELED, Expired: Stand.EXPIRED}
