@@ -1,7 +1,8 @@
 """`make setup`: everything that a checkout needs, from package registries alone, with nothing but a bare Python.
 
-.venv with the locked packages (each checked by its hash), our own members in editable form, and Kafka's jars. A second
-run finds its stamp and Kafka's jars, and needs neither network nor more than a second or two.
+.venv with the locked packages (each checked by its hash), our own members in editable form, Kafka's jars, and the order
+book compiled. A second run finds its stamp, the jars and the compiled book, and needs neither network nor more than a
+second or two.
 """
 
 from __future__ import annotations
@@ -132,6 +133,7 @@ def main() -> int:
             make_venv()
             install()
         run(VENV / "bin" / "python", "-m", "fleet_launcher.jars")
+        run(VENV / "bin" / "python", "-m", "fleet_simulator.book.machine_code")
         if fresh:
             STAMP.write_text(wanted)
             say(f".venv {megabytes(VENV)} MB, jars {megabytes(ROOT / '.fleet' / 'jars')} MB")

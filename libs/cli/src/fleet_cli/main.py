@@ -9,6 +9,7 @@ import typer
 from fleet_launcher.places import SHARED
 
 from fleet_cli import fleet
+from fleet_cli.bench import bench
 from fleet_cli.console import FleetGroup, out
 from fleet_cli.doctor import doctor
 from fleet_cli.operate import migrate, parked, rest, users
@@ -53,6 +54,7 @@ def demo(
 
 app.add_typer(users, name="users")
 app.add_typer(parked, name="parked")
+app.add_typer(bench, name="bench")
 
 
 if __name__ == "__main__":
