@@ -26,9 +26,12 @@ from fleet_simulator import (
     Place,
     Quote,
     Rejected,
+    Replaced,
+    ReplaceRejected,
     Scale,
     Side,
     TimeInForce,
+    Triggered,
     command_order,
 )
 from hypothesis import given, settings
@@ -80,7 +83,7 @@ def moves(draw: st.DrawFn, *, quotes: bool = True, length: int = 40) -> list[Mov
 
 @st.composite
 def places(draw: st.DrawFn, number: int) -> Place:
-    order_type = draw(st.sampled_from(OrderType))
+    order_type = draw(st.sampled_from([OrderType.MARKET, OrderType.LIMIT]))
     price = draw(st.integers(90, 110))
     return Place(
         order_ref=f"o{draw(st.integers(number - 1, number))}",
@@ -89,7 +92,7 @@ def places(draw: st.DrawFn, number: int) -> Place:
         side=draw(st.sampled_from(Side)),
         type=order_type,
         quantity=draw(st.integers(1, 40)),
-        time_in_force=draw(st.sampled_from(TimeInForce)),
+        time_in_force=draw(st.sampled_from([TimeInForce.GTC, TimeInForce.IOC, TimeInForce.DAY])),
         limit_price=price if order_type is OrderType.LIMIT else None,
         protection_price=draw(st.sampled_from([None, price])) if order_type is OrderType.MARKET else None,
     )
@@ -137,6 +140,10 @@ def plain(event: Event) -> tuple[Any, ...]:
             return "cancel_rejected", ref, at, reason
         case Expired(ref, _, at):
             return "expired", ref, at
+        case Triggered(ref, _, at, price):
+            return "triggered", ref, at, price
+        case Replaced() | ReplaceRejected():
+            raise AssertionError(f"nothing is replaced here, was {event}")
         case Filled(ref, _, at, number, quantity, price, cumulative, fee, liquidity):
             return "filled", ref, at, number, quantity, price, cumulative, Scale.fee(fee), str(liquidity)
 

@@ -16,10 +16,11 @@ from fleet_simulator.events import (
     Filled,
     Liquidity,
     Rejected,
+    ReplaceRejected,
 )
 from fleet_simulator.fees import FeeSchedule
 from fleet_simulator.inputs import Bar, Quote
-from fleet_simulator.orders import Cancel, Command, Order, OrderType, Place, Side, TimeInForce
+from fleet_simulator.orders import Cancel, Command, Order, OrderType, Place, Replace, Side, TimeInForce
 from fleet_simulator.resting import RestingOrders
 
 QUOTE_LIFETIME_NS = 5_000_000_000
@@ -68,6 +69,8 @@ class Market:
         The order counts as accepted no earlier than the last price shown, whatever time is given.
         """
         at = max(market_at, self.market_at)
+        if isinstance(command, Replace):
+            return [ReplaceRejected(command.order_ref, command.account_id, at, "unsupported")]
         return list(self._place(command, at) if isinstance(command, Place) else self._cancel(command, at))
 
     def on_bar(self, bar: Bar) -> list[Event]:
@@ -174,6 +177,12 @@ class Market:
             return "duplicate_order_ref"
         if command.quantity <= 0:
             return "invalid_quantity"
+        if command.type.is_triggered or command.time_in_force not in (
+            TimeInForce.GTC,
+            TimeInForce.IOC,
+            TimeInForce.DAY,
+        ):
+            return "unsupported"
         has_limit = command.limit_price is not None
         prices = (command.limit_price, command.protection_price)
         if has_limit is not (command.type is OrderType.LIMIT) or any(p is not None and p <= 0 for p in prices):

@@ -71,8 +71,8 @@ class ParsedOrder(msgspec.Struct, frozen=True):
 _order_decoder = msgspec.json.Decoder(OrderBody)
 _batch_decoder = msgspec.json.Decoder(BatchBody)
 _SIDES = {side.value: side for side in Side}
-_TYPES = {kind.value: kind for kind in OrderType}
-_TIMES = {time.value: time for time in TimeInForce}
+_TYPES = {kind.value: kind for kind in (OrderType.MARKET, OrderType.LIMIT)}
+_TIMES = {time.value: time for time in (TimeInForce.GTC, TimeInForce.IOC, TimeInForce.DAY)}
 _UNBUILT = (
     "notional",
     "stop_price",

@@ -1,0 +1,90 @@
+"""Why an order, or a change of one, is refused before any price is looked at."""
+
+from collections.abc import Mapping, Sequence
+
+from fleet_simulator.orders import Order, OrderType, Place, Replace, Side, TimeInForce
+
+MAX_SLICES = 1000
+"""Of an iceberg: each slice is a command and its fills are events of their own."""
+
+
+def refusal(place: Place, orders: Mapping[str, Order]) -> str | None:
+    if place.order_ref in orders:
+        return "duplicate_order_ref"
+    if not _has_quantities(place):
+        return "invalid_quantity"
+    if not _has_prices(place):
+        return "invalid_price"
+    if not _has_times(place):
+        return "invalid_time_in_force"
+    legs = [order for order in orders.values() if place.oco_group is not None and order.oco_group == place.oco_group]
+    return None if _may_stand_together(place, legs) else "invalid_group"
+
+
+def replace_refusal(replace: Replace, order: Order | None, other_legs: Sequence[Order]) -> str | None:
+    if order is None or order.account_id != replace.account_id:
+        return "unknown_order"
+    is_child = order.parent_ref is not None
+    if replace.quantity is not None and (replace.quantity <= 0 or is_child):
+        return "invalid_quantity"
+    limit, stop = replace.limit_price, replace.stop_price
+    if limit is not None and (limit <= 0 or not order.type.has_limit):
+        return "invalid_price"
+    plain = [leg for leg in other_legs if leg.elected or not leg.type.is_triggered]
+    stands = order.elected or not order.type.is_triggered
+    if limit is not None and stands and any(_collide(leg, order.side, limit) for leg in plain):
+        return "invalid_price"
+    if stop is not None and (stop <= 0 or order.stop_price is None or order.elected):
+        return "invalid_price"
+    return None
+
+
+def _has_quantities(place: Place) -> bool:
+    display, minimum = place.display_quantity, place.minimum_quantity
+    if place.quantity <= 0 or not 0 <= minimum <= place.quantity:
+        return False
+    if minimum and (place.post_only or place.parent_ref is not None):
+        return False
+    if display is None:
+        return True
+    return place.type.has_limit and not minimum and display > 0 and place.quantity <= display * MAX_SLICES
+
+
+def _has_prices(place: Place) -> bool:
+    trails = (place.trail_amount, place.trail_ppm)
+    given = (place.limit_price, place.protection_price, place.stop_price, *trails)
+    if any(price is not None and price <= 0 for price in given):
+        return False
+    is_trailing = place.type is OrderType.TRAILING_STOP
+    return (
+        (place.limit_price is not None) is place.type.has_limit
+        and (place.stop_price is not None) is (place.type.is_triggered and not is_trailing)
+        and sum(trail is not None for trail in trails) == is_trailing
+        and (place.trail_ppm is None or place.trail_ppm < 1_000_000)
+        and not (place.post_only and not place.type.has_limit)
+    )
+
+
+def _has_times(place: Place) -> bool:
+    time = place.time_in_force
+    if (place.expires_at is not None) is not (time is TimeInForce.GTD):
+        return False
+    if time.is_auction and (place.type.is_triggered or place.display_quantity or place.minimum_quantity):
+        return False
+    return not (place.post_only and (time.is_immediate or time.is_auction))
+
+
+def _may_stand_together(place: Place, legs: list[Order]) -> bool:
+    """Two legs that can trade at once on one side would be swept together: all but one of a side must be triggered.
+    Of both sides they must not cross, or they would trade with each other.
+    """
+    if any(leg.account_id != place.account_id or leg.parent_ref != place.parent_ref for leg in legs):
+        return False
+    plain = [leg for leg in legs if leg.elected or not leg.type.is_triggered]
+    return place.type.is_triggered or not any(_collide(leg, place.side, place.limit_price) for leg in plain)
+
+
+def _collide(leg: Order, side: Side, limit_price: int | None) -> bool:
+    if leg.side is side or leg.limit_price is None or limit_price is None:
+        return True
+    return limit_price >= leg.limit_price if side is Side.BUY else limit_price <= leg.limit_price

@@ -1,0 +1,58 @@
+"""The call auction: one price for all. Greatest volume, then least imbalance, then nearest to the reference.
+
+As in NYSE Rule 7.35 and Xetra's market model (their further tie-breaks differ): if prices are equally good in all
+three, the lower one. Without any limit and without a reference there is no price.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from fleet_simulator.orders import Order
+
+
+class Clearing(NamedTuple):
+    price: int
+    volume: int
+
+
+def clearing(orders: Sequence[Order], reference: int | None) -> Clearing | None:
+    """The price at which the orders trade, and how much; `None` where nothing can."""
+    limits = {order.limit_price for order in orders if order.limit_price is not None}
+    # Between two limits both sums stand still, so the ticks next to the limits and the reference stand for all prices.
+    near = {price + step for price in limits for step in (-1, 0, 1)} | ({reference} if reference else set())
+    found = [(*_sums(orders, price), price) for price in near if price > 0]
+    ranked = [
+        (-min(b, s), abs(b - s), 0 if reference is None else abs(price - reference), price) for b, s, price in found
+    ]
+    if not ranked or not (best := min(ranked))[0]:
+        return None
+    return Clearing(best[3], -best[0])
+
+
+def _sums(orders: Sequence[Order], price: int) -> tuple[int, int]:
+    """What would be bought and what sold at this price."""
+    willing = [order for order in orders if order.takes(price)]
+    bought = sum(order.remaining for order in willing if order.is_buy)
+    return bought, sum(order.remaining for order in willing) - bought
+
+
+def ranked(orders: Sequence[Order], price: int) -> list[Order]:
+    """Those of one side that trade at this price: without limit first, then the furthest beyond it, then by time."""
+
+    def turn(order: Order) -> tuple[int, int, int]:
+        if order.limit_price is None:
+            return 0, 0, order.priority
+        return 1, -order.limit_price if order.is_buy else order.limit_price, order.priority
+
+    return sorted((order for order in orders if order.takes(price)), key=turn)
+
+
+def shares(orders: Sequence[Order], volume: int) -> list[tuple[Order, int]]:
+    """The volume given out along the ranks."""
+    found: list[tuple[Order, int]] = []
+    for order in orders:
+        quantity = min(order.remaining, volume)
+        if quantity:
+            found.append((order, quantity))
+            volume -= quantity
+    return found

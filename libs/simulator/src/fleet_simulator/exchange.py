@@ -1,0 +1,198 @@
+"""The layer above a book: every order type, made of the core's commands. Pure, no clock; README.md has the rules."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from fleet_simulator.admission import replace_refusal
+from fleet_simulator.corporate import dividend, split
+from fleet_simulator.events import CancelRejected, Event, Expired, ReplaceRejected
+from fleet_simulator.groups import Groups
+from fleet_simulator.hashing import state_hash
+from fleet_simulator.lifecycle import OrderLifecycle
+from fleet_simulator.matcher import Match, Refused
+from fleet_simulator.orders import Cancel, Command, Order, Phase, Place, Replace, TimeInForce
+from fleet_simulator.positions import Positions
+from fleet_simulator.triggers import Shown, Triggers
+
+
+class Exchange(OrderLifecycle):
+    """One symbol's orders of all types, above a book. Each call answers with the events it caused, in their order."""
+
+    # Commands
+
+    def apply(self, command: Command, at: int) -> list[Event]:
+        match command:
+            case Place():
+                self._place(command, at)
+            case Cancel():
+                self._cancel(command, at)
+            case Replace():
+                self._replace(command, at)
+        return self._settled(at)
+
+    def expire(self, at: int) -> list[Event]:
+        """Ends the `gtd` orders whose time has come, the earliest first."""
+        over = [(o.expires_at, o.arrival, o) for o in self.orders.values() if o.expires_at and o.expires_at <= at]
+        for expires_at, _, order in sorted(over):
+            if self._is_open(order):
+                self._end(order, Expired(order.order_ref, order.account_id, expires_at or at), at)
+        return self._settled(at)
+
+    def end_session(self, at: int) -> list[Event]:
+        """Expires the day orders accepted before this end of a session: the first to end after their acceptance."""
+        for order in list(self.orders.values()):
+            if order.time_in_force is TimeInForce.DAY and order.accepted_at < at and self._is_open(order):
+                self._end(order, Expired(order.order_ref, order.account_id, at), at)
+        return self._settled(at)
+
+    def show(self, shown: Shown, at: int, *, accepted_before: int | None = None) -> list[Event]:
+        """Prices that triggers look at: of data, or of a venue's own quotes. What trades here shows itself."""
+        self._elect(shown, at, accepted_before)
+        return self._settled(at)
+
+    def absorb(self, matches: Iterable[Match], at: int) -> list[Event]:
+        """What a book did by itself, that is from data."""
+        self._take(matches, at)
+        return self._settled(at)
+
+    # Auctions and corporate actions
+
+    def release(self, auction: TimeInForce, at: int) -> list[Event]:
+        """Sends the orders of an auction into the book, where data is the auction; what does not trade at once ends."""
+        for order in self._waiting_for(auction):
+            self._enter(order, at)
+            self._cancel_order(order, "auction", at)
+        return self._settled(at)
+
+    def split(self, numerator: int, denominator: int, at: int) -> list[Event]:
+        """`numerator` new lots for `denominator` old ones: quantities and positions grow by it and prices fall.
+
+        Quantities are rounded down to the lot, buys' prices down and sells' up to the tick, never worse for the order
+        than exact (FINRA Rule 5330 rounds so; it leaves sells alone, which here would fill at the wrong scale).
+        """
+        if numerator <= 0 or denominator <= 0:
+            raise ValueError(f"a split is of numbers above 0, was {numerator} for {denominator}")
+        self.positions.split(numerator, denominator)
+        return self._adjusted(lambda order: split(order, numerator, denominator), list(self.orders.values()), at)
+
+    def dividend(self, ticks: int, at: int) -> list[Event]:
+        """Lowers buys and sell stops by a cash dividend as the symbol goes ex, as FINRA Rule 5330; others stand."""
+        if ticks <= 0:
+            raise ValueError(f"a dividend is above 0, was {ticks}")
+        lowered = [order for order in self.orders.values() if order.is_buy or order.type.is_stop]
+        return self._adjusted(lambda order: dividend(order, ticks), lowered, at)
+
+    def _adjusted(self, adjust: Callable[[Order], bool], orders: list[Order], at: int) -> list[Event]:
+        """Takes them out, changes them and puts them back in their order of priority; what cannot stand any more ends."""
+        orders = sorted(orders, key=lambda order: order.priority)
+        working = [order for order in orders if order.phase is Phase.BOOK]
+        for order in orders:
+            self._take_out(order)
+            if not adjust(order):
+                order.phase = Phase.AUCTION  # held: it is in neither the book nor the triggers any more
+                self._cancel_order(order, "corporate_action", at)
+                continue
+            self._tell_replaced(order, "corporate_action", at)
+            if order.phase is Phase.TRIGGER:
+                self._triggers.add(order)
+        for order in working:
+            if self._is_open(order):
+                self._enter(order, at)
+        return self._settled(at)
+
+    def _waiting_for(self, auction: TimeInForce) -> list[Order]:
+        return [
+            order
+            for order in list(self.orders.values())
+            if order.phase is Phase.AUCTION and order.time_in_force is auction
+        ]
+
+    # State
+
+    def state(self) -> dict[str, Any]:
+        """All but the orders and what the matcher holds, as plain data; it does not grow with either."""
+        return {
+            "arrivals": self._arrivals,
+            "trades": self._trades,
+            "book_ids": self._book_ids,
+            "accounts": self._accounts,
+        }
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "exchange": self.state(),
+            "book": self._matcher.state(),
+            "orders": [order.to_data() for order in self.orders.values()],
+            "positions": self.positions.to_data(),
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Takes the place of all state; the fees are the constructor's. Orders in any order."""
+        state = snapshot["exchange"]
+        self._arrivals, self._trades = state["arrivals"], state["trades"]
+        self._book_ids, self._accounts = state.get("book_ids", 0), state.get("accounts", 0)
+        found = sorted(map(Order.from_data, snapshot["orders"]), key=lambda order: order.arrival)
+        self.orders = {order.order_ref: order for order in found}
+        self._triggers = Triggers()
+        self._reducing = {order.order_ref: order for order in found if order.reduce_only}
+        self.positions = Positions(snapshot.get("positions", {}))
+        self._groups = Groups()
+        self._numbers = {}
+        for order in found:
+            self._groups.add(order)
+            if order.phase is Phase.TRIGGER:
+                self._triggers.add(order)
+            number, count = self._numbers.get(order.account_id, (order.account, 0))
+            self._numbers[order.account_id] = number, count + 1
+        in_book = [order for order in found if order.phase is Phase.BOOK and order.resting]
+        self._matcher.restore(snapshot["book"], in_book)
+
+    def state_hash(self) -> str:
+        return state_hash(self.snapshot())
+
+    def _cancel(self, command: Cancel, at: int) -> None:
+        order = self.orders.get(command.order_ref)
+        if order is None or order.account_id != command.account_id:
+            self._events.append(CancelRejected(command.order_ref, command.account_id, at, "unknown_order"))
+        else:
+            self._cancel_order(order, command.reason, at)
+
+    def _replace(self, command: Replace, at: int) -> None:
+        order = self.orders.get(command.order_ref)
+        legs = [] if order is None else self._groups.others(order)
+        if (reason := replace_refusal(command, order, legs)) or order is None:
+            self._events.append(ReplaceRejected(command.order_ref, command.account_id, at, reason or "unknown_order"))
+            return
+        quantity = order.quantity if command.quantity is None else command.quantity
+        if quantity <= order.filled_quantity:
+            self._cancel_order(order, "replaced", at)
+            return
+        before = order.quantity, order.declared, order.limit_price, order.stop_price, order.priority, order.resting
+        if order.phase is Phase.TRIGGER:
+            self._triggers.remove(order)
+        order.quantity = order.quantity if order.phase is Phase.PARENT else quantity
+        order.declared = order.declared if command.quantity is None else command.quantity
+        order.limit_price = command.limit_price or order.limit_price
+        order.stop_price = command.stop_price or order.stop_price
+        if order.phase is Phase.TRIGGER:
+            self._triggers.add(order)
+        matches: list[Match] = []
+        if order.phase is Phase.BOOK:
+            matches = self._replaced_in_book(order, before[0], before[2], at)
+        if any(isinstance(match, Refused) for match in matches):
+            order.quantity, order.declared, order.limit_price, order.stop_price, order.priority, order.resting = before
+            self._events.append(ReplaceRejected(order.order_ref, order.account_id, at, "post_only"))
+            return
+        self._tell_replaced(order, "requested", at)
+        self._take(matches, at)
+        self._fit_account(order.account_id, at)
+
+    def _replaced_in_book(self, order: Order, quantity: int, limit_price: int | None, at: int) -> list[Match]:
+        """A hidden quantity changes without the book; a new price takes only the slice that is shown along."""
+        if order.display_quantity is None:
+            order.resting = order.remaining
+        else:
+            order.resting = min(order.resting, order.remaining)
+        if order.limit_price != limit_price or (order.quantity > quantity and order.display_quantity is None):
+            order.priority, order.entered_at = self._next_priority(), at
+        return list(self._matcher.replace(order, at))
