@@ -54,14 +54,17 @@ async def make_service(kafka: Any, prefix: str, new_database: Any) -> AsyncItera
 
 @pytest.fixture
 async def spawn(kafka: Any, prefix: str) -> AsyncIterator[Callable[..., Any]]:
-    """`await spawn(url, step="after commit", after=2)`: counting_process.py, running; killed at the latest with the test."""
+    """`await spawn(url, step="after commit", after=2)`: counting_process.py, running (or another `program`); killed at the latest
+    with the test."""
     running: list[asyncio.subprocess.Process] = []
 
-    async def start(url: str, *, step: str = "never", after: int = 1, **more: Any) -> asyncio.subprocess.Process:
+    async def start(
+        url: str, *, step: str = "never", after: int = 1, program: str = "counting_process.py", **more: Any
+    ) -> asyncio.subprocess.Process:
         told = {"url": url, "kafka": kafka.bootstrap, "prefix": prefix, "step": step, "after": after, **more}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(Path(__file__).with_name("counting_process.py")),
+            str(Path(__file__).with_name(program)),
             json.dumps(told),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import (
     InvalidReplicationFactorError,
     NoError,
@@ -77,5 +78,15 @@ async def delete_topics(bootstrap: str, topics: Sequence[Topic], *, prefix: str 
     try:
         there = set(await admin.list_topics())
         await admin.delete_topics([name for topic in topics if (name := prefix + topic.name) in there])
+    finally:
+        await admin.close()
+
+
+async def delete_records(bootstrap: str, before: Mapping[TopicPartition, int]) -> None:
+    """Deletes what lies before these offsets: of a journal, behind the snapshots that stand in for it."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap.split(","))
+    await admin.start()
+    try:
+        await admin.delete_records({place: RecordsToDelete(offset) for place, offset in before.items()})
     finally:
         await admin.close()

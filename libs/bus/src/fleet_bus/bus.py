@@ -22,6 +22,7 @@ from .commit import GroupCommitter
 from .direct import DirectProducer, open_direct
 from .due import DueRunner
 from .failures import Streak, is_down
+from .journal import Journaled, JournalReading
 from .outbox import Relay
 from .parking import Parking, parked_keys
 from .reading import Reading
@@ -41,6 +42,7 @@ log = get_logger("fleet_bus")
 
 # Of stopping: the last groups and the last rows get so long each; what is left is in the database, and goes on next time.
 _DRAIN_S = 2.0
+_SNAPSHOT_S = 8.0
 _OLDEST = "SELECT min(occurred_at) FROM outbox WHERE topic = $1"
 
 
@@ -78,6 +80,7 @@ class Bus:
         self._due: dict[str, DueRunner] = {}
         self._watches: list[Watching] = []
         self._committers: list[GroupCommitter[Any, Any]] = []
+        self._journals: list[JournalReading] = []
 
     def add(self, part: Work | Live | Watch | DueKind) -> None:
         """Adds a subscription or a kind of due rows; before `running()`."""
@@ -99,6 +102,14 @@ class Bus:
                 self._readings.append(Reading(self.settings, applier, self.activity, self._open, in_group=in_group))
                 if in_group:
                     self._parkings[applier.name] = Parking(self.settings, applier, self._open, self.clock)
+
+    def journal(self, journaled: Journaled) -> JournalReading:
+        """A topic that is the journal of a machine; before `running()`."""
+        if self._database is None:
+            raise TypeError("a journal needs a database")
+        reading = JournalReading(self.settings, journaled, self._database, self.clock, self.activity)
+        self._journals.append(reading)
+        return reading
 
     def table(self, topic: Topic, message: type[M]) -> TableView[M]:
         """A view of a compacted topic; one per topic and process."""
@@ -152,6 +163,8 @@ class Bus:
             await _cancel([workers, *readers])
             for committer in self._committers:
                 await committer.drain(_DRAIN_S)
+            for journal in self._journals:
+                await journal.drain(_SNAPSHOT_S)
             if self._relay:
                 await self._relay.drain(_DRAIN_S)
             await _cancel(relay)
@@ -159,11 +172,13 @@ class Bus:
     async def _run_workers(self) -> None:
         await self._load_market_at()
         await self._tables.wait_whole()
-        if not (self._readings or self._due):
+        if not (self._readings or self._due or self._journals):
             await asyncio.Event().wait()
         async with asyncio.TaskGroup() as group:
             for reading in self._readings:
                 group.create_task(reading.run(), name=reading.name)
+            for journal in self._journals:
+                group.create_task(journal.run(), name=journal.name)
             for parking in self._parkings.values():
                 group.create_task(parking.run())
             for due in self._due.values():
@@ -173,7 +188,8 @@ class Bus:
         """For readiness: None, or what is not there yet, or not any more."""
         if (why := self._tables.ready()) is not None:
             return why
-        reasons = [reading.ready() for reading in self._readings] + [watch.ready() for watch in self._watches]
+        reasons = [reading.ready() for reading in self._readings]
+        reasons += [journal.ready() for journal in self._journals] + [watch.ready() for watch in self._watches]
         if self._relay:
             reasons.append(self._relay.ready())
         return "; ".join(reason for reason in reasons if reason is not None) or None
@@ -192,7 +208,10 @@ class Bus:
             activity=self.activity,
             now=self.clock.now(),
             market_at=lambda: self.market_at,
-            readings={self._tables.name: self._tables.places} | {read.name: read.places for read in self._readings},
+            readings={self._tables.name: self._tables.places}
+            | {reading.name: reading.places for reading in self._readings}
+            | {journal.name: journal.places for journal in self._journals},
+            waiting_facts=sum(journal.due(self.clock.now()) for journal in self._journals),
             topic_prefix=self.settings.topic_prefix,
             uncounted_due=[kind for kind, runner in self._due.items() if not runner.kind.counts_at_rest],
         )

@@ -50,6 +50,7 @@ async def rest_part(
     market_at: Callable[[], datetime | None],
     readings: Mapping[str, Mapping[TopicPartition, int]],
     uncounted_due: Sequence[str],
+    waiting_facts: int = 0,
     topic_prefix: str = "",
 ) -> RestPart:
     """This process's part. What the database holds is read first, positions after it."""
@@ -69,7 +70,7 @@ async def rest_part(
         started_at=started_at,
         outbox=counts["outbox"],
         positions=positions,
-        due=counts["due"],
+        due=counts["due"] + waiting_facts,
         busy=activity.busy,
         parked=parked,
         market_at=market_at(),
