@@ -78,7 +78,7 @@ def journaled(wish: int, died: "Deadline | None" = None, *, snapshot_every: int 
         return [] if machine.state.wish == wish else [Fact(WISH, str(wish).encode())]
 
     return Journaled(
-        name="numbers", topic=NUMBERS, machine=lambda: Sums(died), wanted=wanted, snapshot_every=snapshot_every
+        name="numbers", topic=NUMBERS, machine=lambda _: Sums(died), wanted=wanted, snapshot_every=snapshot_every
     )
 
 

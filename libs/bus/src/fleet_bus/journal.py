@@ -45,13 +45,14 @@ _MOST_FACTS = 200
 class Journaled:
     """A topic that is the journal of one machine a partition, in the group `<service>.<name>`.
 
-    `machine` makes an empty one. `wanted`: the facts that hold in the world and that this machine has not learned, asked
-    before each batch; they are stored first and learned then. `ticks`: whether time is told as a fact (not on a replay).
+    `machine` makes an empty one for a partition. `wanted`: the facts that hold in the world and that this machine has not
+    learned, asked before each batch; they are stored first and learned then. `ticks`: whether time is told as a fact (not
+    on a replay).
     """
 
     name: str
     topic: Topic
-    machine: Callable[[], Machine]
+    machine: Callable[[int], Machine]
     wanted: Callable[[Any], Sequence[Fact]]
     ticks: bool = True
     snapshot_every: int = 50_000
@@ -249,7 +250,7 @@ class JournalReading:
         epoch, claimed = await until_there(store.take_over)
         said_epoch = await until_there(lambda: writer_epoch(self._database))
         content = await until_there(store.newest_snapshot)
-        machine = self._journaled.machine()
+        machine = self._journaled.machine(place.partition)
         journal = JournalPartition(topic, place.partition, self._settings.service, said_epoch, machine)
         if content is not None:
             await asyncio.to_thread(journal.restore, content)

@@ -59,6 +59,10 @@ class Gate:
             return TradingStateWord.HALTED
         return self._states.strictest(symbol=symbol, venue=venue, account_id=account_id)
 
+    def held(self) -> list[TradingStateChanged]:
+        """Every state that is obeyed, of each scope and target; none before `running()` has loaded them."""
+        return self._states.all() if self._is_loaded else []
+
     @contextlib.asynccontextmanager
     async def running(self, health: Health) -> AsyncIterator[None]:
         """Loads what is kept, then keeps what is heard until it is left."""
