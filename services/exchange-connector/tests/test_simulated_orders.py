@@ -39,6 +39,53 @@ async def test_a_market_order_fills_at_the_quote_that_stands(simulated: Any) -> 
     assert quote is not None and filled.last_price == quote.ask
 
 
+async def test_open_orders_and_fills_since_are_listed_in_pages(simulated: Any) -> None:
+    near = await _quote(simulated, "ETH/USD")
+    far = [
+        simulated.place("ETH/USD", limit_price=near.bid / 2 // 1, quantity=Decimal("0.0001"), account_id=uuid4())
+        for _ in range(3)
+    ]
+    taken = [simulated.place("ETH/USD", quantity=Decimal("0.0002")) for _ in range(2)]
+
+    def listing(after: Any, since: str | None, most: int) -> Any:
+        return venue.QueryVenueOpenOrders(
+            query_id=uuid4(), symbol="ETH/USD", after=after, since_trade_id=since, most=most
+        )
+
+    async def answer(query: Any) -> Any:
+        await simulated.command(query)
+        found = await simulated.heard(venue.VenueOpenOrders, "ETH/USD", count=1)
+        return await eventually(
+            lambda: next(
+                (
+                    one
+                    for one in simulated.peers.heard_of(venue.VenueOpenOrders, "ETH/USD")
+                    if one.query_id == query.query_id
+                ),
+                None,
+            ),
+            what=f"one of {len(found)}",
+        )
+
+    # Orders and question in one batch or not: the answer has all that came before it.
+    await simulated.command(*far, *taken)
+    first = await answer(listing(None, None, 2))
+    refs = sorted(order.venue_order_ref for order in far)
+    assert [order.venue_order_ref for order in first.orders] == refs[:2]
+    assert (first.has_more_orders, first.fills) == (True, ())
+    assert {order.user_id for order in first.orders} <= {order.user_id for order in far}
+    for order in taken:
+        await simulated.told(order.venue_order_ref, ACCEPTED, FILLED)
+    rest = await answer(listing(refs[1], f"{taken[0].venue_order_ref}-1", 1))
+    assert [order.venue_order_ref for order in rest.orders] == refs[2:]
+    assert (rest.orders[0].cumulative_quantity, rest.has_more_orders, len(rest.fills)) == (0, False, 1)
+    both = {fill.venue_order_ref for fill in (await answer(listing(None, rest.fills[0].venue_trade_id, 5))).fills}
+    assert taken[0].venue_order_ref in both
+    nothing = await answer(listing(None, "no such fill", 5))
+    assert nothing.fills == ()
+    await simulated.command(*(simulated.cancel_of(order) for order in far))
+
+
 async def test_a_limit_rests_until_the_quote_comes_to_it(simulated: Any) -> None:
     near = await _quote(simulated, "BTC/USD")
     # The far ones are never reached; the near one within moments, for BTC moves by many increments a second.

@@ -13,14 +13,16 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from fleet_contracts import TOPICS, execution, venue
+from fleet_contracts.exchange_connector import VenueStatus
 from fleet_contracts.topics import (
+    EXCHANGE_CONNECTOR_STATUS,
     EXECUTION_REPORTS,
     TRADING_ORDER_COMMANDS,
     VENUE_PAPER_COMMANDS,
     VENUE_PAPER_REPORTS,
 )
 from fleet_contracts.trading import CancelOrder, QueryOrder, ReplaceOrder, SubmitOrder
-from fleet_contracts.vocabulary import OrderType, Side, TimeInForce
+from fleet_contracts.vocabulary import OrderType, Side, TimeInForce, VenueStateWord
 from fleet_execution.app import create_app
 from fleet_execution.settings import Settings
 from fleet_testkit.clock import FakeClock
@@ -66,6 +68,42 @@ class ExecutionUnderTest:
         """The facts that trading has heard of this account, in order."""
         records = self.peers.heard_of(execution.OrderReports, str(account_id))
         return [report for record in records for report in record.reports]
+
+    async def status(self, word: VenueStateWord, *capabilities: str) -> None:
+        """What the paper venue says of itself."""
+        said = VenueStatus(
+            venue="paper", state=word, feed="simulated", heartbeat_at=self.clock.now(), capabilities=capabilities
+        )
+        await self.peers.say((EXCHANGE_CONNECTOR_STATUS, "paper", said))
+
+    async def asked(self, symbol: str, number: int) -> venue.QueryVenueOpenOrders:
+        """The question about a symbol's open orders of this number, the first is 1; time goes on until it comes."""
+
+        async def came() -> list[venue.QueryVenueOpenOrders]:
+            self.clock.advance(seconds=1)
+            return self.peers.heard_of(venue.QueryVenueOpenOrders, symbol)[number - 1 :]
+
+        return (await eventually(came, what=f"question {number} about {symbol}"))[0]
+
+    async def answer(
+        self,
+        asked: venue.QueryVenueOpenOrders,
+        *orders: venue.VenueOpenOrder,
+        fills: tuple[venue.VenueOrderFilled, ...] = (),
+        has_more_orders: bool = False,
+    ) -> None:
+        said = venue.VenueOpenOrders(
+            venue="paper",
+            symbol=asked.symbol,
+            query_id=asked.query_id,
+            market_at=MARKET_AT,
+            orders=tuple(sorted(orders, key=lambda order: order.venue_order_ref)),
+            has_more_orders=has_more_orders,
+            fills=fills,
+            has_more_fills=False,
+            last_trade_id=fills[-1].venue_trade_id if fills else None,
+        )
+        await self.peers.say((VENUE_PAPER_REPORTS, asked.symbol, said), market_at=MARKET_AT)
 
     async def get(self, path: str, headers: dict[str, str]) -> tuple[int, Any]:
         async with self.http.get(f"{self.url}/api/v1/executions/{path}", headers=headers) as response:

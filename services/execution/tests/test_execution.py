@@ -263,6 +263,7 @@ async def test_a_query_is_answered_by_who_knows(execution_service: Any, an_order
     assert (told.stand, told.cumulative_quantity, len(told.fills)) == (VenueOrderStand.WORKING, 4, 1)
     assert (told.fills[0].symbol, told.fills[0].side) == ("AAPL/USD", Side.BUY)
     await execution_service.report(filled(place, 4), filled(place, 10, 6))
+    await eventually(lambda: len(execution_service.told(an_order.account_id)) == 2)
     await execution_service.command(query_of(an_order, 2))
     await eventually(lambda: len(execution_service.told(an_order.account_id)) == 3)
     _, fill, told = execution_service.told(an_order.account_id)

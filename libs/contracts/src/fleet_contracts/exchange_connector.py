@@ -76,6 +76,10 @@ class MarketStepEnded(ExchangeConnectorMessage, frozen=True, kw_only=True):
     replay_id: UUID | None = None
 
 
+LISTS_OPEN_ORDERS = "open_orders"
+"""The capability of a venue that answers QueryVenueOpenOrders; with others nothing can be compared."""
+
+
 class VenueStatus(ExchangeConnectorMessage, frozen=True, kw_only=True):
     venue: str
     state: VenueStateWord

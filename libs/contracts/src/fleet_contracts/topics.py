@@ -76,7 +76,7 @@ EXCHANGE_CONNECTOR_STATUS = Topic(
     "exchange-connector",
     "venue",
     (exchange_connector.VenueStatus,),
-    _table("data", "execution", "core-engine"),
+    _work("execution") + _table("data", "core-engine"),
     compacted=True,
     retention=None,
 )
@@ -225,14 +225,22 @@ def venue_commands(name: str, *, served_by: str = "exchange-connector") -> Topic
         f"venue.{name}.commands",
         "execution",
         "symbol",
-        (venue.PlaceVenueOrder, venue.ReplaceVenueOrder, venue.CancelVenueOrder, venue.QueryVenueOrders),
+        (
+            venue.PlaceVenueOrder,
+            venue.ReplaceVenueOrder,
+            venue.CancelVenueOrder,
+            venue.QueryVenueOrders,
+            venue.QueryVenueOpenOrders,
+        ),
         _work(served_by),
     )
 
 
 def venue_reports(name: str, *, served_by: str = "exchange-connector") -> Topic:
     """What one venue reports; the service that serves it writes them."""
-    return Topic(f"venue.{name}.reports", served_by, "symbol", (venue.VenueReports,), _work("execution"))
+    return Topic(
+        f"venue.{name}.reports", served_by, "symbol", (venue.VenueReports, venue.VenueOpenOrders), _work("execution")
+    )
 
 
 VENUE_PAPER_COMMANDS = venue_commands("paper")

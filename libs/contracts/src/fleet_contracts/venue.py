@@ -75,6 +75,20 @@ class QueryVenueOrders(VenueMessage, frozen=True, kw_only=True):
     symbol: str
 
 
+class QueryVenueOpenOrders(VenueMessage, frozen=True, kw_only=True):
+    """What is open in this symbol, whoever asked for it, and what was filled since? Answered by VenueOpenOrders.
+
+    The orders come in pages of at most `most`, by rising `venue_order_ref` above `after`. `since_trade_id` is that of a
+    fill told before: the answer has it and at most `most` fills from it on; None asks for none. It may be asked at any
+    time, and is answered from what the venue knew when it came to this record of its key."""
+
+    query_id: UUID
+    symbol: str
+    after: UUID | None
+    since_trade_id: str | None
+    most: int
+
+
 class VenueReport(Value, frozen=True, kw_only=True, tag_field="event"):
     venue_order_ref: UUID
     account_id: UUID
@@ -148,6 +162,10 @@ class VenueOrderState(VenueReport, frozen=True, kw_only=True, tag=True):
     fills: tuple[VenueOrderFilled, ...]
     code: str | None = None
     detail: str | None = None
+    cumulative_notional: Decimal | None = None
+    """Of a venue that can tell what its fills came to but no longer has them all; with `fees` the sums of all fills."""
+    fees: Decimal | None = None
+    fee_currency: str | None = None
 
 
 AnyVenueReport = (
@@ -172,3 +190,37 @@ class VenueReports(VenueMessage, frozen=True, kw_only=True):
     venue: str
     symbol: str
     reports: tuple[AnyVenueReport, ...]
+
+
+class VenueOpenOrder(Value, frozen=True, kw_only=True):
+    """An order as its venue has it. `stand` is another than working only of an order that a listed fill is of."""
+
+    venue_order_ref: UUID
+    account_id: UUID
+    user_id: UUID
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    quantity: Decimal
+    limit_price: Decimal | None
+    stop_price: Decimal | None = None
+    cumulative_quantity: Decimal
+    cumulative_notional: Decimal | None = None
+    fees: Decimal | None = None
+    stand: VenueOrderStand = VenueOrderStand.WORKING
+
+
+class VenueOpenOrders(VenueMessage, frozen=True, kw_only=True):
+    """The answer to QueryVenueOpenOrders, in its place among the reports of its symbol: all that the venue did before is
+    reported before. An open order of this page's range that is not in it is not open."""
+
+    venue: str
+    symbol: str
+    query_id: UUID
+    market_at: datetime
+    orders: tuple[VenueOpenOrder, ...]
+    has_more_orders: bool
+    fills: tuple[VenueOrderFilled, ...]
+    has_more_fills: bool
+    last_trade_id: str | None
+    """Of the last fill listed or, where none was asked for, of the last there is."""

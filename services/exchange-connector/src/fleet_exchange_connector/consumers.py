@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fleet_bus import Due, DueKind, Received, Work
 from fleet_contracts.topics import VENUE_PAPER_COMMANDS
-from fleet_contracts.venue import CancelVenueOrder, PlaceVenueOrder, QueryVenueOrders
+from fleet_contracts.venue import CancelVenueOrder, PlaceVenueOrder, QueryVenueOpenOrders, QueryVenueOrders
 
 from fleet_exchange_connector import events
 from fleet_exchange_connector.domain.bars import Step
@@ -44,12 +44,20 @@ def commands(unit_of_work: Opening) -> Work:
     async def query(work: UnitOfWork, received: Received[QueryVenueOrders]) -> None:
         await orders.query(work, events.query_orders(received.message))
 
+    async def list_open(work: UnitOfWork, received: Received[QueryVenueOpenOrders]) -> None:
+        await orders.list_open(work, events.list_query(received.message))
+
     return Work(
         name="paper-commands",
         topics=(VENUE_PAPER_COMMANDS,),
         unit_of_work=unit_of_work,
         touches=_touched,
-        handlers={PlaceVenueOrder: place, CancelVenueOrder: cancel, QueryVenueOrders: query},
+        handlers={
+            PlaceVenueOrder: place,
+            CancelVenueOrder: cancel,
+            QueryVenueOrders: query,
+            QueryVenueOpenOrders: list_open,
+        },
     )
 
 
@@ -128,5 +136,7 @@ def replay(unit_of_work: Opening, rest: ReplayRest, steps: Callable[[Replay], Se
 
 
 def _touched(message: Any) -> Iterable[str]:
+    if isinstance(message, QueryVenueOpenOrders):
+        return (BOOK + message.symbol,)
     refs = message.venue_order_refs if isinstance(message, QueryVenueOrders) else (message.venue_order_ref,)
     return (BOOK + message.symbol, *(f"{ORDER}{ref}" for ref in refs))

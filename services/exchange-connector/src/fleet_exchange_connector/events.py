@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import assert_never
 
 from fleet_bus import Transaction
-from fleet_contracts import Message, Topic, venue
+from fleet_contracts import Message, Topic, venue, vocabulary
 from fleet_contracts.exchange_connector import (
+    LISTS_OPEN_ORDERS,
     BarValues,
     MarketStepEnded,
     VenueBarClosed,
@@ -24,11 +25,20 @@ from fleet_contracts.vocabulary import Liquidity, Timeframe, VenueOrderStand, Ve
 from fleet_simulator import OrderType, Side, TimeInForce
 
 from fleet_exchange_connector.domain.bars import Bar
-from fleet_exchange_connector.domain.instruments import FEE_RATE, VENUE
-from fleet_exchange_connector.domain.orders import CancelOrder, Fill, PlaceOrder, QueryOrders, Report, ReportKind
+from fleet_exchange_connector.domain.instruments import FEE_RATE, VENUE, Feed
+from fleet_exchange_connector.domain.orders import (
+    CancelOrder,
+    Fill,
+    ListQuery,
+    PlaceOrder,
+    QueryOrders,
+    Report,
+    ReportKind,
+)
 from fleet_exchange_connector.ports import (
     BarsBackfilled,
     BarsClosed,
+    BookListed,
     Event,
     InstrumentListed,
     OrdersReported,
@@ -57,6 +67,8 @@ def messages_of(event: Event) -> Iterator[Addressed]:
                 some = reports[first : first + REPORTS_A_RECORD]
                 message = venue.VenueReports(venue=VENUE, symbol=symbol, reports=tuple(map(_report, some)))
                 yield VENUE_PAPER_REPORTS, symbol, message, some[-1].market_at
+        case BookListed():
+            yield _book_listed(event)
         case BarsClosed(timeframe, bars):
             for bar in bars:
                 closed = VenueBarClosed(
@@ -75,7 +87,8 @@ def messages_of(event: Event) -> Iterator[Addressed]:
                 state=VenueStateWord.CONNECTED,
                 feed=event.feed,
                 heartbeat_at=event.heartbeat_at,
-                capabilities=CAPABILITIES,
+                # On a replay the market moves only when nothing is on its way: there is nothing to compare.
+                capabilities=CAPABILITIES if event.feed == Feed.REPLAY else (*CAPABILITIES, LISTS_OPEN_ORDERS),
                 detail=event.detail,
             )
             yield EXCHANGE_CONNECTOR_STATUS, VENUE, status, None
@@ -112,6 +125,46 @@ def cancel_order(message: venue.CancelVenueOrder) -> CancelOrder:
 
 def query_orders(message: venue.QueryVenueOrders) -> QueryOrders:
     return QueryOrders(venue_order_refs=message.venue_order_refs, account_id=message.account_id, symbol=message.symbol)
+
+
+def list_query(message: venue.QueryVenueOpenOrders) -> ListQuery:
+    return ListQuery(
+        query_id=message.query_id,
+        symbol=message.symbol,
+        after=message.after,
+        since_trade_id=message.since_trade_id,
+        most=message.most,
+    )
+
+
+def _book_listed(event: BookListed) -> Addressed:
+    message = venue.VenueOpenOrders(
+        venue=VENUE,
+        symbol=event.symbol,
+        query_id=event.query_id,
+        market_at=event.market_at,
+        orders=tuple(
+            venue.VenueOpenOrder(
+                venue_order_ref=order.venue_order_ref,
+                account_id=order.account_id,
+                user_id=user_id,
+                side=vocabulary.Side(order.side.value),
+                order_type=vocabulary.OrderType(order.order_type.value),
+                time_in_force=vocabulary.TimeInForce(order.time_in_force.value),
+                quantity=order.quantity,
+                limit_price=order.limit_price,
+                cumulative_quantity=order.cumulative_quantity,
+                cumulative_notional=order.cumulative_notional,
+                fees=order.fees,
+            )
+            for order, user_id in event.orders
+        ),
+        has_more_orders=event.has_more_orders,
+        fills=tuple(map(_fill, event.fills)),
+        has_more_fills=event.has_more_fills,
+        last_trade_id=event.last_trade_id,
+    )
+    return VENUE_PAPER_REPORTS, event.symbol, message, event.market_at
 
 
 def _backfilled(timeframe: str, bars: Sequence[Bar]) -> Addressed:

@@ -10,7 +10,7 @@ from fleet_exchange_connector.domain.bars import Bar
 from fleet_exchange_connector.domain.book import Book
 from fleet_exchange_connector.domain.instruments import Instrument
 from fleet_exchange_connector.domain.market import Market
-from fleet_exchange_connector.domain.orders import Fill, KnownOrder, OrderCommand, PlaceOrder, Report
+from fleet_exchange_connector.domain.orders import Fill, KnownOrder, OpenOrder, OrderCommand, PlaceOrder, Report
 from fleet_exchange_connector.domain.replays import Replay
 
 
@@ -20,6 +20,20 @@ class OrdersReported:
 
     symbol: str
     reports: Sequence[Report]
+
+
+@dataclass(frozen=True, slots=True)
+class BookListed:
+    """The answer to a ListQuery: a page of open orders, each with its user, and of fills."""
+
+    query_id: UUID
+    symbol: str
+    market_at: datetime
+    orders: Sequence[tuple[OpenOrder, UUID]]
+    has_more_orders: bool
+    fills: Sequence[Fill]
+    has_more_fills: bool
+    last_trade_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +75,7 @@ class VenueTold:
     detail: str | None
 
 
-Event = OrdersReported | BarsClosed | BarsBackfilled | StepEnded | InstrumentListed | VenueTold
+Event = OrdersReported | BookListed | BarsClosed | BarsBackfilled | StepEnded | InstrumentListed | VenueTold
 
 
 class Says(Protocol):
@@ -87,6 +101,12 @@ class OrderWork(Says, Protocol):
 
     async def fills(self, venue_order_ref: UUID) -> tuple[Fill, ...]:
         """All fills of an order, in order."""
+
+    async def users(self, venue_order_refs: Sequence[UUID]) -> dict[UUID, UUID]:
+        """Whose orders these are."""
+
+    async def fills_since(self, symbol: str, venue_trade_id: str | None, limit: int) -> tuple[list[Fill], str | None]:
+        """Fills that were stored before this transaction, from that one on, and the name of the last of all lately."""
 
     def is_waiting(self, venue_order_ref: UUID, account_id: UUID) -> bool:
         """Whether the order was received and waits for its symbol's next bar."""

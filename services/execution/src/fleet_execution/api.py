@@ -7,12 +7,15 @@ from uuid import UUID
 from fastapi import APIRouter
 from fleet_chassis.assertions import Caller, UserCaller
 from fleet_chassis.database import Database
+from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import DecimalString, Resource
 
 from .domain import Filled, VenueOrder
+from .domain.reconciliation import Reconciliation
 from .events import trade_id
-from .store import venue_orders_of
+from .store.comparing import reconciliations_page
+from .store.unit import venue_orders_of
 
 
 class Fill(Resource):
@@ -60,9 +63,45 @@ class Execution(Resource):
     venue_orders: list[VenueOrderShown]
 
 
+class DifferenceShown(Resource):
+    """`kind`: unknown_order, unknown_fill, accept_missing, fill_missing, terms, ended_here_open_there, totals,
+    not_open_there."""
+
+    kind: str
+    venue_order_ref: UUID
+    detail: str
+    is_mended: bool
+
+
+class ReconciliationShown(Resource):
+    """`outcome`: asked (not answered yet), clean, mended, unresolved, unanswered."""
+
+    reconciliation_id: UUID
+    venue: str
+    symbol: str
+    cause: str
+    outcome: str
+    attempts: int
+    differences: list[DifferenceShown]
+    at: datetime
+    ended_at: datetime | None
+
+
 def router(database: Database, owner_of: Callable[[UUID], UUID | None]) -> APIRouter:
     """`owner_of` tells the user of an account, None for one not heard of."""
     routes = APIRouter(prefix="/api/v1/executions", tags=["executions"])
+
+    @routes.get("/reconciliations")
+    async def reconciliations(
+        caller: UserCaller, venue: str | None = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    ) -> Page[ReconciliationShown]:
+        """The comparisons with the venues, newest first; of all accounts, so for admins only."""
+        caller.require_scope("admin")
+        before = None if cursor is None else decode_cursor(cursor, datetime, UUID)
+        async with database.connection() as connection:
+            found = await reconciliations_page(connection, venue=venue, before=before, limit=limit + 1)
+        shown = [_reconciliation(reconciliation) for reconciliation in found]
+        return Page[ReconciliationShown].of(shown, limit, lambda last: (last.at, last.reconciliation_id))
 
     @routes.get("/{order_id}")
     async def execution_of(order_id: str, caller: UserCaller) -> Execution:
@@ -119,6 +158,23 @@ def _shown(order: VenueOrder) -> VenueOrderShown:
         ended_at=order.ended_at,
         updated_at=order.updated_at,
         fills=[_fill(order, fill) for fill in order.fills],
+    )
+
+
+def _reconciliation(found: Reconciliation) -> ReconciliationShown:
+    return ReconciliationShown(
+        reconciliation_id=found.reconciliation_id,
+        venue=found.venue,
+        symbol=found.symbol,
+        cause=found.cause,
+        outcome=found.outcome,
+        attempts=found.attempt,
+        differences=[
+            DifferenceShown(kind=d.kind, venue_order_ref=d.venue_order_ref, detail=d.detail, is_mended=d.is_mended)
+            for d in found.differences
+        ],
+        at=found.asked_at,
+        ended_at=found.ended_at,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from uuid import UUID
 
 from fastapi import FastAPI
@@ -12,8 +13,7 @@ from fleet_chassis.database import Database
 from fleet_chassis.health import Health
 from fleet_chassis.internal import internal_router
 from fleet_contracts.data import InstrumentDefined
-from fleet_contracts.exchange_connector import VenueStatus
-from fleet_contracts.topics import DATA_INSTRUMENTS, EXCHANGE_CONNECTOR_STATUS, TRADING_ACCOUNTS
+from fleet_contracts.topics import DATA_INSTRUMENTS, TRADING_ACCOUNTS
 from fleet_contracts.trading import Account
 from fleet_contracts.vocabulary import TradingStateWord
 from fleet_gate import Gate
@@ -21,8 +21,8 @@ from fleet_gate import Gate
 from . import consumers
 from .api import router
 from .domain import OrderKey
-from .events import COMMAND_TOPICS
 from .settings import Settings
+from .store.comparing import ROUND
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
@@ -36,13 +36,11 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     bus = Bus(settings, database, clock=clock)
     gate = Gate(bus, database)
     accounts = bus.table(TRADING_ACCOUNTS, Account)
-    # The contracts name execution a reader of these two, and rest is judged by a place in each. A venue that is not
-    # connected refuses nothing here: commands wait in Kafka, and `send_by` holds at the venue.
-    bus.table(DATA_INSTRUMENTS, InstrumentDefined)
-    bus.table(EXCHANGE_CONNECTOR_STATUS, VenueStatus)
+    instruments = bus.table(DATA_INSTRUMENTS, InstrumentDefined)
+    venues = frozenset(settings.execution_venues)
 
     def refusal(key: OrderKey) -> str | None:
-        if key.venue not in COMMAND_TOPICS:
+        if key.venue not in venues:
             return "unknown_venue"
         state = gate.state(symbol=key.symbol, venue=key.venue, account_id=key.account_id)
         return "market_halted" if state is TradingStateWord.HALTED else None
@@ -51,12 +49,29 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         account = accounts.get(str(account_id))
         return None if account is None else account.user_id
 
+    def listed_at(venue: str) -> list[str]:
+        return [found.symbol for found in instruments.values() if venue in found.venues]
+
+    async def begin_rounds() -> None:
+        async with bus.transaction() as tx:
+            for venue in venues:
+                tx.schedule(ROUND, venue, consumers.STARTED, "wall", tx.now)
+
     bus.add(consumers.commands(refusal))
-    bus.add(consumers.reports())
+    bus.add(consumers.reports(settings.execution_venues))
+    bus.add(consumers.statuses())
+    bus.add(
+        consumers.rounds(
+            listed_at,
+            every=timedelta(seconds=settings.execution_reconcile_every_s),
+            within=timedelta(seconds=settings.execution_answer_within_s),
+        )
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with database, gate.running(health), bus.running(health):
+            await begin_rounds()
             yield
 
     health.check("database", database.check)

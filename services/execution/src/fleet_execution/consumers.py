@@ -1,26 +1,33 @@
 """What execution hears: trading's commands and the venues' reports."""
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
-from fleet_bus import NotYet, Received, Work
-from fleet_contracts.topics import TRADING_ORDER_COMMANDS, VENUE_PAPER_REPORTS
+from fleet_bus import Due, DueKind, NotYet, Received, Work
+from fleet_chassis.logging import get_logger
+from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, VenueStatus
+from fleet_contracts.topics import TRADING_ORDER_COMMANDS
 from fleet_contracts.trading import CancelOrder, QueryOrder, ReplaceOrder, SubmitOrder
-from fleet_contracts.venue import VenueReports
+from fleet_contracts.venue import VenueOpenOrders, VenueReports
+from fleet_contracts.vocabulary import VenueStateWord
 
-from . import service
+from . import events
 from .domain import venue_order_ref
 from .events import AnyCommand, change_of, fact_of, key_of, terms_of
-from .ports import UnitOfWork
-from .store import PostgresUnitOfWork
+from .ports import UnitOfWork, VenueState
+from .service import orders, reconciling
+from .store.comparing import ROUND, ComparingPostgresUnitOfWork
+from .store.unit import PostgresUnitOfWork
+
+log = get_logger("fleet_execution")
 
 
-def commands(refusal: service.Refusal) -> Work:
+def commands(refusal: orders.Refusal) -> Work:
     """Trading's commands, in each account's order."""
 
     async def submit(uow: UnitOfWork, received: Received[SubmitOrder]) -> None:
-        service.submit_order(
+        orders.submit_order(
             uow,
             key_of(received.message),
             terms_of(received.message),
@@ -38,14 +45,40 @@ def commands(refusal: service.Refusal) -> Work:
     )
 
 
-def reports() -> Work:
+def statuses() -> Work:
+    """What venues say of themselves."""
+    return Work(
+        name="venue-status",
+        topics=events.statuses(),
+        unit_of_work=ComparingPostgresUnitOfWork,
+        touches=lambda _: (),
+        handlers={VenueStatus: _status},
+    )
+
+
+def rounds(listed: Callable[[str], Iterable[str]], *, every: timedelta, within: timedelta) -> DueKind:
+    """Time to ask a venue what is open there. Sequence 1 is that of a process that has just started."""
+
+    async def handle(uow: ComparingPostgresUnitOfWork, due: Due) -> None:
+        venue = due.aggregate_id
+        await reconciling.look_round(
+            uow, venue, listed(venue), is_start=due.sequence == STARTED, every=every, within=within
+        )
+
+    return DueKind(ROUND, "wall", ComparingPostgresUnitOfWork, lambda _: (), handle, counts_at_rest=False)
+
+
+STARTED = 1
+
+
+def reports(venues: Iterable[str]) -> Work:
     """What the venues report, in each symbol's order."""
     return Work(
         name="reports",
-        topics=(VENUE_PAPER_REPORTS,),
-        unit_of_work=PostgresUnitOfWork,
+        topics=tuple(map(events.reports_of, venues)),
+        unit_of_work=ComparingPostgresUnitOfWork,
         touches=_reported,
-        handlers={VenueReports: _learn},
+        handlers={VenueReports: _learn, VenueOpenOrders: _compare},
     )
 
 
@@ -53,30 +86,51 @@ def _commanded(command: AnyCommand) -> Iterable[str]:
     return (str(venue_order_ref(command.order_id)),)
 
 
-def _reported(message: VenueReports) -> Iterable[str]:
+def _reported(message: VenueReports | VenueOpenOrders) -> Iterable[str]:
+    if isinstance(message, VenueOpenOrders):
+        orders = {str(order.venue_order_ref) for order in message.orders}
+        return orders | {str(fill.venue_order_ref) for fill in message.fills}
     return {str(report.venue_order_ref) for report in message.reports}
+
+
+async def _status(uow: ComparingPostgresUnitOfWork, received: Received[VenueStatus]) -> None:
+    told = received.message
+    state = VenueState(told.state is VenueStateWord.CONNECTED, LISTS_OPEN_ORDERS in told.capabilities)
+    await reconciling.learn_status(uow, told.venue, state)
+
+
+async def _compare(uow: ComparingPostgresUnitOfWork, received: Received[VenueOpenOrders]) -> None:
+    compared = await reconciling.learn_listing(uow, events.listing_of(received.message), market_at=_market_at(received))
+    if compared is not None and compared.ended_at is not None and compared.differences:
+        log.warning(
+            "venue_differed",
+            venue=compared.venue,
+            symbol=compared.symbol,
+            outcome=compared.outcome.value,
+            differences=len(compared.differences),
+        )
 
 
 async def _cancel(uow: UnitOfWork, received: Received[CancelOrder]) -> None:
     key = key_of(received.message)
-    service.cancel_order(uow, key, command_sequence=received.sequence, market_at=_market_at(received))
+    orders.cancel_order(uow, key, command_sequence=received.sequence, market_at=_market_at(received))
 
 
 async def _replace(uow: UnitOfWork, received: Received[ReplaceOrder]) -> None:
     key, change = key_of(received.message), change_of(received.message)
-    service.replace_order(uow, key, change, command_sequence=received.sequence, market_at=_market_at(received))
+    orders.replace_order(uow, key, change, command_sequence=received.sequence, market_at=_market_at(received))
 
 
 async def _query(uow: UnitOfWork, received: Received[QueryOrder]) -> None:
     key = key_of(received.message)
-    service.query_order(uow, key, command_sequence=received.sequence, market_at=_market_at(received))
+    orders.query_order(uow, key, command_sequence=received.sequence, market_at=_market_at(received))
 
 
 async def _learn(uow: UnitOfWork, received: Received[VenueReports]) -> None:
     facts = [(report.venue_order_ref, fact_of(report)) for report in received.message.reports]
     try:
-        service.learn_reports(uow, facts, market_at=_market_at(received))
-    except service.VenueOrderNotThere as missing:
+        orders.learn_reports(uow, facts, market_at=_market_at(received))
+    except orders.VenueOrderNotThere as missing:
         raise NotYet(str(missing)) from missing
 
 

@@ -2,18 +2,44 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import lru_cache
+from itertools import groupby
 from uuid import UUID, uuid5
 
 import msgspec
 from fleet_contracts import Message, Topic, execution, trading, venue
-from fleet_contracts.topics import EXECUTION_REPORTS, VENUE_PAPER_COMMANDS
+from fleet_contracts.exchange_connector import VenueStatus
+from fleet_contracts.topics import EXECUTION_REPORTS, TOPICS, venue_commands, venue_reports
 from fleet_contracts.vocabulary import Liquidity, OrderType, SelfTrade, Side, TimeInForce, VenueOrderStand
 
 from . import domain
+from .domain.reconciliation import MOST_LISTED, Listed, Listing, Reconciliation
 from .ports import Told
 
-COMMAND_TOPICS = {"paper": VENUE_PAPER_COMMANDS}
-"""The venues that orders can be sent to."""
+_DECLARED = {topic.name: topic for topic in TOPICS}
+VENUES = tuple(name.split(".")[1] for name in _DECLARED if name.startswith("venue.") and name.endswith(".commands"))
+"""The venues that the fleet has of itself."""
+
+
+@lru_cache
+def commands_to(venue_name: str) -> Topic:
+    """The topic of commands to a venue; one that the fleet has not of itself has it from the template."""
+    return _DECLARED.get(f"venue.{venue_name}.commands") or venue_commands(venue_name)
+
+
+def reports_of(venue_name: str) -> Topic:
+    return _DECLARED.get(f"venue.{venue_name}.reports") or venue_reports(venue_name)
+
+
+def statuses() -> tuple[Topic, ...]:
+    """Where venues say of themselves that they are there: topics of those who serve them."""
+    return tuple(
+        topic
+        for topic in TOPICS
+        if VenueStatus in topic.messages and any(reader.service == "execution" for reader in topic.readers)
+    )
+
 
 RECORD_FACTS = 1000
 """Facts in one record: about 500 bytes each, so that it stays well below the 900 kB of an outbox row."""
@@ -93,7 +119,71 @@ def fact_of(report: venue.AnyVenueReport) -> domain.VenueFact:
                 tuple(_fill_of(fill) for fill in report.fills),
                 report.code,
                 report.detail,
+                _totals(report.cumulative_quantity, report.cumulative_notional, report.fees, report.fee_currency or ""),
             )
+
+
+def _totals(
+    quantity: Decimal, notional: Decimal | None, fees: Decimal | None, fee_currency: str = ""
+) -> domain.Totals | None:
+    return None if notional is None or fees is None else domain.Totals(quantity, notional, fees, fee_currency)
+
+
+def listing_of(message: venue.VenueOpenOrders) -> Listing:
+    return Listing(
+        message.query_id,
+        message.venue,
+        message.symbol,
+        message.market_at,
+        tuple(map(_listed, message.orders)),
+        message.has_more_orders,
+        tuple((fill.venue_order_ref, _fill_of(fill)) for fill in message.fills),
+        message.has_more_fills,
+        message.last_trade_id,
+    )
+
+
+def _listed(order: venue.VenueOpenOrder) -> Listed:
+    conditions = domain.NO_CONDITIONS if order.stop_price is None else domain.Conditions(stop_price=order.stop_price)
+    terms = domain.Terms(
+        order.side,
+        order.order_type,
+        order.quantity,
+        order.limit_price,
+        None,
+        order.time_in_force,
+        None,
+        conditions,
+    )
+    totals = _totals(order.cumulative_quantity, order.cumulative_notional, order.fees)
+    stand = domain.Stand(order.stand.value)
+    return Listed(order.venue_order_ref, order.account_id, order.user_id, terms, stand, totals)
+
+
+def question(asked: Reconciliation) -> tuple[Topic, str, Message]:
+    query = venue.QueryVenueOpenOrders(
+        query_id=asked.query_id,
+        symbol=asked.symbol,
+        after=asked.after,
+        since_trade_id=asked.since_trade_id,
+        most=MOST_LISTED,
+    )
+    return commands_to(asked.venue), asked.symbol, query
+
+
+def questions_about(keys: Iterable[domain.OrderKey]) -> Iterator[tuple[Topic, str, Message]]:
+    """One for each account, which a venue answers no other's orders."""
+    ordered = sorted(keys, key=lambda key: (key.venue, key.symbol, key.account_id))
+    for _, group in groupby(ordered, key=lambda key: (key.venue, key.symbol, key.account_id)):
+        asked = list(group)
+        query = venue.QueryVenueOrders(
+            venue_order_refs=tuple(key.ref for key in asked),
+            account_id=asked[0].account_id,
+            user_id=asked[0].user_id,
+            command_sequence=0,
+            symbol=asked[0].symbol,
+        )
+        yield commands_to(asked[0].venue), asked[0].symbol, query
 
 
 def _fill_of(report: venue.VenueOrderFilled) -> domain.Filled:
@@ -122,7 +212,7 @@ def messages(told: Iterable[Told]) -> Sequence[tuple[Topic, str, Message]]:
     accounts: dict[UUID, _AccountReports] = {}
     for key, outcome, side in told:
         if isinstance(outcome, domain.Place | domain.Cancel | domain.Amend | domain.Ask):
-            found.append((COMMAND_TOPICS[key.venue], key.symbol, _command(key, outcome)))
+            found.append((commands_to(key.venue), key.symbol, _command(key, outcome)))
         else:
             account = accounts.setdefault(key.account_id, _AccountReports(key.user_id))
             account.reports.append(_report(key, outcome, side))

@@ -1,11 +1,12 @@
 """What the use cases need of the world: one unit of work."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from .domain import OrderKey, Outcome, VenueOrder
+from .domain.reconciliation import Reconciliation
 
 
 class Told(NamedTuple):
@@ -36,6 +37,69 @@ class UnitOfWork(Protocol):
 
     def remember_never_sent(self, key: OrderKey) -> None: ...
 
+    def is_in_doubt(self, venue: str, symbol: str) -> bool:
+        """Whether the venue's books and ours may differ; known where a venue order is asked for that is not there."""
+        ...
+
     def publish(self, told: Iterable[Told], *, market_at: datetime) -> None:
         """All that one cause brought about, in order: facts for trading, commands for the venues."""
         ...
+
+
+class VenueState(NamedTuple):
+    is_connected: bool
+    can_list: bool
+
+
+class ComparingUnitOfWork(UnitOfWork, Protocol):
+    """What comparing with a venue needs besides."""
+
+    async def venue_state(self, venue: str) -> VenueState | None:
+        """What the venue said of itself last, locked."""
+        ...
+
+    def keep_venue_state(self, venue: str, state: VenueState) -> None: ...
+
+    async def asked(self, venue: str, symbol: str) -> Reconciliation | None:
+        """The one whose question is open, locked."""
+        ...
+
+    async def latest(self, venue: str) -> Mapping[str, Reconciliation]:
+        """The last one of each symbol."""
+        ...
+
+    async def overlapping_trade_id(self, venue: str, symbol: str) -> str | None:
+        """From where fills are asked for: what the last comparison but one knew as the last."""
+        ...
+
+    def keep_reconciliation(self, reconciliation: Reconciliation) -> None: ...
+
+    async def forget_clean(self, venue: str, *, before: datetime) -> None:
+        """Comparisons that found nothing are not kept for ever."""
+        ...
+
+    async def open_orders(
+        self, venue: str, symbol: str, *, before: datetime, after: UUID | None, upto: UUID | None, limit: int
+    ) -> Sequence[OrderKey]:
+        """Ours that were sent before then and have not ended, as they are now, of this range of references."""
+        ...
+
+    async def open_symbols(self, venue: str) -> set[str]: ...
+
+    async def doubts(self, venue: str) -> Mapping[str, datetime]:
+        """By symbol, since when; that of the whole venue has the symbol ''."""
+        ...
+
+    def doubt(self, venue: str, symbol: str, reason: str) -> None: ...
+
+    def trust(self, venue: str, symbol: str) -> None: ...
+
+    def ask(self, reconciliation: Reconciliation) -> None:
+        """Sends the question that is open to the venue."""
+        ...
+
+    def ask_about(self, keys: Iterable[OrderKey]) -> None:
+        """Asks the venue where these orders stand."""
+        ...
+
+    def look_again(self, venue: str, at: datetime) -> None: ...

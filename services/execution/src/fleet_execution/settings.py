@@ -1,7 +1,17 @@
-"""The settings of execution: those of every service with a database."""
+"""The settings of execution: those of every service with a database, and how venues are compared with."""
 
 from fleet_chassis.settings import DatabaseSettings
+from pydantic import Field
+
+from .events import VENUES
 
 
 class Settings(DatabaseSettings):
-    """Read from FLEET_*; execution adds none of its own."""
+    """Read from FLEET_*."""
+
+    execution_venues: tuple[str, ...] = VENUES
+    """Orders can be sent to these, each by a pair of topics of its own."""
+    execution_reconcile_every_s: float = Field(default=60.0, gt=0)
+    """So often each symbol of a venue is compared with it: what may go unseen otherwise is seen within that time."""
+    execution_answer_within_s: float = Field(default=15.0, gt=0)
+    """A venue that has not answered so long after it was asked is in doubt."""

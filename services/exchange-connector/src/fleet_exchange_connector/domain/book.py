@@ -14,6 +14,7 @@ from fleet_exchange_connector.domain.instruments import FEE_RATE, Instrument
 from fleet_exchange_connector.domain.orders import (
     CancelOrder,
     Fill,
+    OpenOrder,
     PlaceOrder,
     Report,
     ReportKind,
@@ -122,6 +123,26 @@ class Book:
         buys = [_limit(order, 1 << 62) for order in self._market.orders.values() if order.side is core.Side.BUY]
         sells = [_limit(order, 0) for order in self._market.orders.values() if order.side is core.Side.SELL]
         return max(buys, default=None), min(sells, default=None)
+
+    def listed(self) -> list[OpenOrder]:
+        """The open orders by rising reference."""
+        scale = self._scale
+        found = [
+            OpenOrder(
+                venue_order_ref=UUID(order.order_ref),
+                account_id=UUID(order.account_id),
+                side=order.side,
+                order_type=order.type,
+                time_in_force=order.time_in_force,
+                quantity=scale.quantity(order.quantity),
+                limit_price=None if order.limit_price is None else scale.price(order.limit_price),
+                cumulative_quantity=scale.quantity(order.filled_quantity),
+                cumulative_notional=order.filled_notional * self.instrument.tick * self.instrument.lot,
+                fees=scale.fee(order.fee),
+            )
+            for order in self._market.orders.values()
+        ]
+        return sorted(found, key=lambda order: order.venue_order_ref)
 
     def state(self) -> dict[str, Any]:
         """All but the orders, for the book's row."""

@@ -92,6 +92,33 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOrder:
+    """An order in its book, as it is listed to who compares."""
+
+    venue_order_ref: UUID
+    account_id: UUID
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    quantity: Decimal
+    limit_price: Decimal | None
+    cumulative_quantity: Decimal
+    cumulative_notional: Decimal
+    fees: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQuery:
+    """A page of the open orders above `after`, and the fills from one that was told before."""
+
+    query_id: UUID
+    symbol: str
+    after: UUID | None
+    since_trade_id: str | None
+    most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownOrder:
     """An order this venue has a row of."""
 

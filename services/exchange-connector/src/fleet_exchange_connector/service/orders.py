@@ -7,6 +7,7 @@ from fleet_exchange_connector.domain.book import Book
 from fleet_exchange_connector.domain.looking import look
 from fleet_exchange_connector.domain.orders import (
     CancelOrder,
+    ListQuery,
     OrderCommand,
     PlaceOrder,
     QueryOrders,
@@ -16,7 +17,7 @@ from fleet_exchange_connector.domain.orders import (
     Status,
     rejected,
 )
-from fleet_exchange_connector.ports import OrdersReported, OrderWork
+from fleet_exchange_connector.ports import BookListed, OrdersReported, OrderWork
 
 
 async def place(work: OrderWork, command: PlaceOrder) -> None:
@@ -47,6 +48,32 @@ async def query(work: OrderWork, command: QueryOrders) -> None:
     reports = look_now(work, command.symbol)
     reports += [await _state(work, command, ref) for ref in command.venue_order_refs]
     _tell(work, command.symbol, reports)
+
+
+async def list_open(work: OrderWork, command: ListQuery) -> None:
+    """Answers from the book as it is in the order of commands; on a replay what waits for its bar is not in a book yet."""
+    reports = look_now(work, command.symbol)
+    _tell(work, command.symbol, reports)
+    book = work.book(command.symbol)
+    found = [] if book is None else book.listed()
+    page = [order for order in found if command.after is None or order.venue_order_ref > command.after]
+    some = page[: command.most]
+    users = await work.users([order.venue_order_ref for order in some])
+    fills, last = await work.fills_since(command.symbol, command.since_trade_id, command.most + 1)
+    has_more_fills = len(fills) > command.most
+    fills = fills[: command.most]
+    work.publish(
+        BookListed(
+            query_id=command.query_id,
+            symbol=command.symbol,
+            market_at=market_time(work, command.symbol),
+            orders=[(order, users[order.venue_order_ref]) for order in some],
+            has_more_orders=len(page) > len(some),
+            fills=fills,
+            has_more_fills=has_more_fills,
+            last_trade_id=fills[-1].venue_trade_id if fills else last,
+        )
+    )
 
 
 async def watch(work: OrderWork, symbol: str) -> None:

@@ -221,6 +221,43 @@ def add_fills(tx: Transaction, fills: Sequence[Fill]) -> None:
     tx.write(_ADD_FILLS, *columns(rows, 11))
 
 
+_USERS = "SELECT venue_order_ref, user_id FROM venue_orders WHERE venue_order_ref = ANY($1::uuid[])"
+_FILLS_SINCE = f"""
+SELECT {", ".join(f"f.{name.strip()}" for name in _FILL_COLUMNS.split(","))}
+FROM venue_fills f JOIN venue_orders o USING (venue_order_ref),
+     (SELECT executed_at, venue_order_ref, number FROM venue_fills WHERE venue_order_ref = $2 AND number = $3) AS since
+WHERE o.symbol = $1 AND f.executed_at >= since.executed_at
+AND (f.executed_at, f.venue_order_ref, f.number) >= (since.executed_at, since.venue_order_ref, since.number)
+ORDER BY f.executed_at, f.venue_order_ref, f.number LIMIT $4
+"""  # noqa: S608
+# A quiet symbol's last fill is not looked for through all of the others'.
+_LAST_FILL = """
+SELECT f.venue_order_ref, f.number FROM venue_fills f JOIN venue_orders o USING (venue_order_ref)
+WHERE o.symbol = $1 AND f.executed_at > $2
+ORDER BY f.executed_at DESC, f.venue_order_ref DESC, f.number DESC LIMIT 1
+"""
+
+
+async def users_of(connection: asyncpg.Connection, refs: Sequence[UUID]) -> dict[UUID, UUID]:
+    return {row[0]: row[1] for row in await connection.fetch(_USERS, refs)}
+
+
+async def fills_since(connection: asyncpg.Connection, symbol: str, venue_trade_id: str, limit: int) -> list[Fill]:
+    """From this fill of the symbol on, oldest first; none for a name that is no fill's here."""
+    ref, _, number = venue_trade_id.rpartition("-")
+    try:
+        named = UUID(ref), int(number)
+    except ValueError:
+        return []
+    rows = await connection.fetch(_FILLS_SINCE, symbol, *named, limit)
+    return [Fill(**{**row, "liquidity": Liquidity(row["liquidity"])}) for row in rows]
+
+
+async def last_trade_id(connection: asyncpg.Connection, symbol: str, since: datetime) -> str | None:
+    row = await connection.fetchrow(_LAST_FILL, symbol, since)
+    return None if row is None else f"{row[0]}-{row[1]}"
+
+
 async def fills_of(connection: asyncpg.Connection, ref: UUID) -> tuple[Fill, ...]:
     rows = await connection.fetch(_FILLS, ref)
     return tuple(Fill(**{**row, "liquidity": Liquidity(row["liquidity"])}) for row in rows)

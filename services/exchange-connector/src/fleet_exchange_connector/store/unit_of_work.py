@@ -37,6 +37,7 @@ INSERT INTO told (key, content) VALUES ($1, $2)
 ON CONFLICT (key) DO UPDATE SET content = excluded.content WHERE told.content IS DISTINCT FROM excluded.content
 RETURNING true
 """
+_LATELY = timedelta(minutes=10)
 _SAID_ONLY = frozenset({ReportKind.CANCEL_REJECTED, ReportKind.STATE})
 
 
@@ -136,6 +137,16 @@ class UnitOfWork:
     async def fills(self, venue_order_ref: UUID) -> tuple[Fill, ...]:
         stored = await books.fills_of(self._tx.connection, venue_order_ref)
         return (*stored, *self._fills.get(venue_order_ref, ()))
+
+    async def users(self, venue_order_refs: Sequence[UUID]) -> dict[UUID, UUID]:
+        stored = await books.users_of(self._tx.connection, venue_order_refs)
+        return stored | {ref: self._added[ref].user_id for ref in venue_order_refs if ref in self._added}
+
+    async def fills_since(self, symbol: str, venue_trade_id: str | None, limit: int) -> tuple[list[Fill], str | None]:
+        connection = self._tx.connection
+        if venue_trade_id is not None:
+            return await books.fills_since(connection, symbol, venue_trade_id, limit), venue_trade_id
+        return [], await books.last_trade_id(connection, symbol, self.now - _LATELY)
 
     def is_waiting(self, venue_order_ref: UUID, account_id: UUID) -> bool:
         return (venue_order_ref, account_id) in self._waiting

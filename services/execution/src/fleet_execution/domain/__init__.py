@@ -1,6 +1,6 @@
 """What execution decides, free of the world."""
 
-from .order import Decision, VenueOrder, never_sent, submit
+from .order import Decision, VenueOrder, adopted, never_sent, stand_ins, submit
 from .values import (
     NO_CONDITIONS,
     Accepted,
@@ -24,6 +24,7 @@ from .values import (
     Stand,
     Stated,
     Terms,
+    Totals,
     Triggered,
     VenueCommand,
     VenueFact,
@@ -54,11 +55,14 @@ __all__ = [
     "Stand",
     "Stated",
     "Terms",
+    "Totals",
     "Triggered",
     "VenueCommand",
     "VenueFact",
     "VenueOrder",
+    "adopted",
     "never_sent",
+    "stand_ins",
     "submit",
     "venue_order_ref",
 ]

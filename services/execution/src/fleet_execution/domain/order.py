@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from .values import (
     Accepted,
@@ -24,9 +24,13 @@ from .values import (
     Stand,
     Stated,
     Terms,
+    Totals,
     Triggered,
     VenueFact,
 )
+
+EXACT = Context(prec=100)
+"""Wide enough that sums and products of prices and quantities are never rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +126,31 @@ class VenueOrder:
         is_fill_missing = fact.cumulative_quantity > order.cumulative_quantity
         return order, ((fact, Ask(self.command_sequence)) if is_fill_missing else (fact,))
 
+    @property
+    def totals(self) -> Totals:
+        """Of the fills we know."""
+        return Totals(
+            sum((fill.last_quantity for fill in self.fills), Decimal(0)),
+            sum((EXACT.multiply(fill.last_quantity, fill.last_price) for fill in self.fills), Decimal(0)),
+            sum((fill.fee for fill in self.fills), Decimal(0)),
+        )
+
+    def _is_news(self, fill: Filled) -> bool:
+        """A fill counts once: by its name, and not at all where we have stood in for it already."""
+        before = fill.cumulative_quantity - fill.last_quantity
+        return not any(
+            known.venue_trade_id == fill.venue_trade_id
+            or (
+                known.venue_trade_id.startswith(SYNTHETIC)
+                and known.cumulative_quantity - known.last_quantity <= before
+                and fill.cumulative_quantity <= known.cumulative_quantity
+            )
+            for known in self.fills
+        )
+
     def _filled(self, fills: tuple[Filled, ...], now: datetime) -> "VenueOrder":
         """With the fills that are news; a fill before the acceptance implies it, a full one ends an open order."""
-        known = {fill.venue_trade_id for fill in self.fills}
-        news = tuple(fill for fill in fills if fill.venue_trade_id not in known)
+        news = tuple(fill for fill in fills if self._is_news(fill))
         if not news:
             return self
         cumulative = max(self.cumulative_quantity, *(fill.cumulative_quantity for fill in news))
@@ -165,6 +190,8 @@ class VenueOrder:
         if fact.stand is None and self.stand is Stand.WORKING:
             return self, (Disowned(fact.market_at, "the venue denies an order that it had accepted"),)
         order = self._filled(fact.fills, now)
+        if fact.totals is not None:
+            order = order._filled(stand_ins(order, fact.totals, fact.market_at, now), now)
         if fact.stand is not None and not order.stand.is_terminal:
             has_ended = fact.stand.is_terminal
             order = replace(
@@ -183,6 +210,72 @@ class VenueOrder:
 
     def _state(self, market_at: datetime) -> Stated:
         return Stated(market_at, self.stand, self.cumulative_quantity, self.fills, self.code, self.detail)
+
+
+SYNTHETIC = "synthetic:"
+"""How the trade ids begin of fills that we had to make up; no venue's do."""
+
+
+def stand_ins(order: VenueOrder, venue: Totals, market_at: datetime, now: datetime) -> tuple[Filled, ...]:
+    """Fills for what the venue counts and cannot name any more: one for each gap in the quantity, at one price.
+
+    With them quantity, average price and P&L are the venue's to the last digit: the price is rounded to 12 decimals, and
+    what that leaves is in the last one's fee. Their names say which part of the order they are, so that they are the same
+    whenever they are made."""
+    known = order.totals
+    quantity = venue.quantity - known.quantity
+    gaps = _gaps(order.fills, venue.quantity)
+    if quantity <= 0 or sum(upto - start for start, upto in gaps) != quantity:
+        return ()
+    notional, fees = venue.notional - known.notional, venue.fees - known.fees
+    price = EXACT.divide(notional, quantity).quantize(Decimal(1).scaleb(-12), context=EXACT).normalize(EXACT)
+    rounded_off = EXACT.subtract(notional, EXACT.multiply(price, quantity))
+    fee = EXACT.add(fees, rounded_off if order.terms.side == "buy" else rounded_off.copy_negate())
+    return tuple(
+        Filled(
+            market_at,
+            f"{SYNTHETIC}{start:f}-{upto:f}",
+            upto - start,
+            price,
+            upto,
+            fee if n == len(gaps) else Decimal(0),
+            venue.fee_currency or (order.fills[-1].fee_currency if order.fills else order.key.symbol.partition("/")[2]),
+            "taker",
+            now,
+        )
+        for n, (start, upto) in enumerate(gaps, start=1)
+    )
+
+
+def _gaps(fills: tuple[Filled, ...], upto: Decimal) -> list[tuple[Decimal, Decimal]]:
+    """The parts of the order up to this quantity that no fill covers."""
+    found: list[tuple[Decimal, Decimal]] = []
+    reached = Decimal(0)
+    for fill in sorted(fills, key=lambda fill: fill.cumulative_quantity):
+        start = fill.cumulative_quantity - fill.last_quantity
+        if start > reached:
+            found.append((reached, start))
+        reached = max(reached, fill.cumulative_quantity)
+    if upto > reached:
+        found.append((reached, upto))
+    return found
+
+
+def adopted(key: OrderKey, terms: Terms, stand: Stand, *, market_at: datetime, now: datetime) -> VenueOrder:
+    """A venue's order that we did not send: an external fact, kept like our own from here on."""
+    return VenueOrder(
+        key,
+        terms,
+        0,
+        stand,
+        market_at,
+        created_at=now,
+        updated_at=now,
+        code="adopted",
+        detail="the venue has it, and we did not send it",
+        accepted_at=now,
+        ended_at=now if stand.is_terminal else None,
+    )
 
 
 Decision = tuple[VenueOrder, tuple[Outcome, ...]]
@@ -210,6 +303,7 @@ def never_sent(market_at: datetime) -> Rejected:
 _REFUSALS = {
     "too_late": "the time by which the order had to be sent has passed",
     "market_halted": "trading is halted",
+    "venue_in_doubt": "what is open at the venue is being compared with what we know",
     "unknown_venue": "no venue of this name is configured",
 }
 

@@ -39,10 +39,12 @@ class OrderKey:
     user_id: UUID
     symbol: str
     venue: str
+    named: UUID | None = None
+    """The venue order's reference where it does not follow from the order's id: of one that was adopted, or a child."""
 
     @property
     def ref(self) -> UUID:
-        return venue_order_ref(self.order_id)
+        return self.named or venue_order_ref(self.order_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,17 @@ class Stated:
     fills: tuple[Filled, ...]
     code: str | None
     detail: str | None
+    totals: "Totals | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What all fills of an order come to: the sums that reconciliation must find equal on both sides."""
+
+    quantity: Decimal
+    notional: Decimal
+    fees: Decimal
+    fee_currency: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from .domain import (
+from fleet_execution.domain import (
     CancelRejected,
     Change,
     OrderKey,
@@ -16,7 +16,7 @@ from .domain import (
     never_sent,
     submit,
 )
-from .ports import Told, UnitOfWork
+from fleet_execution.ports import Told, UnitOfWork
 
 Refusal = Callable[[OrderKey], str | None]
 """The code with which an order must be refused now (the gate is shut, no such venue), None where it may go."""
@@ -35,8 +35,9 @@ def submit_order(
         return
     if uow.find(key.ref) is not None:
         return
+    refused = refusal(key) or ("venue_in_doubt" if uow.is_in_doubt(key.venue, key.symbol) else None)
     order, outcomes = submit(
-        key, terms, command_sequence=command_sequence, market_at=market_at, now=uow.now, refusal=refusal(key)
+        key, terms, command_sequence=command_sequence, market_at=market_at, now=uow.now, refusal=refused
     )
     uow.save(order)
     uow.publish(_told(order, outcomes), market_at=market_at)

@@ -9,9 +9,9 @@ import asyncpg
 import msgspec
 from fleet_bus import Transaction
 
-from .domain import NO_CONDITIONS, Conditions, Filled, OrderKey, Stand, Terms, VenueOrder
-from .events import messages
-from .ports import Told
+from fleet_execution.domain import NO_CONDITIONS, Conditions, Filled, OrderKey, Stand, Terms, VenueOrder
+from fleet_execution.events import messages
+from fleet_execution.ports import Told
 
 _FACTS = (
     "quantity, limit_price, conditions, stand, cumulative_quantity, is_cancel_pending, code, detail, accepted_at, ended_at,"
@@ -21,7 +21,7 @@ _COLUMNS = (
     "order_id, account_id, user_id, symbol, venue, side, order_type, protection_price,"
     " time_in_force, send_by, command_sequence, market_at, created_at, " + _FACTS
 )
-_SELECT = f"SELECT {_COLUMNS} FROM venue_orders"  # noqa: S608 (constants)
+_SELECT = f"SELECT venue_order_ref, {_COLUMNS} FROM venue_orders"  # noqa: S608 (constants)
 _SELECT_FILLS = """
 SELECT venue_order_ref, market_at, venue_trade_id, last_quantity, last_price, cumulative_quantity, fee, fee_currency,
        liquidity, executed_at
@@ -48,6 +48,11 @@ INSERT INTO fills (venue_order_ref, number, venue_trade_id, last_quantity, last_
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[],
     $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[])
 """
+# In one go: a new order asks both, and the doubts are few.
+_NEVER_SENT_AND_DOUBTS = """
+SELECT venue_order_ref, NULL AS venue, NULL AS symbol FROM never_sent WHERE venue_order_ref = ANY($1)
+UNION ALL SELECT NULL, venue, symbol FROM doubts
+"""
 
 
 class PostgresUnitOfWork:
@@ -58,6 +63,7 @@ class PostgresUnitOfWork:
         self._orders: dict[UUID, VenueOrder] = {}
         self._stored: dict[UUID, VenueOrder] = {}
         self._never_sent: set[UUID] = set()
+        self._doubts: set[tuple[str, str]] = set()
         self._newly_never_sent: dict[UUID, OrderKey] = {}
 
     @property
@@ -67,6 +73,8 @@ class PostgresUnitOfWork:
     async def lock(self, ids: Sequence[str]) -> None:
         """Reads these venue orders (by ref) under lock, and which of the others we called never sent."""
         refs = [UUID(ref) for ref in ids]
+        if not refs:
+            return
         rows = await self._tx.connection.fetch(
             f"{_SELECT} WHERE venue_order_ref = ANY($1) ORDER BY venue_order_ref FOR NO KEY UPDATE", refs
         )
@@ -74,10 +82,11 @@ class PostgresUnitOfWork:
             self._stored[order.key.ref] = self._orders[order.key.ref] = order
         missing = [ref for ref in refs if ref not in self._orders]
         if missing:
-            found = await self._tx.connection.fetch(
-                "SELECT venue_order_ref FROM never_sent WHERE venue_order_ref = ANY($1)", missing
-            )
-            self._never_sent = {row[0] for row in found}
+            for ref, venue, symbol in await self._tx.connection.fetch(_NEVER_SENT_AND_DOUBTS, missing):
+                if ref is None:
+                    self._doubts.add((venue, symbol))
+                else:
+                    self._never_sent.add(ref)
 
     def find(self, ref: UUID) -> VenueOrder | None:
         return self._orders.get(ref)
@@ -87,6 +96,9 @@ class PostgresUnitOfWork:
 
     def is_never_sent(self, ref: UUID) -> bool:
         return ref in self._never_sent
+
+    def is_in_doubt(self, venue: str, symbol: str) -> bool:
+        return bool(self._doubts) and ((venue, "") in self._doubts or (venue, symbol) in self._doubts)
 
     def remember_never_sent(self, key: OrderKey) -> None:
         self._never_sent.add(key.ref)
@@ -134,7 +146,7 @@ async def _with_fills(connection: asyncpg.Connection, rows: Sequence[asyncpg.Rec
 
 def _order(row: asyncpg.Record) -> VenueOrder:
     return VenueOrder(
-        key=OrderKey(row["order_id"], row["account_id"], row["user_id"], row["symbol"], row["venue"]),
+        key=_key(row),
         terms=Terms(
             row["side"],
             row["order_type"],
@@ -158,6 +170,12 @@ def _order(row: asyncpg.Record) -> VenueOrder:
         ended_at=row["ended_at"],
         triggered_at=row["triggered_at"],
     )
+
+
+def _key(row: asyncpg.Record) -> OrderKey:
+    key = OrderKey(row["order_id"], row["account_id"], row["user_id"], row["symbol"], row["venue"])
+    ref = row["venue_order_ref"]
+    return key if key.ref == ref else replace(key, named=ref)
 
 
 def _row(order: VenueOrder) -> tuple[object, ...]:

@@ -1,0 +1,202 @@
+"""Comparing what a venue has with what we know: the union of both sides, and what is done about each difference. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID, uuid5
+
+from .order import VenueOrder, adopted
+from .values import Accepted, Cancel, Filled, OrderKey, Outcome, Replaced, Stand, Terms, Totals
+
+MOST_ATTEMPTS = 3
+"""So often in a row a venue is asked about differences before a person should look."""
+MOST_LISTED = 500
+"""Orders, and fills, in one answer of a venue: about 450 bytes each, so that it stays below the 900 kB of a record."""
+
+
+class Cause(StrEnum):
+    START = "start"
+    RECONNECT = "reconnect"
+    CONTINUOUS = "continuous"
+    DOUBT = "doubt"
+
+
+class Ending(StrEnum):
+    """`asked`: the venue has not answered yet. Only `clean` and `mended` end a doubt."""
+
+    ASKED = "asked"
+    CLEAN = "clean"
+    MENDED = "mended"
+    UNRESOLVED = "unresolved"
+    UNANSWERED = "unanswered"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An order as its venue has it. `totals` are those of its fills, where the venue tells them."""
+
+    ref: UUID
+    account_id: UUID
+    user_id: UUID
+    terms: Terms
+    stand: Stand
+    totals: Totals | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One answer of a venue: a page of its open orders in one symbol, and fills since the one asked for."""
+
+    query_id: UUID
+    venue: str
+    symbol: str
+    market_at: datetime
+    orders: tuple[Listed, ...]
+    has_more_orders: bool
+    fills: tuple[tuple[UUID, Filled], ...]
+    has_more_fills: bool
+    last_trade_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`kind`: unknown_order, unknown_fill, accept_missing, fill_missing, terms, ended_here_open_there, totals, not_open_there."""
+
+    kind: str
+    venue_order_ref: UUID
+    detail: str
+    is_mended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """One comparison with one venue in one symbol: asked, mended and asked again until nothing is left to mend.
+
+    `after` and `since_trade_id` say what part of the venue's books the question that is open asks for."""
+
+    reconciliation_id: UUID
+    venue: str
+    symbol: str
+    cause: Cause
+    asked_at: datetime
+    since_trade_id: str | None
+    outcome: Ending = Ending.ASKED
+    attempt: int = 1
+    page: int = 0
+    after: UUID | None = None
+    last_trade_id: str | None = None
+    open_differences: int = 0
+    """Of this attempt, not mended yet."""
+    differences: tuple[Difference, ...] = ()
+    ended_at: datetime | None = None
+
+    @property
+    def query_id(self) -> UUID:
+        """Of the question that is open; an answer to another one comes too late."""
+        return uuid5(self.reconciliation_id, f"{self.attempt}:{self.page}")
+
+    def unanswered(self, *, now: datetime) -> "Reconciliation":
+        return replace(self, outcome=Ending.UNANSWERED, ended_at=now)
+
+    def noted(self, listing: Listing, found: Sequence[Difference], *, now: datetime) -> "Reconciliation":
+        """With what an answer showed: on to the next page, to the next attempt, or ended."""
+        unmended = sum(not difference.is_mended for difference in found) + self.open_differences
+        noted = replace(
+            self,
+            differences=_kept(self.differences, found),
+            last_trade_id=listing.last_trade_id if self.page == 0 or self.since_trade_id else self.last_trade_id,
+        )
+        if listing.has_more_orders or listing.has_more_fills:
+            return replace(
+                noted,
+                page=self.page + 1,
+                after=listing.orders[-1].ref if listing.has_more_orders else _LAST,
+                since_trade_id=listing.last_trade_id if listing.has_more_fills else None,
+                open_differences=unmended,
+            )
+        if unmended and self.attempt < MOST_ATTEMPTS:
+            return replace(noted, attempt=self.attempt + 1, page=0, after=None, open_differences=0, asked_at=now)
+        if unmended:
+            return replace(noted, outcome=Ending.UNRESOLVED, open_differences=unmended, ended_at=now)
+        # What an attempt before this could not mend, its questions have: nothing of it is found any more.
+        mended = tuple(replace(difference, is_mended=True) for difference in noted.differences)
+        outcome = Ending.MENDED if mended else Ending.CLEAN
+        return replace(noted, outcome=outcome, differences=mended, ended_at=now)
+
+
+def next_cause(
+    last: Reconciliation | None, doubted_since: datetime | None, *, now: datetime, every: timedelta
+) -> Cause | None:
+    """Why the venue is to be asked about a symbol now, None where it is not. A question that is open stands so long."""
+    if last is None:
+        return Cause.START
+    if last.outcome is not Ending.ASKED and doubted_since is not None and doubted_since > last.asked_at:
+        return Cause.DOUBT if last.ended_at is not None and doubted_since <= last.ended_at else Cause.RECONNECT
+    if now - last.asked_at < every:
+        return None
+    return Cause.CONTINUOUS if doubted_since is None else Cause.DOUBT
+
+
+_LAST = UUID(int=(1 << 128) - 1)
+MOST_DIFFERENCES = 1_000
+"""Kept of one reconciliation; more are mended all the same."""
+
+
+def _kept(before: tuple[Difference, ...], found: Iterable[Difference]) -> tuple[Difference, ...]:
+    """Each difference once, however many attempts it took."""
+    by_name = {(d.kind, d.venue_order_ref): d for d in before}
+    by_name.update({(d.kind, d.venue_order_ref): d for d in found})
+    return tuple(by_name.values())[:MOST_DIFFERENCES]
+
+
+Review = tuple[VenueOrder, tuple[Outcome, ...], tuple[Difference, ...]]
+
+
+def review(order: VenueOrder | None, listing: Listing, listed: Listed, *, now: datetime) -> Review:
+    """Our side of an order that the venue lists: ours after its word, what follows, and where the two differed."""
+    at, ref = listing.market_at, listed.ref
+    if order is None:
+        key = OrderKey(uuid5(ref, "adopted"), listed.account_id, listed.user_id, listing.symbol, listing.venue, ref)
+        found = adopted(key, listed.terms, listed.stand, market_at=at, now=now)
+        return found, (), (Difference("unknown_order", ref, "the venue has an order that we did not send", True),)
+    if order.stand.is_terminal and listed.stand is Stand.WORKING:
+        # Whatever it may still fill would come as a surprise: it has to go.
+        detail = f"the venue works an order that has ended here, was {order.stand}"
+        return (
+            order,
+            (Cancel(order.command_sequence),),
+            (Difference("ended_here_open_there", ref, detail, False),),
+        )
+    outcomes: list[Outcome] = []
+    differences: list[Difference] = []
+    if order.stand is Stand.SENT:
+        order, told = order.learn(Accepted(at), now=now)
+        outcomes += told
+        differences.append(Difference("accept_missing", ref, "the venue has taken it and we had not heard", True))
+    if listed.stand is Stand.WORKING and _terms(order.terms) != _terms(listed.terms):
+        terms, filled = listed.terms, order.cumulative_quantity
+        fact = Replaced(at, terms.quantity, terms.limit_price, terms.conditions.stop_price, filled)
+        detail = f"the venue works it as {_terms(terms)}, was {_terms(order.terms)}"
+        order, told = order.learn(fact, now=now)
+        outcomes += told
+        differences.append(Difference("terms", ref, detail, True))
+    return order, tuple(outcomes), tuple(differences)
+
+
+def compare(order: VenueOrder, listed: Listed) -> Difference | None:
+    """The invariants, the same here and there: quantity, average price (by the sum it is of), P&L (by that and the fees)."""
+    if listed.totals is None:
+        return None
+    ours, theirs = order.totals, listed.totals
+    if (ours.quantity, ours.notional, ours.fees) == (theirs.quantity, theirs.notional, theirs.fees):
+        return None
+    detail = (
+        f"filled {theirs.quantity:f} for {theirs.notional:f} and fees of {theirs.fees:f} there,"
+        f" was {ours.quantity:f} for {ours.notional:f} and {ours.fees:f} here"
+    )
+    return Difference("totals", listed.ref, detail, False)
+
+
+def _terms(terms: Terms) -> tuple[object, ...]:
+    return terms.quantity, terms.limit_price

@@ -1,0 +1,163 @@
+"""Comparing with the venues: what they say of themselves, rounds of questions, and what their answers change."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from uuid import UUID, uuid5
+
+from fleet_execution.domain import OrderKey, Outcome, VenueOrder
+from fleet_execution.domain.reconciliation import (
+    MOST_LISTED,
+    Cause,
+    Difference,
+    Ending,
+    Listing,
+    Reconciliation,
+    compare,
+    next_cause,
+    review,
+)
+from fleet_execution.ports import ComparingUnitOfWork, Told, VenueState
+
+MOST_SYMBOLS = 50
+"""Asked about in one round; the rest follows in the next."""
+ROUND = timedelta(seconds=5)
+KEPT_CLEAN = timedelta(days=1)
+
+
+async def learn_status(uow: ComparingUnitOfWork, venue: str, state: VenueState) -> None:
+    """A venue that was away is in doubt until it has been compared with, symbol by symbol."""
+    before = await uow.venue_state(venue)
+    if state == before:
+        return
+    uow.keep_venue_state(venue, state)
+    if not state.can_list:
+        return
+    if not state.is_connected:
+        uow.doubt(venue, "", "the venue is not connected")
+    else:
+        uow.look_again(venue, uow.now)
+
+
+async def look_round(
+    uow: ComparingUnitOfWork, venue: str, listed: Iterable[str], *, is_start: bool, every: timedelta, within: timedelta
+) -> None:
+    """Asks about the symbols whose turn it is; the next round follows."""
+    state = await uow.venue_state(venue)
+    if state is None or not state.can_list:
+        return
+    if not state.is_connected:
+        # What it says when it is back begins the next round.
+        return
+    uow.look_again(venue, uow.now + ROUND)
+    symbols = sorted({*listed, *(await uow.open_symbols(venue))})
+    latest, doubts = await uow.latest(venue), dict(await uow.doubts(venue))
+    if "" in doubts:
+        since = doubts.pop("")
+        uow.trust(venue, "")
+        for symbol in symbols:
+            if symbol not in doubts:
+                uow.doubt(venue, symbol, "the venue was away")
+            doubts[symbol] = max(since, doubts.get(symbol, since), uow.now)
+    asked = 0
+    for symbol in sorted(
+        symbols, key=lambda symbol: (symbol in latest, latest[symbol].asked_at if symbol in latest else uow.now)
+    ):
+        last = latest.get(symbol)
+        cause = Cause.START if is_start else next_cause(last, doubts.get(symbol), now=uow.now, every=every)
+        if last is not None and last.outcome is Ending.ASKED:
+            if symbol not in doubts and uow.now - last.asked_at > within:
+                uow.doubt(venue, symbol, "the venue does not answer")
+            if cause is not None and cause is not Cause.START:
+                uow.keep_reconciliation(last.unanswered(now=uow.now))
+        if cause is None or asked == MOST_SYMBOLS or (is_start and last is not None and last.outcome is Ending.ASKED):
+            continue
+        asked += 1
+        await _begin(uow, venue, symbol, cause)
+    await uow.forget_clean(venue, before=uow.now - KEPT_CLEAN)
+
+
+async def _begin(uow: ComparingUnitOfWork, venue: str, symbol: str, cause: Cause) -> None:
+    begun = Reconciliation(
+        reconciliation_id=uuid5(_SPACE, f"{venue} {symbol} {uow.now.isoformat()}"),
+        venue=venue,
+        symbol=symbol,
+        cause=cause,
+        asked_at=uow.now,
+        since_trade_id=await uow.overlapping_trade_id(venue, symbol),
+    )
+    uow.keep_reconciliation(begun)
+    uow.ask(begun)
+
+
+_SPACE = UUID("6f0c7c1e-6f4b-5c5c-9a57-0d0a3c8a6b1e")
+
+
+async def learn_listing(uow: ComparingUnitOfWork, listing: Listing, *, market_at: datetime) -> Reconciliation | None:
+    """Makes our side follow the venue's answer, and asks on about what it does not settle; None for an answer too late."""
+    asked = await uow.asked(listing.venue, listing.symbol)
+    if asked is None or asked.query_id != listing.query_id:
+        return None
+    told, found = _take(uow, listing)
+    doubtful: dict[UUID, OrderKey] = {}
+    for listed in listing.orders:
+        order = uow.find(listed.ref)
+        assert order is not None
+        difference = compare(order, listed)
+        if difference is not None:
+            found.append(difference)
+            doubtful[listed.ref] = order.key
+    listed_refs = {listed.ref for listed in listing.orders}
+    for key in await _ours(uow, asked, listing):
+        ours = uow.find(key.ref)
+        if key.ref not in listed_refs and (ours is None or not ours.stand.is_terminal):
+            found.append(
+                Difference("not_open_there", key.ref, "the venue does not list it among its open orders", False)
+            )
+            doubtful[key.ref] = key
+    uow.publish(told, market_at=market_at)
+    uow.ask_about(doubtful.values())
+    after = asked.noted(listing, found, now=uow.now)
+    uow.keep_reconciliation(after)
+    if after.outcome is Ending.ASKED:
+        if any(not difference.is_mended for difference in found):
+            uow.doubt(listing.venue, listing.symbol, "the venue's books and ours differ")
+        uow.ask(after)
+    elif after.outcome is Ending.UNRESOLVED:
+        uow.doubt(listing.venue, listing.symbol, "the venue's books and ours differ, and asking does not settle it")
+    else:
+        uow.trust(listing.venue, listing.symbol)
+    return after
+
+
+def _take(uow: ComparingUnitOfWork, listing: Listing) -> tuple[list[Told], list[Difference]]:
+    """What the venue lists, taken for a fact."""
+    told: list[Told] = []
+    found: list[Difference] = []
+    for listed in listing.orders:
+        order, outcomes, differences = review(uow.find(listed.ref), listing, listed, now=uow.now)
+        _keep(uow, order, outcomes, told)
+        found += differences
+    for ref, fill in listing.fills:
+        known = uow.find(ref)
+        if known is None:
+            found.append(Difference("unknown_fill", ref, f"{fill.venue_trade_id} is of no order known here", False))
+            continue
+        order, outcomes = known.learn(fill, now=uow.now)
+        if order is not known:
+            found.append(Difference("fill_missing", ref, f"{fill.venue_trade_id} had not been heard of", True))
+            _keep(uow, order, outcomes, told)
+    return told, found
+
+
+async def _ours(uow: ComparingUnitOfWork, asked: Reconciliation, listing: Listing) -> Iterable[OrderKey]:
+    """Our side, read after the venue's answer; what was sent after the question cannot be in it."""
+    upto = listing.orders[-1].ref if listing.has_more_orders else None
+    return await uow.open_orders(
+        listing.venue, listing.symbol, before=asked.asked_at, after=asked.after, upto=upto, limit=MOST_LISTED
+    )
+
+
+def _keep(uow: ComparingUnitOfWork, order: VenueOrder, outcomes: Iterable[Outcome], told: list[Told]) -> None:
+    if uow.find(order.key.ref) is not order:
+        uow.save(order)
+    told += [Told(order.key, outcome, order.terms.side) for outcome in outcomes]

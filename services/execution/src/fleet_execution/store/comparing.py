@@ -1,0 +1,185 @@
+"""Comparisons with venues, doubts, and what venues said of themselves, in PostgreSQL."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from fleet_bus import Transaction
+
+from fleet_execution.domain import OrderKey
+from fleet_execution.domain.reconciliation import Cause, Difference, Ending, Reconciliation
+from fleet_execution.events import question, questions_about
+from fleet_execution.ports import VenueState
+
+from .unit import PostgresUnitOfWork
+
+ROUND = "reconcile"
+"""The kind of the due rows that begin a round of questions to a venue."""
+
+_COLUMNS = """reconciliation_id, venue, symbol, cause, asked_at, since_trade_id, outcome, attempt, page, after_ref,
+last_trade_id, open_differences, differences, ended_at"""
+_KEEP = f"""
+INSERT INTO reconciliations ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+ON CONFLICT (reconciliation_id) DO UPDATE SET asked_at = excluded.asked_at, since_trade_id = excluded.since_trade_id,
+outcome = excluded.outcome, attempt = excluded.attempt, page = excluded.page, after_ref = excluded.after_ref,
+last_trade_id = excluded.last_trade_id, open_differences = excluded.open_differences,
+differences = excluded.differences, ended_at = excluded.ended_at
+"""  # noqa: S608 (constants)
+_DOUBT = """
+INSERT INTO doubts (venue, symbol, reason, since) VALUES ($1, $2, $3, $4)
+ON CONFLICT (venue, symbol) DO UPDATE SET reason = excluded.reason
+"""
+_KEEP_STATE = """
+INSERT INTO venues (venue, is_connected, can_list) VALUES ($1, $2, $3)
+ON CONFLICT (venue) DO UPDATE SET is_connected = excluded.is_connected, can_list = excluded.can_list
+"""
+_OPEN_ORDERS = """
+SELECT order_id, account_id, user_id, symbol, venue, venue_order_ref FROM venue_orders
+WHERE venue = $1 AND symbol = $2 AND ended_at IS NULL AND created_at < $3
+AND ($4::uuid IS NULL OR venue_order_ref > $4) AND ($5::uuid IS NULL OR venue_order_ref <= $5)
+ORDER BY venue_order_ref LIMIT $6
+"""
+
+
+class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
+    """The venue orders of one transaction, and the comparisons that it takes part in."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction)
+        self._reconciliations: dict[UUID, Reconciliation] = {}
+        self._doubted: dict[tuple[str, str], str | None] = {}
+
+    async def venue_state(self, venue: str) -> VenueState | None:
+        row = await self._tx.connection.fetchrow(
+            "SELECT is_connected, can_list FROM venues WHERE venue = $1 FOR UPDATE", venue
+        )
+        return None if row is None else VenueState(*row)
+
+    def keep_venue_state(self, venue: str, state: VenueState) -> None:
+        self._tx.write(_KEEP_STATE, venue, state.is_connected, state.can_list)
+
+    async def asked(self, venue: str, symbol: str) -> Reconciliation | None:
+        row = await self._tx.connection.fetchrow(
+            f"SELECT {_COLUMNS} FROM reconciliations WHERE venue = $1 AND symbol = $2 AND outcome = 'asked'"  # noqa: S608
+            " ORDER BY asked_at DESC LIMIT 1 FOR UPDATE",
+            venue,
+            symbol,
+        )
+        if row is None:
+            return None
+        # What this transaction has made of it is newer than its row.
+        return self._reconciliations.get(row["reconciliation_id"], _reconciliation(row))
+
+    async def latest(self, venue: str) -> Mapping[str, Reconciliation]:
+        rows = await self._tx.connection.fetch(
+            f"SELECT DISTINCT ON (symbol) {_COLUMNS} FROM reconciliations WHERE venue = $1"  # noqa: S608
+            " ORDER BY symbol, asked_at DESC",
+            venue,
+        )
+        return {row["symbol"]: _reconciliation(row) for row in rows}
+
+    async def overlapping_trade_id(self, venue: str, symbol: str) -> str | None:
+        found = await self._tx.connection.fetch(
+            "SELECT last_trade_id FROM reconciliations WHERE venue = $1 AND symbol = $2"
+            " AND outcome IN ('clean', 'mended') AND last_trade_id IS NOT NULL ORDER BY asked_at DESC LIMIT 2",
+            venue,
+            symbol,
+        )
+        return found[-1][0] if found else None
+
+    def keep_reconciliation(self, reconciliation: Reconciliation) -> None:
+        self._reconciliations[reconciliation.reconciliation_id] = reconciliation
+
+    async def forget_clean(self, venue: str, *, before: datetime) -> None:
+        # The last two of a symbol stay: they say from which fill on to ask.
+        await self._tx.connection.execute(
+            "DELETE FROM reconciliations r WHERE venue = $1 AND outcome = 'clean' AND asked_at < $2 AND (SELECT count(*)"
+            " FROM reconciliations n WHERE n.venue = r.venue AND n.symbol = r.symbol AND n.asked_at > r.asked_at) > 2",
+            venue,
+            before,
+        )
+
+    async def open_orders(
+        self, venue: str, symbol: str, *, before: datetime, after: UUID | None, upto: UUID | None, limit: int
+    ) -> Sequence[OrderKey]:
+        rows = await self._tx.connection.fetch(_OPEN_ORDERS, venue, symbol, before, after, upto, limit)
+        return [OrderKey(*row) for row in rows]
+
+    async def open_symbols(self, venue: str) -> set[str]:
+        rows = await self._tx.connection.fetch(
+            "SELECT DISTINCT symbol FROM venue_orders WHERE venue = $1 AND ended_at IS NULL", venue
+        )
+        return {row[0] for row in rows}
+
+    async def doubts(self, venue: str) -> Mapping[str, datetime]:
+        rows = await self._tx.connection.fetch("SELECT symbol, since FROM doubts WHERE venue = $1", venue)
+        return {row[0]: row[1] for row in rows}
+
+    def doubt(self, venue: str, symbol: str, reason: str) -> None:
+        self._doubted[(venue, symbol)] = reason
+
+    def trust(self, venue: str, symbol: str) -> None:
+        self._doubted[(venue, symbol)] = None
+
+    def ask(self, reconciliation: Reconciliation) -> None:
+        self._tx.publish(*question(reconciliation))
+
+    def ask_about(self, keys: Iterable[OrderKey]) -> None:
+        for said in questions_about(keys):
+            self._tx.publish(*said)
+
+    def look_again(self, venue: str, at: datetime) -> None:
+        self._tx.schedule(ROUND, venue, 0, "wall", at)
+
+    async def flush(self) -> None:
+        await super().flush()
+        for r in self._reconciliations.values():
+            self._tx.write(_KEEP, *_row(r))
+        for (venue, symbol), reason in self._doubted.items():
+            if reason is None:
+                self._tx.write("DELETE FROM doubts WHERE venue = $1 AND symbol = $2", venue, symbol)
+            else:
+                self._tx.write(_DOUBT, venue, symbol, reason, self.now)
+
+
+async def reconciliations_page(
+    connection: asyncpg.Connection, *, venue: str | None, before: tuple[datetime, UUID] | None, limit: int
+) -> list[Reconciliation]:
+    """Newest first."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM reconciliations WHERE ($1::text IS NULL OR venue = $1)"  # noqa: S608
+        " AND ($2::timestamptz IS NULL OR (asked_at, reconciliation_id) < ($2, $3))"
+        " ORDER BY asked_at DESC, reconciliation_id DESC LIMIT $4",
+        venue,
+        *(before or (None, None)),
+        limit,
+    )
+    return [_reconciliation(row) for row in rows]
+
+
+def _reconciliation(row: asyncpg.Record) -> Reconciliation:
+    return Reconciliation(
+        reconciliation_id=row["reconciliation_id"],
+        venue=row["venue"],
+        symbol=row["symbol"],
+        cause=Cause(row["cause"]),
+        asked_at=row["asked_at"],
+        since_trade_id=row["since_trade_id"],
+        outcome=Ending(row["outcome"]),
+        attempt=row["attempt"],
+        page=row["page"],
+        after=row["after_ref"],
+        last_trade_id=row["last_trade_id"],
+        open_differences=row["open_differences"],
+        differences=msgspec.convert(row["differences"], tuple[Difference, ...]),
+        ended_at=row["ended_at"],
+    )
+
+
+def _row(r: Reconciliation) -> tuple[object, ...]:
+    return (
+        *(r.reconciliation_id, r.venue, r.symbol, r.cause.value, r.asked_at, r.since_trade_id, r.outcome.value),
+        *(r.attempt, r.page, r.after, r.last_trade_id, r.open_differences, r.differences, r.ended_at),
+    )
