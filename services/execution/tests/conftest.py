@@ -105,6 +105,10 @@ class ExecutionUnderTest:
         )
         await self.peers.say((VENUE_PAPER_REPORTS, asked.symbol, said), market_at=MARKET_AT)
 
+    async def post(self, path: str, headers: dict[str, str]) -> tuple[int, Any]:
+        async with self.http.post(f"{self.url}/api/v1/executions/{path}", headers=headers) as response:
+            return response.status, await response.json()
+
     async def get(self, path: str, headers: dict[str, str]) -> tuple[int, Any]:
         async with self.http.get(f"{self.url}/api/v1/executions/{path}", headers=headers) as response:
             return response.status, await response.json()

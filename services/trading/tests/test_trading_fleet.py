@@ -168,6 +168,8 @@ async def test_on_a_replay_no_order_is_ever_too_late(run_trading: Any) -> None:
         await fleet.accepted(user)
         await eventually(lambda: fleet.of(SubmitOrder, user))
         assert fleet.of(SubmitOrder, user)[0].send_by is None
+        worked = await fleet.order(user, algo={"type": "twap", "duration_s": 60, "slices": 4})
+        assert (worked.status, worked.code) == (422, "unsupported"), "its time does not run"
         connection = await asyncpg.connect(fleet.settings.database_url.get_secret_value())
         assert await connection.fetchval("SELECT count(*) FROM due WHERE kind = 'unanswered-orders'") == 0
         await connection.close()

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from fleet_contracts import execution
 from fleet_contracts.topics import DATA_INSTRUMENTS, DATA_QUOTES
-from fleet_contracts.trading import Account, AccountChanged, CancelOrder, QueryOrder, SubmitOrder
+from fleet_contracts.trading import Account, AccountChanged, CancelOrder, QueryOrder, SubmitOrder, Twap
 from fleet_contracts.vocabulary import VenueOrderStand
 from fleet_testkit.eventually import eventually
 
@@ -80,6 +80,11 @@ async def test_an_accepted_order_reserves_is_sent_is_filled_and_booked(fleet: An
         ({"type": "stop", "stop_price": "90"}, 422, "unsupported"),
         ({"time_in_force": "fok"}, 422, "unsupported"),
         ({"quantity": None, "notional": "100"}, 422, "unsupported"),
+        ({"algo": {"type": "vwap", "duration_s": 60, "slices": 4}}, 422, "unsupported"),
+        ({"algo": {"type": "twap", "duration_s": 60}}, 422, "invalid_request"),
+        ({"algo": {"type": "twap", "duration_s": 60, "slices": 61}}, 422, "invalid_request"),
+        ({"algo": {"type": "twap", "duration_s": "60", "slices": 4}}, 422, "invalid_request"),
+        ({"algo": {"type": "twap", "duration_s": 60, "slices": 4, "urgency": 1}}, 422, "invalid_request"),
         ({"quantity": None}, 422, "invalid_request"),
         ({"quantity": "1e3"}, 422, "invalid_request"),
         ({"quantity": "NaN"}, 422, "invalid_request"),
@@ -103,12 +108,36 @@ async def test_what_is_wrong_is_named_and_nothing_else_changes(fleet: Any, body:
     assert reply.headers["content-type"] == "application/problem+json"
     assert {"type", "title", "status", "detail", "instance", "code", "request_id"} <= set(reply.body)
     if code == "invalid_request":
-        assert reply.body["errors"][0]["field"] in {*body, "quantity"}
+        assert reply.body["errors"][0]["field"].partition(".")[0] in {*body, "quantity"}
     assert await fleet.balance(user) == (100_000, 0)
     assert fleet.of(SubmitOrder, user) == []
     left = (await fleet.call("GET", ORDERS, user=user)).body["data"]
     is_denial = status == 422 and code not in {"invalid_request", "unsupported"}
     assert [(o["status"], o["reason"]["code"]) for o in left] == ([("denied", code)] if is_denial else [])
+
+
+async def test_an_order_names_its_venue_and_how_it_is_worked(fleet: Any) -> None:
+    user = fleet.a_user()
+    async with fleet.outside.transaction() as tx:
+        tx.publish(DATA_INSTRUMENTS, "IBM/USD", fleet.an_instrument("IBM/USD", venues=("paper", "internal")))
+
+    async def at(venue: str | None, **more: Any) -> Any:
+        asked = {"symbol": "IBM/USD", "type": "limit", "limit_price": "10", "quantity": "4"} | more
+        reply = await fleet.order(user, **asked, **({} if venue is None else {"venue": venue}))
+        return reply if reply.status == 201 else None
+
+    algo = {"type": "twap", "duration_s": 60, "slices": 4}
+    assert (await eventually(lambda: at("internal", algo=algo, client_order_id="a"))).body["venue"] == "internal"
+    assert (await at(None)).body["venue"] == "paper"
+    sent = await eventually(lambda: fleet.of(SubmitOrder, user)[1:] and fleet.of(SubmitOrder, user))
+    assert [(order.venue, order.algo) for order in sent] == [
+        ("internal", Twap(duration_s=60, slices=4)),
+        ("paper", None),
+    ]
+    # How it is worked is part of what was asked.
+    other = await at("internal", algo=algo | {"slices": 5}, client_order_id="a")
+    assert other is None
+    assert (await at("internal", algo=algo, client_order_id="a")).body["order_id"] == str(sent[0].order_id)
 
 
 async def test_what_is_not_json_is_400_and_what_is_not_said_to_be_is_415(fleet: Any) -> None:

@@ -37,6 +37,13 @@ class Grant(TradingMessage, frozen=True, kw_only=True):
     version: int
 
 
+class Twap(Value, frozen=True, kw_only=True, tag_field="type", tag="twap"):
+    """Sent in `slices` parts of the same size, evenly over `duration_s`."""
+
+    duration_s: int
+    slices: int
+
+
 class SubmitOrder(TradingMessage, frozen=True, kw_only=True):
     """Send this order. `send_by`: whoever would send it to a venue later answers OrderRejected `too_late`."""
 
@@ -65,6 +72,8 @@ class SubmitOrder(TradingMessage, frozen=True, kw_only=True):
     post_only: bool = False
     reduce_only: bool = False
     self_trade: SelfTrade | None = None
+    algo: Twap | None = None
+    """How execution is to work the order; None: it goes to its venue as it is."""
 
 
 class ReplaceOrder(TradingMessage, frozen=True, kw_only=True):

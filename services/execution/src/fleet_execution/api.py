@@ -1,21 +1,26 @@
 """What execution shows of an order: its venue orders and their fills."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from fastapi import APIRouter
+from fleet_bus import Bus
 from fleet_chassis.assertions import Caller, UserCaller
 from fleet_chassis.database import Database
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import DecimalString, Resource
 
-from .domain import Filled, VenueOrder
+from .domain import Filled, VenueOrder, venue_order_ref
 from .domain.reconciliation import Reconciliation
+from .domain.twap import Twap
 from .events import trade_id
+from .ports import UnitOfWork
+from .service import working
 from .store.comparing import reconciliations_page
-from .store.unit import venue_orders_of
+from .store.unit import PostgresUnitOfWork, venue_orders_of
 
 
 class Fill(Resource):
@@ -56,11 +61,28 @@ class VenueOrderShown(Resource):
     fills: list[Fill]
 
 
+class Progress(Resource):
+    """Of an order that an algorithm works: `venue_orders` are its parts. `state`: working, paused or ended."""
+
+    type: Literal["twap"]
+    state: Literal["working", "paused", "ended"]
+    quantity: DecimalString
+    filled_quantity: DecimalString
+    slices: int
+    slices_begun: int
+    duration_s: int
+    started_at: datetime
+    next_at: datetime | None
+    code: str | None
+    detail: str | None
+
+
 class Execution(Resource):
     order_id: UUID
     account_id: UUID
     symbol: str
     venue_orders: list[VenueOrderShown]
+    algo: Progress | None
 
 
 class DifferenceShown(Resource):
@@ -87,7 +109,7 @@ class ReconciliationShown(Resource):
     ended_at: datetime | None
 
 
-def router(database: Database, owner_of: Callable[[UUID], UUID | None]) -> APIRouter:
+def router(bus: Bus, database: Database, owner_of: Callable[[UUID], UUID | None]) -> APIRouter:
     """`owner_of` tells the user of an account, None for one not heard of."""
     routes = APIRouter(prefix="/api/v1/executions", tags=["executions"])
 
@@ -107,24 +129,81 @@ def router(database: Database, owner_of: Callable[[UUID], UUID | None]) -> APIRo
     async def execution_of(order_id: str, caller: UserCaller) -> Execution:
         """How an order is carried out at its venue: venue orders, fills, times. Another user's is 404."""
         caller.require_scope("read")
-        try:
-            known_as = UUID(order_id)
-        except ValueError:
-            # Ids are opaque to clients: what none of ours looks like is the id of nothing.
-            raise _not_found(order_id) from None
+        return await shown(_id_of(order_id), caller)
+
+    async def shown(order_id: UUID, caller: Caller) -> Execution:
         async with database.connection() as connection:
-            orders = await venue_orders_of(connection, known_as)
+            orders = await venue_orders_of(connection, order_id)
         if not orders or not _may_see(caller, owner_of(orders[0].key.account_id)):
-            raise _not_found(order_id)
-        key = orders[0].key
-        return Execution(
-            order_id=key.order_id,
-            account_id=key.account_id,
-            symbol=key.symbol,
-            venue_orders=[_shown(order) for order in orders],
-        )
+            raise _not_found(str(order_id))
+        return _execution(orders, bus.clock.now())
+
+    async def change(
+        order_id: UUID, caller: Caller, use_case: Callable[[UnitOfWork, VenueOrder], Awaitable[None]]
+    ) -> None:
+        caller.require_scope("trade")
+        async with bus.transaction() as tx:
+            uow = PostgresUnitOfWork(tx)
+            await uow.lock([str(venue_order_ref(order_id))])
+            order = uow.find(venue_order_ref(order_id))
+            if order is None or owner_of(order.key.account_id) != caller.user_id:
+                raise _not_found(str(order_id))
+            if order.algo is None:
+                raise Problem(409, "no_algorithm", "No algorithm works this order.")
+            if order.stand.is_terminal or order.is_cancel_pending:
+                raise Problem(409, "order_closed", f"The order is not worked any more, was {order.stand}.")
+            await use_case(uow, order)
+            await uow.flush()
+
+    @routes.post("/{order_id}/pause")
+    async def pause(order_id: str, caller: UserCaller) -> Execution:
+        """Nothing more is sent and what is open is cancelled, until it is resumed; its time stands still."""
+        await change(_id_of(order_id), caller, working.pause)
+        return await shown(_id_of(order_id), caller)
+
+    @routes.post("/{order_id}/resume")
+    async def resume(order_id: str, caller: UserCaller) -> Execution:
+        """It goes on where it was paused."""
+        await change(_id_of(order_id), caller, working.resume)
+        return await shown(_id_of(order_id), caller)
 
     return routes
+
+
+def _execution(orders: list[VenueOrder], now: datetime) -> Execution:
+    key = orders[0].key
+    return Execution(
+        order_id=key.order_id,
+        account_id=key.account_id,
+        symbol=key.symbol,
+        venue_orders=[_shown(order) for order in orders if order.algo is None],
+        algo=next((_progress(order, order.algo, now) for order in orders if order.algo is not None), None),
+    )
+
+
+def _progress(order: VenueOrder, algo: Twap, now: datetime) -> Progress:
+    has_ended = order.stand.is_terminal
+    return Progress(
+        type="twap",
+        state="ended" if has_ended else "working" if algo.paused_at is None else "paused",
+        quantity=order.terms.quantity,
+        filled_quantity=order.cumulative_quantity,
+        slices=algo.slices,
+        slices_begun=algo.begun(order.ended_at or now),
+        duration_s=algo.duration_s,
+        started_at=algo.started_at,
+        next_at=None if has_ended else algo.next_at(now),
+        code=order.code,
+        detail=order.detail,
+    )
+
+
+def _id_of(text: str) -> UUID:
+    """Ids are opaque to clients: what none of ours looks like is the id of nothing."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise _not_found(text) from None
 
 
 def _not_found(order_id: str) -> Problem:

@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from decimal import Decimal
 from uuid import UUID
 
 from fastapi import FastAPI
-from fleet_bus import Bus
+from fleet_bus import Bus, NotYet
 from fleet_chassis.app import new_app
 from fleet_chassis.clock import Clock
 from fleet_chassis.database import Database
@@ -57,7 +58,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             for venue in venues:
                 tx.schedule(ROUND, venue, consumers.STARTED, "wall", tx.now)
 
-    bus.add(consumers.commands(refusal))
+    def lot_of(symbol: str) -> Decimal:
+        found = instruments.get(symbol)
+        if found is None:
+            raise NotYet(f"instrument {symbol}")
+        return found.lot_size
+
+    bus.add(consumers.commands(refusal, lot_of))
+    bus.add(consumers.steps(refusal))
     bus.add(consumers.reports(settings.execution_venues))
     bus.add(consumers.statuses())
     bus.add(
@@ -77,6 +85,6 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet execution", lifespan, health)
     app.include_router(gate.router)
-    app.include_router(router(database, owner_of))
+    app.include_router(router(bus, database, owner_of))
     app.include_router(internal_router(bus))
     return app

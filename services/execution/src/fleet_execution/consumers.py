@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from fleet_bus import Due, DueKind, NotYet, Received, Work
 from fleet_chassis.logging import get_logger
@@ -16,17 +18,27 @@ from . import events
 from .domain import venue_order_ref
 from .events import AnyCommand, change_of, fact_of, key_of, terms_of
 from .ports import UnitOfWork, VenueState
-from .service import orders, reconciling
+from .service import orders, reconciling, working
 from .store.comparing import ROUND, ComparingPostgresUnitOfWork
-from .store.unit import PostgresUnitOfWork
+from .store.unit import STEP, PostgresUnitOfWork
 
 log = get_logger("fleet_execution")
 
 
-def commands(refusal: orders.Refusal) -> Work:
+def steps(refusal: working.Refusal) -> DueKind:
+    """Time for the next part of an order that is worked."""
+
+    async def handle(uow: PostgresUnitOfWork, due: Due) -> None:
+        await working.step(uow, UUID(due.aggregate_id), refusal=refusal)
+
+    return DueKind(STEP, "wall", PostgresUnitOfWork, lambda order_id: (str(venue_order_ref(UUID(order_id))),), handle)
+
+
+def commands(refusal: working.Refusal, lot_of: Callable[[str], Decimal]) -> Work:
     """Trading's commands, in each account's order."""
 
     async def submit(uow: UnitOfWork, received: Received[SubmitOrder]) -> None:
+        algo, symbol = received.message.algo, received.message.symbol
         orders.submit_order(
             uow,
             key_of(received.message),
@@ -34,6 +46,7 @@ def commands(refusal: orders.Refusal) -> Work:
             command_sequence=received.sequence,
             market_at=_market_at(received),
             refusal=refusal,
+            algo=None if algo is None else events.twap_of(algo, lot_of(symbol), uow.now),
         )
 
     return Work(
@@ -113,7 +126,7 @@ async def _compare(uow: ComparingPostgresUnitOfWork, received: Received[VenueOpe
 
 async def _cancel(uow: UnitOfWork, received: Received[CancelOrder]) -> None:
     key = key_of(received.message)
-    orders.cancel_order(uow, key, command_sequence=received.sequence, market_at=_market_at(received))
+    await orders.cancel_order(uow, key, command_sequence=received.sequence, market_at=_market_at(received))
 
 
 async def _replace(uow: UnitOfWork, received: Received[ReplaceOrder]) -> None:
@@ -123,13 +136,13 @@ async def _replace(uow: UnitOfWork, received: Received[ReplaceOrder]) -> None:
 
 async def _query(uow: UnitOfWork, received: Received[QueryOrder]) -> None:
     key = key_of(received.message)
-    orders.query_order(uow, key, command_sequence=received.sequence, market_at=_market_at(received))
+    await orders.query_order(uow, key, command_sequence=received.sequence, market_at=_market_at(received))
 
 
 async def _learn(uow: UnitOfWork, received: Received[VenueReports]) -> None:
     facts = [(report.venue_order_ref, fact_of(report)) for report in received.message.reports]
     try:
-        orders.learn_reports(uow, facts, market_at=_market_at(received))
+        await orders.learn_reports(uow, facts, market_at=_market_at(received))
     except orders.VenueOrderNotThere as missing:
         raise NotYet(str(missing)) from missing
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from itertools import groupby
@@ -15,6 +16,7 @@ from fleet_contracts.vocabulary import Liquidity, OrderType, SelfTrade, Side, Ti
 
 from . import domain
 from .domain.reconciliation import MOST_LISTED, Listed, Listing, Reconciliation
+from .domain.twap import Twap
 from .ports import Told
 
 _DECLARED = {topic.name: topic for topic in TOPICS}
@@ -83,6 +85,10 @@ def _conditions_of(command: trading.SubmitOrder) -> domain.Conditions:
         command.self_trade,
     )
     return domain.NO_CONDITIONS if conditions == domain.NO_CONDITIONS else conditions
+
+
+def twap_of(algo: trading.Twap, lot: Decimal, now: datetime) -> Twap:
+    return Twap(now, algo.duration_s, algo.slices, lot)
 
 
 def change_of(command: trading.ReplaceOrder) -> domain.Change:

@@ -37,6 +37,18 @@ class UnitOfWork(Protocol):
 
     def remember_never_sent(self, key: OrderKey) -> None: ...
 
+    async def children(self, parent: VenueOrder) -> Sequence[VenueOrder]:
+        """Of an order that is worked by an algorithm: its venue orders with what this transaction changed, oldest first."""
+        ...
+
+    async def look_for_doubts(self) -> None:
+        """Has `is_in_doubt` know, where no new order was asked for."""
+        ...
+
+    def look_at(self, parent: VenueOrder, at: datetime) -> None:
+        """Lets time bring the next step of a worked order."""
+        ...
+
     def is_in_doubt(self, venue: str, symbol: str) -> bool:
         """Whether the venue's books and ours may differ; known where a venue order is asked for that is not there."""
         ...

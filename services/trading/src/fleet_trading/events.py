@@ -198,10 +198,9 @@ class Announcer:
     def event(self, tx: Transaction, account: Account, event: domain.Event) -> None:
         """Commands to execution, and alarms."""
         match event:
-            case domain.OrderPlaced(order=order):
-                tx.publish(
-                    TRADING_ORDER_COMMANDS, str(order.account_id), self._submit(order), market_at=order.market_at
-                )
+            case domain.OrderPlaced(order=order, algo=algo):
+                submit = self._submit(order, algo)
+                tx.publish(TRADING_ORDER_COMMANDS, str(order.account_id), submit, market_at=order.market_at)
             case domain.CancelRequested():
                 order = account.orders[event.order_id]
                 cancel = trading.CancelOrder(
@@ -222,7 +221,7 @@ class Announcer:
             case _:
                 pass
 
-    def _submit(self, order: Order) -> trading.SubmitOrder:
+    def _submit(self, order: Order, algo: domain.Twap | None) -> trading.SubmitOrder:
         return trading.SubmitOrder(
             order_id=order.order_id,
             client_order_id=order.client_order_id,
@@ -239,6 +238,7 @@ class Announcer:
             time_in_force=_TIMES[order.time_in_force],
             venue=order.venue,
             send_by=None if self._send_by is None else order.created_at + self._send_by,
+            algo=None if algo is None else trading.Twap(duration_s=algo.duration_s, slices=algo.slices),
         )
 
     def _query(self, tx: Transaction, order: Order, attempt: int) -> None:

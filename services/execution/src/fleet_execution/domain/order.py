@@ -3,7 +3,9 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Context, Decimal
+from uuid import UUID
 
+from .twap import Twap
 from .values import (
     Accepted,
     Amend,
@@ -49,6 +51,10 @@ class VenueOrder:
     accepted_at: datetime | None = None
     ended_at: datetime | None = None
     triggered_at: datetime | None = None
+    algo: Twap | None = None
+    """Of an order that is worked in children; no venue sees it itself."""
+    parent_ref: UUID | None = None
+    """Of a child: the row of the order that it is a part of."""
     fills: tuple[Filled, ...] = ()
 
     def cancel(self, *, command_sequence: int, market_at: datetime, now: datetime) -> "Decision":
@@ -170,16 +176,20 @@ class VenueOrder:
     def _ended(self, fact: Rejected | Canceled | Expired, now: datetime) -> "Decision":
         if self.stand.is_terminal:
             return self, ()
+        # What the venue counts is filled, whether or not we have heard of the fills.
+        told = Decimal(0) if isinstance(fact, Rejected) else fact.cumulative_quantity
+        counted = max(self.cumulative_quantity, told)
         order = replace(
             self,
             stand=_ENDS[type(fact)],
+            cumulative_quantity=counted,
             code=None if isinstance(fact, Expired) else fact.code,
             detail=None if isinstance(fact, Expired) else fact.detail,
             is_cancel_pending=False,
             ended_at=now,
             updated_at=now,
         )
-        is_fill_missing = not isinstance(fact, Rejected) and fact.cumulative_quantity > self.cumulative_quantity
+        is_fill_missing = told > self.cumulative_quantity
         return order, ((fact, Ask(self.command_sequence)) if is_fill_missing else (fact,))
 
     def _stated(self, fact: Stated, now: datetime) -> "Decision":

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
-from fleet_execution.domain import OrderKey, Outcome, VenueOrder
+from fleet_execution.domain import OrderKey
 from fleet_execution.domain.reconciliation import (
     MOST_LISTED,
     Cause,
@@ -17,6 +17,8 @@ from fleet_execution.domain.reconciliation import (
     review,
 )
 from fleet_execution.ports import ComparingUnitOfWork, Told, VenueState
+
+from . import working
 
 MOST_SYMBOLS = 50
 """Asked about in one round; the rest follows in the next."""
@@ -97,7 +99,7 @@ async def learn_listing(uow: ComparingUnitOfWork, listing: Listing, *, market_at
     asked = await uow.asked(listing.venue, listing.symbol)
     if asked is None or asked.query_id != listing.query_id:
         return None
-    told, found = _take(uow, listing)
+    told, found = await _take(uow, listing, market_at)
     doubtful: dict[UUID, OrderKey] = {}
     for listed in listing.orders:
         order = uow.find(listed.ref)
@@ -129,13 +131,14 @@ async def learn_listing(uow: ComparingUnitOfWork, listing: Listing, *, market_at
     return after
 
 
-def _take(uow: ComparingUnitOfWork, listing: Listing) -> tuple[list[Told], list[Difference]]:
+async def _take(uow: ComparingUnitOfWork, listing: Listing, market_at: datetime) -> tuple[list[Told], list[Difference]]:
     """What the venue lists, taken for a fact."""
     told: list[Told] = []
     found: list[Difference] = []
     for listed in listing.orders:
-        order, outcomes, differences = review(uow.find(listed.ref), listing, listed, now=uow.now)
-        _keep(uow, order, outcomes, told)
+        ours = uow.find(listed.ref)
+        order, outcomes, differences = review(ours, listing, listed, now=uow.now)
+        told += await working.learnt(uow, ours, order, outcomes, market_at=market_at)
         found += differences
     for ref, fill in listing.fills:
         known = uow.find(ref)
@@ -145,7 +148,7 @@ def _take(uow: ComparingUnitOfWork, listing: Listing) -> tuple[list[Told], list[
         order, outcomes = known.learn(fill, now=uow.now)
         if order is not known:
             found.append(Difference("fill_missing", ref, f"{fill.venue_trade_id} had not been heard of", True))
-            _keep(uow, order, outcomes, told)
+            told += await working.learnt(uow, known, order, outcomes, market_at=market_at)
     return told, found
 
 
@@ -155,9 +158,3 @@ async def _ours(uow: ComparingUnitOfWork, asked: Reconciliation, listing: Listin
     return await uow.open_orders(
         listing.venue, listing.symbol, before=asked.asked_at, after=asked.after, upto=upto, limit=MOST_LISTED
     )
-
-
-def _keep(uow: ComparingUnitOfWork, order: VenueOrder, outcomes: Iterable[Outcome], told: list[Told]) -> None:
-    if uow.find(order.key.ref) is not order:
-        uow.save(order)
-    told += [Told(order.key, outcome, order.terms.side) for outcome in outcomes]

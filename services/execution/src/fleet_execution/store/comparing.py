@@ -37,7 +37,7 @@ ON CONFLICT (venue) DO UPDATE SET is_connected = excluded.is_connected, can_list
 """
 _OPEN_ORDERS = """
 SELECT order_id, account_id, user_id, symbol, venue, venue_order_ref FROM venue_orders
-WHERE venue = $1 AND symbol = $2 AND ended_at IS NULL AND created_at < $3
+WHERE venue = $1 AND symbol = $2 AND ended_at IS NULL AND algo IS NULL AND created_at < $3
 AND ($4::uuid IS NULL OR venue_order_ref > $4) AND ($5::uuid IS NULL OR venue_order_ref <= $5)
 ORDER BY venue_order_ref LIMIT $6
 """
@@ -109,7 +109,7 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
 
     async def open_symbols(self, venue: str) -> set[str]:
         rows = await self._tx.connection.fetch(
-            "SELECT DISTINCT symbol FROM venue_orders WHERE venue = $1 AND ended_at IS NULL", venue
+            "SELECT DISTINCT symbol FROM venue_orders WHERE venue = $1 AND ended_at IS NULL AND algo IS NULL", venue
         )
         return {row[0] for row in rows}
 

@@ -10,16 +10,17 @@ import msgspec
 from fleet_bus import Transaction
 
 from fleet_execution.domain import NO_CONDITIONS, Conditions, Filled, OrderKey, Stand, Terms, VenueOrder
+from fleet_execution.domain.twap import Twap
 from fleet_execution.events import messages
 from fleet_execution.ports import Told
 
 _FACTS = (
-    "quantity, limit_price, conditions, stand, cumulative_quantity, is_cancel_pending, code, detail, accepted_at, ended_at,"
+    "quantity, limit_price, conditions, algo, stand, cumulative_quantity, is_cancel_pending, code, detail, accepted_at, ended_at,"
     " triggered_at, updated_at"
 )
 _COLUMNS = (
     "order_id, account_id, user_id, symbol, venue, side, order_type, protection_price,"
-    " time_in_force, send_by, command_sequence, market_at, created_at, " + _FACTS
+    " time_in_force, send_by, command_sequence, market_at, created_at, parent_ref, " + _FACTS
 )
 _SELECT = f"SELECT venue_order_ref, {_COLUMNS} FROM venue_orders"  # noqa: S608 (constants)
 _SELECT_FILLS = """
@@ -30,16 +31,16 @@ FROM fills WHERE venue_order_ref = ANY($1) ORDER BY venue_order_ref, number
 _INSERT = f"""
 INSERT INTO venue_orders (venue_order_ref, {_COLUMNS})
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::numeric[], $10::text[], $11::timestamptz[], $12::bigint[], $13::timestamptz[], $14::timestamptz[],
-    $15::numeric[], $16::numeric[], $17::jsonb[], $18::text[], $19::numeric[], $20::boolean[], $21::text[],
-    $22::text[], $23::timestamptz[], $24::timestamptz[], $25::timestamptz[], $26::timestamptz[])
+    $9::numeric[], $10::text[], $11::timestamptz[], $12::bigint[], $13::timestamptz[], $14::timestamptz[], $15::uuid[],
+    $16::numeric[], $17::numeric[], $18::jsonb[], $19::jsonb[], $20::text[], $21::numeric[], $22::boolean[],
+    $23::text[], $24::text[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[], $28::timestamptz[])
 """  # noqa: S608 (constants)
 _UPDATE = f"""
-UPDATE venue_orders SET ({_FACTS}) = (n.quantity, n.limit_price, n.conditions, n.stand, n.cumulative_quantity,
+UPDATE venue_orders SET ({_FACTS}) = (n.quantity, n.limit_price, n.conditions, n.algo, n.stand, n.cumulative_quantity,
     n.is_cancel_pending, n.code, n.detail, n.accepted_at, n.ended_at, n.triggered_at, n.updated_at)
-FROM unnest($1::uuid[], $2::numeric[], $3::numeric[], $4::jsonb[], $5::text[], $6::numeric[], $7::boolean[],
-    $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[])
-    AS n (venue_order_ref, {_FACTS})
+FROM unnest($1::uuid[], $2::numeric[], $3::numeric[], $4::jsonb[], $5::jsonb[], $6::text[], $7::numeric[],
+    $8::boolean[], $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
+    $14::timestamptz[]) AS n (venue_order_ref, {_FACTS})
 WHERE venue_orders.venue_order_ref = n.venue_order_ref
 """  # noqa: S608 (constants)
 _INSERT_FILLS = """
@@ -55,6 +56,10 @@ UNION ALL SELECT NULL, venue, symbol FROM doubts
 """
 
 
+STEP = "algo"
+"""The kind of the due rows that bring the next step of an order that is worked by an algorithm."""
+
+
 class PostgresUnitOfWork:
     """The venue orders of one transaction: read under lock at its beginning, written together at its end."""
 
@@ -62,6 +67,7 @@ class PostgresUnitOfWork:
         self._tx = transaction
         self._orders: dict[UUID, VenueOrder] = {}
         self._stored: dict[UUID, VenueOrder] = {}
+        self._families: set[UUID] = set()
         self._never_sent: set[UUID] = set()
         self._doubts: set[tuple[str, str]] = set()
         self._newly_never_sent: dict[UUID, OrderKey] = {}
@@ -78,8 +84,11 @@ class PostgresUnitOfWork:
         rows = await self._tx.connection.fetch(
             f"{_SELECT} WHERE venue_order_ref = ANY($1) ORDER BY venue_order_ref FOR NO KEY UPDATE", refs
         )
-        for order in await _with_fills(self._tx.connection, rows):
-            self._stored[order.key.ref] = self._orders[order.key.ref] = order
+        self._read(await _with_fills(self._tx.connection, rows))
+        parents = {order.parent_ref for order in self._orders.values() if order.parent_ref is not None}
+        if parents - self._orders.keys():
+            # Children before their parents, here and wherever both are locked.
+            await self._lock_more("venue_order_ref = ANY($1)", list(parents - self._orders.keys()))
         missing = [ref for ref in refs if ref not in self._orders]
         if missing:
             for ref, venue, symbol in await self._tx.connection.fetch(_NEVER_SENT_AND_DOUBTS, missing):
@@ -87,6 +96,32 @@ class PostgresUnitOfWork:
                     self._doubts.add((venue, symbol))
                 else:
                     self._never_sent.add(ref)
+
+    def _read(self, orders: Iterable[VenueOrder]) -> None:
+        for order in orders:
+            self._stored[order.key.ref] = self._orders[order.key.ref] = order
+
+    async def _lock_more(self, which: str, *values: object) -> None:
+        rows = await self._tx.connection.fetch(
+            f"{_SELECT} WHERE {which} ORDER BY venue_order_ref FOR NO KEY UPDATE", *values
+        )
+        self._read(
+            await _with_fills(self._tx.connection, [r for r in rows if r["venue_order_ref"] not in self._orders])
+        )
+
+    async def children(self, parent: VenueOrder) -> Sequence[VenueOrder]:
+        if parent.key.ref not in self._families:
+            self._families.add(parent.key.ref)
+            await self._lock_more("order_id = $1 AND parent_ref = $2", parent.key.order_id, parent.key.ref)
+        found = [order for order in self._orders.values() if order.parent_ref == parent.key.ref]
+        return sorted(found, key=lambda order: (order.created_at, order.key.ref))
+
+    async def look_for_doubts(self) -> None:
+        rows = await self._tx.connection.fetch("SELECT venue, symbol FROM doubts")
+        self._doubts |= {(row[0], row[1]) for row in rows}
+
+    def look_at(self, parent: VenueOrder, at: datetime) -> None:
+        self._tx.schedule(STEP, str(parent.key.order_id), 0, "wall", at)
 
     def find(self, ref: UUID) -> VenueOrder | None:
         return self._orders.get(ref)
@@ -169,6 +204,8 @@ def _order(row: asyncpg.Record) -> VenueOrder:
         accepted_at=row["accepted_at"],
         ended_at=row["ended_at"],
         triggered_at=row["triggered_at"],
+        algo=None if row["algo"] is None else msgspec.convert(row["algo"], Twap),
+        parent_ref=row["parent_ref"],
     )
 
 
@@ -184,6 +221,7 @@ def _row(order: VenueOrder) -> tuple[object, ...]:
         *(key.ref, key.order_id, key.account_id, key.user_id, key.symbol, key.venue),
         *(terms.side, terms.order_type, terms.protection_price, terms.time_in_force),
         *(terms.send_by, order.command_sequence, order.market_at, order.created_at),
+        order.parent_ref,
         *_facts(order),
     )
 
@@ -192,6 +230,7 @@ def _facts(order: VenueOrder) -> tuple[object, ...]:
     terms = order.terms
     return (
         *(terms.quantity, terms.limit_price, None if terms.conditions == NO_CONDITIONS else terms.conditions),
+        order.algo,
         *(order.stand.value, order.cumulative_quantity, order.is_cancel_pending, order.code, order.detail),
         *(order.accepted_at, order.ended_at, order.triggered_at, order.updated_at),
     )

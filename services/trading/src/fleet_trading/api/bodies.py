@@ -11,7 +11,11 @@ from fleet_chassis.shapes import Symbol
 from fleet_simulator import OrderType, Side, TimeInForce
 from pydantic import TypeAdapter, ValidationError
 
+from fleet_trading.domain import Twap
+
 MOST_ORDERS = 500
+LONGEST_ALGO_S = 86_400
+MOST_SLICES = 1_000
 
 _DECIMAL = re.compile(r"-?\d{1,24}(?:\.\d{1,18})?")
 CLIENT_ORDER_ID = r"^[\x21-\x7e]{1,64}$"
@@ -66,6 +70,7 @@ class ParsedOrder(msgspec.Struct, frozen=True):
     client_order_id: str | None
     account_id: UUID | None
     venue: str | None
+    algo: Twap | None = None
 
 
 _order_decoder = msgspec.json.Decoder(OrderBody)
@@ -82,7 +87,6 @@ _UNBUILT = (
     "expires_at",
     "take_profit",
     "stop_loss",
-    "algo",
 )
 
 
@@ -121,7 +125,23 @@ def parse_order(content: bytes | msgspec.Raw) -> ParsedOrder:
         client_order_id=client_order_id,
         account_id=body.account_id,
         venue=body.venue,
+        algo=None if body.algo is None else _parse_algo(body.algo),
     )
+
+
+def _parse_algo(algo: dict[str, Any]) -> Twap:
+    """A TWAP over 1 second to a day in 2 to 1,000 parts, each of at least a second."""
+    if algo.get("type") != "twap":
+        raise _unsupported("algo", str(algo.get("type")))
+    unknown = sorted(set(algo) - {"type", "duration_s", "slices"})
+    if unknown:
+        raise _invalid(f"algo.{unknown[0]}", "is not a field of a twap", "extra_forbidden")
+    duration_s, slices = algo.get("duration_s"), algo.get("slices")
+    if type(duration_s) is not int or not 1 <= duration_s <= LONGEST_ALGO_S:
+        raise _invalid("algo.duration_s", f"must be whole seconds from 1 to {LONGEST_ALGO_S}", "duration")
+    if type(slices) is not int or not 2 <= slices <= MOST_SLICES or slices > duration_s:
+        raise _invalid("algo.slices", f"must be from 2 to {MOST_SLICES} and at most one a second", "slices")
+    return Twap(duration_s, slices)
 
 
 def parse_batch(content: bytes) -> list[msgspec.Raw]:

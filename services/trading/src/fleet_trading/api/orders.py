@@ -127,6 +127,7 @@ async def _submission(trading: Trading, caller: Caller, order: ParsedOrder) -> S
         limit_price=order.limit_price,
         time_in_force=order.time_in_force,
         venue=order.venue,
+        algo=order.algo,
     )
 
 

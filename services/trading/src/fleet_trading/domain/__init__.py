@@ -50,6 +50,7 @@ from .values import (
     Reference,
     Stand,
     TradingState,
+    Twap,
     User,
 )
 
@@ -103,6 +104,7 @@ __all__ = [
     "Stand",
     "Trade",
     "TradingState",
+    "Twap",
     "User",
     "apply",
     "decide",

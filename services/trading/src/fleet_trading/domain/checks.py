@@ -34,6 +34,8 @@ def check_conditions(account: Account, command: PlaceOrder) -> Instrument:
         raise Denial(
             "unsupported", f"{command.symbol} is traded at {', '.join(instrument.venues)}, was {command.venue}."
         )
+    if command.algo is not None and conditions.query_at is None:
+        raise Denial("unsupported", "On a replay, whose market moves in steps, no algorithm works an order.")
     if conditions.state is TradingState.HALTED:
         raise Denial("market_halted", f"Trading of {command.symbol} is halted.")
     if command.side is Side.BUY:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fleet_simulator import OrderType, Side, TimeInForce
 
-from .values import Instrument, Reason, Reference, TradingState
+from .values import Instrument, Reason, Reference, TradingState, Twap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,7 @@ class PlaceOrder:
     deployment_id: UUID | None = None
     signal_id: UUID | None = None
     strategy_id: UUID | None = None
+    algo: Twap | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

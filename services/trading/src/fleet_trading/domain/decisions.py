@@ -72,7 +72,7 @@ def _place(account: Account, command: PlaceOrder) -> list[Event]:
     order.protection_price = protection
     order.reserved = reserved
     order.query_at = command.conditions.query_at
-    return [OrderPlaced(order)]
+    return [OrderPlaced(order, command.algo)]
 
 
 def _order(command: PlaceOrder) -> Order:

@@ -7,14 +7,15 @@ from uuid import UUID
 
 from .commands import ReportFill
 from .order import Order
-from .values import Reason, Stand
+from .values import Reason, Stand, Twap
 
 
 @dataclass(frozen=True, slots=True)
 class OrderPlaced:
-    """Accepted by us: funds are reserved, execution is told."""
+    """Accepted by us: funds are reserved, execution is told, with how it is to work the order."""
 
     order: Order
+    algo: Twap | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,14 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class Twap:
+    """Execution sends it in `slices` parts, evenly over `duration_s`."""
+
+    duration_s: int
+    slices: int
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     """An owner of accounts. Version 0 is what an assertion said, before auth's own event came."""
 

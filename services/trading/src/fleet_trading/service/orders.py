@@ -22,6 +22,7 @@ from fleet_trading.domain import (
     Reason,
     Stand,
     TradingState,
+    Twap,
     User,
     decide,
 )
@@ -48,10 +49,13 @@ class Submission:
     signal_id: UUID | None = None
     strategy_id: UUID | None = None
     market_at: datetime | None = None
+    algo: Twap | None = None
 
     def body_hash(self) -> bytes:
         """Equal for equal bodies; the account is part of the key and not of the body."""
         body = f"{self.symbol} {self.side} {self.type} {self.quantity} {self.limit_price} {self.time_in_force} {self.venue}"
+        if self.algo is not None:
+            body += f" {self.algo}"
         return blake2b(body.encode(), digest_size=16).digest()
 
 
@@ -243,6 +247,7 @@ class OrderDesk:
             deployment_id=submission.deployment_id,
             signal_id=submission.signal_id,
             strategy_id=submission.strategy_id,
+            algo=submission.algo,
             conditions=conditions,
         )
 

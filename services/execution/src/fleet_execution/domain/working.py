@@ -1,0 +1,210 @@
+"""An order worked by an algorithm: one child at the venue at a time, sized from what is filled, ended before the next. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import uuid5
+
+from .order import Decision, VenueOrder, submit
+from .twap import Twap
+from .values import (
+    Accepted,
+    Ask,
+    Cancel,
+    Canceled,
+    CancelRejected,
+    Filled,
+    OrderKey,
+    Outcome,
+    Place,
+    Rejected,
+    Stand,
+    Stated,
+    Terms,
+)
+
+AGAIN = timedelta(seconds=5)
+"""When to ask where a child stands whose cancel is not answered, if no part comes before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a step came to: the parent and the children that changed, what is told of whom, when to look again."""
+
+    parent: VenueOrder
+    children: tuple[VenueOrder, ...] = ()
+    told: tuple[tuple[OrderKey, Outcome], ...] = ()
+    look_at: datetime | None = None
+
+
+def begin(
+    key: OrderKey,
+    terms: Terms,
+    algo: Twap,
+    *,
+    command_sequence: int,
+    market_at: datetime,
+    now: datetime,
+    refusal: str | None,
+) -> Decision:
+    """The parent, accepted by us; or refused, like any order."""
+    order, outcomes = submit(
+        key, terms, command_sequence=command_sequence, market_at=market_at, now=now, refusal=refusal
+    )
+    if order.stand is Stand.REFUSED:
+        return order, outcomes
+    return replace(order, algo=algo, stand=Stand.WORKING, accepted_at=now), (Accepted(market_at),)
+
+
+def filled(children: Sequence[VenueOrder]) -> Decimal:
+    """Counted anew from the children each time, never added up as they come."""
+    return sum((child.cumulative_quantity for child in children), Decimal(0))
+
+
+def step(
+    parent: VenueOrder, children: Sequence[VenueOrder], *, now: datetime, market_at: datetime, refusal: str | None
+) -> Work:
+    """Time has come, or a child has ended: what is open is cancelled, and only when nothing is open is more sent.
+
+    `refusal`: no order may go to the venue now; this part is left out, and the next makes up for it."""
+    algo = parent.algo
+    if algo is None or parent.stand.is_terminal:
+        return Work(parent)
+    parent = _counted(parent, children, now)
+    if parent.stand.is_terminal:
+        return Work(parent)
+    look_at = algo.next_at(now)
+    open_children = [child for child in children if not child.stand.is_terminal]
+    if open_children:
+        changed, told = _clear(open_children, now=now, market_at=market_at)
+        return Work(parent, changed, told, look_at or now + AGAIN)
+    if parent.is_cancel_pending:
+        return _end(parent, "requested", "canceled on request", now, market_at)
+    if algo.has_ended(now):
+        return _end(parent, "algo_ended", "the market had not taken it all by the end", now, market_at)
+    size = algo.wanted(now=now, quantity=parent.terms.quantity, filled=parent.cumulative_quantity)
+    if size <= 0 or refusal is not None:
+        return Work(parent, look_at=look_at)
+    ref = uuid5(parent.key.order_id, f"slice:{len(children) + 1}")
+    send_by = None if parent.terms.send_by is None else now + (parent.terms.send_by - parent.created_at)
+    child, outcomes = submit(
+        replace(parent.key, named=ref),
+        replace(parent.terms, quantity=size, send_by=send_by),
+        command_sequence=parent.command_sequence,
+        market_at=market_at,
+        now=now,
+        refusal=None,
+    )
+    child = replace(child, parent_ref=parent.key.ref)
+    return Work(parent, (child,), tuple((child.key, outcome) for outcome in outcomes), look_at)
+
+
+def heard(
+    parent: VenueOrder,
+    children: Sequence[VenueOrder],
+    ended_by_us: bool,
+    *,
+    now: datetime,
+    market_at: datetime,
+) -> Work:
+    """A child's fills or end have been learnt. `ended_by_us`: one has ended that we had asked to cancel."""
+    if parent.stand.is_terminal:
+        return Work(_counted(parent, children, now))
+    parent = _counted(parent, children, now)
+    if parent.stand.is_terminal:
+        return Work(parent)
+    open_children = [child for child in children if not child.stand.is_terminal]
+    open_quantity = sum((c.terms.quantity - c.cumulative_quantity for c in open_children), Decimal(0))
+    if parent.cumulative_quantity + open_quantity > parent.terms.quantity:
+        # A fill came after the cancel of its order was confirmed: what is at the venue is too much by that.
+        changed, told = _clear(open_children, now=now, market_at=market_at)
+        return Work(parent, changed, told, now + AGAIN)
+    if not open_children and parent.is_cancel_pending:
+        return _end(parent, "requested", "canceled on request", now, market_at)
+    # A child that ended by itself waits for the next part; one that was cancelled for the next part gives way to it.
+    return Work(parent, look_at=now if not open_children and ended_by_us else None)
+
+
+def cancel(parent: VenueOrder, children: Sequence[VenueOrder], *, now: datetime, market_at: datetime) -> Work:
+    """Nothing more is sent; it has ended when the last child has."""
+    if parent.stand.is_terminal:
+        detail = f"the order has ended, was {parent.stand}"
+        return Work(parent, told=((parent.key, CancelRejected(market_at, "too_late_to_cancel", detail)),))
+    pending = replace(parent, is_cancel_pending=True, updated_at=now)
+    open_children = [child for child in children if not child.stand.is_terminal]
+    if not open_children:
+        return _end(pending, "requested", "canceled on request", now, market_at)
+    changed, told = _clear(open_children, now=now, market_at=market_at)
+    return Work(pending, changed, told, now + AGAIN)
+
+
+def pause(parent: VenueOrder, children: Sequence[VenueOrder], *, now: datetime, market_at: datetime) -> Work:
+    """Its time stands still, and what is open is cancelled."""
+    assert parent.algo is not None
+    changed, told = _clear([c for c in children if not c.stand.is_terminal], now=now, market_at=market_at)
+    paused = replace(parent, algo=parent.algo.pause(now), updated_at=now)
+    return Work(paused, changed, told, now + AGAIN if changed or told else None)
+
+
+def resume(parent: VenueOrder, *, now: datetime) -> Work:
+    assert parent.algo is not None
+    return Work(replace(parent, algo=parent.algo.resume(now), updated_at=now), look_at=now)
+
+
+def tell(child: VenueOrder, outcomes: Sequence[Outcome]) -> tuple[tuple[OrderKey, Outcome], ...]:
+    """Of a child trading hears the fills, under the parent's order; commands go to the venue; the rest stays here."""
+    found: list[tuple[OrderKey, Outcome]] = []
+    for outcome in outcomes:
+        match outcome:
+            case Filled() | Place() | Cancel() | Ask():
+                found.append((child.key, outcome))
+            case Stated(fills=fills):
+                found += [(child.key, fill) for fill in fills]
+            case _:
+                pass
+    return tuple(found)
+
+
+def query(
+    parent: VenueOrder, children: Sequence[VenueOrder], *, market_at: datetime
+) -> tuple[tuple[OrderKey, Outcome], ...]:
+    """Every fill there was, then where the parent stands."""
+    fills = tuple((child.key, fill) for child in children for fill in child.fills)
+    if parent.stand is Stand.REFUSED:
+        return ((parent.key, Rejected(market_at, parent.code or "", parent.detail or "")),)
+    stated = Stated(market_at, parent.stand, filled(children), (), parent.code, parent.detail)
+    return (*fills, (parent.key, stated))
+
+
+def _counted(parent: VenueOrder, children: Sequence[VenueOrder], now: datetime) -> VenueOrder:
+    count = filled(children)
+    if count == parent.cumulative_quantity:
+        return parent
+    parent = replace(parent, cumulative_quantity=count, updated_at=now)
+    if count < parent.terms.quantity or parent.stand.is_terminal:
+        return parent
+    return replace(parent, stand=Stand.FILLED, is_cancel_pending=False, ended_at=now)
+
+
+def _clear(
+    open_children: Sequence[VenueOrder], *, now: datetime, market_at: datetime
+) -> tuple[tuple[VenueOrder, ...], tuple[tuple[OrderKey, Outcome], ...]]:
+    """Cancels what is open; where that was asked before and no answer has come, it asks where the child stands."""
+    changed: list[VenueOrder] = []
+    told: list[tuple[OrderKey, Outcome]] = []
+    for child in open_children:
+        if child.is_cancel_pending:
+            told.append((child.key, Ask(child.command_sequence)))
+            continue
+        after, outcomes = child.cancel(command_sequence=child.command_sequence, market_at=market_at, now=now)
+        changed.append(after)
+        told += [(child.key, outcome) for outcome in outcomes]
+    return tuple(changed), tuple(told)
+
+
+def _end(parent: VenueOrder, code: str, detail: str, now: datetime, market_at: datetime) -> Work:
+    ended = replace(
+        parent, stand=Stand.CANCELED, code=code, detail=detail, is_cancel_pending=False, ended_at=now, updated_at=now
+    )
+    return Work(ended, told=((parent.key, Canceled(market_at, code, detail, parent.cumulative_quantity)),))
