@@ -218,3 +218,19 @@ async def test_the_socket_tells_the_order_and_the_trade(user: User) -> None:
     assert statuses[-1] == "filled"
     for numbers in sequences.values():
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+async def test_an_order_is_worked_in_parts_and_its_progress_shown(user: User) -> None:
+    """POST /orders with a twap → parts at the venue → each fill booked → filled; /executions/{id} tells how far it is"""
+    await until_priced(user.client, SYMBOL)
+    placed = await user.client.place_order(order(algo={"type": "twap", "duration_s": 3, "slices": 3}))
+    filled = await until_status(user.client, placed["order_id"], "filled")
+    trades = [trade async for trade in user.client.trades(order_id=placed["order_id"])]
+    assert [Decimal(trade["quantity"]) for trade in reversed(trades)] == [3, 3, 4]
+    assert Decimal(filled["filled_quantity"]) == 10
+    execution = await user.client.request("GET", f"/executions/{placed['order_id']}")
+    assert execution["algo"]["state"] == "ended"
+    assert [part["stand"] for part in execution["venue_orders"]] == ["filled"] * 3
+    with pytest.raises(ApiError) as refused:
+        await user.client.request("POST", f"/executions/{placed['order_id']}/pause")
+    assert refused.value.code == "order_closed"

@@ -48,7 +48,7 @@ _ROUTES: dict[bytes, Route] = dict(
         _route("trades", "trading", "read", "trade"),
         _route("positions", "trading", "read", "trade"),
         _route("portfolio", "trading", "read", "trade"),
-        _route("executions", "execution", "read", "admin"),
+        _route("executions", "execution", "read", "trade"),
         _route("exchanges", "exchange-connector", "read", "strategy"),
     )
 )
