@@ -14,7 +14,17 @@ from running_demo import run_demo
 from whole_fleet import WholeFleet, noise
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
-SERVICES = ("auth", "data", "core-engine", "strategy", "trading", "execution", "exchange-connector", "gateway")
+SERVICES = (
+    "auth",
+    "data",
+    "core-engine",
+    "strategy",
+    "trading",
+    "execution",
+    "exchange-connector",
+    "matching-engine",
+    "gateway",
+)
 PARTS = ("kafka", "postgres", "valkey")
 PORT_OFFSETS = (620, 621)
 

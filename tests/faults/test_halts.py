@@ -34,7 +34,9 @@ async def test_a_halt_holds_without_kafka_and_over_a_restart_until_it_is_release
                     await assert_halted(client)
                 assert time.monotonic() - started < 1
                 told = {one["instance"]: one["result"] for one in answer["instances"]}
-                assert told == dict.fromkeys(("trading-0", "trading-1", "execution-0", "exchange-connector-0"), "ok")
+                assert told == dict.fromkeys(
+                    ("trading-0", "trading-1", "execution-0", "exchange-connector-0", "matching-engine-0"), "ok"
+                )
             await user.client.cancel_order(resting["order_id"])
             await until_status(user.client, resting["order_id"], "canceled", timeout_s=60)
             await asyncio.to_thread(fleet.down)

@@ -13,7 +13,17 @@ from whole_fleet import WholeFleet, until_priced, until_status, whole_fleet
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 SYMBOL = "AAPL/USD"
-SERVICES = ("auth", "data", "core-engine", "strategy", "trading", "execution", "exchange-connector", "gateway")
+SERVICES = (
+    "auth",
+    "data",
+    "core-engine",
+    "strategy",
+    "trading",
+    "execution",
+    "exchange-connector",
+    "matching-engine",
+    "gateway",
+)
 PARTS = ("kafka", "postgres", "valkey")
 
 

@@ -15,7 +15,17 @@ from whole_fleet import WholeFleet, until_priced, until_status, whole_fleet
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(590)]
 SYMBOL = "AAPL/USD"
-SERVICES = ("auth", "data", "core-engine", "strategy", "trading", "execution", "exchange-connector", "gateway")
+SERVICES = (
+    "auth",
+    "data",
+    "core-engine",
+    "strategy",
+    "trading",
+    "execution",
+    "exchange-connector",
+    "matching-engine",
+    "gateway",
+)
 # The same storm each time, another one on request.
 SEED = int(os.environ.get("FLEET_STORM_SEED", "1"))
 

@@ -43,7 +43,7 @@ from fleet_testkit.fixtures import KafkaForTests, MakeDatabase
 from fleet_testkit.http import served
 from fleet_testkit.peers import BUS_MIGRATIONS, Keys, Peers, peers, ready
 
-CALLED = ("core-engine", "gateway", "trading", "execution", "exchange-connector")
+CALLED = ("core-engine", "gateway", "trading", "execution", "exchange-connector", "matching-engine")
 ADMIN = UUID(int=7)
 DAY = datetime(2012, 5, 18, 20, 0, tzinfo=UTC)
 

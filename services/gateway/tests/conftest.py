@@ -42,7 +42,17 @@ from pydantic import SecretStr
 from socket_clients import Trader
 from yarl import URL
 
-SERVICES = ("gateway", "auth", "trading", "strategy", "data", "core-engine", "execution", "exchange-connector")
+SERVICES = (
+    "gateway",
+    "auth",
+    "trading",
+    "strategy",
+    "data",
+    "core-engine",
+    "execution",
+    "exchange-connector",
+    "matching-engine",
+)
 BUS_MIGRATIONS = Path(fleet_bus.__file__).parent / "migrations"
 
 

@@ -76,6 +76,7 @@ async def test_a_request_is_forwarded_with_an_assertion_and_little_else(fleet: A
         ("/api/v1/risk/kill-switch", "core-engine"),
         ("/api/v1/executions/1", "execution"),
         ("/api/v1/exchanges", "exchange-connector"),
+        ("/api/v1/books/AAPL-USD", "matching-engine"),
         ("/api/v1/markets", "data"),
     ],
 )

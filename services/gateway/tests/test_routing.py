@@ -88,4 +88,13 @@ async def test_a_user_has_one_replica_of_each_service(fleet: Any, tmp_path: Path
 
 
 def test_every_service_of_the_table_is_known() -> None:
-    assert set(SERVICES) == {"auth", "data", "core-engine", "strategy", "trading", "execution", "exchange-connector"}
+    assert set(SERVICES) == {
+        "auth",
+        "data",
+        "core-engine",
+        "strategy",
+        "trading",
+        "execution",
+        "exchange-connector",
+        "matching-engine",
+    }

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from . import auth, core_engine, data, exchange_connector, execution, strategy, trading, venue
+from . import auth, core_engine, data, exchange_connector, execution, matching_engine, strategy, trading, venue
 from .message import Message
 
 
@@ -89,12 +89,38 @@ EXCHANGE_CONNECTOR_INSTRUMENTS = Topic(
     compacted=True,
     retention=None,
 )
+MATCHING_ENGINE_MARKET_DATA = Topic(
+    "matching-engine.market-data",
+    "matching-engine",
+    "symbol",
+    (matching_engine.BookDelta, matching_engine.BookSnapshot, exchange_connector.Trade),
+    (),
+    direct=True,
+)
+MATCHING_ENGINE_STATUS = Topic(
+    "matching-engine.status",
+    "matching-engine",
+    "venue",
+    (exchange_connector.VenueStatus,),
+    (),
+    compacted=True,
+    retention=None,
+)
+MATCHING_ENGINE_INSTRUMENTS = Topic(
+    "matching-engine.instruments",
+    "matching-engine",
+    "symbol, venue",
+    (exchange_connector.VenueInstrument,),
+    _work("data"),
+    compacted=True,
+    retention=None,
+)
 DATA_INSTRUMENTS = Topic(
     "data.instruments",
     "data",
     "symbol",
     (data.InstrumentDefined,),
-    _table("trading", "core-engine", "strategy", "execution", "exchange-connector", "gateway"),
+    _table("trading", "core-engine", "strategy", "execution", "exchange-connector", "matching-engine", "gateway"),
     compacted=True,
     retention=None,
 )
@@ -103,7 +129,7 @@ DATA_QUOTES = Topic(
     "data",
     "symbol",
     (data.BestQuote,),
-    _table("trading", "core-engine", "strategy", "gateway"),
+    _table("trading", "core-engine", "strategy", "matching-engine", "gateway"),
     compacted=True,
     retention=None,
 )
@@ -126,7 +152,7 @@ CORE_ENGINE_STATE = Topic(
     "core-engine",
     "scope and target",
     (core_engine.TradingStateChanged,),
-    _table("trading", "execution", "exchange-connector", "strategy", "gateway"),
+    _table("trading", "execution", "exchange-connector", "matching-engine", "strategy", "gateway"),
     compacted=True,
     retention=None,
 )
@@ -219,7 +245,9 @@ AUTH_SESSIONS = Topic(
 )
 
 
-def venue_commands(name: str, *, served_by: str = "exchange-connector") -> Topic:
+def venue_commands(
+    name: str, *, served_by: str = "exchange-connector", retention: timedelta | None = timedelta(days=7)
+) -> Topic:
     """The commands to one venue; the service that serves it reads them."""
     return Topic(
         f"venue.{name}.commands",
@@ -233,6 +261,7 @@ def venue_commands(name: str, *, served_by: str = "exchange-connector") -> Topic
             venue.QueryVenueOpenOrders,
         ),
         _work(served_by),
+        retention=retention,
     )
 
 
@@ -245,12 +274,18 @@ def venue_reports(name: str, *, served_by: str = "exchange-connector") -> Topic:
 
 VENUE_PAPER_COMMANDS = venue_commands("paper")
 VENUE_PAPER_REPORTS = venue_reports("paper")
+# The journal of the internal venue's books: kept until two snapshots stand in for its records.
+VENUE_INTERNAL_COMMANDS = venue_commands("internal", served_by="matching-engine", retention=None)
+VENUE_INTERNAL_REPORTS = venue_reports("internal", served_by="matching-engine")
 
 TOPICS: tuple[Topic, ...] = (
     EXCHANGE_CONNECTOR_MARKET_DATA,
     EXCHANGE_CONNECTOR_BARS,
     EXCHANGE_CONNECTOR_STATUS,
     EXCHANGE_CONNECTOR_INSTRUMENTS,
+    MATCHING_ENGINE_MARKET_DATA,
+    MATCHING_ENGINE_STATUS,
+    MATCHING_ENGINE_INSTRUMENTS,
     DATA_INSTRUMENTS,
     DATA_QUOTES,
     DATA_BARS,
@@ -269,6 +304,8 @@ TOPICS: tuple[Topic, ...] = (
     AUTH_SESSIONS,
     VENUE_PAPER_COMMANDS,
     VENUE_PAPER_REPORTS,
+    VENUE_INTERNAL_COMMANDS,
+    VENUE_INTERNAL_REPORTS,
 )
 
 MESSAGE_TYPES: dict[str, type[Message]] = {

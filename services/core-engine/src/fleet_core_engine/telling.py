@@ -11,7 +11,7 @@ from fleet_chassis.calls import Answer, CallFailed, ServiceClient
 from fleet_chassis.instances import Instance
 from fleet_contracts.core_engine import TradingStateChanged
 
-GATES = ("trading", "execution", "exchange-connector")
+GATES = ("trading", "execution", "exchange-connector", "matching-engine")
 """The services that obey a trading state by direct call."""
 
 Result = Literal["ok", "unreachable", "error"]

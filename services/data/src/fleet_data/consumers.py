@@ -16,6 +16,7 @@ from fleet_contracts.topics import (
     EXCHANGE_CONNECTOR_BARS,
     EXCHANGE_CONNECTOR_INSTRUMENTS,
     EXCHANGE_CONNECTOR_MARKET_DATA,
+    MATCHING_ENGINE_INSTRUMENTS,
 )
 
 from . import events, service
@@ -30,7 +31,7 @@ def instruments() -> Work:
     """What venues tell of the instruments they trade."""
     return Work(
         name="instruments",
-        topics=(EXCHANGE_CONNECTOR_INSTRUMENTS,),
+        topics=(EXCHANGE_CONNECTOR_INSTRUMENTS, MATCHING_ENGINE_INSTRUMENTS),
         unit_of_work=PostgresInstrumentUnitOfWork,
         touches=lambda told: (told.symbol,),
         handlers={VenueInstrument: _list},

@@ -50,6 +50,7 @@ _ROUTES: dict[bytes, Route] = dict(
         _route("portfolio", "trading", "read", "trade"),
         _route("executions", "execution", "read", "trade"),
         _route("exchanges", "exchange-connector", "read", "strategy"),
+        _route("books", "matching-engine", "read", "admin"),
     )
 )
 _KILL_SWITCH = Route("/api/v1/risk/kill-switch", "core-engine", "read", "trade")

@@ -1,0 +1,1 @@
+"""matching-engine: the `internal` venue."""

@@ -1,0 +1,113 @@
+"""The books, for everybody; taking orders out, for operators."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from fleet_bus import JournalReading
+from fleet_chassis.assertions import UserCaller, service_caller
+from fleet_chassis.clock import Clock
+from fleet_chassis.problems import Problem
+from fleet_chassis.shapes import Body, DecimalString, Resource, Symbol
+from fleet_contracts.matching_engine import BookLevel
+from pydantic import Field, TypeAdapter, ValidationError
+
+from fleet_matching_engine import events
+from fleet_matching_engine.domain.book import SymbolBook
+from fleet_matching_engine.domain.rules import MASS_CANCEL, VENUE, MassCancel
+from fleet_matching_engine.service import VenueMachine, fact
+
+_SYMBOL: TypeAdapter[str] = TypeAdapter(Symbol)
+
+
+class BookShown(Resource):
+    """What rests in a book: levels of [price, quantity], the best first. `sequence` is that of its latest delta."""
+
+    symbol: str
+    venue: str
+    bids: list[tuple[DecimalString, DecimalString]]
+    asks: list[tuple[DecimalString, DecimalString]]
+    last_price: DecimalString | None
+    orders: int
+    sequence: int
+    checksum: int
+    as_of: datetime
+
+
+class MassCancelBody(Body):
+    """Whose open orders are taken out: of a symbol, of an account, of both; all of them where neither is named."""
+
+    symbol: Symbol | None = None
+    account_id: UUID | None = None
+    by: str = Field(min_length=1, max_length=100)
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class MassCanceled(Resource):
+    """The partitions of the venue on which it was done: those of the instance that was asked."""
+
+    partitions: list[int]
+
+
+def books_router(journal: JournalReading, clock: Clock) -> APIRouter:
+    routes = APIRouter(prefix="/api/v1/books", tags=["books"])
+
+    @routes.get("/{symbol}")
+    async def show_book(
+        symbol: str, caller: UserCaller, depth: Annotated[int, Query(ge=1, le=1_000)] = 50
+    ) -> BookShown:
+        """The order book of the internal venue. 503 while another instance keeps it, or nobody yet."""
+        caller.require_scope("read")
+        book = _book(journal, symbol)
+        shown = events.snapshot(book, clock.now(), depth)
+        return BookShown(
+            symbol=shown.symbol,
+            venue=VENUE,
+            bids=[_pair(level) for level in shown.bids],
+            asks=[_pair(level) for level in shown.asks],
+            last_price=book.scale.price(book.price) if book.price else None,
+            orders=len(book.orders),
+            sequence=shown.sequence,
+            checksum=shown.checksum,
+            as_of=shown.market_at,
+        )
+
+    return routes
+
+
+def operators_router(journal: JournalReading) -> APIRouter:
+    routes = APIRouter(
+        prefix="/internal", include_in_schema=False, dependencies=[Depends(service_caller("core-engine", "cli"))]
+    )
+
+    @routes.post("/mass-cancel")
+    async def mass_cancel(body: MassCancelBody) -> MassCanceled:
+        account_id = None if body.account_id is None else str(body.account_id)
+        told = MassCancel(body.symbol, account_id, body.by, body.reason)
+        return MassCanceled(partitions=await journal.tell(fact(MASS_CANCEL, told)))
+
+    return routes
+
+
+def _book(journal: JournalReading, symbol: str) -> SymbolBook:
+    try:
+        known = _SYMBOL.validate_python(symbol)
+    except ValidationError:
+        raise _unknown(symbol) from None
+    machine: Any = journal.machine(known)
+    if machine is None:
+        raise Problem(503, "book_not_here", "The book is being taken over. Try again.", headers={"Retry-After": "1"})
+    assert isinstance(machine, VenueMachine)
+    book = machine.venue.books.get(known)
+    if book is None:
+        raise _unknown(symbol)
+    return book
+
+
+def _unknown(symbol: str) -> Problem:
+    return Problem(404, "not_found", f"The internal venue does not trade {symbol}.")
+
+
+def _pair(level: BookLevel) -> tuple[Any, Any]:
+    return level.price, level.quantity

@@ -1,0 +1,79 @@
+"""Composition root: what this process is made of, and in which order it starts."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from fastapi import FastAPI
+from fleet_bus import Bus, Journaled
+from fleet_chassis.app import new_app
+from fleet_chassis.clock import Clock
+from fleet_chassis.database import Database
+from fleet_chassis.health import Health
+from fleet_chassis.internal import internal_router
+from fleet_contracts.data import BestQuote, InstrumentDefined
+from fleet_contracts.topics import DATA_INSTRUMENTS, DATA_QUOTES, VENUE_INTERNAL_COMMANDS
+from fleet_gate import Gate
+from fleet_simulator.book import NaiveBook
+
+from fleet_matching_engine import consumers
+from fleet_matching_engine.api import books_router, operators_router
+from fleet_matching_engine.domain.venue import BookEngine
+from fleet_matching_engine.service import VenueMachine, World
+from fleet_matching_engine.settings import Settings
+
+
+def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
+    """The application; its lifespan opens the database, loads the trading states and starts the bus with the journal."""
+    health = Health()
+    database = Database(
+        settings.database_url,
+        application_name=f"{settings.service}-{settings.ordinal}",
+        max_size=settings.database_connections,
+    )
+    bus = Bus(settings, database, clock=clock)
+    gate = Gate(bus, database)
+    instruments = bus.table(DATA_INSTRUMENTS, InstrumentDefined)
+    quotes = bus.table(DATA_QUOTES, BestQuote)
+    world = World(settings.rules, instruments.values, quotes.get, gate.held)
+    engine = engine_of(settings.matching_engine_book)
+    is_replay = settings.feed == "replay"
+    every = timedelta(seconds=settings.matching_engine_heartbeat_s)
+    journal = bus.journal(
+        Journaled(
+            name="commands",
+            topic=VENUE_INTERNAL_COMMANDS,
+            machine=lambda number: VenueMachine(engine, number),
+            wanted=world.news_for,
+            ticks=not is_replay,
+            snapshot_every=settings.matching_engine_snapshot_every,
+        )
+    )
+    bus.add(consumers.listings())
+    if not is_replay:
+        bus.add(consumers.heartbeat(settings.feed, every))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with database, gate.running(health), bus.running(health):
+            async with bus.transaction() as tx:
+                if not is_replay:
+                    consumers.begin_heartbeat(tx, settings.feed, tx.now + every)
+            yield
+
+    health.check("database", database.check)
+    app = new_app(settings, "Tradefleet matching-engine", lifespan, health)
+    app.include_router(gate.router)
+    app.include_router(books_router(journal, bus.clock))
+    app.include_router(operators_router(journal))
+    app.include_router(internal_router(bus))
+    return app
+
+
+def engine_of(name: str) -> BookEngine:
+    """The compiled book brings numba with it, so it is imported only where it is asked for."""
+    if name == "naive":
+        return BookEngine(NaiveBook, NaiveBook.restore)
+    from fleet_simulator.book.fast import FastBook
+
+    return BookEngine(FastBook, FastBook.restore)

@@ -1,0 +1,1 @@
+"""What the internal venue decides. Pure."""
