@@ -11,7 +11,7 @@ from typing import Any
 
 from whole_fleet import whole_fleet
 
-from bench import bus, hops, orders, replay
+from bench import bus, hops, journal, orders, replay
 
 _RESULTS = Path(__file__).parent / "results.json"
 
@@ -19,7 +19,7 @@ _RESULTS = Path(__file__).parent / "results.json"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description="Measures the fleet on this machine.")
     parser.add_argument("--sustained-s", type=float, default=60.0, help="length of the sustained loads")
-    parser.add_argument("--only", choices=("bus", "replay", "orders"), help="one part only")
+    parser.add_argument("--only", choices=("bus", "journal", "replay", "orders"), help="one part only")
     arguments = parser.parse_args()
     results: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -29,6 +29,10 @@ def main() -> int:
         _say("bus: events consumed with sequence and one row written")
         results["bus"] = bus.measure()
         _show(results["bus"])
+    if arguments.only in (None, "journal"):
+        _say("journal: a command of the internal venue through its journal, and a million orders taken over")
+        results["journal"] = journal.measure()
+        _show(results["journal"])
     if arguments.only in (None, "replay"):
         _say("replay: the demo, start to end")
         results["replay"] = replay.measure()

@@ -161,11 +161,11 @@ async def test_deltas_and_snapshots_make_the_same_book(ruled: Any) -> None:
             continue
         expected += 1
         assert delta.sequence == expected
-        for side, levels in zip(sides, (delta.bids, delta.asks), strict=True):
+        for held, levels in zip(sides, (delta.bids, delta.asks), strict=True):
             for level in levels:
-                side[level.price] = level.quantity
+                held[level.price] = level.quantity
                 if not level.quantity:
-                    del side[level.price]
+                    del held[level.price]
         assert _checksum(sides) == delta.checksum
     assert [(Decimal(p), Decimal(q)) for p, q in shown["bids"]] == sorted(sides[0].items(), reverse=True)
     assert [(Decimal(p), Decimal(q)) for p, q in shown["asks"]] == sorted(sides[1].items())

@@ -102,7 +102,7 @@ MATCHING_ENGINE_STATUS = Topic(
     "matching-engine",
     "venue",
     (exchange_connector.VenueStatus,),
-    (),
+    _work("execution"),
     compacted=True,
     retention=None,
 )

@@ -1,0 +1,256 @@
+"""What one command of the internal venue costs journaled through Kafka, and how soon its books are there again.
+
+The commands lie in the log; the venue claims, matches, says and is acknowledged, batch by batch, in this process. The
+baseline is the same machine driven by the same records in memory: what Kafka and PostgreSQL add is the difference."""
+
+import asyncio
+import contextlib
+import random
+import secrets
+import statistics
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+from counting_service import BUS_MIGRATIONS
+from fleet_bus import Bus, Fact, Journaled
+from fleet_bus.admin import create_topics
+from fleet_bus.journal_partition import JournalPartition
+from fleet_bus.journal_store import JournalStore, StoredFact
+from fleet_bus.kafka import producer
+from fleet_bus.received import Record, headers
+from fleet_chassis.database import Database
+from fleet_chassis.health import Health
+from fleet_contracts import encode
+from fleet_contracts.partitioning import partition
+from fleet_contracts.topics import MATCHING_ENGINE_MARKET_DATA, VENUE_INTERNAL_COMMANDS, VENUE_INTERNAL_REPORTS
+from fleet_contracts.venue import PlaceVenueOrder
+from fleet_contracts.vocabulary import OrderType, Side, TimeInForce
+from fleet_launcher.stack import Endpoints
+from fleet_matching_engine.app import engine_of
+from fleet_matching_engine.domain.orders import OpenOrder
+from fleet_matching_engine.domain.rules import INSTRUMENT, RULES, Rules, Terms
+from fleet_matching_engine.service import VenueMachine, fact
+from fleet_simulator.book import commands as c
+from fleet_testkit.databases import TestDatabases
+from fleet_testkit.stack import test_stack
+
+COMMANDS = 10_000
+RESTING = 1_000_000
+SINGLES = 200
+SYMBOL = "AAPL/USD"
+_PARTITION = partition(SYMBOL, VENUE_INTERNAL_COMMANDS.partitions)
+_ACCOUNTS = 1_000
+_TERMS = Terms(SYMBOL, "USD", Decimal("0.01"), Decimal(1), Decimal(1), Decimal(1), Decimal("0.001"), Decimal("0.002"))
+_RULES = Rules(Decimal("0.9"), Decimal(10) ** 9, 1_000_000, "cancel_newest", 100_000)
+_FACTS = (fact(RULES, _RULES), fact(INSTRUMENT, _TERMS))
+
+
+@dataclass(frozen=True)
+class _Process:
+    kafka_url: str
+    topic_prefix: str
+    service: str = "matching-engine"
+    ordinal: int = 0
+    feed: str = "simulated"
+
+
+def measure() -> dict[str, Any]:
+    with test_stack() as endpoints:
+        found = asyncio.run(_measure_commands(endpoints))
+        return found | asyncio.run(_measure_ready(endpoints))
+
+
+async def _measure_commands(endpoints: Endpoints) -> dict[str, Any]:
+    records = _records(COMMANDS)
+    async with _place(endpoints) as (process, database):
+        in_memory = _in_memory(records)
+        async with producer(endpoints.kafka_bootstrap, "bench") as client:
+            await _send(client, process, records)
+            wall, cpu = time.perf_counter(), time.process_time()
+            bus, reading = _journal(process, database)
+            async with bus.running(Health()):
+                await _until(lambda: COMMANDS in reading.places.values())
+                wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+                singles = await _singles(client, process, reading)
+    return {
+        "commands": COMMANDS,
+        "in_memory_us": round(in_memory * 1e6, 1),
+        "journaled_us": round(wall / COMMANDS * 1e6, 1),
+        "journaled_cpu_us": round(cpu / COMMANDS * 1e6, 1),
+        "one_alone_p50_ms": round(statistics.median(singles) * 1e3, 2),
+        "one_alone_p95_ms": round(statistics.quantiles(singles, n=20)[-1] * 1e3, 2),
+    }
+
+
+async def _singles(client: Any, process: _Process, reading: Any) -> list[float]:
+    """From the send of one command to the acknowledgement of what it caused, with nothing else under way."""
+    found = []
+    for number, record in enumerate(_records(SINGLES, first=COMMANDS)):
+        started = time.perf_counter()
+        await _send(client, process, [record])
+        await _until(lambda at=COMMANDS + number + 1: at in reading.places.values())
+        found.append(time.perf_counter() - started)
+    return found
+
+
+async def _measure_ready(endpoints: Endpoints) -> dict[str, Any]:
+    """A snapshot of a million resting orders; then a new owner, until it may be asked."""
+    journal = JournalPartition(
+        VENUE_INTERNAL_COMMANDS, _PARTITION, "matching-engine", 1, VenueMachine(engine_of("fast"), _PARTITION)
+    )
+    facts = journal.next_facts(_FACTS, datetime.now(UTC))
+    _learn(journal, facts)
+    machine = journal.machine
+    assert isinstance(machine, VenueMachine)
+    _fill(machine)
+    async with _place(endpoints) as (process, database):
+        store = JournalStore(database, VENUE_INTERNAL_COMMANDS.name, _PARTITION)
+        epoch, _ = await store.take_over()
+        await store.claim(epoch, 0, facts)
+        started = time.perf_counter()
+        content = journal.snapshot()
+        encoded = time.perf_counter()
+        await store.add_snapshot(epoch, journal.place, content, datetime.now(UTC))
+        stored = time.perf_counter()
+        bus, reading = _journal(process, database)
+        async with bus.running(Health()):
+            await _until(lambda: bus.ready() is None)
+            ready = time.perf_counter()
+            taken: Any = reading.machine(SYMBOL)
+            assert len(taken.venue.books[SYMBOL].orders) == RESTING
+            assert taken.venue.books[SYMBOL].core.state_hash() == machine.venue.books[SYMBOL].core.state_hash()
+    return {
+        "resting_orders": RESTING,
+        "snapshot_mb": round(len(content) / 1e6, 1),
+        "snapshot_encode_s": round(encoded - started, 2),
+        "snapshot_store_s": round(stored - encoded, 2),
+        "ready_s": round(ready - stored, 2),
+    }
+
+
+def _in_memory(records: list[Record]) -> float:
+    """Seconds a record, of the machine alone."""
+    journal = JournalPartition(
+        VENUE_INTERNAL_COMMANDS, _PARTITION, "matching-engine", 1, VenueMachine(engine_of("fast"), _PARTITION)
+    )
+    _learn(journal, journal.next_facts(_FACTS, datetime.now(UTC)))
+    started = time.perf_counter()
+    for record in records:
+        journal.obey(record)
+    return (time.perf_counter() - started) / len(records)
+
+
+def _learn(journal: JournalPartition, facts: list[StoredFact]) -> None:
+    for one in facts:
+        journal.learn(one)
+
+
+def _fill(machine: VenueMachine) -> None:
+    """A million resting orders of a thousand accounts on a thousand prices, without the commands that would make them."""
+    venue = machine.venue
+    book = venue.books[SYMBOL]
+    accounts = [venue._account(uuid4()) for _ in range(_ACCOUNTS)]
+    rows = []
+    for number in range(1, RESTING + 1):
+        side, price = number % 2, 9_999 - number % 500 if number % 2 == 0 else 10_001 + number % 500
+        account = accounts[number % _ACCOUNTS]
+        rows.append(c.add(number, account, side, price, 10))
+        book.orders[number] = OpenOrder(UUID(int=number << 64).bytes, account, side, 10, price)
+    book.core.apply(c.batch(rows))
+    venue._orders = RESTING
+
+
+def _records(count: int, first: int = 0) -> list[Record]:
+    """Limit orders round one price: about half of them trade."""
+    chance = random.Random(first)  # noqa: S311
+    accounts = [uuid4() for _ in range(_ACCOUNTS)]
+    found = []
+    for offset in range(first, first + count):
+        placed = PlaceVenueOrder(
+            venue_order_ref=uuid4(),
+            account_id=chance.choice(accounts),
+            user_id=accounts[0],
+            command_sequence=offset,
+            send_by=None,
+            symbol=SYMBOL,
+            side=chance.choice([Side.BUY, Side.SELL]),
+            order_type=OrderType.LIMIT,
+            quantity=Decimal(chance.randint(1, 100)),
+            limit_price=Decimal(10_000 + chance.randint(-50, 50)) / 100,
+            protection_price=None,
+            time_in_force=TimeInForce.GTC,
+        )
+        found.append(
+            Record(
+                topic=VENUE_INTERNAL_COMMANDS.name,
+                partition=_PARTITION,
+                offset=offset,
+                key=SYMBOL,
+                writer="execution",
+                type=placed.type_name(),
+                event_id=uuid4(),
+                epoch=1,
+                sequence=offset + 1,
+                occurred_at=datetime.now(UTC),
+                market_at=None,
+                traceparent=None,
+                payload=encode(placed),
+            )
+        )
+    return found
+
+
+async def _send(client: Any, process: _Process, records: list[Record]) -> None:
+    sent = [
+        await client.send(
+            process.topic_prefix + record.topic,
+            value=record.payload,
+            key=record.key.encode(),
+            partition=record.partition,
+            headers=headers(record),
+        )
+        for record in records
+    ]
+    await asyncio.gather(*sent)
+
+
+def _journal(process: _Process, database: Database) -> tuple[Bus, Any]:
+    engine = engine_of("fast")
+
+    def wanted(machine: VenueMachine) -> list[Fact]:
+        return [] if machine.number != _PARTITION or machine.venue.rules is not None else list(_FACTS)
+
+    bus = Bus(process, database)
+    journaled = Journaled(
+        name="commands",
+        topic=VENUE_INTERNAL_COMMANDS,
+        machine=lambda number: VenueMachine(engine, number),
+        wanted=wanted,
+        snapshot_every=10 * COMMANDS,
+    )
+    return bus, bus.journal(journaled)
+
+
+@contextlib.asynccontextmanager
+async def _place(endpoints: Endpoints) -> AsyncIterator[tuple[_Process, Database]]:
+    """Topics and a database of its own."""
+    process = _Process(endpoints.kafka_bootstrap, f"bench-{secrets.token_hex(4)}.")
+    topics = [VENUE_INTERNAL_COMMANDS, VENUE_INTERNAL_REPORTS, MATCHING_ENGINE_MARKET_DATA]
+    await create_topics(endpoints.kafka_bootstrap, topics, prefix=process.topic_prefix)
+    databases = TestDatabases(endpoints.postgres_url)
+    try:
+        url = await databases.make([BUS_MIGRATIONS])
+        async with Database(url, application_name="bench") as database:
+            yield process, database
+    finally:
+        await databases.drop_all()
+
+
+async def _until(condition: Any) -> None:
+    while not condition():
+        await asyncio.sleep(0.0005)
