@@ -35,8 +35,9 @@ from .settings import BusSettings
 
 log = get_logger("fleet_bus.journal")
 
-_POLL_MS = 50
-"""How long a fact may have to wait while no record comes."""
+_POLL_MS = 500
+_LOOK_S = 0.1
+"""How long a fact may have to wait while no record comes and nobody calls `wake()`."""
 _MOST_TOLD = 1_000
 _MOST_FACTS = 200
 
@@ -88,6 +89,8 @@ class JournalReading:
         self._committed_at = 0.0
         self._is_member = False
         self._is_new = True
+        self._woken = asyncio.Event()
+        self._polling: asyncio.Task[dict[TopicPartition, list[ConsumerRecord]]] | None = None
         self._heard = Heard(settings)
         self._kafka = Streak(first_s=settings.backoff_first_s, most_s=settings.backoff_most_s)
         self._sending = Streak(first_s=settings.backoff_first_s, most_s=1.0)
@@ -115,6 +118,10 @@ class JournalReading:
             owned.told.append((fact, waiting[place.partition]))
         await asyncio.gather(*waiting.values(), return_exceptions=True)
         return [number for number, told in waiting.items() if not told.cancelled()]
+
+    def wake(self) -> None:
+        """There may be a fact to learn: look now."""
+        self._woken.set()
 
     def due(self, now: datetime) -> int:
         """Facts that are to be learned by now: part of whether the fleet is at rest."""
@@ -172,6 +179,7 @@ class JournalReading:
             try:
                 yield client
             finally:
+                self._stop_polling()
                 if self._heard.ready(self.name) is None:
                     with contextlib.suppress(TimeoutError, KafkaError):
                         async with asyncio.timeout(1):
@@ -198,7 +206,7 @@ class JournalReading:
             polled = await self._poll(client)
             if polled:
                 self._heard.answered()
-            else:
+            elif self._polling is None:
                 self._heard.listen(client)
             for place, owned in list(self._owned.items()):
                 await self._step(out, owned, polled.get(place, ()))
@@ -212,13 +220,28 @@ class JournalReading:
                 await self._commit(client)
 
     async def _poll(self, client: AIOKafkaConsumer) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """What has come, or nothing after a moment; the client is asked on meanwhile."""
         if not self._owned or self._is_new:
-            await asyncio.sleep(_POLL_MS / 1000)
+            await asyncio.sleep(_LOOK_S)
             return {}
-        polled: dict[TopicPartition, list[ConsumerRecord]] = await client.getmany(
-            *self._owned, timeout_ms=_POLL_MS, max_records=self._settings.max_batch
-        )
+        if self._polling is None:
+            asked = client.getmany(*self._owned, timeout_ms=_POLL_MS, max_records=self._settings.max_batch)
+            self._polling = asyncio.create_task(asked)
+        waking = asyncio.create_task(self._woken.wait())
+        try:
+            await asyncio.wait((self._polling, waking), timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waking.cancel()
+        self._woken.clear()
+        if not self._polling.done():
+            return {}
+        polled, self._polling = self._polling.result(), None
         return polled
+
+    def _stop_polling(self) -> None:
+        if self._polling is not None:
+            self._polling.cancel()
+            self._polling = None
 
     # Ownership
 
@@ -228,6 +251,7 @@ class JournalReading:
         What is still ours by Kafka's word may have been another's meanwhile; then the next claim fails."""
         assigned = client.assignment()
         self._is_new = False
+        self._stop_polling()
         for place in [place for place in self._owned if place not in assigned]:
             self._give_up(self._owned[place])
         new = sorted(assigned - self._owned.keys())
@@ -299,9 +323,8 @@ class JournalReading:
             try:
                 await self._say(out, owned)
             finally:
-                for _, done in told:
-                    if not done.done():
-                        done.set_result(None)
+                for done in (done for _, done in told if not done.done()):
+                    done.set_result(None)
             self._moved(owned)
             HANDLED.labels(self.name).inc(len(raws))
             if owned.journal.place.offset - owned.snapshot_offset >= self._journaled.snapshot_every:
@@ -331,12 +354,9 @@ class JournalReading:
         self._sending.ended()
 
     async def _hand_over(self, out: AIOKafkaProducer, record: Record) -> asyncio.Future[object]:
+        topic, key = self._settings.topic_prefix + record.topic, record.key.encode()
         future: asyncio.Future[object] = await out.send(
-            self._settings.topic_prefix + record.topic,
-            value=record.payload,
-            key=record.key.encode(),
-            partition=record.partition,
-            headers=headers(record),
+            topic, value=record.payload, key=key, partition=record.partition, headers=headers(record)
         )
         return future
 
@@ -361,8 +381,6 @@ class JournalReading:
         except (KafkaError, TimeoutError) as error:
             log.info("offset_commit_failed", subscription=self.name, error=repr(error))
 
-    # Small things
-
     @property
     def _topic(self) -> str:
         return self._settings.topic_prefix + self._journaled.topic.name
@@ -375,8 +393,8 @@ class JournalReading:
         return due_at is not None and due_at <= now
 
     def _lag(self, client: AIOKafkaConsumer) -> int:
-        places = [(place, at) for place, at in self.places.items() if place in client.assignment()]
-        ahead = sum(max((client.highwater(place) or 0) - at, 0) for place, at in places)
+        here = client.assignment()
+        ahead = sum(max((client.highwater(p) or 0) - at, 0) for p, at in self.places.items() if p in here)
         LAG.labels(self.name).set(ahead)
         return ahead
 

@@ -6,6 +6,7 @@ numbers and with the same times."""
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 from uuid import UUID, uuid5
 
@@ -26,6 +27,10 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 CLOCK = "clock"
 """The kind of the fact that time has come to what `Machine.due_at` said."""
+
+
+# A journal says the same few keys over and over.
+_partition = lru_cache(maxsize=100_000)(partition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,7 @@ class JournalPartition:
                 sequence = self._said[place] = self._said.get(place, 0) + 1
                 yield Record(
                     topic=one.topic.name,
-                    partition=partition(one.key, one.topic.partitions),
+                    partition=_partition(one.key, one.topic.partitions),
                     offset=-1,
                     key=one.key,
                     writer=self._writer,

@@ -49,6 +49,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             snapshot_every=settings.matching_engine_snapshot_every,
         )
     )
+    if is_replay:
+        # The market waits for us at each step. On a living one a moment is no matter, and quotes come all the time.
+        quotes.on_change(lambda key, received: journal.wake())
     bus.add(consumers.listings())
     if not is_replay:
         bus.add(consumers.heartbeat(settings.feed, every))

@@ -87,6 +87,8 @@ class SymbolBook:
         self.take_terms(terms)
         self.core = core
         self.orders: dict[int, OpenOrder] = {}
+        self.numbers: dict[bytes, int] = {}
+        """Of the open orders, by their refs."""
         self.trades = 0
         self.deltas = 0
         self.price = 0
@@ -105,6 +107,7 @@ class SymbolBook:
     def place(self, number: int, order: OpenOrder, command: c.Row, at: datetime, market_at: datetime) -> Effects:
         """A new order under a number that the core has not seen."""
         self.orders[number] = order
+        self.numbers[order.ref] = number
         effects = self._apply(command, at, market_at)
         if order.expires_ns and number in self.orders:
             heapq.heappush(self._expiries, (order.expires_ns, number))
@@ -224,6 +227,7 @@ class SymbolBook:
 
     def _ended(self, number: int, stand: str, code: str | None) -> None:
         order = self.orders.pop(number)
+        del self.numbers[order.ref]
         ended = EndedOrder(order.account, self.terms.symbol, stand, code, order.filled, order.fills)
         self._end(order.ref, ended)
 
@@ -231,8 +235,8 @@ class SymbolBook:
 
     def checksum(self) -> int:
         """CRC-32 of the best levels, in lots and ticks, the bids first."""
-        levels = [*self.core.depth(c.Side.BUY, CHECKED_LEVELS).tolist()]
-        levels += self.core.depth(c.Side.SELL, CHECKED_LEVELS).tolist()
+        # Plain numbers: compiled code takes an enum's member at five times the cost.
+        levels = self.core.depth(0, CHECKED_LEVELS).tolist() + self.core.depth(1, CHECKED_LEVELS).tolist()
         return crc32("".join(f"{price}:{quantity};" for price, quantity, _ in levels).encode())
 
     # Snapshots
@@ -248,6 +252,7 @@ class SymbolBook:
         resting = np.frombuffer(state.resting, dtype=np.int64).reshape(-1, 7)
         self.core = restored(Snapshot(counters, resting))
         self.orders = state.orders
+        self.numbers = {order.ref: number for number, order in state.orders.items()}
         self.trades, self.deltas, self.price = state.trades, state.deltas, state.price
         self._expiries = [(order.expires_ns, number) for number, order in self.orders.items() if order.expires_ns]
         heapq.heapify(self._expiries)

@@ -55,11 +55,6 @@ class Refused(Exception):
         self.code = code
 
 
-class _Known(NamedTuple):
-    symbol: str
-    number: int
-
-
 class _VenueState(msgspec.Struct, array_like=True):
     rules: Rules | None
     references: dict[str, Reference]
@@ -84,15 +79,15 @@ class Venue:
         self._account_numbers: dict[UUID, int] = {}
         self._rates = Rates()
         self._orders = 0
-        self._open: dict[bytes, _Known] = {}
         self._ended: dict[bytes, EndedOrder] = {}
 
     # Commands
 
     def place(self, command: Place, at: datetime, market_at: datetime) -> Effects:
         """Takes an order, once: told again, the venue answers where it stands."""
-        if command.ref.bytes in self._open or command.ref.bytes in self._ended:
-            return Effects([self._state_of(command.ref, command.account_id)], [], set())
+        known = self.books.get(command.symbol)
+        if command.ref.bytes in self._ended or (known is not None and command.ref.bytes in known.numbers):
+            return Effects([self._state_of(known, command.ref, command.account_id)], [], set())
         account = self._account(command.account_id)
         try:
             book, order, row = self._order_of(command, account, at)
@@ -102,17 +97,16 @@ class Venue:
             return Effects([Rejected(command.ref, command.account_id, refused.code)], [], set())
         effects = self._expired(book, at, market_at)
         self._orders += 1
-        self._open[order.ref] = _Known(command.symbol, self._orders)
         return _joined(effects, book.place(self._orders, order, row, at, market_at))
 
     def replace(self, command: Replace, at: datetime, market_at: datetime) -> Effects:
         book = self.books.get(command.symbol)
         effects = Effects.none() if book is None else self._expired(book, at, market_at)
-        known = self._own(command.ref, command.account_id)
-        if book is None or known is None:
+        number = None if book is None else self._own(book, command.ref, command.account_id)
+        if book is None or number is None:
             effects.reports.append(ReplaceRejected(command.ref, command.account_id, "unknown_order"))
             return effects
-        order = book.orders[known.number]
+        order = book.orders[number]
         try:
             self._may_act(command, at)
             if command.conditions:
@@ -123,20 +117,21 @@ class Venue:
         except Refused as refused:
             effects.reports.append(ReplaceRejected(command.ref, command.account_id, refused.code))
             return effects
-        return _joined(effects, book.replace(known.number, price, quantity, at, market_at))
+        return _joined(effects, book.replace(number, price, quantity, at, market_at))
 
     def cancel(self, command: Cancel, at: datetime, market_at: datetime) -> Effects:
         """In every state of the venue and at any time: a late cancel is still wanted."""
         book = self.books.get(command.symbol)
         effects = Effects.none() if book is None else self._expired(book, at, market_at)
-        known = self._own(command.ref, command.account_id)
-        if book is None or known is None:
+        number = None if book is None else self._own(book, command.ref, command.account_id)
+        if book is None or number is None:
             effects.reports.append(CancelRejected(command.ref, command.account_id, "unknown_order"))
             return effects
-        return _joined(effects, book.cancel(known.number, at, market_at))
+        return _joined(effects, book.cancel(number, at, market_at))
 
     def query(self, command: Query) -> Effects:
-        return Effects([self._state_of(ref, command.account_id) for ref in command.refs], [], set())
+        book = self.books.get(command.symbol)
+        return Effects([self._state_of(book, ref, command.account_id) for ref in command.refs], [], set())
 
     # Facts
 
@@ -150,7 +145,7 @@ class Venue:
         Its grid stays as long as orders rest on it: they are counted in its ticks and lots."""
         book = self.books.get(terms.symbol)
         if book is None:
-            self.books[terms.symbol] = SymbolBook(terms, self._engine.new(), self._name_of, self._end)
+            self.books[terms.symbol] = SymbolBook(terms, self._engine.new(), self._name_of, self._remember)
         elif self.can_list(terms):
             book.take_terms(terms)
 
@@ -281,26 +276,22 @@ class Venue:
     def _expired(self, book: SymbolBook, at: datetime, market_at: datetime) -> Effects:
         return book.expire(_ns(at), at, market_at)
 
-    def _own(self, ref: UUID, account_id: UUID) -> _Known | None:
-        """The open order, if it is this account's."""
-        known = self._open.get(ref.bytes)
-        if known is None or self._accounts[self.books[known.symbol].orders[known.number].account] != account_id:
+    def _own(self, book: SymbolBook, ref: UUID, account_id: UUID) -> int | None:
+        """The number of the open order, if it is this account's."""
+        number = book.numbers.get(ref.bytes)
+        if number is None or self._accounts[book.orders[number].account] != account_id:
             return None
-        return known
+        return number
 
-    def _state_of(self, ref: UUID, account_id: UUID) -> Stated:
-        known = self._own(ref, account_id)
-        if known is not None:
-            order = self.books[known.symbol].orders[known.number]
+    def _state_of(self, book: SymbolBook | None, ref: UUID, account_id: UUID) -> Stated:
+        number = None if book is None else self._own(book, ref, account_id)
+        if book is not None and number is not None:
+            order = book.orders[number]
             return Stated(ref, account_id, "working", None, order.filled, tuple(order.fills))
         ended = self._ended.get(ref.bytes)
         if ended is None or self._accounts[ended.account] != account_id:
             return Stated(ref, account_id, "unknown", None, 0, ())
         return Stated(ref, account_id, ended.stand, ended.code, ended.cumulative, tuple(ended.fills))
-
-    def _end(self, ref: bytes, ended: EndedOrder) -> None:
-        del self._open[ref]
-        self._remember(ref, ended)
 
     def _remember(self, ref: bytes, ended: EndedOrder) -> None:
         self._ended[ref] = ended
@@ -346,9 +337,7 @@ class Venue:
         self._ended = state.ended
         for one in state.books:
             self.list(one.terms)
-            book = self.books[one.terms.symbol]
-            book.restore(one, self._engine.restored)
-            self._open |= {order.ref: _Known(one.terms.symbol, number) for number, order in book.orders.items()}
+            self.books[one.terms.symbol].restore(one, self._engine.restored)
 
 
 def _joined(first: Effects, second: Effects) -> Effects:
