@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import partial
 
 import aiohttp
@@ -145,3 +146,34 @@ async def place_until_filled(client: FleetClient) -> dict[str, object]:
     order = await eventually(fills, timeout_s=60)
     assert order is not None
     return order
+
+
+async def test_an_order_worked_in_parts_survives_kills_of_execution_and_of_the_venue(killable: WholeFleet) -> None:
+    """twap → execution dies → the venue dies → filled to the last unit, and never more; every comparison ends clean"""
+    async with killable.user() as user, killable.admin() as admin:
+        await until_priced(user.client, SYMBOL, timeout_s=60)
+        algo = {"type": "twap", "duration_s": 30, "slices": 10}
+        placed = await user.client.place_order(market_order(quantity="30", algo=algo))
+        order_id = placed["order_id"]
+
+        async def parts(number: int) -> bool:
+            order = await user.client.order(order_id)
+            return float(order["filled_quantity"]) >= number
+
+        for filled, name in ((3, "execution"), (12, "exchange-connector")):
+            await eventually(partial(parts, filled), 60)
+            before = killable.pid(name)
+            killable.kill(name)
+            await until_back(killable, name, before)
+        await until_status(user.client, order_id, "filled", "canceled", timeout_s=60)
+        order = await user.client.order(order_id)
+        trades = [trade async for trade in user.client.trades(order_id=order_id)]
+        assert sum(Decimal(trade["quantity"]) for trade in trades) == Decimal(order["filled_quantity"]) == 30
+
+        async def compared() -> bool:
+            found = [r async for r in admin.pages("/executions/reconciliations", venue="paper")]
+            latest = {r["symbol"]: r["outcome"] for r in reversed(found)}
+            return bool(latest) and set(latest.values()) <= {"clean", "mended"}
+
+        await eventually(compared, 90)
+    killable.verify_books()
