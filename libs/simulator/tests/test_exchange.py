@@ -121,7 +121,7 @@ def plain(event: Event) -> tuple[Any, ...] | None:
 
 
 @given(commands())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_exchange_and_naive_model_say_the_same(found: list[Command]) -> None:
     target, naive = exchange(), _naive.NaiveExchange()
     for at, command in enumerate(found):
@@ -161,7 +161,7 @@ def drive(target: BookExchange, command: Command, at: int) -> list[Event]:
 
 
 @given(commands(wild=True), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_an_exchange_restored_at_any_point_goes_on_alike(found: list[Command], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(found)))
     target, other = exchange(), exchange()
@@ -175,7 +175,7 @@ def test_an_exchange_restored_at_any_point_goes_on_alike(found: list[Command], d
 
 
 @given(commands(wild=True))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_the_laws_of_orders(found: list[Command]) -> None:
     target = exchange()
     orders: dict[str, Place] = {}
@@ -224,7 +224,7 @@ def test_the_laws_of_orders(found: list[Command]) -> None:
     st.lists(st.tuples(st.booleans(), st.one_of(st.none(), st.integers(90, 110)), st.integers(1, 50)), max_size=12),
     st.one_of(st.none(), st.integers(85, 115)),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_the_auctions_price_is_that_of_a_scan_of_all_ticks(
     found: list[tuple[bool, int | None, int]], reference: int | None
 ) -> None:
@@ -298,6 +298,16 @@ def test_children_end_with_a_parent_that_never_filled() -> None:
         ("canceled", "entry", "requested"),
         ("canceled", "child", "parent_ended"),
     ]
+
+
+def test_a_child_may_have_children_of_its_own() -> None:
+    target = exchange()
+    target.apply(order("child", Side.SELL, 10, 110, parent_ref="entry"), 0)
+    target.apply(order("grandchild", Side.BUY, 5, 90, parent_ref="child"), 0)
+    target.apply(order("entry", Side.BUY, 10, 100), 0)
+    target.apply(order("s", Side.SELL, 10, 100, account_id="B"), 1)
+    target.apply(order("b", Side.BUY, 4, 110, account_id="B"), 2)
+    assert (target.orders["child"].remaining, target.orders["grandchild"].resting) == (6, 2)
 
 
 def test_reduce_only_is_cut_to_the_position_and_follows_it() -> None:

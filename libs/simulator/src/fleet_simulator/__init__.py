@@ -26,9 +26,9 @@ from fleet_simulator.fees import (
     TieredFee,
     fee,
 )
-from fleet_simulator.inputs import Bar, Quote
+from fleet_simulator.inputs import Bar, BookDelta, BookSnapshot, Quote, Trade
 from fleet_simulator.latency import ConstantLatency, Latency, LogNormalLatency
-from fleet_simulator.market import QUOTE_LIFETIME_NS, Market, PastPrice
+from fleet_simulator.market import QUOTE_LIFETIME_NS, BarPath, BrokenBook, Market, PastPrice
 from fleet_simulator.orders import (
     Cancel,
     Command,
@@ -45,14 +45,19 @@ from fleet_simulator.orders import (
 from fleet_simulator.protection import protection_price, reservation
 from fleet_simulator.scale import OffGrid, Scale
 from fleet_simulator.slippage import HalfSpread, Slippage, SquareRootImpact, VolumeShare
+from fleet_simulator.triggers import Shown
 
 __all__ = [
     "CURRENCY_PRECISION",
     "QUOTE_LIFETIME_NS",
     "Accepted",
     "Bar",
+    "BarPath",
+    "BookDelta",
     "BookExchange",
+    "BookSnapshot",
     "BoundedFee",
+    "BrokenBook",
     "Cancel",
     "CancelRejected",
     "Canceled",
@@ -85,11 +90,13 @@ __all__ = [
     "Replaced",
     "Scale",
     "SelfTrade",
+    "Shown",
     "Side",
     "Slippage",
     "SquareRootImpact",
     "TieredFee",
     "TimeInForce",
+    "Trade",
     "Triggered",
     "VolumeShare",
     "command_order",

@@ -45,10 +45,19 @@ class Exchange(OrderLifecycle):
                 self._end(order, Expired(order.order_ref, order.account_id, at), at)
         return self._settled(at)
 
-    def show(self, shown: Shown, at: int, *, accepted_before: int | None = None) -> list[Event]:
-        """Prices that triggers look at: of data, or of a venue's own quotes. What trades here shows itself."""
-        self._elect(shown, at, accepted_before)
+    def show(
+        self, shown: Shown, at: int, *, accepted_before: int | None = None, worst_first: bool = False
+    ) -> list[Event]:
+        """Prices that triggers look at: of data, or of a venue's own quotes. What trades here shows itself.
+
+        `worst_first`: only stops look, and trailing ones do not follow.
+        """
+        self._elect(shown, at, accepted_before, worst_first=worst_first)
         return self._settled(at)
+
+    def next_trigger(self, price: int, target: int, accepted_before: int, *, worst_first: bool) -> int | None:
+        """The first price on the way from `price` (excluded) to `target` that elects an order."""
+        return self._triggers.next_level(price, target, accepted_before, worst_first=worst_first)
 
     def absorb(self, matches: Iterable[Match], at: int) -> list[Event]:
         """What a book did by itself, that is from data."""
@@ -57,11 +66,12 @@ class Exchange(OrderLifecycle):
 
     # Auctions and corporate actions
 
-    def release(self, auction: TimeInForce, at: int) -> list[Event]:
+    def release(self, auction: TimeInForce, at: int, *, accepted_before: int) -> list[Event]:
         """Sends the orders of an auction into the book, where data is the auction; what does not trade at once ends."""
         for order in self._waiting_for(auction):
-            self._enter(order, at)
-            self._cancel_order(order, "auction", at)
+            if order.accepted_at < accepted_before and self._is_open(order):
+                self._enter(order, at)
+                self._cancel_order(order, "auction", at)
         return self._settled(at)
 
     def split(self, numerator: int, denominator: int, at: int) -> list[Event]:
@@ -106,6 +116,11 @@ class Exchange(OrderLifecycle):
             for order in list(self.orders.values())
             if order.phase is Phase.AUCTION and order.time_in_force is auction
         ]
+
+    @property
+    def changed(self) -> set[str]:
+        """References of trailing stops whose mark has moved, until it is cleared."""
+        return self._triggers.changed
 
     # State
 

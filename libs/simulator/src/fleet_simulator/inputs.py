@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from fleet_simulator.orders import Side
+
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -59,3 +61,43 @@ class Quote:
     def eligible_before(self) -> int:
         """When it comes, it fills orders accepted before this; those that come while it stands fill as they come."""
         return self.market_at
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """A trade of others. `aggressor` is the side that took, if it is known."""
+
+    market_at: int
+    price: int
+    quantity: int
+    aggressor: Side | None = None
+
+    def __post_init__(self) -> None:
+        if self.price <= 0 or self.quantity <= 0:
+            raise ValueError(f"price and quantity are above 0, was {self.price} and {self.quantity}")
+
+
+@dataclass(frozen=True, slots=True)
+class BookSnapshot:
+    """A whole book: (price, size) of each level, in any order."""
+
+    market_at: int
+    bids: tuple[tuple[int, int], ...]
+    asks: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        if any(price <= 0 or size <= 0 for price, size in (*self.bids, *self.asks)):
+            raise ValueError(f"prices and sizes of a book are above 0, was {self.bids} and {self.asks}")
+
+
+@dataclass(frozen=True, slots=True)
+class BookDelta:
+    """The levels that have changed since the book before, each with its new size; 0 takes it away."""
+
+    market_at: int
+    bids: tuple[tuple[int, int], ...] = ()
+    asks: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if any(price <= 0 or size < 0 for price, size in (*self.bids, *self.asks)):
+            raise ValueError(f"prices are above 0 and sizes not negative, was {self.bids} and {self.asks}")

@@ -79,8 +79,8 @@ class OrderLifecycle:
         else:
             self._enter(order, at)
 
-    def _elect(self, shown: Shown, at: int, accepted_before: int | None) -> None:
-        for order in self._triggers.elected(shown, accepted_before):
+    def _elect(self, shown: Shown, at: int, accepted_before: int | None, *, worst_first: bool = False) -> None:
+        for order in self._triggers.elected(shown, accepted_before, worst_first=worst_first):
             price = shown.to(order)
             if order.phase is Phase.TRIGGER and self._is_open(order) and price is not None:
                 self._fire(order, price, at)
@@ -199,7 +199,8 @@ class OrderLifecycle:
 
     def _grant(self, child: Order, parent: Order, at: int) -> None:
         """The child is as large, in proportion, as what has filled of its parent; it never gets smaller by it."""
-        more = child.declared * parent.filled_quantity // parent.quantity - child.granted
+        whole = parent.quantity if parent.parent_ref is None else parent.declared  # a child's quantity still grows
+        more = child.declared * parent.filled_quantity // whole - child.granted
         if more <= 0:
             return
         child.granted += more

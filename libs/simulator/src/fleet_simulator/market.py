@@ -1,27 +1,21 @@
 """One symbol's market: takes commands, is shown prices, answers with events. No clock, no I/O, integers only."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
+from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-from fleet_simulator.events import (
-    Accepted,
-    Canceled,
-    CancelRejected,
-    Event,
-    Expired,
-    Filled,
-    Liquidity,
-    Rejected,
-    ReplaceRejected,
-)
-from fleet_simulator.fees import FeeSchedule
-from fleet_simulator.inputs import Bar, Quote
-from fleet_simulator.orders import Cancel, Command, Order, OrderType, Place, Replace, Side, TimeInForce
-from fleet_simulator.resting import RestingOrders
+from fleet_simulator.databook import DataBook, Spot
+from fleet_simulator.depth import Depth
+from fleet_simulator.events import Event
+from fleet_simulator.exchange import Exchange
+from fleet_simulator.fees import FeeModel
+from fleet_simulator.hashing import state_hash
+from fleet_simulator.inputs import Bar, BookDelta, BookSnapshot, Quote, Trade
+from fleet_simulator.latency import Latency
+from fleet_simulator.orders import Command, Order, Side, TimeInForce, command_from_data, command_to_data
+from fleet_simulator.slippage import Slippage
+from fleet_simulator.triggers import Shown
 
 QUOTE_LIFETIME_NS = 5_000_000_000
 """How long a quote stands without a new one: as long as a command may be on its way (`send_by`, 5 s)."""
@@ -31,265 +25,317 @@ class PastPrice(ValueError):
     """A bar or quote that is not after what the market has seen; it was not applied."""
 
 
+class BrokenBook(ValueError):
+    """Changes without a book that they change, or a book that crosses: a new snapshot is needed, nothing stands."""
+
+
+class BarPath(StrEnum):
+    """What is assumed of the order of a bar's prices. `worst_first`: before any limit fills on the way, every stop that
+    the bar reaches is elected, and a limit that is released within the bar does not fill in it."""
+
+    NEARER_EXTREME = "nearer_extreme"
+    WORST_FIRST = "worst_first"
+
+
 class Market:
-    """Fills the orders of one symbol from bars or from quotes; README.md has the rules.
+    """Fills the orders of one symbol from bars, quotes, trades or full books; README.md has the rules.
 
     `volume_share` bounds what all orders together take of a bar's volume, or of a quote's size; `None` (the default)
-    is without bound: every order fills in full at its price. `market_at` is the time of the last price.
+    is without bound: every order fills in full at its price. Of a trade and of a full book's levels never more than
+    their size is taken. `slippage` is paid by who takes from bars and trades; `latency` is a command's way here: its
+    events then come with the first price after its arrival. `market_at` is the time of the last price.
     """
 
     def __init__(
         self,
         symbol: str,
-        fees: FeeSchedule,
+        fees: FeeModel,
         *,
         volume_share: Fraction | None = None,
         quote_lifetime_ns: int = QUOTE_LIFETIME_NS,
+        slippage: Slippage | None = None,
+        latency: Latency | None = None,
+        path: BarPath = BarPath.NEARER_EXTREME,
     ) -> None:
         self.symbol = symbol
         self.market_at = 0
-        self._fees = fees
-        self._volume_share = volume_share
-        self._quote_lifetime_ns = quote_lifetime_ns
-        self._resting = RestingOrders()
-        self._arrivals = 0
-        self._trades = 0
-        self._rested_before = 0  # orders accepted before this have met a price since, so what is left of them rests
-        self._quote: Quote | None = None
-        self._taken = {Side.BUY: 0, Side.SELL: 0}  # of the standing quote: of its ask by buys, of its bid by sells
+        self._book = DataBook(volume_share, quote_lifetime_ns, slippage)
+        self._exchange = Exchange(fees, self._book)
+        self._latency = latency
+        self._is_worst_first = path is BarPath.WORST_FIRST
+        self._on_the_way: list[tuple[int, Command]] = []
+        self._is_opening = True  # no price has been shown in this session
+        self._closing: tuple[int, int, int | None, int] | None = None  # eligible before, price, volume left, volume
 
     @property
     def orders(self) -> Mapping[str, Order]:
         """The orders that have not ended, by reference, in arrival order. To be read only."""
-        return self._resting.by_ref
+        return self._exchange.orders
+
+    @property
+    def positions(self) -> Mapping[str, int]:
+        """Signed lots by account, of the fills here."""
+        return self._exchange.positions.to_data()
 
     def apply(self, command: Command, market_at: int) -> list[Event]:
-        """One command, at the market time at which the venue took it.
+        """One command, at the market time at which the venue took it, or its sender sent it where there is latency.
 
         The order counts as accepted no earlier than the last price shown, whatever time is given.
         """
         at = max(market_at, self.market_at)
-        if isinstance(command, Replace):
-            return [ReplaceRejected(command.order_ref, command.account_id, at, "unsupported")]
-        return list(self._place(command, at) if isinstance(command, Place) else self._cancel(command, at))
+        if self._latency is None:
+            return self._exchange.apply(command, at)
+        self._on_the_way.append((at + self._latency.delay_ns(command.order_ref, command.command_sequence), command))
+        return []
 
     def on_bar(self, bar: Bar) -> list[Event]:
         """Fills along the bar's path the orders accepted at or before its open (so before its close)."""
         if bar.market_at <= self.market_at:
             raise PastPrice(f"{self.symbol}: a bar must be after {self.market_at}, was {bar.market_at}")
+        events = self._go_on(bar.open_at)
         self.market_at = bar.market_at
-        self._quote = None
+        self._book.depth = None
         if not bar.volume:
-            return []
-        events = list(self._fill_from_bar(bar)) + self._end_immediate(bar)
-        self._rested_before = bar.eligible_before
-        return events
+            return events
+        left = self._book.share_of(bar.volume)
+        events += self._at(Spot(bar.open, left, bar.volume, bar.eligible_before - 1), bar.eligible_before)
+        spot = self._book.spot
+        assert spot is not None, "the bar is on its way"
+        events += self._exchange.expire(bar.market_at - 1)
+        if self._is_worst_first:
+            for extreme in (bar.low, bar.high):
+                spot.price = bar.open
+                events += self._walk(bar, extreme, worst_first=True)
+            spot.price = bar.open
+        for target in (bar.low, bar.high, bar.close) if bar.is_low_first else (bar.high, bar.low, bar.close):
+            events += self._walk(bar, target)
+        self._closing = bar.eligible_before, bar.close, spot.left, bar.volume
+        return events + self._price_over(bar.eligible_before)
 
     def on_quote(self, quote: Quote) -> list[Event]:
         """The quote stands from now on; it fills what was accepted before it and is marketable against it."""
-        if quote.market_at < self.market_at:
-            raise PastPrice(f"{self.symbol}: a quote must not be before {self.market_at}, was {quote.market_at}")
-        self.market_at = quote.market_at
-        self._quote = quote
-        self._taken = {Side.BUY: 0, Side.SELL: 0}
-        reached = self._resting.reached(
-            lowest=quote.ask if quote.ask_size else None, highest=quote.bid if quote.bid_size else None
-        )
-        events: list[Event] = []
-        for order in reached:
-            if order.accepted_at < quote.eligible_before:
-                events += self._fill_from_quote(order, quote, quote.market_at)
-        events += self._end_immediate(quote)
-        self._rested_before = quote.eligible_before
-        return events
+        events = self._next(quote.market_at, "quote")
+        self._book.depth = Depth.of_quote(quote)
+        return events + self._depth_changed()
+
+    def on_book(self, book: BookSnapshot) -> list[Event]:
+        """The whole book, which stands until it changes; as a quote, but every level is there to be taken."""
+        events = self._next(book.market_at, "book")
+        self._book.depth = Depth.of_book(book)
+        return events + self._depth_changed()
+
+    def on_book_delta(self, delta: BookDelta) -> list[Event]:
+        """A change of the standing book. Without one, or where it comes to cross, nothing stands (`BrokenBook`)."""
+        depth = self._book.depth
+        if depth is None or not depth.is_book:
+            raise BrokenBook(f"{self.symbol}: there is no book to change at {delta.market_at}")
+        events = self._next(delta.market_at, "book")
+        depth.change(delta)
+        return events + self._depth_changed()
+
+    def on_trade(self, trade: Trade) -> list[Event]:
+        """A trade of others fills what waits at its price or beyond, behind what stood ahead of it."""
+        events = self._next(trade.market_at, "trade")
+        left = self._book.share_of(trade.quantity, always=True)
+        spot = Spot(trade.price, left, trade.quantity, trade.market_at)
+        events += self._at(spot, trade.market_at, trade)
+        return events + self._price_over(trade.market_at)
 
     def end_session(self, market_at: int) -> list[Event]:
-        """Expires the day orders accepted before this end of a session: the first to end after their acceptance."""
-        events: list[Event] = []
-        for order in list(self._resting):
-            if order.time_in_force is TimeInForce.DAY and order.accepted_at < market_at:
-                self._resting.remove(order)
-                events.append(Expired(order.order_ref, order.account_id, market_at))
-        return events
+        """The closing auction at the last price, then the end of the day orders accepted before this end of a session:
+        the first to end after their acceptance."""
+        before = market_at
+        if self._closing is not None:
+            before, price, left, volume = self._closing
+            self._book.spot = Spot(price, left, volume, before - 1)
+        events = self._exchange.release(TimeInForce.AT_CLOSE, market_at, accepted_before=before)
+        self._book.spot, self._closing, self._is_opening = None, None, True
+        return events + self._exchange.end_session(market_at)
+
+    def split(self, numerator: int, denominator: int, market_at: int) -> list[Event]:
+        """As `Exchange.split`; no price stands after it."""
+        self._book.depth, self._closing = None, None
+        return self._exchange.split(numerator, denominator, max(market_at, self.market_at))
+
+    def dividend(self, ticks: int, market_at: int) -> list[Event]:
+        """As `Exchange.dividend`; no price stands after it."""
+        self._book.depth, self._closing = None, None
+        return self._exchange.dividend(ticks, max(market_at, self.market_at))
+
+    def take_changed(self) -> set[str]:
+        """References of orders that have changed without an event since the last time: trailing marks, places in queues.
+
+        For who keeps each order in a row of its own.
+        """
+        changed = (self._exchange.changed | self._book.changed) & self.orders.keys()
+        self._exchange.changed.clear()
+        self._book.changed.clear()
+        return changed
+
+    # State
 
     def state(self) -> dict[str, Any]:
         """All but the orders, as plain data; its size does not grow with them."""
         return {
             "symbol": self.symbol,
             "market_at": self.market_at,
-            "arrivals": self._arrivals,
-            "trades": self._trades,
-            "rested_before": self._rested_before,
-            "quote": asdict(self._quote) if self._quote else None,
-            "taken": [self._taken[Side.BUY], self._taken[Side.SELL]],
+            "is_opening": self._is_opening,
+            "closing": list(self._closing) if self._closing else None,
+            "on_the_way": [[at, command_to_data(command)] for at, command in self._on_the_way],
+            **self._exchange.state(),
+            **self._book.state(),
         }
 
     def snapshot(self) -> dict[str, Any]:
         """All state as plain data: integers, strings, lists. `market` is all but the orders, each of them a row."""
-        return {"market": self.state(), "orders": [order.to_data() for order in self._resting]}
+        orders = [order.to_data() for order in self.orders.values()]
+        return {"market": self.state(), "orders": orders, "positions": dict(self.positions)}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Takes the place of all state; the rules (fees, volume share) are the constructor's. Orders in any order."""
+        """Takes the place of all state; the rules and models are the constructor's. Orders in any order.
+
+        `positions` are needed for orders that only reduce.
+        """
         market = snapshot["market"]
         if market["symbol"] != self.symbol:
             raise ValueError(f"a snapshot of {self.symbol} is needed, was {market['symbol']}")
         self.market_at = market["market_at"]
-        self._arrivals, self._trades = market["arrivals"], market["trades"]
-        self._rested_before = market["rested_before"]
-        self._quote = Quote(**market["quote"]) if market["quote"] else None
-        self._taken = dict(zip((Side.BUY, Side.SELL), market["taken"], strict=True))
-        self._resting = RestingOrders()
-        for order in sorted(map(Order.from_data, snapshot["orders"]), key=lambda o: o.arrival):
-            self._resting.add(order)
+        self._is_opening = market.get("is_opening", True)
+        closing = market.get("closing")
+        self._closing = (closing[0], closing[1], closing[2], closing[3]) if closing else None
+        self._on_the_way = [(at, command_from_data(data)) for at, data in market.get("on_the_way", [])]
+        self._exchange.restore({**snapshot, "exchange": market, "book": market})
 
     def state_hash(self) -> str:
         """SHA-256 of the snapshot; equal for equal commands and prices, however they were batched."""
-        canonical = json.dumps(self.snapshot(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return state_hash(self.snapshot())
 
-    def _place(self, command: Place, at: int) -> Iterator[Event]:
-        if reason := self._refusal(command):
-            yield Rejected(command.order_ref, command.account_id, at, reason)
-            return
-        order = Order(
-            order_ref=command.order_ref,
-            account_id=command.account_id,
-            side=command.side,
-            type=command.type,
-            quantity=command.quantity,
-            time_in_force=command.time_in_force,
-            limit_price=command.limit_price,
-            protection_price=command.protection_price,
-            accepted_at=at,
-            arrival=self._arrivals,
-        )
-        self._arrivals += 1
-        self._resting.add(order)
-        yield Accepted(order.order_ref, order.account_id, at)
-        if self._quote and at - self._quote.market_at <= self._quote_lifetime_ns:
-            yield from self._fill_from_quote(order, self._quote, at)
-            order.met_quote = True
-            if order.order_ref in self._resting.by_ref and order.time_in_force is TimeInForce.IOC:
-                yield self._end(order, "immediate_or_cancel", at)
+    # The turns of one price
 
-    def _refusal(self, command: Place) -> str | None:
-        if command.order_ref in self._resting.by_ref:
-            return "duplicate_order_ref"
-        if command.quantity <= 0:
-            return "invalid_quantity"
-        if command.type.is_triggered or command.time_in_force not in (
-            TimeInForce.GTC,
-            TimeInForce.IOC,
-            TimeInForce.DAY,
-        ):
-            return "unsupported"
-        has_limit = command.limit_price is not None
-        prices = (command.limit_price, command.protection_price)
-        if has_limit is not (command.type is OrderType.LIMIT) or any(p is not None and p <= 0 for p in prices):
-            return "invalid_price"
-        return None
+    def _next(self, market_at: int, what: str) -> list[Event]:
+        if market_at < self.market_at:
+            raise PastPrice(f"{self.symbol}: a {what} must not be before {self.market_at}, was {market_at}")
+        events = self._go_on(market_at)
+        self.market_at = market_at
+        return events
 
-    def _cancel(self, command: Cancel, at: int) -> Iterator[Event]:
-        order = self._resting.by_ref.get(command.order_ref)
-        if order is None or order.account_id != command.account_id:
-            yield CancelRejected(command.order_ref, command.account_id, at, "unknown_order")
-        else:
-            yield self._end(order, command.reason, at)
+    def _go_on(self, until: int) -> list[Event]:
+        """What happened on the way to the next price: commands arrived, and orders came to the end of their time."""
+        events: list[Event] = []
+        arrived = sorted((entry for entry in self._on_the_way if entry[0] <= until), key=lambda entry: entry[0])
+        self._on_the_way = [entry for entry in self._on_the_way if entry[0] > until]
+        for at, command in arrived:
+            events += self._exchange.expire(at) + self._exchange.apply(command, max(at, self.market_at))
+        return events + self._exchange.expire(until)
 
-    def _fill_from_bar(self, bar: Bar) -> Iterator[Event]:
-        left = self._share_of(bar.volume)
-        eligible = [
-            order
-            for order in self._resting.reached(lowest=bar.low, highest=bar.high)
-            if order.accepted_at < bar.eligible_before
-        ]
-        for place, order in sorted(((_place_on_path(order, bar), order) for order in eligible), key=lambda p: p[0]):
-            is_at_open = place[0] <= _MARKETABLE
-            price = bar.open if is_at_open or order.limit_price is None else order.limit_price
-            if not order.takes(price):  # only a market order, whose open lies beyond its protection price
-                yield self._end(order, "price_protection", bar.market_at)
-                continue
-            if order.time_in_force is TimeInForce.IOC and not is_at_open:
-                continue
-            quantity = order.remaining if left is None else min(order.remaining, left)
-            if quantity:
-                left = None if left is None else left - quantity
-                is_taker = order.type is OrderType.MARKET or (is_at_open and not self._has_rested(order))
-                yield self._fill(order, quantity, price, bar.market_at, is_taker=is_taker)
+    def _at(self, spot: Spot, before: int, trade: Trade | None = None) -> list[Event]:
+        """The first price of a bar, or a trade: the opening auction, unlimited orders, limits, then triggers."""
+        self._book.spot = spot
+        events = self._open(before)
+        for order in self._by_turn(spot.price, trade):
+            if order.accepted_at < before and order in self._book.resting:
+                events += self._meet(order, spot, trade)
+        return events + self._exchange.show(Shown.trade(spot.price), self.market_at, accepted_before=before)
 
-    def _fill_from_quote(self, order: Order, quote: Quote, at: int) -> Iterator[Event]:
-        """Against the standing quote: at its price for who takes, at the order's own limit for who has rested."""
-        price, size = (quote.ask, quote.ask_size) if order.side is Side.BUY else (quote.bid, quote.bid_size)
-        if not size:
-            return
-        if not order.takes(price):
-            if order.type is OrderType.MARKET:
-                yield self._end(order, "price_protection", at)
-            return
-        is_taker = order.type is OrderType.MARKET or not self._has_rested(order)
-        left = self._share_of(size)
-        quantity = order.remaining if left is None else min(order.remaining, left - self._taken[order.side])
-        if quantity:
-            self._taken[order.side] += quantity
-            maker_price = order.limit_price if order.limit_price is not None else price
-            yield self._fill(order, quantity, price if is_taker else maker_price, at, is_taker=is_taker)
+    def _meet(self, order: Order, spot: Spot, trade: Trade | None) -> list[Event]:
+        is_taker = not order.type.has_limit or not self._book.has_rested(order)
+        if trade is None or is_taker:
+            # A bar's open is better than a limit that has rested, and it is the open that such an order gets.
+            return self._absorb(order, is_taker=is_taker)
+        if trade.aggressor is order.side:
+            return []
+        if order.limit_price != trade.price:
+            return self._absorb(order, is_taker=False, price=order.limit_price)
+        if order.ahead is None:
+            return []  # it is not known what stands before it: only a trade beyond its price shows that it was its turn
+        most = max(0, trade.quantity - order.ahead)
+        if order.ahead:
+            order.ahead = max(0, order.ahead - trade.quantity)
+            self._book.changed.add(order.order_ref)
+        return self._absorb(order, is_taker=False, most=most)
 
-    def _has_rested(self, order: Order) -> bool:
-        return order.met_quote or order.accepted_at < self._rested_before
+    def _absorb(
+        self, order: Order, *, is_taker: bool, most: int | None = None, price: int | None = None
+    ) -> list[Event]:
+        matches = self._book.meet_spot(order, is_taker=is_taker, most=most, price=price)
+        return self._exchange.absorb(matches, self.market_at)
 
-    def _end_immediate(self, price: Bar | Quote) -> list[Event]:
-        """An immediate order does not outlive the first price it could have filled at."""
-        return [
-            self._end(order, "immediate_or_cancel", price.market_at)
-            for order in self._resting.immediate()
-            if order.accepted_at < price.eligible_before
-        ]
-
-    def _share_of(self, volume: int) -> int | None:
-        share = self._volume_share
-        return None if share is None else volume * share.numerator // share.denominator
-
-    def _fill(self, order: Order, quantity: int, price: int, at: int, *, is_taker: bool) -> Filled:
-        assert 0 < quantity <= order.remaining, f"a fill is of what is open, was {quantity} of {order.remaining}"
-        assert order.takes(price), f"a fill is never beyond the worst price, was {price} for {order}"
-        order.filled_quantity += quantity
-        order.filled_notional += quantity * price
-        charge = self._fees.fee(order.filled_notional) - order.fee
-        order.fee += charge
-        self._trades += 1
-        if not order.remaining:
-            self._resting.remove(order)
-        return Filled(
-            order_ref=order.order_ref,
-            account_id=order.account_id,
-            market_at=at,
-            trade_number=self._trades,
-            last_quantity=quantity,
-            last_price=price,
-            cumulative_quantity=order.filled_quantity,
-            fee=charge,
-            liquidity=Liquidity.TAKER if is_taker else Liquidity.MAKER,
+    def _by_turn(self, price: int, trade: Trade | None) -> list[Order]:
+        """Unlimited orders by priority, then limits, the furthest beyond the price first."""
+        found = self._book.resting.reached(lowest=price, highest=price)
+        return sorted(
+            found, key=lambda o: (o.limit_price is not None, -abs((o.limit_price or price) - price), o.priority)
         )
 
-    def _end(self, order: Order, reason: str, at: int) -> Canceled:
-        self._resting.remove(order)
-        return Canceled(order.order_ref, order.account_id, at, reason)
+    def _open(self, before: int) -> list[Event]:
+        if not self._is_opening:
+            return []
+        self._is_opening = False
+        return self._exchange.release(TimeInForce.AT_OPEN, self.market_at, accepted_before=before)
 
+    def _walk(self, bar: Bar, target: int, *, worst_first: bool = False) -> list[Event]:
+        """From the spot to a price of the bar, with a stop wherever an order is touched or elected."""
+        spot = self._book.spot
+        assert spot is not None, "the bar is on its way"
+        before, at = bar.eligible_before, bar.market_at
+        events: list[Event] = []
+        while True:
+            touched = None if worst_first else self._touched(spot, target, before)
+            elected = self._exchange.next_trigger(spot.price, target, before, worst_first=worst_first)
+            stops = [price for price in (touched, elected) if price is not None]
+            start, spot.price = spot.price, min(stops, key=lambda price: abs(price - spot.price), default=target)
+            if not worst_first:
+                events += self._fill_touched(spot, start, before)
+            if stops or not worst_first:
+                shown = Shown.trade(spot.price)
+                events += self._exchange.show(shown, at, accepted_before=before, worst_first=worst_first)
+            if not stops:
+                return events
 
-_MARKET, _MARKETABLE, _FIRST_LEG, _SECOND_LEG = range(4)
+    def _touched(self, spot: Spot, target: int, before: int) -> int | None:
+        side = Side.BUY if target < spot.price else Side.SELL
+        if spot.left == 0 or target == spot.price:
+            return None
+        on_way = self._book.resting.between(side, spot.price, target)
+        return next((order.limit_price for order in on_way if self._may_be_touched(order, spot, before)), None)
 
+    def _fill_touched(self, spot: Spot, start: int, before: int) -> list[Event]:
+        if spot.price == start:
+            return []
+        side = Side.BUY if spot.price < start else Side.SELL
+        events: list[Event] = []
+        for order in list(self._book.resting.between(side, start, spot.price)):
+            if order in self._book.resting and self._may_be_touched(order, spot, before):
+                events += self._absorb(order, is_taker=False)
+        return events
 
-def _place_on_path(order: Order, bar: Bar) -> tuple[int, int, int]:
-    """When on the bar's path an order's turn comes: (stretch of the path, distance, arrival).
+    def _may_be_touched(self, order: Order, spot: Spot, before: int) -> bool:
+        is_late = self._is_worst_first and order.order_ref in spot.released
+        return order.accepted_at < before and not order.time_in_force.is_immediate and not is_late
 
-    Market orders at the open; limits the open reaches, the furthest beyond it first; then the leg to the nearer
-    extreme and the leg to the other one, each limit as the price comes to it. What the last leg, to the close,
-    passes has been reached before.
-    """
-    if order.limit_price is None:
-        return _MARKET, 0, order.arrival
-    is_buy = order.side is Side.BUY
-    distance = bar.open - order.limit_price if is_buy else order.limit_price - bar.open
-    if distance <= 0:
-        return _MARKETABLE, distance, order.arrival
-    return _FIRST_LEG if is_buy is bar.is_low_first else _SECOND_LEG, distance, order.arrival
+    def _depth_changed(self) -> list[Event]:
+        """The orders that the standing prices reach take their turn against them; then triggers look at them."""
+        depth = self._book.depth
+        assert depth is not None, "there is a price"
+        if depth.is_book and depth.is_crossed:
+            self._book.depth = None
+            raise BrokenBook(f"{self.symbol}: the book at {depth.market_at} is crossed")
+        self._book.cap_ahead()
+        bid, ask = depth.best(Side.BUY), depth.best(Side.SELL)
+        events = self._open(self.market_at) if bid is not None or ask is not None else []
+        for order in self._book.resting.reached(lowest=ask, highest=bid):
+            if order.accepted_at < self.market_at and order in self._book.resting:
+                is_taker = not order.type.has_limit or not self._book.has_rested(order)
+                events += self._exchange.absorb(self._book.meet_depth(order, is_taker=is_taker), self.market_at)
+        events += self._price_over(self.market_at)
+        return events + self._exchange.show(Shown(bid, ask), self.market_at, accepted_before=self.market_at)
+
+    def _price_over(self, before: int) -> list[Event]:
+        """Immediate orders do not outlive the first price that they could have filled at."""
+        self._book.spot = None
+        events: list[Event] = []
+        for order in self._book.resting.first_price_only():
+            if order.accepted_at < before and order in self._book.resting:
+                events += self._exchange.absorb(self._book.over(order), self.market_at)
+        self._book.rested_before = before
+        return events

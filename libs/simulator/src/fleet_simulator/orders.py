@@ -140,6 +140,25 @@ class Replace:
 Command = Place | Cancel | Replace
 
 
+def command_to_data(command: Command) -> dict[str, Any]:
+    """As plain data, for a snapshot."""
+    values = {name: str(value) if isinstance(value, StrEnum) else value for name, value in asdict(command).items()}
+    return {"command": type(command).__name__, **values}
+
+
+def command_from_data(data: Mapping[str, Any]) -> Command:
+    values: dict[str, Any] = {
+        name: _ENUMS[name](value) if name in _ENUMS else value for name, value in data.items() if name != "command"
+    }
+    match data["command"]:
+        case "Place":
+            return Place(**values)
+        case "Cancel":
+            return Cancel(**values)
+        case _:
+            return Replace(**values)
+
+
 def command_order(command: Command) -> tuple[str, int]:
     """Sort key of the commands collected since the last step: (account, command_sequence)."""
     return command.account_id, command.command_sequence

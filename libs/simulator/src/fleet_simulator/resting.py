@@ -1,63 +1,87 @@
-"""The orders of one market that have not ended, found by reference, by arrival, and by price."""
+"""The orders that wait for data to fill them, found by price and by time priority."""
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from itertools import takewhile
 
-from fleet_simulator.orders import Order, OrderType, Side, TimeInForce
+from fleet_simulator.orders import Order, Side
 
+Rank = tuple[int, int]
+"""(price, nearest to the market first; priority)."""
 _Ranked = tuple[int, int, Order]
-"""(price, nearest to the market first; arrival; order): two are never equal in arrival, so orders are not compared."""
+"""Two are never equal in priority, so orders are not compared."""
 
 
 class RestingOrders:
-    """Price priority, then arrival. A look at the prices touches only the orders they reach."""
+    """Price priority, then time. A look at the prices touches only the orders they reach."""
 
     def __init__(self) -> None:
-        self.by_ref: dict[str, Order] = {}
-        self._market: dict[str, Order] = {}
-        self._immediate: dict[str, Order] = {}
+        self._ranks: dict[str, Rank] = {}
+        self._unlimited: dict[str, Order] = {}
+        self._once: dict[str, Order] = {}
         self._limits: dict[Side, list[_Ranked]] = {Side.BUY: [], Side.SELL: []}
 
     def add(self, order: Order) -> None:
-        self.by_ref[order.order_ref] = order
-        if order.time_in_force is TimeInForce.IOC:
-            self._immediate[order.order_ref] = order
-        if order.type is OrderType.MARKET:
-            self._market[order.order_ref] = order
+        rank = rank_of(order)
+        self._ranks[order.order_ref] = rank
+        if order.time_in_force.is_immediate or order.minimum_quantity:
+            self._once[order.order_ref] = order
+        if order.limit_price is None:
+            self._unlimited[order.order_ref] = order
         else:
-            insort(self._limits[order.side], _ranked(order))
+            insort(self._limits[order.side], (*rank, order))
 
     def remove(self, order: Order) -> None:
-        del self.by_ref[order.order_ref]
-        self._immediate.pop(order.order_ref, None)
-        if order.type is OrderType.MARKET:
-            del self._market[order.order_ref]
+        """By the rank it came with: its price may have changed since."""
+        rank = self._ranks.pop(order.order_ref)
+        self._once.pop(order.order_ref, None)
+        if order.limit_price is None:
+            del self._unlimited[order.order_ref]
         else:
             limits = self._limits[order.side]
-            del limits[bisect_left(limits, _ranked(order))]
+            del limits[bisect_left(limits, (*rank, order))]
+
+    def __contains__(self, order: Order) -> bool:
+        return order.order_ref in self._ranks
+
+    def rank(self, order: Order) -> Rank:
+        return self._ranks[order.order_ref]
+
+    def unlimited(self) -> list[Order]:
+        """Orders without a limit, by priority."""
+        return list(self._unlimited.values())
 
     def reached(self, *, lowest: int | None, highest: int | None) -> list[Order]:
-        """Market orders by arrival, then buys whose limit `lowest` reaches, then sells that `highest` reaches.
+        """Unlimited orders by priority, then buys whose limit `lowest` reaches, then sells that `highest` reaches.
 
-        Limits come by price, then arrival; `None` reaches none.
+        Limits come by price, then priority; `None` reaches none.
         """
-        found = list(self._market.values())
+        found = list(self._unlimited.values())
         if lowest is not None:
             found += [o for _, _, o in takewhile(lambda ranked: -ranked[0] >= lowest, self._limits[Side.BUY])]
         if highest is not None:
             found += [o for _, _, o in takewhile(lambda ranked: ranked[0] <= highest, self._limits[Side.SELL])]
         return found
 
-    def immediate(self) -> list[Order]:
-        """Those that do not outlive the next price."""
-        return list(self._immediate.values())
+    def between(self, side: Side, price: int, target: int) -> Iterator[Order]:
+        """Limits of one side on the way from `price` (excluded) to `target`, as they are reached."""
+        for _, _, order in self._limits[side]:
+            limit = order.limit_price or 0
+            if limit < target if side is Side.BUY else limit > target:
+                return
+            if limit < price if side is Side.BUY else limit > price:
+                yield order
+
+    def first_price_only(self) -> list[Order]:
+        """Those that do not outlive the next price, or have yet to show that they may."""
+        return list(self._once.values())
 
     def __iter__(self) -> Iterator[Order]:
-        """By arrival."""
-        return iter(self.by_ref.values())
+        yield from self._unlimited.values()
+        for side in Side:
+            yield from (order for _, _, order in self._limits[side])
 
 
-def _ranked(order: Order) -> _Ranked:
-    assert order.limit_price is not None, "a limit order has a limit price"
-    return (-order.limit_price if order.side is Side.BUY else order.limit_price, order.arrival, order)
+def rank_of(order: Order) -> Rank:
+    price = order.limit_price or 0
+    return (-price if order.is_buy else price), order.priority

@@ -71,6 +71,7 @@ class Triggers:
     def __init__(self) -> None:
         self._fixed: dict[tuple[Side, bool], list[tuple[int, int, Order]]] = {}
         self._trailing: dict[str, Order] = {}
+        self.changed: set[str] = set()
 
     def add(self, order: Order) -> None:
         if order.type is OrderType.TRAILING_STOP:
@@ -85,17 +86,21 @@ class Triggers:
             entries = self._fixed[_kind(order)]
             del entries[bisect_left(entries, _entry(order))]
 
-    def elected(self, shown: Shown, accepted_before: int | None) -> list[Order]:
-        """Those that these prices fire, by arrival; trailing stops have followed them before."""
+    def elected(self, shown: Shown, accepted_before: int | None, *, worst_first: bool) -> list[Order]:
+        """Those that these prices fire, by arrival; trailing stops have followed them before.
+
+        `worst_first`: only stops, as they stand.
+        """
         found: list[Order] = []
-        for (side, _), entries in self._fixed.items():
+        for (side, rising), entries in self._fixed.items():
             price = shown.ask if side is Side.BUY else shown.bid
-            if price is not None:
+            if price is not None and not (worst_first and rising is not (side is Side.BUY)):
                 found += [order for _, _, order in takewhile(partial(_entry_fires, price), entries)]
         for order in self._trailing.values():
             price = shown.to(order)
             if price is not None and (accepted_before is None or order.accepted_at < accepted_before):
-                follow(order, price)
+                if not worst_first and follow(order, price):
+                    self.changed.add(order.order_ref)
                 if fires(order, price):
                     found.append(order)
         return sorted(
@@ -103,13 +108,13 @@ class Triggers:
             key=lambda order: order.arrival,
         )
 
-    def next_level(self, price: int, target: int, accepted_before: int) -> int | None:
+    def next_level(self, price: int, target: int, accepted_before: int, *, worst_first: bool) -> int | None:
         """The first price on the way from `price` (excluded) to `target` that fires something."""
         rising = target > price
         levels = [
             at
-            for (_, each_rising), entries in self._fixed.items()
-            if each_rising is rising
+            for (side, each_rising), entries in self._fixed.items()
+            if each_rising is rising and not (worst_first and rising is not (side is Side.BUY))
             for at in _first_between(entries, price, target, accepted_before)
         ]
         for order in self._trailing.values():
