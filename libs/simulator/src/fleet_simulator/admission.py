@@ -8,7 +8,8 @@ MAX_SLICES = 1000
 """Of an iceberg: each slice is a command and its fills are events of their own."""
 
 
-def refusal(place: Place, orders: Mapping[str, Order]) -> str | None:
+def refusal(place: Place, orders: Mapping[str, Order], legs: Sequence[Order]) -> str | None:
+    """`legs`: the orders of its group that are there."""
     if place.order_ref in orders:
         return "duplicate_order_ref"
     if not _has_quantities(place):
@@ -17,7 +18,6 @@ def refusal(place: Place, orders: Mapping[str, Order]) -> str | None:
         return "invalid_price"
     if not _has_times(place):
         return "invalid_time_in_force"
-    legs = [order for order in orders.values() if place.oco_group is not None and order.oco_group == place.oco_group]
     return None if _may_stand_together(place, legs) else "invalid_group"
 
 
@@ -74,7 +74,7 @@ def _has_times(place: Place) -> bool:
     return not (place.post_only and (time.is_immediate or time.is_auction))
 
 
-def _may_stand_together(place: Place, legs: list[Order]) -> bool:
+def _may_stand_together(place: Place, legs: Sequence[Order]) -> bool:
     """Two legs that can trade at once on one side would be swept together: all but one of a side must be triggered.
     Of both sides they must not cross, or they would trade with each other.
     """

@@ -32,10 +32,9 @@ class Exchange(OrderLifecycle):
 
     def expire(self, at: int) -> list[Event]:
         """Ends the `gtd` orders whose time has come, the earliest first."""
-        over = [(o.expires_at, o.arrival, o) for o in self.orders.values() if o.expires_at and o.expires_at <= at]
-        for expires_at, _, order in sorted(over):
-            if self._is_open(order):
-                self._end(order, Expired(order.order_ref, order.account_id, expires_at or at), at)
+        while self._expiring and self._expiring[0][0] <= at:
+            expires_at, _, order = self._expiring[0]
+            self._end(order, Expired(order.order_ref, order.account_id, expires_at), at)
         return self._settled(at)
 
     def end_session(self, at: int) -> list[Event]:
@@ -149,12 +148,12 @@ class Exchange(OrderLifecycle):
         found = sorted(map(Order.from_data, snapshot["orders"]), key=lambda order: order.arrival)
         self.orders = {order.order_ref: order for order in found}
         self._triggers = Triggers()
-        self._reducing = {order.order_ref: order for order in found if order.reduce_only}
+        self._reducing, self._expiring = {}, []
         self.positions = Positions(snapshot.get("positions", {}))
         self._groups = Groups()
         self._numbers = {}
         for order in found:
-            self._groups.add(order)
+            self._index(order)
             if order.phase is Phase.TRIGGER:
                 self._triggers.add(order)
             number, count = self._numbers.get(order.account_id, (order.account, 0))

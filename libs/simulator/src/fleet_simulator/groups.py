@@ -20,8 +20,10 @@ class Groups:
 
     def others(self, order: Order) -> list[Order]:
         """The other legs of its group, by arrival."""
-        legs = {} if order.oco_group is None else self._legs.get(order.oco_group, {})
-        return [leg for leg in legs.values() if leg is not order]
+        return [leg for leg in self.legs(order.oco_group) if leg is not order]
+
+    def legs(self, group: str | None) -> list[Order]:
+        return [] if group is None else list(self._legs.get(group, {}).values())
 
     def children(self, parent: Order) -> list[Order]:
         return list(self._children.get(parent.order_ref, {}).values())

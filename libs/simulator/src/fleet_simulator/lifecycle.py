@@ -1,5 +1,6 @@
 """The life of an order above a book: accepted, held, elected, entered, filled, ended, and what each entails."""
 
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable
 
@@ -35,6 +36,7 @@ class OrderLifecycle:
         self._groups = Groups()
         self._triggers = Triggers()
         self._reducing: dict[str, Order] = {}
+        self._expiring: list[tuple[int, int, Order]] = []
         self._arrivals = self._trades = self._book_ids = self._accounts = 0
         self._numbers: dict[str, tuple[int, int]] = {}  # account -> its number in the book, its open orders
         self._events: list[Event] = []
@@ -43,7 +45,7 @@ class OrderLifecycle:
     # From acceptance into the book
 
     def _place(self, command: Place, at: int) -> None:
-        if reason := refusal(command, self.orders):
+        if reason := refusal(command, self.orders, self._groups.legs(command.oco_group)):
             self._events.append(Rejected(command.order_ref, command.account_id, at, reason))
             return
         number, count = self._numbers.get(command.account_id, (self._accounts, 0))
@@ -52,9 +54,7 @@ class OrderLifecycle:
         order = Order.of(command, accepted_at=at, arrival=self._arrivals, account=number)
         self._arrivals += 1
         self.orders[order.order_ref] = order
-        self._groups.add(order)
-        if order.reduce_only:
-            self._reducing[order.order_ref] = order
+        self._index(order)
         self._events.append(Accepted(order.order_ref, order.account_id, at))
         if order.parent_ref is None:
             self._begin(order, at)
@@ -267,9 +267,18 @@ class OrderLifecycle:
             self._matcher.withdraw(order)
             order.resting = 0
 
+    def _index(self, order: Order) -> None:
+        self._groups.add(order)
+        if order.reduce_only:
+            self._reducing[order.order_ref] = order
+        if order.expires_at is not None:
+            insort(self._expiring, (order.expires_at, order.arrival, order))
+
     def _drop(self, order: Order) -> None:
         del self.orders[order.order_ref]
         self._groups.remove(order)
+        if order.expires_at is not None:
+            del self._expiring[bisect_left(self._expiring, (order.expires_at, order.arrival, order))]
         self._reducing.pop(order.order_ref, None)
         number, count = self._numbers[order.account_id]
         if count > 1:
