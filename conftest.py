@@ -1,3 +1,15 @@
 """Every test session of the checkout shares one real stack: see libs/testkit."""
 
+import structlog
+
 pytest_plugins = ["fleet_testkit.fixtures"]
+
+# In processes of their own the services log JSON. Here the default would draw a traceback with all its values, which
+# takes seconds on a busy machine, on the event loop of the service under test.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=True),
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
