@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from fleet_simulator import Bar, Cancel, Command, Place, Quote
+from fleet_simulator import Bar, Cancel, Place, Quote
 
 
 class NaiveMarket:
@@ -21,7 +21,7 @@ class NaiveMarket:
         self.prices: list[tuple[int, int]] = []  # (latest acceptance it reaches, its time) of all prices shown
         self.standing: dict[str, Any] | None = None
 
-    def apply(self, command: Command, at: int) -> None:
+    def apply(self, command: Place | Cancel, at: int) -> None:
         at = max(at, self.now)
         known = [o for o in self.live if o["ref"] == command.order_ref]
         if isinstance(command, Cancel):
