@@ -1,5 +1,7 @@
 """The fast book against the naive one: the same commands give the same events and the same state, however given."""
 
+import copy
+import pickle
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -8,7 +10,7 @@ import pytest
 from fleet_simulator.book import Book, NaiveBook, Snapshot
 from fleet_simulator.book import events as e
 from fleet_simulator.book.commands import MAX_PRICE, MAX_QUANTITY, Commands, Row, Side, Word, add, batch
-from fleet_simulator.book.events import Events, Kind
+from fleet_simulator.book.events import Events, Kind, Reason
 from fleet_simulator.book.fast import CHUNK, FastBook
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -229,3 +231,14 @@ def test_a_snapshot_that_no_book_gave_is_refused(engine: type[NaiveBook | FastBo
         engine.restore(Snapshot(counters, orders))
     with pytest.raises(ValueError, match="snapshot"):
         engine.restore(Snapshot(counters, orders[:, :6]))
+
+
+@pytest.mark.parametrize("engine", [NaiveBook, FastBook])
+def test_a_copy_is_a_book_of_its_own(engine: type[NaiveBook | FastBook]) -> None:
+    book = engine(max_orders=2)
+    book.apply(batch([add(1, 1, Side.BUY, 100, 5), add(2, 1, Side.SELL, 200, 5)]))
+    for again in (copy.deepcopy(book), pickle.loads(pickle.dumps(book))):
+        assert again.state_hash() == book.state_hash()
+        assert again.apply_one(add(3, 1, Side.BUY, 50, 1)).tolist()[0][e.REASON] == Reason.BOOK_FULL
+        again.apply_one((int(Word.CANCEL_ACCOUNT), 0, 1, 0, 0, 0, 0, 0))
+    assert len(book) == 2

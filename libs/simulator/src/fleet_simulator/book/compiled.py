@@ -19,11 +19,8 @@ NONE: Final = types.void
 INT: Final = types.int64
 WORD: Final = types.uint64
 FLAG: Final = types.boolean
+CELLS: Final = types.Array(types.int64, 1, "C")
 ROWS: Final = types.Array(types.int64, 2, "C")
-
-
-def arrays_of(named: type, *dimensions: int) -> Any:
-    return types.NamedTuple([types.Array(INT, number, "C") for number in dimensions], named)  # type: ignore[no-untyped-call]
 
 
 def inner(function: F) -> F:
@@ -60,6 +57,17 @@ def _pointer(_typing: Any, array: Any) -> Any:
 pointer: Callable[[NDArray[np.int64]], NDArray[np.int64]] = cast(Any, intrinsic(_pointer))
 """The first cell of an array, to be indexed as one dimension. The array itself is nine words that every call would copy
 and count the references of: that took four fifths of the time. Who calls an entry keeps the arrays alive."""
+
+
+def _at(_typing: Any, _address: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+
+    return types.CPointer(INT)(INT), generate  # type: ignore[no-untyped-call]
+
+
+at: Callable[[int], NDArray[np.int64]] = cast(Any, intrinsic(_at))
+"""The cell at an address, as `pointer` gives it."""
 
 
 def _prefetch(_typing: Any, _cells: Any, _place: Any) -> Any:

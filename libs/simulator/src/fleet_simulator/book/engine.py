@@ -5,34 +5,35 @@ from typing import Final
 from fleet_simulator.book import commands as c
 from fleet_simulator.book import events as e
 from fleet_simulator.book.commands import SelfTrade, Side, TimeInForce, Word
-from fleet_simulator.book.compiled import INT, ROWS, entry, inline, inner, pointer, prefetch
+from fleet_simulator.book.compiled import CELLS, INT, ROWS, entry, inline, inner, pointer, prefetch
 from fleet_simulator.book.events import Kind, Reason
 from fleet_simulator.book.layout import (
     ACCOUNT,
-    ARRAYS,
+    AHEAD,
     BEST,
     COMMANDS,
     HEAD,
     LEVEL,
+    LEVELS,
     LIVE,
     MAX_ORDERS,
     NEXT,
+    ORDER_ID,
     PREVIOUS,
-    PRICE,
     QUANTITY,
     REMAINING,
+    TAIL,
     TOTAL,
     WRITTEN,
     Array,
-    Arrays,
     Cells,
     Order,
-    cells_of,
+    cells_at,
 )
-from fleet_simulator.book.levels import level_after
+from fleet_simulator.book.levels import expect_block, find_level, level_after, place_of_level
 from fleet_simulator.book.matching import crossed_level, emit, emit_end, end, match, tradable, worst_price
 from fleet_simulator.book.resting import find_order, rest, resting, take_out
-from fleet_simulator.book.table import expect
+from fleet_simulator.book.table import expect, find
 
 # Plain numbers: members of enumerations take compiled code far longer to compile.
 _ADD, _CANCEL, _REPLACE, _MARKET, _CANCEL_ACCOUNT = (int(word) for word in Word)
@@ -59,6 +60,7 @@ _INVALID_MINIMUM: Final = int(Reason.INVALID_MINIMUM)
 _DUPLICATE_ORDER: Final = int(Reason.DUPLICATE_ORDER)
 _UNKNOWN_ORDER: Final = int(Reason.UNKNOWN_ORDER)
 _BOOK_FULL: Final = int(Reason.BOOK_FULL)
+_MANY: Final = 2000  # levels, beyond which they do not stay in the cache by themselves
 
 
 @inline
@@ -91,9 +93,9 @@ def _enter(book: Cells, order: Order, minimum: int, is_market: bool) -> None:
     time_in_force = order.flags & c.TIME_IN_FORCE_MASK
     if order.flags & c.POST_ONLY and crossed_level(book, order.side, worst_price(order)) != 0:
         emit_end(book, order, order.quantity, _FOR_POST_ONLY)
-    elif time_in_force == _FOK and tradable(book, order) < order.quantity:
+    elif time_in_force == _FOK and tradable(book.header, order) < order.quantity:
         emit_end(book, order, order.quantity, _FOR_FOK)
-    elif minimum > 0 and tradable(book, order) < minimum:
+    elif minimum > 0 and tradable(book.header, order) < minimum:
         emit_end(book, order, order.quantity, _FOR_MINIMUM)
     else:
         total, remaining = match(book, order, order.quantity)
@@ -111,19 +113,21 @@ def _enter(book: Cells, order: Order, minimum: int, is_market: bool) -> None:
 
 @inline
 def _cancel(book: Cells, order: Order) -> int:
-    row = find_order(book, order.order_id)
-    if row == 0 or book.orders[row + ACCOUNT] != order.account:
+    place = find(book.ids, book.ids_mask, order.order_id)
+    if place < 0 or book.orders[book.ids[place] + ACCOUNT] != order.account:
         return _UNKNOWN_ORDER
-    end(book, row, _FOR_REQUESTED)
+    end(book, book.ids[place], place, _FOR_REQUESTED)
     return 0
 
 
 @inner
-def _replace(book: Cells, wanted: Order) -> int:
+def _replace(header: Array, wanted: Order) -> int:
+    book = cells_at(header)
     orders, price, quantity = book.orders, wanted.price, wanted.quantity
-    row = find_order(book, wanted.order_id)
-    if row == 0 or orders[row + ACCOUNT] != wanted.account:
+    place = find(book.ids, book.ids_mask, wanted.order_id)
+    if place < 0 or orders[book.ids[place] + ACCOUNT] != wanted.account:
         return _UNKNOWN_ORDER
+    row = book.ids[place]
     if not 1 <= quantity <= c.MAX_QUANTITY:
         return _INVALID_QUANTITY
     if not 1 <= price <= c.MAX_PRICE:
@@ -131,7 +135,7 @@ def _replace(book: Cells, wanted: Order) -> int:
     old, left = resting(book, row), orders[row + REMAINING]
     remaining = quantity - (old.quantity - left)
     if remaining <= 0:
-        end(book, row, _FOR_REPLACED)
+        end(book, row, place, _FOR_REPLACED)
         return 0
     if old.flags & c.POST_ONLY and crossed_level(book, old.side, price) != 0:
         return _FOR_POST_ONLY
@@ -146,7 +150,7 @@ def _replace(book: Cells, wanted: Order) -> int:
         orders[row + REMAINING] = remaining
         book.levels[orders[row + LEVEL] + TOTAL] -= left - remaining
         return 0
-    take_out(book, row)
+    take_out(book, row, place)
     total, remaining = match(book, order, remaining)
     if remaining > 0:
         rest(book, order, total, remaining)
@@ -155,43 +159,64 @@ def _replace(book: Cells, wanted: Order) -> int:
 
 
 @inner
-def _cancel_account(book: Cells, account: int) -> int:
+def _cancel_account(header: Array, account: int) -> int:
+    book = cells_at(header)
     for side in (_BUY, _SELL):
         level = book.header[BEST + side]
         while level != 0:
-            price = book.levels[level + PRICE]
+            after = level_after(book.header, level)
             row = book.levels[level + HEAD]
             while row != 0:
                 following = book.orders[row + NEXT]
                 if book.orders[row + ACCOUNT] == account:
-                    end(book, row, _FOR_MASS)
+                    end(book, row, find(book.ids, book.ids_mask, book.orders[row + ORDER_ID]), _FOR_MASS)
                 row = following
-            level = level_after(book, side, price)
+            level = after
     return 0
 
 
 @inline
-def _look_ahead(book: Cells, rows: Array, row: int, end_of_rows: int) -> None:
-    """Memory that is not in the cache takes longer than a command: it is asked for some commands before its own."""
-    if row + 16 * c.COLUMNS < end_of_rows:
-        expect(book.ids, book.ids_mask, rows[row + 16 * c.COLUMNS + c.ORDER_ID])
-    if row + 8 * c.COLUMNS < end_of_rows and rows[row + 8 * c.COLUMNS + c.WORD] == _CANCEL:
-        prefetch(book.orders, find_order(book, rows[row + 8 * c.COLUMNS + c.ORDER_ID]))
-    if row + 4 * c.COLUMNS < end_of_rows and rows[row + 4 * c.COLUMNS + c.WORD] == _CANCEL:
-        order = find_order(book, rows[row + 4 * c.COLUMNS + c.ORDER_ID])
-        prefetch(book.orders, book.orders[order + NEXT])
-        prefetch(book.orders, book.orders[order + PREVIOUS])
+def _look_ahead(book: Cells, rows: Array, row: int, last: int, levels_are_many: bool) -> None:
+    """Memory that is not in the cache takes longer than a command: it is asked for some commands before its own.
+
+    In three steps, since each place is told by the one before.
+    """
+    ahead = row + 16 * c.COLUMNS
+    if ahead < last:
+        expect(book.ids, book.ids_mask, rows[ahead + c.ORDER_ID])
+        if levels_are_many and rows[ahead + c.WORD] == _ADD:
+            expect_block(book, rows[ahead + c.SIDE], rows[ahead + c.PRICE])
+    ahead = row + 8 * c.COLUMNS
+    if ahead < last:
+        if rows[ahead + c.WORD] == _CANCEL:
+            order = find_order(book, rows[ahead + c.ORDER_ID])
+            book.header[AHEAD + ((ahead >> 3) & 7)] = order
+            prefetch(book.orders, order)
+        elif levels_are_many and rows[ahead + c.WORD] == _ADD:
+            prefetch(book.levels, place_of_level(book, rows[ahead + c.SIDE], rows[ahead + c.PRICE]))
+    ahead = row + 4 * c.COLUMNS
+    if ahead < last:
+        if rows[ahead + c.WORD] == _CANCEL:
+            order = book.header[AHEAD + ((ahead >> 3) & 7)]
+            prefetch(book.orders, book.orders[order + NEXT])
+            prefetch(book.orders, book.orders[order + PREVIOUS])
+            if levels_are_many:
+                prefetch(book.levels, book.orders[order + LEVEL])
+        elif levels_are_many and rows[ahead + c.WORD] == _ADD:
+            level = find_level(book, rows[ahead + c.SIDE], rows[ahead + c.PRICE])
+            prefetch(book.orders, book.levels[level + TAIL])
 
 
-@entry(INT, ARRAYS, ROWS, INT, INT)
-def obey(arrays: Arrays, commands: Array, first: int, last: int) -> int:
+@entry(INT, CELLS, ROWS, INT, INT)
+def obey(cells: Array, commands: Array, first: int, last: int) -> int:
     """Obeys the commands from `first` to before `last`: how many events it wrote. The caller has made room for all."""
-    book, rows = cells_of(arrays), pointer(commands)
-    header = book.header
+    header, rows = pointer(cells), pointer(commands)
+    book = cells_at(header)
     header[WRITTEN] = 0
+    levels_are_many = header[LEVELS] + header[LEVELS + 1] > _MANY
     for row in range(first * c.COLUMNS, last * c.COLUMNS, c.COLUMNS):
         header[COMMANDS] += 1
-        _look_ahead(book, rows, row, last * c.COLUMNS)
+        _look_ahead(book, rows, row, last * c.COLUMNS, levels_are_many)
         word, minimum = rows[row + c.WORD], rows[row + c.MINIMUM]
         order = Order(
             rows[row + c.ORDER_ID],
@@ -208,9 +233,9 @@ def obey(arrays: Arrays, commands: Array, first: int, last: int) -> int:
         elif word == _CANCEL:
             reason = _cancel(book, order)
         elif word == _REPLACE:
-            reason = _replace(book, order)
+            reason = _replace(header, order)
         elif word == _CANCEL_ACCOUNT:
-            reason = _cancel_account(book, order.account)
+            reason = _cancel_account(header, order.account)
         else:
             reason = _INVALID_WORD
         if reason != 0:

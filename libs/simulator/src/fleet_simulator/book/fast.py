@@ -14,46 +14,53 @@ from fleet_simulator.book.commands import MAX_ORDERS, Commands, Row, Side
 from fleet_simulator.book.engine import obey
 from fleet_simulator.book.events import Events
 from fleet_simulator.book.layout import Array, Arrays
-from fleet_simulator.book.levels import HEIGHTS
-from fleet_simulator.book.table import move, new_table
+from fleet_simulator.book.levels import TREE_HEIGHTS
+from fleet_simulator.book.table import grown, new_table, room_in
 
 CHUNK: Final = 4096
 """Commands that room is made for at once: what they need at most stays below 10 MB."""
 
 
 class FastBook:
-    """Arrays that compiled code works on; this makes room in them and asks.
+    """Arrays that compiled code works on; this makes room in them and asks. For one thread at a time.
 
-    Room is made before a call, for the most that its commands can need: each may rest one order on one new level with
-    HEIGHTS words, and writes at most 3 events and one for each order that it ends. So the loops never stop in between.
-    Memory: 96 to 128 bytes an order, at most 0.4 kB a level wherever its price lies, and 96 bytes for each order that
-    one call may end; arrays double as they grow, and do not shrink.
+    Room is made before a call, for the most that its commands can need: each may rest one order on a level in a block of
+    its own with TREE_HEIGHTS words, and writes at most 3 events and one for each order that it ends. So the loops never
+    stop in between. Arrays double as they grow and do not shrink. Memory: 0.2 to 0.4 kB an order, some 1 kB more for
+    each that stands alone at its price (prices close together share that), 96 bytes of events for each order that one
+    call may end.
     """
 
     def __init__(self, *, max_orders: int = MAX_ORDERS) -> None:
         if not 0 < max_orders <= MAX_ORDERS:
             raise ValueError(f"max_orders must be 1 to {MAX_ORDERS}, was {max_orders}")
-        header = np.zeros(at.HEADER, dtype=np.int64)
-        header[at.MAX_ORDERS] = max_orders
+        self._header = np.zeros(at.HEADER, dtype=np.int64)
+        self._header[at.MAX_ORDERS] = max_orders
+        self._header[at.HEIGHTS] = TREE_HEIGHTS
         self._arrays = Arrays(
-            header,
             orders=np.zeros((16, at.ROW), dtype=np.int64),
-            levels=np.zeros((16, at.ROW), dtype=np.int64),
+            levels=np.zeros((2 * at.BLOCK_LEVELS, at.LEVEL_ROW), dtype=np.int64),
             ids=new_table(16),
-            slots=new_table(16),
+            numbers=new_table(16),
+            blocks=np.zeros((2, at.BLOCK_ROW), dtype=np.int64),
             words=new_table(128),
             events=_rows(64, e.COLUMNS),
         )
+        at.tell(self._header, self._arrays)
         self._command = _rows(1, c.COLUMNS)
         self._answer = _rows(1, len(Resting._fields))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """A copy, in this process or another, is made from a snapshot: the header has addresses in it."""
+        return _restored, (self.snapshot(), int(self._header[at.MAX_ORDERS]))
+
     @property
     def sequence(self) -> int:
-        return int(self._arrays.header[at.SEQUENCE])
+        return int(self._header[at.SEQUENCE])
 
     @property
     def commands(self) -> int:
-        return int(self._arrays.header[at.COMMANDS])
+        return int(self._header[at.COMMANDS])
 
     def apply(self, commands: Commands) -> Events:
         commands = c.checked(commands)
@@ -68,59 +75,61 @@ class FastBook:
 
     def _obey(self, commands: Commands, first: int, last: int) -> Events:
         self._make_room(last - first)
-        written = obey(self._arrays, commands, first, last)
+        written = obey(self._header, commands, first, last)
         return self._arrays.events[:written].copy()
 
     def _make_room(self, commands: int) -> None:
-        header, orders, levels, ids, slots, words, events = self._arrays
-        state = header.tolist()
+        orders, levels, ids, numbers, blocks, words, events = self._arrays
+        state = self._header.tolist()
         live = state[at.LIVE] + commands
-        opened = state[at.LEVELS] + state[at.LEVELS + 1] + commands
-        set_words = state[at.WORDS] + HEIGHTS * commands
+        in_use = state[at.BLOCKS] + commands
+        set_words = state[at.WORDS] + TREE_HEIGHTS * commands
         written = live + 3 * commands
         if (
             live < len(orders)
-            and opened < len(levels)
-            and 2 * live <= len(ids)
-            and 2 * opened <= len(slots)
-            and 2 * set_words <= len(words)
-            and written <= len(events)
+            and in_use < len(blocks)
+            and room_in(ids) >= live
+            and room_in(numbers) >= in_use
+            and room_in(words) >= set_words
+            and len(events) >= written
         ):
             return
+        used_blocks = state[at.LAST_BLOCK] + 1
+        blocks = _grown(blocks, in_use + 1, used_blocks)
         self._arrays = Arrays(
-            header,
-            _grown(orders, live, state[at.LAST_ORDER]),
-            _grown(levels, opened, state[at.LAST_LEVEL]),
-            _roomier(ids, live),
-            _roomier(slots, opened),
-            _roomier(words, set_words),
-            events if written <= len(events) else _rows(2 * written, e.COLUMNS),
+            _grown(orders, live + 1, state[at.LAST_ORDER] // at.ROW + 1),
+            _grown(levels, len(blocks) * at.BLOCK_LEVELS, used_blocks * at.BLOCK_LEVELS),
+            grown(ids, live),
+            grown(numbers, in_use),
+            blocks,
+            grown(words, set_words),
+            events if len(events) >= written else _rows(2 * written, e.COLUMNS),
         )
+        at.tell(self._header, self._arrays)
 
     def __len__(self) -> int:
-        return int(self._arrays.header[at.LIVE])
+        return int(self._header[at.LIVE])
 
     def best(self, side: int) -> int | None:
-        level = self._arrays.header[at.BEST + Side(side)]
-        return int(self._arrays.levels[level // at.ROW, at.PRICE]) if level else None
+        return reading.best_price(self._header, int(Side(side))) or None
 
     def level(self, side: int, price: int) -> Level:
-        found = reading.write_level(self._arrays, side, price, self._answer)
+        found = reading.write_level(self._header, side, price, self._answer)
         return Level(*self._answer[0, :3].tolist()) if found else Level(price, 0, 0)
 
     def depth(self, side: int, limit: int) -> NDArray[np.int64]:
-        limit = max(0, min(limit, int(self._arrays.header[at.LEVELS + Side(side)])))
+        limit = max(0, min(limit, int(self._header[at.LEVELS + Side(side)])))
         out = _rows(limit, len(Level._fields))
-        reading.write_levels(self._arrays, side, out)
+        reading.write_levels(self._header, side, out)
         return out
 
     def order(self, order_id: int) -> Resting | None:
-        found = reading.write_order(self._arrays, order_id, self._answer)
+        found = reading.write_order(self._header, order_id, self._answer)
         return Resting(*self._answer[0].tolist()) if found else None
 
     def orders(self, account: int | None = None) -> NDArray[np.int64]:
         out = _rows(len(self), len(Resting._fields))
-        count = reading.write_orders(self._arrays, account is not None, account or 0, out)
+        count = reading.write_orders(self._header, account is not None, account or 0, out)
         return out if count == len(out) else out[:count].copy()
 
     def snapshot(self) -> Snapshot:
@@ -131,34 +140,28 @@ class FastBook:
         book = cls(max_orders=max_orders)
         snapshot = snapshot.checked()
         book._make_room(len(snapshot.orders))
-        book._arrays.header[[at.SEQUENCE, at.COMMANDS]] = snapshot.counters
-        reading.read_orders(book._arrays, snapshot.orders)
+        book._header[[at.SEQUENCE, at.COMMANDS]] = snapshot.counters
+        reading.read_orders(book._header, snapshot.orders)
         return book
 
     def state_hash(self) -> int:
-        return int(reading.state_hash(self._arrays))
+        return int(reading.state_hash(self._header))
 
 
 def _rows(count: int, columns: int) -> Array:
     return np.empty((count, columns), dtype=np.int64)
 
 
-def _grown(rows: Array, needed: int, last: int) -> Array:
-    """Room for so many, and for nobody's."""
-    if needed < len(rows):
+def _grown(rows: Array, needed: int, used: int) -> Array:
+    if needed <= len(rows):
         return rows
-    larger = _rows(2 * needed, rows.shape[1])
-    used = last // at.ROW + 1
+    larger = _rows(max(needed, 2 * len(rows)), rows.shape[1])
     larger[:used] = rows[:used]
     return larger
 
 
-def _roomier(table: Array, needed: int) -> Array:
-    if 2 * needed <= len(table):
-        return table
-    larger = new_table(needed)
-    move(table, larger)
-    return larger
+def _restored(snapshot: Snapshot, max_orders: int) -> FastBook:
+    return FastBook.restore(snapshot, max_orders=max_orders)
 
 
 def _link() -> None:
@@ -166,6 +169,7 @@ def _link() -> None:
     book = FastBook()
     book._make_room(len(book._arrays.ids))
     book.apply_one(c.add(1, 1, Side.BUY, 1, 1))
+    book.best(Side.BUY)
     book.level(Side.BUY, 1)
     book.depth(Side.BUY, 1)
     book.order(1)

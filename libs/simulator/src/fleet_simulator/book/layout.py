@@ -1,4 +1,4 @@
-"""How the fast book lies in memory.
+"""How the fast book lies in memory: arrays of int64, and a header that counts what is in them and tells where they are.
 
 A row of orders or levels is named by its *place*, the number of its first cell: `orders[order + REMAINING]`. The first
 row is nobody's, so that place 0 means none.
@@ -9,28 +9,25 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fleet_simulator.book.compiled import arrays_of, inline, pointer
+from fleet_simulator.book.compiled import at, inline
 
 Array = NDArray[np.int64]
 
 
 class Arrays(NamedTuple):
-    """`orders` and `levels` are rows of one cache line; `ids`, `slots` and `words` open-addressing tables (table.py).
+    """`orders` are rows of a cache line, `levels` of half of one; `ids`, `numbers` and `words` tables (table.py).
 
-    `ids`: order id → order. `slots`: rank and side → level. `words`: the bitmaps of levels.py. `events`: what the last
+    `ids`: order id → order. `numbers`, `blocks` and `words`: which levels there are (levels.py). `events`: what the last
     call wrote.
     """
 
-    header: Array
     orders: Array
     levels: Array
     ids: Array
-    slots: Array
+    numbers: Array
+    blocks: Array
     words: Array
     events: Array
-
-
-ARRAYS: Final = arrays_of(Arrays, 1, 2, 2, 2, 2, 2, 2)
 
 
 class Cells(NamedTuple):
@@ -41,27 +38,44 @@ class Cells(NamedTuple):
     levels: Array
     ids: Array
     ids_mask: int
-    slots: Array
-    slots_mask: int
+    numbers: Array
+    numbers_mask: int
+    blocks: Array
     words: Array
     words_mask: int
     events: Array
 
 
 @inline
-def cells_of(arrays: Arrays) -> Cells:
+def cells_at(header: Array) -> Cells:
+    """A function whose body stands where it is called takes Cells; one that is called takes the header alone and asks.
+
+    Twelve numbers for each call cost more than to load those it needs.
+    """
     return Cells(
-        pointer(arrays.header),
-        pointer(arrays.orders),
-        pointer(arrays.levels),
-        pointer(arrays.ids),
-        arrays.ids.shape[0] - 1,
-        pointer(arrays.slots),
-        arrays.slots.shape[0] - 1,
-        pointer(arrays.words),
-        arrays.words.shape[0] - 1,
-        pointer(arrays.events),
+        header,
+        at(header[ORDERS_AT]),
+        at(header[LEVELS_AT]),
+        at(header[IDS_AT]),
+        header[IDS_MASK],
+        at(header[NUMBERS_AT]),
+        header[NUMBERS_MASK],
+        at(header[BLOCKS_AT]),
+        at(header[WORDS_AT]),
+        header[WORDS_MASK],
+        at(header[EVENTS_AT]),
     )
+
+
+def tell(header: Array, arrays: Arrays) -> None:
+    """Writes into the header where the arrays are."""
+    for cell, array in zip(
+        (ORDERS_AT, LEVELS_AT, IDS_AT, NUMBERS_AT, BLOCKS_AT, WORDS_AT, EVENTS_AT), arrays, strict=True
+    ):
+        header[cell] = array.ctypes.data
+    header[IDS_MASK] = len(arrays.ids) - 1
+    header[NUMBERS_MASK] = len(arrays.numbers) - 1
+    header[WORDS_MASK] = len(arrays.words) - 1
 
 
 class Order(NamedTuple):
@@ -80,15 +94,28 @@ SEQUENCE: Final = 0
 COMMANDS: Final = 1
 LIVE: Final = 2
 LEVELS: Final = 3  # of the bids, and in the next cell of the asks
-WORDS: Final = 5
-BEST: Final = 6  # level of the best bid, and in the next cell of the best ask
-FREE_ORDER: Final = 8  # the first of a list of rows that were given back, linked by NEXT
-LAST_ORDER: Final = 9  # the highest place that was ever used
-FREE_LEVEL: Final = 10  # linked by HEAD
-LAST_LEVEL: Final = 11
-WRITTEN: Final = 12  # cells of events
-MAX_ORDERS: Final = 13
-HEADER: Final = 16
+BEST: Final = 5  # level of the best bid, and in the next cell of the best ask
+BLOCKS: Final = 7
+WORDS: Final = 8
+FREE_ORDER: Final = 9  # the first of a list of rows that were given back, linked by NEXT
+LAST_ORDER: Final = 10  # the highest place that was ever used
+FREE_BLOCK: Final = 11  # a number, not a place; linked by BITS
+LAST_BLOCK: Final = 12
+WRITTEN: Final = 13  # cells of events
+MAX_ORDERS: Final = 14
+HEIGHTS: Final = 15
+ORDERS_AT: Final = 16
+LEVELS_AT: Final = 17
+IDS_AT: Final = 18
+IDS_MASK: Final = 19
+NUMBERS_AT: Final = 20
+NUMBERS_MASK: Final = 21
+BLOCKS_AT: Final = 22
+WORDS_AT: Final = 23
+WORDS_MASK: Final = 24
+EVENTS_AT: Final = 25
+AHEAD: Final = 26  # eight cells: orders of the commands to come
+HEADER: Final = AHEAD + 8
 
 # orders
 ORDER_ID: Final = 0
@@ -101,10 +128,18 @@ NEXT: Final = 6
 PREVIOUS: Final = 7
 ROW: Final = 8
 
-# levels, in rows of as many
-PRICE: Final = 0
-SIDE: Final = 1
-TOTAL: Final = 2
-COUNT: Final = 3
-HEAD: Final = 4
-TAIL: Final = 5
+# levels
+TOTAL: Final = 0
+COUNT: Final = 1
+HEAD: Final = 2
+TAIL: Final = 3
+LEVEL_ROW: Final = 4
+RANK_SHIFT: Final = 4
+BLOCK_LEVELS: Final = 1 << RANK_SHIFT
+BLOCK_SHIFT: Final = RANK_SHIFT + 2
+BLOCK: Final = BLOCK_LEVELS * LEVEL_ROW
+
+# blocks, in rows of two
+BITS: Final = 0
+KEY: Final = 1
+BLOCK_ROW: Final = 2

@@ -13,18 +13,19 @@ from fleet_simulator.book.layout import (
     HEAD,
     NEXT,
     ORDER_ID,
-    PRICE,
     QUANTITY,
     REMAINING,
     SEQUENCE,
     TOTAL,
     WRITTEN,
+    Array,
     Cells,
     Order,
+    cells_at,
 )
-from fleet_simulator.book.levels import level_after
+from fleet_simulator.book.levels import level_after, price_of
 from fleet_simulator.book.resting import reduce, resting, take_out
-from fleet_simulator.book.table import expect
+from fleet_simulator.book.table import expect, find
 
 # Plain numbers: members of enumerations take compiled code far longer to compile.
 _BUY: Final = int(Side.BUY)
@@ -68,10 +69,10 @@ def emit_end(book: Cells, order: Order, left: int, reason: int) -> None:
 
 
 @inline
-def end(book: Cells, row: int, reason: int) -> None:
+def end(book: Cells, row: int, place: int, reason: int) -> None:
     """Takes an order that rests out of the book."""
     order, left = resting(book, row), book.orders[row + REMAINING]
-    take_out(book, row)
+    take_out(book, row, place)
     event = emit(book, _CANCELED, order, left, 0)
     book.events[event + e.REASON] = reason
     book.events[event + e.WAS_RESTING] = 1
@@ -87,7 +88,7 @@ def worst_price(order: Order) -> int:
 def crossed_level(book: Cells, side: int, worst: int) -> int:
     """The best level of the other side if an order of this side may trade there, else 0."""
     level = book.header[BEST + 1 - side]
-    return int(level) if level != 0 and _takes(side, worst, book.levels[level + PRICE]) else 0
+    return int(level) if level != 0 and _takes(side, worst, price_of(book, level)) else 0
 
 
 @inline
@@ -96,13 +97,14 @@ def _takes(side: int, worst: int, price: int) -> bool:
 
 
 @inner
-def tradable(book: Cells, order: Order) -> int:
+def tradable(header: Array, order: Order) -> int:
     """What the order would trade now, self-trade prevention taken into account."""
+    book = cells_at(header)
     orders, levels = book.orders, book.levels
     prevention, worst = order.flags >> SELF_TRADE_SHIFT, worst_price(order)
     wanted, traded = order.quantity, 0
     level = crossed_level(book, order.side, worst)
-    while level != 0 and wanted > 0 and _takes(order.side, worst, levels[level + PRICE]):
+    while level != 0 and wanted > 0 and _takes(order.side, worst, price_of(book, level)):
         if prevention == _ALLOW:
             quantity = min(wanted, levels[level + TOTAL])
             traded += quantity
@@ -119,7 +121,7 @@ def tradable(book: Cells, order: Order) -> int:
                 elif prevention != _CANCEL_OLDEST:
                     return traded
                 maker = orders[maker + NEXT]
-        level = level_after(book, 1 - order.side, levels[level + PRICE])
+        level = level_after(book.header, level)
     return traded
 
 
@@ -136,11 +138,11 @@ def match(book: Cells, order: Order, remaining: int) -> tuple[int, int]:
         if level == 0:
             break
         maker = levels[level + HEAD]
-        maker_id, maker_account, price = orders[maker + ORDER_ID], orders[maker + ACCOUNT], levels[level + PRICE]
+        maker_id, maker_account, price = orders[maker + ORDER_ID], orders[maker + ACCOUNT], price_of(book, level)
         own = prevention != _ALLOW and maker_account == order.account
         if own and prevention != _DECREMENT:
             if prevention != _CANCEL_NEWEST:
-                end(book, maker, _SELF_TRADE)
+                end(book, maker, find(book.ids, book.ids_mask, maker_id), _SELF_TRADE)
             if prevention != _CANCEL_OLDEST:
                 emit_end(book, order, remaining, _SELF_TRADE)
                 remaining = 0

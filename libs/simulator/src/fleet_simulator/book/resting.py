@@ -13,17 +13,15 @@ from fleet_simulator.book.layout import (
     NEXT,
     ORDER_ID,
     PREVIOUS,
-    PRICE,
     QUANTITY,
     REMAINING,
     ROW,
-    SIDE,
     TAIL,
     TOTAL,
     Cells,
     Order,
 )
-from fleet_simulator.book.levels import close_level, find_level, open_level
+from fleet_simulator.book.levels import close_level, level_for, price_of, side_of
 from fleet_simulator.book.table import find, insert, remove
 
 
@@ -36,13 +34,13 @@ def find_order(book: Cells, order_id: int) -> int:
 
 @inline
 def resting(book: Cells, row: int) -> Order:
-    orders, levels = book.orders, book.levels
+    orders = book.orders
     level = orders[row + LEVEL]
     return Order(
         orders[row + ORDER_ID],
         orders[row + ACCOUNT],
-        levels[level + SIDE],
-        levels[level + PRICE],
+        side_of(book, level),
+        price_of(book, level),
         orders[row + QUANTITY],
         orders[row + FLAGS],
     )
@@ -58,9 +56,7 @@ def rest(book: Cells, order: Order, quantity: int, remaining: int) -> None:
     else:
         row = header[LAST_ORDER] + ROW
         header[LAST_ORDER] = row
-    level = find_level(book, order.side, order.price)
-    if level == 0:
-        level = open_level(book, order.side, order.price)
+    level = level_for(book, order.side, order.price)
     tail = levels[level + TAIL]
     orders[row + ORDER_ID] = order.order_id
     orders[row + ACCOUNT] = order.account
@@ -70,10 +66,9 @@ def rest(book: Cells, order: Order, quantity: int, remaining: int) -> None:
     orders[row + REMAINING] = remaining
     orders[row + NEXT] = 0
     orders[row + PREVIOUS] = tail
-    if tail != 0:
-        orders[tail + NEXT] = row
-    else:
-        levels[level + HEAD] = row
+    head = levels[level + HEAD]
+    orders[tail + NEXT] = row
+    levels[level + HEAD] = row if tail == 0 else head
     levels[level + TAIL] = row
     levels[level + TOTAL] += remaining
     levels[level + COUNT] += 1
@@ -82,22 +77,21 @@ def rest(book: Cells, order: Order, quantity: int, remaining: int) -> None:
 
 
 @inline
-def take_out(book: Cells, row: int) -> None:
+def take_out(book: Cells, row: int, place: int) -> None:
+    """`place` is where the table has the order."""
     header, orders, levels = book.header, book.orders, book.levels
     level, previous, following = orders[row + LEVEL], orders[row + PREVIOUS], orders[row + NEXT]
-    if previous != 0:
-        orders[previous + NEXT] = following
-    else:
-        levels[level + HEAD] = following
-    if following != 0:
-        orders[following + PREVIOUS] = previous
-    else:
-        levels[level + TAIL] = previous
+    # Without branches, since which of them is nobody cannot be foretold; nobody's row takes what is written to it.
+    orders[previous + NEXT] = following
+    orders[following + PREVIOUS] = previous
+    head, tail = levels[level + HEAD], levels[level + TAIL]
+    levels[level + HEAD] = following if previous == 0 else head
+    levels[level + TAIL] = previous if following == 0 else tail
     levels[level + TOTAL] -= orders[row + REMAINING]
     levels[level + COUNT] -= 1
     if levels[level + COUNT] == 0:
-        close_level(book, level)
-    remove(book.ids, book.ids_mask, find(book.ids, book.ids_mask, orders[row + ORDER_ID]))
+        close_level(header, level)
+    remove(book.ids, book.ids_mask, place)
     orders[row + NEXT] = header[FREE_ORDER]
     header[FREE_ORDER] = row
     header[LIVE] -= 1
@@ -108,7 +102,7 @@ def reduce(book: Cells, row: int, quantity: int) -> int:
     """What then remains of the order, which is taken out if that is nothing."""
     left = book.orders[row + REMAINING] - quantity
     if left == 0:
-        take_out(book, row)
+        take_out(book, row, find(book.ids, book.ids_mask, book.orders[row + ORDER_ID]))
     else:
         book.orders[row + REMAINING] = left
         book.levels[book.orders[row + LEVEL] + TOTAL] -= quantity

@@ -1,4 +1,4 @@
-"""Open addressing with linear probing: rows of (key, value), a power of two of them, at most half in use.
+"""Open addressing with linear probing: rows of (key, value), a power of two of them, at most a quarter in use.
 
 A key is any int64; a value of 0 marks an empty row. Removal moves what follows back, so there are no tombstones and a
 look-up is as fast after years as at first.
@@ -13,13 +13,27 @@ from fleet_simulator.book.layout import Array
 
 _VALUE: Final = 1
 _ROW: Final = 2
+_SPACE: Final = 4  # rows a key: at a quarter full most keys are where they are looked for first
 _FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads ids in sequence, and strides
 _HALF: Final = np.uint64(32)
 
 
 def new_table(keys: int) -> Array:
     """With room for so many."""
-    return np.zeros((max(16, 1 << (2 * keys - 1).bit_length()), _ROW), dtype=np.int64)
+    return np.zeros((1 << (_SPACE * keys - 1).bit_length(), _ROW), dtype=np.int64)
+
+
+def room_in(table: Array) -> int:
+    return len(table) // _SPACE
+
+
+def grown(table: Array, keys: int) -> Array:
+    """The same keys with room for so many."""
+    if room_in(table) >= keys:
+        return table
+    larger = new_table(keys)
+    _move(table, larger)
+    return larger
 
 
 @inline
@@ -59,7 +73,7 @@ def insert(table: Array, mask: int, key: int, value: int) -> None:
 @inline
 def remove(table: Array, mask: int, place: int) -> None:
     """Empties the row whose value is at `place`, and moves into it what may stand there."""
-    hole = place // _ROW
+    hole = place >> 1
     row = (hole + 1) & mask
     while table[row * _ROW + _VALUE] != 0:
         home = _home(table[row * _ROW], mask)
@@ -72,7 +86,7 @@ def remove(table: Array, mask: int, place: int) -> None:
 
 
 @entry(NONE, ROWS, ROWS)
-def move(old: Array, new: Array) -> None:
+def _move(old: Array, new: Array) -> None:
     table, mask = pointer(new), new.shape[0] - 1
     for row in range(old.shape[0]):
         if old[row, _VALUE] != 0:
