@@ -11,7 +11,7 @@ from typing import Any
 
 from whole_fleet import whole_fleet
 
-from bench import bus, hops, journal, orders, replay
+from bench import book, bus, hops, journal, orders, replay
 
 _RESULTS = Path(__file__).parent / "results.json"
 
@@ -19,12 +19,17 @@ _RESULTS = Path(__file__).parent / "results.json"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description="Measures the fleet on this machine.")
     parser.add_argument("--sustained-s", type=float, default=60.0, help="length of the sustained loads")
-    parser.add_argument("--only", choices=("bus", "journal", "replay", "orders"), help="one part only")
+    parser.add_argument("--only", choices=("book", "bus", "journal", "replay", "orders"), help="one part only")
+    parser.add_argument("--no-peers", action="store_true", help="do not fetch other order books to stand beside ours")
     arguments = parser.parse_args()
     results: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cpus": _cpus(), "python": platform.python_version(), "system": platform.platform(terse=True)},
     }
+    if arguments.only in (None, "book"):
+        _say("book: a million operations through the order book")
+        results["book"] = book.measure(_say, peers=not arguments.no_peers)
+        _show(results["book"])
     if arguments.only in (None, "bus"):
         _say("bus: events consumed with sequence and one row written")
         results["bus"] = bus.measure()

@@ -44,11 +44,11 @@ def book(
     engine: Annotated[Engine, typer.Option(help="`fast` is compiled, `naive` is plain Python.")] = Engine.FAST,
 ) -> None:
     """Replay a file of operations through an order book and print one line of JSON."""
-    commands = _commands(file)
+    commands = book_commands(file)
     print(json.dumps({"engine": str(engine), "ops": len(commands), **_replayed(_new_book(engine), commands)}))
 
 
-def _commands(file: Path) -> Commands:
+def book_commands(file: Path) -> Commands:
     """As commands of the book: a take is a limit order that does not rest. All are of one account."""
     import numpy as np
     from fleet_simulator.book import commands as c
