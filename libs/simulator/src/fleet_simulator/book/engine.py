@@ -30,7 +30,7 @@ from fleet_simulator.book.layout import (
     Order,
     cells_at,
 )
-from fleet_simulator.book.levels import expect_block, level_after, place_of_level
+from fleet_simulator.book.levels import expect_block, find_level, level_after, place_of_level
 from fleet_simulator.book.matching import crossed_level, emit, emit_end, end, match, tradable, worst_price
 from fleet_simulator.book.resting import find_order, rest, resting, take_out
 from fleet_simulator.book.table import expect, find
@@ -60,7 +60,6 @@ _INVALID_MINIMUM: Final = int(Reason.INVALID_MINIMUM)
 _DUPLICATE_ORDER: Final = int(Reason.DUPLICATE_ORDER)
 _UNKNOWN_ORDER: Final = int(Reason.UNKNOWN_ORDER)
 _BOOK_FULL: Final = int(Reason.BOOK_FULL)
-_AHEAD: Final = 8  # commands, a power of two
 _MANY: Final = 2000  # levels, beyond which they do not stay in the cache by themselves
 
 
@@ -180,33 +179,32 @@ def _cancel_account(header: Array, account: int) -> int:
 def _look_ahead(book: Cells, rows: Array, row: int, last: int, levels_are_many: bool) -> None:
     """Memory that is not in the cache takes longer than a command: it is asked for some commands before its own.
 
-    In three steps, since each place is told by the one before; the header keeps what the second has found for the third.
+    In three steps, since each place is told by the one before.
     """
     ahead = row + 16 * c.COLUMNS
     if ahead < last:
         expect(book.ids, book.ids_mask, rows[ahead + c.ORDER_ID])
-        if levels_are_many:
-            expect_block(book, rows[ahead + c.SIDE] & 1, rows[ahead + c.PRICE])
+        if levels_are_many and rows[ahead + c.WORD] == _ADD:
+            expect_block(book, rows[ahead + c.SIDE], rows[ahead + c.PRICE])
     ahead = row + 8 * c.COLUMNS
     if ahead < last:
         if rows[ahead + c.WORD] == _CANCEL:
             order = find_order(book, rows[ahead + c.ORDER_ID])
-            book.header[AHEAD + ((ahead >> 3) & _AHEAD - 1)] = order
+            book.header[AHEAD + ((ahead >> 3) & 7)] = order
             prefetch(book.orders, order)
         elif levels_are_many and rows[ahead + c.WORD] == _ADD:
-            level = place_of_level(book, rows[ahead + c.SIDE], rows[ahead + c.PRICE])
-            book.header[AHEAD + ((ahead >> 3) & _AHEAD - 1)] = level
-            prefetch(book.levels, level)
+            prefetch(book.levels, place_of_level(book, rows[ahead + c.SIDE], rows[ahead + c.PRICE]))
     ahead = row + 4 * c.COLUMNS
     if ahead < last:
         if rows[ahead + c.WORD] == _CANCEL:
-            order = book.header[AHEAD + ((ahead >> 3) & _AHEAD - 1)]
+            order = book.header[AHEAD + ((ahead >> 3) & 7)]
             prefetch(book.orders, book.orders[order + NEXT])
             prefetch(book.orders, book.orders[order + PREVIOUS])
             if levels_are_many:
                 prefetch(book.levels, book.orders[order + LEVEL])
         elif levels_are_many and rows[ahead + c.WORD] == _ADD:
-            prefetch(book.orders, book.levels[book.header[AHEAD + ((ahead >> 3) & _AHEAD - 1)] + TAIL])
+            level = find_level(book, rows[ahead + c.SIDE], rows[ahead + c.PRICE])
+            prefetch(book.orders, book.levels[level + TAIL])
 
 
 @entry(INT, CELLS, ROWS, INT, INT)
@@ -215,8 +213,6 @@ def obey(cells: Array, commands: Array, first: int, last: int) -> int:
     header, rows = pointer(cells), pointer(commands)
     book = cells_at(header)
     header[WRITTEN] = 0
-    for cell in range(_AHEAD):
-        header[AHEAD + cell] = 0
     levels_are_many = header[LEVELS] + header[LEVELS + 1] > _MANY
     for row in range(first * c.COLUMNS, last * c.COLUMNS, c.COLUMNS):
         header[COMMANDS] += 1

@@ -114,7 +114,7 @@ BLOCKS_AT: Final = 22
 WORDS_AT: Final = 23
 WORDS_MASK: Final = 24
 EVENTS_AT: Final = 25
-AHEAD: Final = 26  # eight cells: orders, or levels, of the commands to come
+AHEAD: Final = 26  # eight cells: orders of the commands to come
 HEADER: Final = AHEAD + 8
 
 # orders
