@@ -99,7 +99,7 @@ def install() -> None:
             wanted.write(locked("uv"))
             wanted.flush()
             run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "-r", wanted.name)
-    say("installing the locked packages (about 130; 300 MB to fetch the first time)")
+    say("installing the locked packages (about 140; 360 MB to fetch the first time)")
     # Bytecode now, so that the first start of eight services is not spent on it.
     run(uv, "pip", "install", "--python", python, "--require-hashes", "--compile-bytecode", "-r", LOCK)
     say("installing our own members")

@@ -111,7 +111,8 @@ def test_a_smaller_quantity_keeps_its_place_and_all_else_loses_it(book: Book) ->
     book.apply(batch([add(1, 7, BUY, 100, 5), add(2, 8, BUY, 100, 5)]))
     assert told(book, replace(1, 7, 100, 4)) == [Replaced(3, 3, 1, 7, BUY, 100, 4, 4, 100, 5, priority_kept=True)]
     assert book.orders()[:, 0].tolist() == [1, 2]
-    assert told(book, replace(1, 7, 100, 6)) == [Replaced(4, 4, 1, 7, BUY, 100, 6, 6, 100, 4, priority_kept=False)]
+    assert told(book, replace(1, 7, 100, 4)) == [Replaced(4, 4, 1, 7, BUY, 100, 4, 4, 100, 4, priority_kept=True)]
+    assert told(book, replace(1, 7, 100, 6)) == [Replaced(5, 5, 1, 7, BUY, 100, 6, 6, 100, 4, priority_kept=False)]
     assert book.orders()[:, 0].tolist() == [2, 1]
 
 

@@ -26,6 +26,13 @@ _FLAGS = st.one_of(
 )
 _WORDS = st.sampled_from([0] * 12 + [1] * 3 + [2] * 5 + [3] * 3 + [4, 5])
 _MINIMA = st.sampled_from([0] * 8 + [1, 3, 8, -1])
+
+
+def _mostly_its_owner(row: Row) -> Row:
+    """Cancels and replaces of another account's order are all alike."""
+    return row if row[2] == 3 else (*row[:2], 1 + row[1] % 2, *row[3:])
+
+
 NARROW = st.lists(
     st.tuples(
         _WORDS,
@@ -36,7 +43,7 @@ NARROW = st.lists(
         st.integers(0, 12),
         _MINIMA,
         _FLAGS,
-    ),
+    ).map(_mostly_its_owner),
     min_size=1,
     max_size=80,
 )
