@@ -6,7 +6,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from .message import Message
-from .vocabulary import OrderType, Side, StateScope, Timeframe, TimeInForce, TradingStateWord
+from .vocabulary import OrderClass, OrderType, Side, StateScope, Timeframe, TimeInForce, TradingStateWord
 
 
 class CoreEngineMessage(Message, frozen=True, kw_only=True):
@@ -47,6 +47,16 @@ class OrderRequested(CoreEngineMessage, frozen=True, kw_only=True):
     quantity: Decimal
     limit_price: Decimal | None
     time_in_force: TimeInForce
+    stop_price: Decimal | None = None
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    expires_at: datetime | None = None
+    post_only: bool = False
+    reduce_only: bool = False
+    order_class: OrderClass = OrderClass.SIMPLE
+    take_profit_price: Decimal | None = None
+    stop_loss_price: Decimal | None = None
+    stop_loss_limit_price: Decimal | None = None
 
 
 class CancelRequested(CoreEngineMessage, frozen=True, kw_only=True):

@@ -62,12 +62,16 @@ class OrderCancelRejected(Report, frozen=True, kw_only=True, tag=True):
 
 
 class OrderReplaced(Report, frozen=True, kw_only=True, tag=True):
-    """The order as it works from now on; `quantity` is the total, with what has been filled in it."""
+    """The order as it works from now on; `quantity` is the total, with what has been filled in it.
+
+    `code`: `requested`, or why it was done unasked: `oco`, `parent_filled`, `reduce_only`, `self_trade`, `corporate_action`.
+    A leg's total may be what it has filled, or 0, while the order it waits for is open: it may still grow."""
 
     quantity: Decimal
     limit_price: Decimal | None
     stop_price: Decimal | None = None
     cumulative_quantity: Decimal
+    code: str = "requested"
 
 
 class OrderReplaceRejected(Report, frozen=True, kw_only=True, tag=True):

@@ -7,7 +7,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from .message import Message
-from .vocabulary import DeploymentState, OrderType, Side, Timeframe, TimeInForce
+from .vocabulary import DeploymentState, OrderClass, OrderType, Side, Timeframe, TimeInForce
 
 
 class StrategyMessage(Message, frozen=True, kw_only=True):
@@ -36,6 +36,16 @@ class SignalRaised(StrategyMessage, frozen=True, kw_only=True):
     quantity: Decimal | None = None
     limit_price: Decimal | None = None
     time_in_force: TimeInForce | None = None
+    stop_price: Decimal | None = None
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    expires_at: datetime | None = None
+    post_only: bool = False
+    reduce_only: bool = False
+    order_class: OrderClass = OrderClass.SIMPLE
+    take_profit_price: Decimal | None = None
+    stop_loss_price: Decimal | None = None
+    stop_loss_limit_price: Decimal | None = None
     target_signal_id: UUID | None = None
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from .message import Message, Value
-from .vocabulary import GrantState, Liquidity, OrderStatus, OrderType, SelfTrade, Side, TimeInForce
+from .vocabulary import GrantState, Liquidity, OrderClass, OrderStatus, OrderType, SelfTrade, Side, TimeInForce
 
 
 class TradingMessage(Message, frozen=True, kw_only=True):
@@ -44,6 +44,24 @@ class Twap(Value, frozen=True, kw_only=True, tag_field="type", tag="twap"):
     slices: int
 
 
+class Leg(Value, frozen=True, kw_only=True):
+    """An order that comes with another one, of the same account, symbol and venue; it reports under its own id.
+
+    A leg of a bracket or OTO is never larger than what has filled of the order it waits for, and its `quantity` is
+    that of the whole. What an OCO's order or a leg fills makes the others so much smaller."""
+
+    order_id: UUID
+    client_order_id: str
+    side: Side
+    order_type: OrderType
+    quantity: Decimal
+    limit_price: Decimal | None
+    protection_price: Decimal | None
+    time_in_force: TimeInForce
+    stop_price: Decimal | None = None
+    expires_at: datetime | None = None
+
+
 class SubmitOrder(TradingMessage, frozen=True, kw_only=True):
     """Send this order. `send_by`: whoever would send it to a venue later answers OrderRejected `too_late`."""
 
@@ -74,6 +92,8 @@ class SubmitOrder(TradingMessage, frozen=True, kw_only=True):
     self_trade: SelfTrade | None = None
     algo: Twap | None = None
     """How execution is to work the order; None: it goes to its venue as it is."""
+    order_class: OrderClass = OrderClass.SIMPLE
+    legs: tuple[Leg, ...] = ()
 
 
 class ReplaceOrder(TradingMessage, frozen=True, kw_only=True):

@@ -40,6 +40,10 @@ class PlaceVenueOrder(VenueMessage, frozen=True, kw_only=True):
     post_only: bool = False
     reduce_only: bool = False
     self_trade: SelfTrade | None = None
+    oco_group: UUID | None = None
+    """What one order of a group fills makes the others so much smaller. Only for venues with the capability `order_groups`."""
+    parent_ref: UUID | None = None
+    """The order waits at the venue until this one, which is sent after it, fills, and is as large as what has filled."""
 
 
 class ReplaceVenueOrder(VenueMessage, frozen=True, kw_only=True):
@@ -129,12 +133,15 @@ class VenueCancelRejected(VenueReport, frozen=True, kw_only=True, tag=True):
 
 
 class VenueOrderReplaced(VenueReport, frozen=True, kw_only=True, tag=True):
-    """The order as it is now; its priority is kept only where just the quantity fell."""
+    """The order as it is now; its priority is kept only where just the quantity fell.
+
+    `code`: `requested`, or why the venue did it: `oco`, `parent_filled`, `reduce_only`, `self_trade`, `corporate_action`."""
 
     quantity: Decimal
     limit_price: Decimal | None
     stop_price: Decimal | None = None
     cumulative_quantity: Decimal
+    code: str = "requested"
 
 
 class VenueReplaceRejected(VenueReport, frozen=True, kw_only=True, tag=True):

@@ -18,6 +18,18 @@ class OrderType(StrEnum):
     LIMIT_IF_TOUCHED = "limit_if_touched"
 
 
+class OrderClass(StrEnum):
+    """How an order and its legs hang together.
+
+    `bracket`: two legs, take-profit and stop-loss, wait for the order to fill, and one makes the other smaller. `oto`: one
+    leg waits for it. `oco`: the order is the take-profit itself, at work together with its one leg, the stop-loss."""
+
+    SIMPLE = "simple"
+    BRACKET = "bracket"
+    OCO = "oco"
+    OTO = "oto"
+
+
 class TimeInForce(StrEnum):
     GTC = "gtc"
     IOC = "ioc"
@@ -45,6 +57,7 @@ class OrderStatus(StrEnum):
     PARTIALLY_FILLED = "partially_filled"
     FILLED = "filled"
     PENDING_CANCEL = "pending_cancel"
+    PENDING_REPLACE = "pending_replace"
     CANCELED = "canceled"
     EXPIRED = "expired"
     DENIED = "denied"
