@@ -300,6 +300,14 @@ def test_children_end_with_a_parent_that_never_filled() -> None:
     ]
 
 
+def test_children_end_with_a_parent_that_is_rejected() -> None:
+    target = exchange()
+    target.apply(order("child", Side.SELL, 10, 110, parent_ref="entry"), 0)
+    refused = target.apply(order("entry", Side.BUY, 0, 100), 0)
+    assert isinstance(refused[0], Rejected)
+    assert told(refused[1:]) == [("canceled", "child", "parent_ended")]
+
+
 def test_a_child_may_have_children_of_its_own() -> None:
     target = exchange()
     target.apply(order("child", Side.SELL, 10, 110, parent_ref="entry"), 0)

@@ -4,7 +4,17 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from fleet_simulator import FeeSchedule, OffGrid, OrderType, Scale, Side, fee, protection_price, reservation
+from fleet_simulator import (
+    FeeSchedule,
+    OffGrid,
+    OrderType,
+    Scale,
+    Side,
+    fee,
+    protection_price,
+    protection_reference,
+    reservation,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,6 +70,25 @@ def test_reservation_by_example() -> None:
     assert sell == 3
     with pytest.raises(ValueError, match="limit price"):
         reservation(Side.BUY, OrderType.LIMIT, Decimal(1), limit_price=None, protection_price=worst, fee_rate=rate)
+
+
+@pytest.mark.parametrize(
+    ("side", "kind", "given_", "reference"),
+    [
+        (Side.BUY, OrderType.MARKET, {}, 100),
+        (Side.BUY, OrderType.LIMIT, {}, None),
+        (Side.BUY, OrderType.STOP, {"stop_price": Decimal(110)}, 110),
+        (Side.SELL, OrderType.MARKET_IF_TOUCHED, {"stop_price": Decimal(120)}, 120),
+        (Side.SELL, OrderType.STOP_LIMIT, {"stop_price": Decimal(90)}, None),
+        (Side.BUY, OrderType.TRAILING_STOP, {"trail_amount": Decimal(3)}, 103),
+        (Side.SELL, OrderType.TRAILING_STOP, {"trail_percent": Decimal("1.5")}, Decimal("98.5")),
+        (Side.SELL, OrderType.TRAILING_STOP, {"trail_amount": Decimal(100)}, None),
+    ],
+)
+def test_an_order_is_protected_from_where_it_would_become_a_market_order(
+    side: Side, kind: OrderType, given_: dict[str, Decimal], reference: Decimal | None
+) -> None:
+    assert protection_reference(side, kind, Decimal(100), **given_) == reference
 
 
 @given(

@@ -42,7 +42,7 @@ from fleet_simulator.orders import (
     TimeInForce,
     command_order,
 )
-from fleet_simulator.protection import protection_price, reservation
+from fleet_simulator.protection import protection_price, protection_reference, reservation
 from fleet_simulator.scale import OffGrid, Scale
 from fleet_simulator.slippage import HalfSpread, Slippage, SquareRootImpact, VolumeShare
 from fleet_simulator.triggers import Shown
@@ -102,5 +102,6 @@ __all__ = [
     "command_order",
     "fee",
     "protection_price",
+    "protection_reference",
     "reservation",
 ]

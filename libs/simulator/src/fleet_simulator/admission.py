@@ -1,8 +1,12 @@
 """Why an order, or a change of one, is refused before any price is looked at."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 from fleet_simulator.orders import Order, OrderType, Place, Replace, Side, TimeInForce
+
+Amount = int | Decimal
+"""Ticks inside, exact prices at the edges."""
 
 MAX_SLICES = 1000
 """Of an iceberg: each slice is a command and its fills are events of their own."""
@@ -14,11 +18,52 @@ def refusal(place: Place, orders: Mapping[str, Order], legs: Sequence[Order]) ->
         return "duplicate_order_ref"
     if not _has_quantities(place):
         return "invalid_quantity"
-    if not _has_prices(place):
+    if place.protection_price is not None and place.protection_price <= 0:
         return "invalid_price"
-    if not _has_times(place):
+    reason = conditions_refusal(
+        place.type,
+        place.time_in_force,
+        limit_price=place.limit_price,
+        stop_price=place.stop_price,
+        trail_amount=place.trail_amount,
+        trail_ppm=place.trail_ppm,
+        expires_at=place.expires_at,
+        post_only=place.post_only,
+    )
+    if reason is not None:
+        return reason
+    if place.time_in_force.is_auction and (place.display_quantity or place.minimum_quantity):
         return "invalid_time_in_force"
     return None if _may_stand_together(place, legs) else "invalid_group"
+
+
+def conditions_refusal(
+    type: OrderType,  # noqa: A002  the field's name everywhere
+    time_in_force: TimeInForce,
+    *,
+    limit_price: Amount | None = None,
+    stop_price: Amount | None = None,
+    trail_amount: Amount | None = None,
+    trail_ppm: Amount | None = None,
+    expires_at: object | None = None,
+    post_only: bool = False,
+) -> str | None:
+    """Why what an order says of its prices and time does not go together: `invalid_price`, `invalid_time_in_force`."""
+    prices, trails = (limit_price, stop_price, trail_amount, trail_ppm), (trail_amount, trail_ppm)
+    if any(price is not None and price <= 0 for price in prices):
+        return "invalid_price"
+    is_trailing = type is OrderType.TRAILING_STOP
+    if (limit_price is not None) is not type.has_limit or (post_only and not type.has_limit):
+        return "invalid_price"
+    if (stop_price is not None) is not (type.is_triggered and not is_trailing):
+        return "invalid_price"
+    if sum(trail is not None for trail in trails) != is_trailing or (trail_ppm is not None and trail_ppm >= 1_000_000):
+        return "invalid_price"
+    time = time_in_force
+    is_timed = (expires_at is not None) is (time is TimeInForce.GTD)
+    may_auction = not (time.is_auction and type.is_triggered)
+    may_post = not (post_only and (time.is_immediate or time.is_auction))
+    return None if is_timed and may_auction and may_post else "invalid_time_in_force"
 
 
 def replace_refusal(replace: Replace, order: Order | None, other_legs: Sequence[Order]) -> str | None:
@@ -48,30 +93,6 @@ def _has_quantities(place: Place) -> bool:
     if display is None:
         return True
     return place.type.has_limit and not minimum and display > 0 and place.quantity <= display * MAX_SLICES
-
-
-def _has_prices(place: Place) -> bool:
-    trails = (place.trail_amount, place.trail_ppm)
-    given = (place.limit_price, place.protection_price, place.stop_price, *trails)
-    if any(price is not None and price <= 0 for price in given):
-        return False
-    is_trailing = place.type is OrderType.TRAILING_STOP
-    return (
-        (place.limit_price is not None) is place.type.has_limit
-        and (place.stop_price is not None) is (place.type.is_triggered and not is_trailing)
-        and sum(trail is not None for trail in trails) == is_trailing
-        and (place.trail_ppm is None or place.trail_ppm < 1_000_000)
-        and not (place.post_only and not place.type.has_limit)
-    )
-
-
-def _has_times(place: Place) -> bool:
-    time = place.time_in_force
-    if (place.expires_at is not None) is not (time is TimeInForce.GTD):
-        return False
-    if time.is_auction and (place.type.is_triggered or place.display_quantity or place.minimum_quantity):
-        return False
-    return not (place.post_only and (time.is_immediate or time.is_auction))
 
 
 def _may_stand_together(place: Place, legs: Sequence[Order]) -> bool:

@@ -25,8 +25,8 @@ class Groups:
     def legs(self, group: str | None) -> list[Order]:
         return [] if group is None else list(self._legs.get(group, {}).values())
 
-    def children(self, parent: Order) -> list[Order]:
-        return list(self._children.get(parent.order_ref, {}).values())
+    def children(self, parent_ref: str) -> list[Order]:
+        return list(self._children.get(parent_ref, {}).values())
 
     def orphan(self, child: Order) -> None:
         """Its parent has ended; from now on it stands alone."""

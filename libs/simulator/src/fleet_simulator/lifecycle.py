@@ -47,6 +47,8 @@ class OrderLifecycle:
     def _place(self, command: Place, at: int) -> None:
         if reason := refusal(command, self.orders, self._groups.legs(command.oco_group)):
             self._events.append(Rejected(command.order_ref, command.account_id, at, reason))
+            if command.order_ref not in self.orders:
+                self._orphan(command.order_ref, at)
             return
         number, count = self._numbers.get(command.account_id, (self._accounts, 0))
         self._accounts += not count
@@ -136,7 +138,7 @@ class OrderLifecycle:
         for order, quantity in touched.values():
             self._follow_up(order, quantity, at)
         for order in ended:
-            self._orphan(order, at)
+            self._orphan(order.order_ref, at)
         for account_id in sorted({order.account_id for order, _ in touched.values()}):
             self._fit_account(account_id, at)
 
@@ -170,7 +172,7 @@ class OrderLifecycle:
     def _follow_up(self, order: Order, quantity: int, at: int) -> None:
         for leg in self._groups.others(order) if quantity else ():
             self._shrink(leg, quantity, "oco", at)
-        for child in self._groups.children(order):
+        for child in self._groups.children(order.order_ref):
             self._grant(child, order, at)
         if not self._is_open(order):
             return
@@ -181,7 +183,7 @@ class OrderLifecycle:
             order.phase = Phase.PARENT
         else:
             self._drop(order)
-            self._orphan(order, at)
+            self._orphan(order.order_ref, at)
 
     def _settled(self, at: int) -> list[Event]:
         """Works off what follows, first come first served; each is one command to the book."""
@@ -254,7 +256,7 @@ class OrderLifecycle:
         self._take_out(order)
         self._events.append(event)
         self._drop(order)
-        self._orphan(order, at)
+        self._orphan(order.order_ref, at)
 
     def _cancel_order(self, order: Order, reason: str, at: int) -> None:
         if self._is_open(order):
@@ -286,9 +288,9 @@ class OrderLifecycle:
         else:
             del self._numbers[order.account_id]
 
-    def _orphan(self, parent: Order, at: int) -> None:
-        """Children of an order that has ended keep what its fills have released, or end with it."""
-        for child in self._groups.children(parent):
+    def _orphan(self, parent_ref: str, at: int) -> None:
+        """Children of an order that has ended, or never began, keep what its fills have released, or end with it."""
+        for child in self._groups.children(parent_ref):
             self._groups.orphan(child)
             if not child.remaining:
                 self._cancel_order(child, "parent_ended", at)

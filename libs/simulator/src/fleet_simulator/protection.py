@@ -10,7 +10,7 @@ _CEILING = Context(prec=80, rounding=ROUND_CEILING)
 
 
 def protection_price(side: Side, reference: Decimal, factor: Decimal, tick: Decimal) -> Decimal:
-    """The worst price at which a market order may fill.
+    """The worst price at which an order without limit may fill; `reference` is protection_reference's.
 
     A buy's is reference x factor, rounded down to the tick; a sell's reference x (2 - factor), rounded up: with 1.05
     five percent either way, and never further for the rounding. It is at least one tick.
@@ -26,6 +26,32 @@ def protection_price(side: Side, reference: Decimal, factor: Decimal, tick: Deci
     return EXACT.multiply(max(ticks, Decimal(1)), tick)
 
 
+def protection_reference(
+    side: Side,
+    type: OrderType,  # noqa: A002  the field's name everywhere
+    market_price: Decimal | None,
+    *,
+    stop_price: Decimal | None = None,
+    trail_amount: Decimal | None = None,
+    trail_percent: Decimal | None = None,
+) -> Decimal | None:
+    """What the protection price of an order is measured from; None: it has a limit, or nothing to be measured from.
+
+    `market_price` of a market order, the stop price of one that waits for it. A trailing stop's is where it stands as
+    it is accepted: a buy's never rises from there and a sell's never falls.
+    """
+    if type.has_limit:
+        return None
+    if type is not OrderType.TRAILING_STOP:
+        return stop_price if type.is_triggered else market_price
+    if market_price is None:
+        return None
+    percent = EXACT.multiply(market_price, (trail_percent or Decimal(0)).scaleb(-2))
+    trail = percent if trail_amount is None else trail_amount
+    stop = EXACT.add(market_price, trail) if side is Side.BUY else EXACT.subtract(market_price, trail)
+    return stop if stop > 0 else None
+
+
 def reservation(
     side: Side,
     type: OrderType,  # noqa: A002  the field's name everywhere
@@ -39,15 +65,15 @@ def reservation(
     """What an open order still needs: of the quote currency for a buy, of the base currency for a sell.
 
     `quantity` is what is still open, `filled_notional` what its fills have cost so far, `fee_rate` the highest that
-    may apply. A buy: quantity x worst price + the fee that is still to come, the worst price being the limit, or a
-    market order's protection price. A sell: the quantity; its fee is taken from the proceeds.
+    may apply. A buy: quantity x worst price + the fee that is still to come, the worst price being the limit, or the
+    protection price of an order without one. A sell: the quantity; its fee is taken from the proceeds.
     Nothing open reserves nothing.
     """
     if side is Side.SELL or not quantity:
         return quantity
-    worst = limit_price if type is OrderType.LIMIT else protection_price
+    worst = limit_price if type.has_limit else protection_price
     if worst is None:
-        raise ValueError(f"a {type} buy reserves at its {'limit' if type is OrderType.LIMIT else 'protection'} price")
+        raise ValueError(f"a {type} buy reserves at its {'limit' if type.has_limit else 'protection'} price")
     notional = EXACT.multiply(quantity, worst)
     fee_at_most = fee(EXACT.add(filled_notional, notional), fee_rate)
     return EXACT.add(notional, EXACT.subtract(fee_at_most, fee(filled_notional, fee_rate)))
