@@ -10,12 +10,14 @@ from uuid import UUID
 import pytest
 from fleet_sdk.accounts import Outcome
 from fleet_sdk.bars import Bar, steps
-from fleet_sdk.builtin import BuyAndHold, SmaCross
+from fleet_sdk.builtin import Breakout, BuyAndHold, BuyTheDip, SmaCross
+from fleet_sdk.orders import signal_id
 from fleet_sdk.parameters import Parameters
 from fleet_sdk.run import Deployment, RunResult, run
-from fleet_sdk.strategy import Context, Strategy, signal_id
-from fleet_simulator import TimeInForce
+from fleet_sdk.strategy import Context, Strategy
+from fleet_simulator import Side, TimeInForce
 
+CENT = Decimal("0.01")
 FEE, TICK, FACTOR = Decimal("0.001"), Decimal("0.0001"), Decimal("1.05")
 SYMBOLS = ("AAPL/USD", "FB/USD", "GOOG/USD", "IBM/USD", "MSFT/USD")
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -169,6 +171,69 @@ def test_what_cannot_be_paid_held_or_sized_is_denied() -> None:
     ]
 
 
+def ends(result: RunResult) -> list[tuple[str, str | None, Outcome, str | None]]:
+    return [(str(o.asked.type), o.leg and str(o.leg), o.outcome, o.reason) for o in result.orders]
+
+
+def test_a_bracket_enters_at_its_stop_and_leaves_at_its_target() -> None:
+    bracket: dict[str, Any] = {"stop_price": Decimal("103.5"), "take_profit": Decimal(108), "stop_loss": Decimal(99)}
+    script = Script(at_1=lambda c: c.buy("X/USD", 3, **bracket))
+    result = play(bars(FLAT, ("101", "104", "100.5", "103"), ("105", "109", "104", "108")), script)
+    assert [(str(f.side), f.price, f.liquidity) for f in result.fills] == [
+        ("buy", Decimal("103.5"), "taker"),
+        ("sell", Decimal(108), "maker"),
+    ]
+    assert len({f.signal_id for f in result.fills}) == 1, "an exit's fills are of the signal of its entry"
+    assert ends(result) == [
+        ("stop", None, Outcome.FILLED, None),
+        ("limit", "take_profit", Outcome.FILLED, None),
+        ("stop", "stop_loss", Outcome.CANCELED, "oco"),
+    ]
+    assert script.seen == [(0, 0), (3, 2), (0, 0)], "the exits are open orders of the deployment"
+
+
+def test_an_entry_that_is_cancelled_takes_its_exits_along() -> None:
+    script = Script(
+        at_1=lambda c: c.buy("X/USD", 3, limit_price=90, take_profit=110, stop_loss=80),
+        at_2=lambda c: c.cancel(c.open_orders[2]),
+    )
+    result = play(bars(FLAT, FLAT, FLAT), script)
+    assert [(outcome, reason) for _, _, outcome, reason in ends(result)] == [
+        (Outcome.CANCELED, "requested"),
+        (Outcome.CANCELED, "parent_ended"),
+        (Outcome.CANCELED, "parent_ended"),
+    ]
+    assert script.seen == [(0, 0), (0, 3), (0, 0)]
+
+
+def test_exits_reserve_once_and_are_cancelled_together() -> None:
+    script = Script(
+        at_1=lambda c: c.buy("X/USD", 3, take_profit=110, stop_loss=80),
+        at_2=lambda c: [c.sell("X/USD", 1), c.cancel(c.open_orders[0])],
+        at_3=lambda c: c.oco("X/USD", Side.SELL, 3, take_profit=102, stop_loss=90),
+    )
+    result = play(bars(FLAT, FLAT, FLAT, FLAT), script)
+    assert [(outcome, reason) for _, _, outcome, reason in ends(result)] == [
+        (Outcome.FILLED, None),
+        (Outcome.CANCELED, "requested"),
+        (Outcome.CANCELED, "requested"),
+        (Outcome.DENIED, "insufficient_funds"),  # what the exits hold is not there twice
+        (Outcome.FILLED, None),
+        (Outcome.CANCELED, "oco"),
+    ]
+    assert [f.price for f in result.fills] == [100, 102]
+
+
+def test_a_trailing_stop_follows_and_an_order_ends_with_its_time() -> None:
+    script = Script(
+        at_1=lambda c: [c.buy("X/USD", 2), c.buy("X/USD", 1, limit_price=90, expires_at=c.now + timedelta(days=2))],
+        at_2=lambda c: c.sell("X/USD", 2, trail_percent=Decimal(5)),
+    )
+    result = play(bars(FLAT, FLAT, ("101", "110", "101", "108"), ("107", "108", "100", "102"), FLAT), script)
+    assert [f.price for f in result.fills] == [100, Decimal("104.50")], "5 % below the best price, 110"
+    assert ends(result)[1] == ("limit", None, Outcome.EXPIRED, None)
+
+
 def test_positions_are_the_deployments_own() -> None:
     first, second = Script(at_1=lambda c: c.buy("X/USD", 3)), Script(at_1=lambda c: c.buy("X/USD", 2))
     result = play(bars(FLAT, FLAT), first, second)
@@ -197,6 +262,40 @@ def test_warm_up_is_history_and_never_acted_on(stock_bars: list[Bar]) -> None:
     start = 0 if after[0].side == "buy" else 1  # the whole run may be long when the other begins
     mine = [f for f in result.fills if f.account_id == "B"]
     assert [(f.price, f.market_at) for f in mine] == [(f.price, f.market_at) for f in after[start:]]
+
+
+def test_breakouts_and_dips_on_real_bars_keep_their_word(stock_bars: list[Bar]) -> None:
+    """Entries at the channel's high or the limit, exits at their prices, never more than one position at a time."""
+    aapl = sorted((b for b in stock_bars if b.symbol == "AAPL/USD"), key=lambda b: b.close_at)
+    lengths = {0: 20, 1: 10}
+    strategies: list[Strategy[Any]] = [Breakout(), Breakout(exit="trailing_stop", length=10), BuyTheDip()]
+    found = [Deployment(UUID(int=n), "A", strategy, ["AAPL/USD"]) for n, strategy in enumerate(strategies)]
+    result = run(found, steps(aapl), fee_rate=FEE, tick=TICK)
+    bar_of = {bar.close_at: bar for bar in aapl}
+    orders = {order.order_id: order for order in result.orders}
+    held = dict.fromkeys(range(3), Decimal(0))
+    kinds = set()
+    for fill in result.fills:
+        bar = bar_of[fill.market_at]
+        assert bar.low <= fill.price <= bar.high
+        number = fill.deployment_id.int
+        held[number] += fill.quantity if fill.side is Side.BUY else -fill.quantity
+        assert held[number] in (0, 20)
+        entry = orders[fill.signal_id].asked
+        kinds.add((str(entry.type), str(entry.order_class), str(fill.side)))
+        if number in lengths and fill.side is Side.BUY:
+            length = lengths[number]
+            before = [b for b in aapl if b.close_at <= orders[fill.signal_id].market_at][-length:]
+            assert entry.stop_price == max(b.high for b in before) // CENT * CENT
+            assert fill.price == max(entry.stop_price, bar.open), "at the stop, or at an open beyond it"
+    assert kinds == {
+        ("stop", "bracket", "buy"),
+        ("stop", "bracket", "sell"),
+        ("stop", "simple", "buy"),
+        ("trailing_stop", "simple", "sell"),
+        ("limit", "simple", "buy"),
+        ("limit", "oco", "sell"),
+    }
 
 
 def test_prices_off_the_grid_stop_a_run() -> None:

@@ -10,9 +10,10 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 from fleet_sdk.bars import Bar, steps
 from fleet_sdk.builtin import BUILTINS, BuyAndHold, SmaCross, UnknownBuiltin, create, schema
+from fleet_sdk.orders import CancelIntent, OpenOrder, SubmitIntent
 from fleet_sdk.parameters import InvalidParameter
 from fleet_sdk.runner import Runner
-from fleet_sdk.strategy import CancelIntent, Context, OpenOrder, Strategy, SubmitIntent
+from fleet_sdk.strategy import Context, Strategy
 from fleet_simulator import OrderType, Side, TimeInForce
 from hypothesis import given
 from hypothesis import strategies as st

@@ -14,8 +14,8 @@ from fleet_contracts.topics import CORE_ENGINE_MARKET, CORE_ENGINE_SIGNAL_OUTCOM
 from fleet_contracts.vocabulary import OrderStatus, Side, Timeframe
 from fleet_sdk.bars import Bar
 from fleet_sdk.builtin import create
+from fleet_sdk.orders import SubmitIntent, signal_id
 from fleet_sdk.runner import Runner
-from fleet_sdk.strategy import SubmitIntent, signal_id
 from fleet_testkit.eventually import eventually
 
 CROSS = {"fast": 2, "slow": 3, "quantity": "5"}

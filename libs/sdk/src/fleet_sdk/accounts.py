@@ -1,13 +1,14 @@
 """The accounts of an in-process run: cash, holdings and what open orders reserve, by trading's rules."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
-from fleet_simulator import OrderType, Side, TimeInForce, reservation
+from fleet_simulator import Side, reservation
+
+from fleet_sdk.orders import Leg, OrderClass, SubmitIntent
 
 
 class Outcome(StrEnum):
@@ -37,32 +38,75 @@ class Fill:
 
 @dataclass(slots=True)
 class RunOrder:
-    """An order of a run, and what has become of it."""
+    """An order of a run, or one of its exits, and what has become of it.
 
+    `quantity` is what it is for now: an exit's follows what has filled of its order, and of the other exit. `parent`
+    of an exit is the order it came with, which knows it among its `legs`.
+    """
+
+    order_id: UUID
     account_id: str
     deployment_id: UUID
     signal_id: UUID
-    symbol: str
-    side: Side
-    type: OrderType
-    quantity: Decimal
-    limit_price: Decimal | None
+    asked: SubmitIntent
     protection_price: Decimal | None
-    time_in_force: TimeInForce
     market_at: datetime
+    quantity: Decimal
+    leg: Leg | None = None
+    parent: "RunOrder | None" = field(default=None, repr=False, compare=False)
+    legs: list["RunOrder"] = field(default_factory=list)
     outcome: Outcome = Outcome.OPEN
     reason: str | None = None
     filled_quantity: Decimal = Decimal(0)
     filled_notional: Decimal = Decimal(0)
     fee: Decimal = Decimal(0)
 
-    def reserved(self, fee_rate: Decimal) -> Decimal:
-        """Of the quote currency for a buy, of the base for a sell; nothing once it has ended."""
+    @property
+    def symbol(self) -> str:
+        return self.asked.symbol
+
+    @property
+    def side(self) -> Side:
+        return self.asked.side
+
+    @property
+    def is_open(self) -> bool:
+        return self.outcome is Outcome.OPEN
+
+    @property
+    def order_class(self) -> OrderClass:
+        """Its own, or that of the order it is an exit of."""
+        return (self.parent or self).asked.order_class
+
+    @property
+    def waits_for(self) -> "RunOrder | None":
+        """The order whose fills make it larger."""
+        return self.parent if self.order_class.has_waiting_legs else None
+
+    def claims(self, fee_rate: Decimal) -> list[tuple[Side, Decimal]]:
+        """What it and its exits reserve: of the quote currency for a buy, of the base for a sell.
+
+        Exits that wait for it reserve once, what it has filled and they have not; an OCO's two reserve once, the larger.
+        """
+        own = self._reserved(self._left, fee_rate)
+        legs = [leg for leg in self.legs if leg.is_open]
+        if not legs:
+            return [(self.side, own)]
+        if not self.order_class.has_waiting_legs:
+            return [(self.side, max(own, *(leg._reserved(leg._left, fee_rate) for leg in legs)))]
+        held = self.filled_quantity - sum((leg.filled_quantity for leg in self.legs), Decimal(0))
+        return [(self.side, own), (legs[0].side, max(leg._reserved(held, fee_rate) for leg in legs))]
+
+    @property
+    def _left(self) -> Decimal:
+        return self.quantity - self.filled_quantity if self.is_open else Decimal(0)
+
+    def _reserved(self, quantity: Decimal, fee_rate: Decimal) -> Decimal:
         return reservation(
             self.side,
-            self.type,
-            self.quantity - self.filled_quantity if self.outcome is Outcome.OPEN else Decimal(0),
-            limit_price=self.limit_price,
+            self.asked.type,
+            quantity,
+            limit_price=self.asked.limit_price,
             protection_price=self.protection_price,
             fee_rate=fee_rate,
             filled_notional=self.filled_notional,
@@ -81,13 +125,12 @@ class RunAccount:
 
     def refusal(self, order: RunOrder) -> str | None:
         """Why trading would deny the order: it must be able to reserve in full; cash accounts do not go short."""
-        others = [other for other in self.open_orders.values() if other.side is order.side]
-        if order.side is Side.BUY:
-            available = self.cash - self._reserved(others)
-        else:
-            held = self.holdings.get(order.symbol, Decimal(0))
-            available = held - self._reserved(other for other in others if other.symbol == order.symbol)
-        return None if order.reserved(self.fee_rate) <= available else "insufficient_funds"
+        groups = {other.signal_id: other.parent or other for other in self.open_orders.values()}
+        available = self.cash if order.side is Side.BUY else self.holdings.get(order.symbol, Decimal(0))
+        for other in groups.values():
+            if order.side is Side.BUY or other.symbol == order.symbol:
+                available -= _of(order.side, other.claims(self.fee_rate))
+        return None if _of(order.side, order.claims(self.fee_rate)) <= available else "insufficient_funds"
 
     def book(self, fill: Fill) -> None:
         """A fact: booked whatever it leaves."""
@@ -95,5 +138,6 @@ class RunAccount:
         self.cash -= sign * fill.quantity * fill.price + fill.fee
         self.holdings[fill.symbol] = self.holdings.get(fill.symbol, Decimal(0)) + sign * fill.quantity
 
-    def _reserved(self, orders: Iterable[RunOrder]) -> Decimal:
-        return sum((order.reserved(self.fee_rate) for order in orders), Decimal(0))
+
+def _of(side: Side, claims: list[tuple[Side, Decimal]]) -> Decimal:
+    return sum((amount for each, amount in claims if each is side), Decimal(0))

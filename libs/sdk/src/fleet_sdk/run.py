@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from fleet_simulator import (
     Accepted,
@@ -25,19 +25,23 @@ from fleet_simulator import (
     Filled,
     Market,
     OffGrid,
-    OrderType,
     Place,
     Rejected,
+    Replaced,
+    ReplaceRejected,
     Scale,
     Side,
+    Triggered,
     protection_price,
+    protection_reference,
 )
 from fleet_simulator import Bar as MarketBar
 
 from fleet_sdk.accounts import Fill, Outcome, RunAccount, RunOrder
 from fleet_sdk.bars import Bar, Step
+from fleet_sdk.orders import Intent, OpenOrder, OrderClass, SubmitIntent, signal_id
 from fleet_sdk.runner import Runner
-from fleet_sdk.strategy import Intent, OpenOrder, Strategy, SubmitIntent, signal_id
+from fleet_sdk.strategy import Strategy
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -78,9 +82,9 @@ def run(
 ) -> RunResult:
     """Runs the deployments, given in order of their creation, over the steps and returns what happened.
 
-    Every account starts with `initial_cash`. The reference of a market order's protection price is its symbol's last
-    close. `volume_share` as of fleet_simulator.Market. `is_session`: each bar is a whole session (daily bars), at
-    whose end `day` orders expire; else they do not expire.
+    Every account starts with `initial_cash`. What the protection price of a market order or a trailing stop is measured
+    from is its symbol's last close. `volume_share` as of fleet_simulator.Market. `is_session`: each bar is a whole
+    session (daily bars), at whose end `day` orders expire; else they do not expire.
     """
     fleet = _Run(
         runners=[(d, Runner(d.strategy, d.symbols)) for d in sorted(deployments, key=lambda d: d.account_id)],
@@ -154,74 +158,115 @@ class _Run:
 
     def _decide(self, deployment: Deployment, account: RunAccount, intent: Intent, market_at: datetime) -> None:
         if isinstance(intent, SubmitIntent):
-            order = self._order(deployment, intent, market_at)
-            self.orders[order.signal_id] = order
-            if reason := self._refusal(order) or account.refusal(order):
-                order.outcome, order.reason = Outcome.DENIED, reason
-                return
-            account.open_orders[order.signal_id] = order
-            command: Command = self._place(order, account.command_sequence)
-        elif intent.target_signal_id not in account.open_orders:
-            return
-        else:
-            command = Cancel(str(intent.target_signal_id), deployment.account_id, account.command_sequence)
-        account.command_sequence += 1
-        self.waiting.append((intent.symbol, command))
+            self._submit(deployment, account, intent, market_at)
+        elif order := self.orders.get(intent.target_signal_id):
+            group = [order, *order.legs]
+            alone = order.is_open and order.order_class.has_waiting_legs
+            wanted = group[:1] if alone else [each for each in group if each.is_open]
+            for each in wanted:
+                self._send(account, order.symbol, Cancel(str(each.order_id), each.account_id, account.command_sequence))
 
-    def _order(self, deployment: Deployment, intent: SubmitIntent, market_at: datetime) -> RunOrder:
+    def _submit(self, deployment: Deployment, account: RunAccount, intent: SubmitIntent, market_at: datetime) -> None:
+        """As trading accepts it, and in the order in which execution sends a group to a venue that knows groups."""
+        signal = signal_id(deployment.deployment_id, market_at, intent.number)
+        order = self._order(deployment, intent, signal, signal, market_at)
+        for name, leg_intent in intent.legs():
+            leg = self._order(deployment, leg_intent, signal, uuid5(signal, name), market_at)
+            leg.leg, leg.parent = name, order
+            order.legs.append(leg)
+        group = [order, *order.legs]
+        self.orders[order.order_id] = order
+        try:
+            places = {each.order_id: self._place(each, account.command_sequence) for each in group}
+        except OffGrid as error:
+            reason: str | None = f"invalid_{error.what}"
+        else:
+            is_measured = all(each.asked.type.has_limit or each.protection_price is not None for each in group)
+            reason = account.refusal(order) if is_measured else "no_reference_price"
+        if reason is not None:
+            order.outcome, order.reason, order.legs = Outcome.DENIED, reason, []
+            return
+        for each in group:
+            self.orders[each.order_id] = account.open_orders[each.order_id] = each
+        first = group if order.order_class is OrderClass.OCO else [*order.legs, order]
+        self._send(account, intent.symbol, *(places[each.order_id] for each in first))
+
+    def _send(self, account: RunAccount, symbol: str, *commands: Command) -> None:
+        self.waiting += [(symbol, command) for command in commands]
+        account.command_sequence += 1
+
+    def _order(
+        self, deployment: Deployment, intent: SubmitIntent, signal: UUID, order_id: UUID, market_at: datetime
+    ) -> RunOrder:
+        reference = protection_reference(
+            intent.side,
+            intent.type,
+            self.marks.get(intent.symbol),
+            stop_price=intent.stop_price,
+            trail_amount=intent.trail_amount,
+            trail_percent=intent.trail_percent,
+        )
         protection = None
-        if intent.type is OrderType.MARKET and (mark := self.marks.get(intent.symbol)):
-            protection = protection_price(intent.side, mark, self.protection_factor, self.scale.tick)
+        if reference is not None:
+            protection = protection_price(intent.side, reference, self.protection_factor, self.scale.tick)
         return RunOrder(
+            order_id=order_id,
             account_id=deployment.account_id,
             deployment_id=deployment.deployment_id,
-            signal_id=signal_id(deployment.deployment_id, market_at, intent.number),
-            symbol=intent.symbol,
-            side=intent.side,
-            type=intent.type,
-            quantity=intent.quantity,
-            limit_price=intent.limit_price,
+            signal_id=signal,
+            asked=intent,
             protection_price=protection,
-            time_in_force=intent.time_in_force,
             market_at=market_at,
+            quantity=intent.quantity,
         )
-
-    def _refusal(self, order: RunOrder) -> str | None:
-        """Why an order is denied before any account is looked at."""
-        if order.type is OrderType.MARKET and order.protection_price is None:
-            return "no_reference_price"
-        try:
-            self.scale.lots(order.quantity)
-            self.scale.ticks(order.limit_price or self.scale.tick)
-        except OffGrid as error:
-            return f"invalid_{error.what}"
-        return None
 
     def _place(self, order: RunOrder, sequence: int) -> Place:
+        asked, parent = order.asked, order.waits_for
+        is_group = order.order_class is OrderClass.OCO or (
+            parent is not None and order.order_class is OrderClass.BRACKET
+        )
         return Place(
-            order_ref=str(order.signal_id),
+            order_ref=str(order.order_id),
             account_id=order.account_id,
             command_sequence=sequence,
-            side=order.side,
-            type=order.type,
-            quantity=self.scale.lots(order.quantity),
-            time_in_force=order.time_in_force,
-            limit_price=None if order.limit_price is None else self.scale.ticks(order.limit_price),
-            protection_price=None if order.protection_price is None else self.scale.ticks(order.protection_price),
+            side=asked.side,
+            type=asked.type,
+            quantity=self.scale.lots(asked.quantity),
+            time_in_force=asked.time_in_force,
+            limit_price=self._ticks(asked.limit_price),
+            protection_price=self._ticks(order.protection_price),
+            stop_price=self._ticks(asked.stop_price),
+            trail_amount=self._ticks(asked.trail_amount),
+            trail_ppm=None if asked.trail_percent is None else int(asked.trail_percent.scaleb(4)),
+            expires_at=None if asked.expires_at is None else _ns(asked.expires_at),
+            post_only=asked.post_only,
+            reduce_only=asked.reduce_only,
+            oco_group=str(order.signal_id) if is_group else None,
+            parent_ref=None if parent is None else str(parent.order_id),
         )
+
+    def _ticks(self, price: Decimal | None) -> int | None:
+        return None if price is None else self.scale.ticks(price)
 
     def _book(self, event: Event, market_at: datetime) -> None:
         order = self.orders[UUID(event.order_ref)]
         match event:
             case Filled():
                 self._fill(order, event, market_at)
+            case Replaced():
+                order.quantity = self.scale.quantity(event.quantity)
             case Canceled() | Rejected():
                 rejected = isinstance(event, Rejected)
                 self._end(order, Outcome.REJECTED if rejected else Outcome.CANCELED, event.reason)
             case Expired():
                 self._end(order, Outcome.EXPIRED, None)
-            case Accepted() | CancelRejected():
+            case Accepted() | Triggered() | CancelRejected() | ReplaceRejected():
                 pass  # neither moves money nor ends an order
+        for each in (order, *order.legs):
+            # An exit may still grow while the order it waits for is open.
+            is_whole = each.is_open and each.filled_quantity == each.quantity > 0
+            if is_whole and not (each.waits_for and each.waits_for.is_open):
+                self._end(each, Outcome.FILLED, None)
 
     def _fill(self, order: RunOrder, event: Filled, market_at: datetime) -> None:
         fill = Fill(
@@ -244,12 +289,10 @@ class _Run:
         key = (order.deployment_id, order.symbol)
         signed = fill.quantity if order.side is Side.BUY else -fill.quantity
         self.held[key] = self.held.get(key, Decimal(0)) + signed
-        if order.filled_quantity == order.quantity:
-            self._end(order, Outcome.FILLED, None)
 
     def _end(self, order: RunOrder, outcome: Outcome, reason: str | None) -> None:
-        order.outcome, order.reason = outcome, reason
-        del self.accounts[order.account_id].open_orders[order.signal_id]
+        if self.accounts[order.account_id].open_orders.pop(order.order_id, None):
+            order.outcome, order.reason = outcome, reason
 
     def _market(self, symbol: str) -> Market:
         if symbol not in self.markets:
@@ -275,10 +318,13 @@ def _as_seen(order: RunOrder) -> OpenOrder:
         signal_id=order.signal_id,
         symbol=order.symbol,
         side=order.side,
-        type=order.type,
+        type=order.asked.type,
         quantity=order.quantity,
         filled_quantity=order.filled_quantity,
-        limit_price=order.limit_price,
+        limit_price=order.asked.limit_price,
+        stop_price=order.asked.stop_price,
+        order_class=order.order_class,
+        leg=order.leg,
     )
 
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from fleet_sdk.bars import Bar
-from fleet_sdk.strategy import Context, Intent, OpenOrder, Strategy
+from fleet_sdk.orders import Intent, OpenOrder
+from fleet_sdk.strategy import Context, Strategy
 
 
 class Runner:

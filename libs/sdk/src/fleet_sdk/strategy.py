@@ -5,54 +5,22 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, TypeVar
-from uuid import UUID, uuid5
+from typing import Any, ClassVar, Generic, TypeVar, Unpack
 
-import msgspec
-from fleet_simulator import OrderType, Side, TimeInForce
+from fleet_simulator import Side
 
 from fleet_sdk.bars import Bar
+from fleet_sdk.orders import (
+    Amount,
+    CancelIntent,
+    Conditions,
+    Intent,
+    OpenOrder,
+    SubmitIntent,
+    oco_intent,
+    submit_intent,
+)
 from fleet_sdk.parameters import Parameters, read_parameters
-
-
-class OpenOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """An order of this deployment that has not ended, as it stood when the step began."""
-
-    signal_id: UUID
-    symbol: str
-    side: Side
-    type: OrderType
-    quantity: Decimal
-    filled_quantity: Decimal
-    limit_price: Decimal | None = None
-
-
-class SubmitIntent(msgspec.Struct, frozen=True, kw_only=True):
-    """An order the strategy wants. `number` counts the intents of a step from 0."""
-
-    number: int
-    symbol: str
-    side: Side
-    type: OrderType
-    quantity: Decimal
-    limit_price: Decimal | None
-    time_in_force: TimeInForce
-
-
-class CancelIntent(msgspec.Struct, frozen=True, kw_only=True):
-    """The order of an earlier signal the strategy wants cancelled."""
-
-    number: int
-    symbol: str
-    target_signal_id: UUID
-
-
-Intent = SubmitIntent | CancelIntent
-
-
-def signal_id(deployment_id: UUID, market_at: datetime, number: int) -> UUID:
-    """The id of an intent: the same again however often the step is run."""
-    return uuid5(deployment_id, f"{market_at.isoformat()}/{number}")
 
 
 class Context:
@@ -105,50 +73,59 @@ class Context:
         self._known(symbol)
         return self._positions.get(symbol, Decimal(0))
 
-    def buy(
-        self,
-        symbol: str,
-        quantity: Decimal | int,
-        *,
-        limit_price: Decimal | None = None,
-        time_in_force: TimeInForce = TimeInForce.GTC,
-    ) -> None:
-        """A market order, or a limit order where a limit price is given. It can fill from the next bar on."""
-        self._submit(symbol, Side.BUY, quantity, limit_price, time_in_force)
+    def buy(self, symbol: str, quantity: Amount, **conditions: Unpack[Conditions]) -> None:
+        """A market order, or what Conditions make of it; it can fill from the next bar on.
 
-    def sell(
+        Raises ValueError where they do not go together.
+        """
+        self._submit(submit_intent(len(self._intents), symbol, Side.BUY, quantity, **conditions))
+
+    def sell(self, symbol: str, quantity: Amount, **conditions: Unpack[Conditions]) -> None:
+        """As buy."""
+        self._submit(submit_intent(len(self._intents), symbol, Side.SELL, quantity, **conditions))
+
+    def oco(
         self,
         symbol: str,
-        quantity: Decimal | int,
+        side: Side,
+        quantity: Amount,
         *,
-        limit_price: Decimal | None = None,
-        time_in_force: TimeInForce = TimeInForce.GTC,
+        take_profit: Amount,
+        stop_loss: Amount,
+        stop_loss_limit: Amount | None = None,
+        expires_at: datetime | None = None,
     ) -> None:
-        """As buy."""
-        self._submit(symbol, Side.SELL, quantity, limit_price, time_in_force)
+        """Two exits of what is held, at work at once: a limit order at `take_profit` and a stop at `stop_loss`.
+
+        What one fills makes the other so much smaller. `side` is theirs: a position that was bought is sold.
+        """
+        pair = oco_intent(
+            len(self._intents),
+            symbol,
+            side,
+            quantity,
+            take_profit=take_profit,
+            stop_loss=stop_loss,
+            stop_loss_limit=stop_loss_limit,
+            expires_at=expires_at,
+        )
+        self._submit(pair)
 
     def cancel(self, order: OpenOrder) -> None:
-        """Asks for an open order to be cancelled; it may fill before that is known."""
+        """Asks for what is open of the order's signal to be cancelled; it may fill before that is known.
+
+        While an order with exits is open itself, that is the order: its exits keep what has filled. After that, and of
+        an OCO at any time, it is all of them.
+        """
         self._intents.append(
             CancelIntent(number=len(self._intents), symbol=order.symbol, target_signal_id=order.signal_id)
         )
 
-    def _submit(
-        self, symbol: str, side: Side, quantity: Decimal | int, limit_price: Decimal | None, time_in_force: TimeInForce
-    ) -> None:
-        self._known(symbol)
-        amount = _positive("quantity", quantity)
-        self._intents.append(
-            SubmitIntent(
-                number=len(self._intents),
-                symbol=symbol,
-                side=side,
-                type=OrderType.MARKET if limit_price is None else OrderType.LIMIT,
-                quantity=amount,
-                limit_price=None if limit_price is None else _positive("limit_price", limit_price),
-                time_in_force=time_in_force,
-            )
-        )
+    def _submit(self, intent: SubmitIntent) -> None:
+        self._known(intent.symbol)
+        if intent.expires_at is not None and intent.expires_at <= self.now:
+            raise ValueError(f"expires_at must be after {self.now}, was {intent.expires_at}")
+        self._intents.append(intent)
 
     def _known(self, symbol: str) -> None:
         if symbol not in self._windows:
@@ -182,15 +159,6 @@ class Context:
     def _collect(self) -> tuple[Intent, ...]:
         intents, self._intents = tuple(self._intents), []
         return intents
-
-
-def _positive(name: str, value: Decimal | int) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, Decimal | int):
-        raise TypeError(f"{name} must be a Decimal or int, was {value!r}")
-    exact = Decimal(value)
-    if not exact.is_finite() or exact <= 0:
-        raise ValueError(f"{name} must be above 0, was {value}")
-    return exact
 
 
 P = TypeVar("P", bound=Parameters)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from fleet_sdk.bars import Bar
-from fleet_sdk.strategy import OpenOrder
+from fleet_sdk.orders import OpenOrder
 
 from .domain import Deployment, DeploymentOrder, Signal, Step, Strategy, Told
 

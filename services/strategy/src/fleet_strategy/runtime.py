@@ -10,8 +10,8 @@ from uuid import UUID
 from fleet_chassis.logging import get_logger
 from fleet_sdk.bars import Bar
 from fleet_sdk.builtin import create
+from fleet_sdk.orders import Intent, OpenOrder, SubmitIntent, signal_id
 from fleet_sdk.runner import Runner
-from fleet_sdk.strategy import Intent, OpenOrder, SubmitIntent, signal_id
 from fleet_simulator import OrderType, Side
 
 from .domain import Deployment, DeploymentState, PendingSteps, Reason, Signal, Step

@@ -9,7 +9,7 @@ from uuid import UUID
 from fleet_bus import Transaction
 from fleet_contracts.topics import STRATEGY_DEPLOYMENTS, STRATEGY_SIGNALS
 from fleet_sdk.bars import Bar
-from fleet_sdk.strategy import OpenOrder
+from fleet_sdk.orders import OpenOrder
 from fleet_simulator import OrderType, Side
 
 from fleet_strategy.domain import Deployment, Signal, Step, Told
