@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import aiohttp
+import msgspec
 import pytest
 from fleet_contracts import Message, Topic, data, strategy, trading
 from fleet_contracts import core_engine as said
@@ -30,6 +31,7 @@ from fleet_contracts.topics import (
 from fleet_contracts.vocabulary import (
     DeploymentState,
     GrantState,
+    OrderClass,
     OrderType,
     Side,
     Timeframe,
@@ -160,13 +162,23 @@ async def test_history_is_passed_on_as_it_is(core_engine: CoreEngine) -> None:
 async def test_a_signal_waits_for_its_grant_and_becomes_an_order_request(core_engine: CoreEngine) -> None:
     [symbol] = unique("AAPL")
     others = core_engine.others
-    signal = signal_of(symbol)
+    signal = msgspec.structs.replace(
+        signal_of(symbol),
+        order_type=OrderType.STOP,
+        stop_price=Decimal(110),
+        time_in_force=TimeInForce.GTD,
+        expires_at=DAY + timedelta(days=7),
+        order_class=OrderClass.BRACKET,
+        take_profit_price=Decimal(120),
+        stop_loss_price=Decimal("99.5"),
+    )
     await define(core_engine, symbol)
     await others.say(deployment_of(signal), account_of(signal))
     await others.say((STRATEGY_SIGNALS, str(signal.account_id), signal), market_at=DAY)
     await others.say(grant_of(signal))
     [request] = await eventually(lambda: others.heard_of(said.OrderRequested, str(signal.account_id)))
-    assert (request.signal_id, request.symbol, request.quantity) == (signal.signal_id, symbol, Decimal(20))
+    for name in request.__struct_fields__:
+        assert getattr(request, name) == getattr(signal, name), name
     [accepted] = await eventually(lambda: others.heard_of(said.SignalAccepted, str(signal.deployment_id)))
     assert accepted.signal_id == signal.signal_id
     received = next(one for one in others.heard if one.topic == CORE_ENGINE_ORDER_REQUESTS.name)

@@ -18,6 +18,7 @@ from fleet_core_engine.domain.signals import (
     Word,
     judge,
 )
+from fleet_simulator import OrderType, Side, TimeInForce
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,14 +34,14 @@ BUY = Signal(
     action=Action.SUBMIT,
     symbol="AAPL/USD",
     raised_at=NOW,
-    side="buy",
-    order_type="market",
+    side=Side.BUY,
+    order_type=OrderType.MARKET,
     quantity=Decimal(20),
     limit_price=None,
-    time_in_force="gtc",
+    time_in_force=TimeInForce.GTC,
     target_signal_id=None,
 )
-SELL = replace(BUY, side="sell")
+SELL = replace(BUY, side=Side.SELL)
 CANCEL = replace(
     BUY,
     action=Action.CANCEL,
@@ -97,7 +98,7 @@ def deployed(**changes: object) -> Circumstances:
         (BUY, granting(expires_at=NOW), Drop.GRANT_EXPIRED),
         (BUY, granting(expires_at=NOW + timedelta(seconds=1)), None),
         (replace(BUY, quantity=Decimal(0)), KNOWN, Drop.MALFORMED),
-        (replace(BUY, order_type="limit"), KNOWN, Drop.MALFORMED),
+        (replace(BUY, order_type=OrderType.LIMIT), KNOWN, Drop.MALFORMED),
         (replace(BUY, limit_price=Decimal(100)), KNOWN, Drop.MALFORMED),
         (replace(CANCEL, target_signal_id=None), KNOWN, Drop.MALFORMED),
         (BUY, replace(KNOWN, state=Word.HALTED), Drop.HALTED),
@@ -112,7 +113,7 @@ def deployed(**changes: object) -> Circumstances:
         (BUY, granting(max_order_notional=Decimal("2009.99")), Drop.MAX_ORDER_NOTIONAL),
         (SELL, granting(max_order_notional=Decimal(1990)), None),
         (
-            replace(BUY, order_type="limit", limit_price=Decimal(50)),
+            replace(BUY, order_type=OrderType.LIMIT, limit_price=Decimal(50)),
             granting(max_order_notional=Decimal(1000)),
             None,
         ),
@@ -121,6 +122,59 @@ def deployed(**changes: object) -> Circumstances:
 )
 def test_a_signal_is_judged(signal: Signal, known: Circumstances, drop: Drop | None) -> None:
     assert judge(signal, known) is drop
+
+
+D = Decimal
+STOP = replace(BUY, order_type=OrderType.STOP, stop_price=D(110))
+BRACKET = replace(STOP, order_class="bracket", take_profit_price=D(120), stop_loss_price=D(100))
+OCO = replace(SELL, order_class="oco", order_type=OrderType.LIMIT, limit_price=D(110), stop_loss_price=D(90))
+TRAILING = replace(BUY, order_type=OrderType.TRAILING_STOP, trail_percent=D(2))
+
+
+@pytest.mark.parametrize("signal", [STOP, BRACKET, OCO, TRAILING, replace(BRACKET, stop_loss_limit_price=D(99))])
+def test_orders_of_every_kind_are_accepted(signal: Signal) -> None:
+    assert judge(signal, KNOWN) is None
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [
+        replace(STOP, stop_price=None),
+        replace(STOP, stop_price=D(0)),
+        replace(BUY, stop_price=D(110)),
+        replace(TRAILING, trail_amount=D(1)),
+        replace(TRAILING, trail_percent=D("0.00001")),
+        replace(BUY, time_in_force=TimeInForce.GTD),
+        replace(BUY, expires_at=NOW),
+        replace(BUY, post_only=True),
+        replace(STOP, time_in_force=TimeInForce.AT_OPEN),
+        replace(BRACKET, take_profit_price=None),
+        replace(BRACKET, order_class="oto"),
+        replace(BRACKET, order_class="simple"),
+        replace(BRACKET, stop_loss_price=D(-1)),
+        replace(BUY, stop_loss_limit_price=D(1)),
+        replace(OCO, order_type=OrderType.STOP, limit_price=None, stop_price=D(90)),
+        replace(OCO, take_profit_price=D(120)),
+    ],
+)
+def test_what_does_not_go_together_is_malformed(signal: Signal) -> None:
+    assert judge(signal, KNOWN) is Drop.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("signal", "notional"),
+    [
+        (STOP, D(2200)),  # where it would become a market order, whatever the quote is
+        (BRACKET, D(2200)),  # its exits only close what it opened
+        (OCO, D(2200)),
+        (replace(OCO, side=Side.BUY, limit_price=D(90), stop_loss_price=D(105)), D(2100)),  # the dearer of the two
+        (TRAILING, D("2050.2")),  # 2 % above the ask
+        (replace(STOP, order_type=OrderType.STOP_LIMIT, limit_price=D(111)), D(2220)),
+    ],
+)
+def test_the_cap_is_on_the_price_at_which_the_order_would_trade(signal: Signal, notional: Decimal) -> None:
+    assert judge(signal, granting(max_order_notional=notional)) is None
+    assert judge(signal, granting(max_order_notional=notional - D("0.01"))) is Drop.MAX_ORDER_NOTIONAL
 
 
 @pytest.mark.parametrize(
@@ -147,7 +201,7 @@ def test_a_cap_is_not_measured_with_a_stale_quote() -> None:
 SIGNALS = st.builds(
     replace,
     st.just(BUY),
-    side=st.sampled_from(["buy", "sell"]),
+    side=st.sampled_from(Side),
     symbol=st.sampled_from(["AAPL/USD", "MSFT/USD"]),
     account_id=st.sampled_from([ACCOUNT, OTHER_ACCOUNT]),
     raised_at=st.sampled_from([NOW, NOW - MAX_AGE * 2]),
@@ -176,14 +230,14 @@ def test_nothing_that_any_rule_forbids_is_accepted(signal: Signal, known: Circum
     assert grant is not None
     assert quote is not None
     assert signal.quantity is not None
-    price = quote.ask if signal.side == "buy" else quote.bid
+    price = quote.ask if signal.side is Side.BUY else quote.bid
     allowed = (
         signal.account_id == grant.account_id == ACCOUNT
         and signal.symbol in grant.symbols & {"AAPL/USD"}
         and grant.is_active
         and (grant.expires_at is None or grant.expires_at > NOW)
         and known.state is not Word.HALTED
-        and (known.state is Word.ACTIVE or signal.side == "sell")
+        and (known.state is Word.ACTIVE or signal.side is Side.SELL)
         and (known.max_age is None or signal.raised_at >= NOW - known.max_age)
         and (grant.max_order_notional is None or signal.quantity * price <= grant.max_order_notional)
     )

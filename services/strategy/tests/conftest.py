@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import aiohttp
+import msgspec
 import pytest
 import pytest_asyncio
 from fleet_chassis.database import Database
@@ -26,7 +27,7 @@ from fleet_contracts.topics import (
     TRADING_ACTIVITY,
 )
 from fleet_contracts.trading import AccountChanged, Order, Portfolio
-from fleet_contracts.vocabulary import OrderStatus, OrderType, Timeframe, TimeInForce
+from fleet_contracts.vocabulary import OrderStatus, OrderType, Side, Timeframe, TimeInForce
 from fleet_strategy.app import create_app
 from fleet_strategy.settings import Settings
 from fleet_testkit.databases import TestDatabases
@@ -194,6 +195,42 @@ class StrategyUnderTest:
             return any(s["order_status"] == status for s in found["signals"] if s["signal_id"] == str(signal.signal_id))
 
         await eventually(is_shown)
+
+    async def trading_fills_or_keeps(
+        self,
+        user: User,
+        signal: SignalRaised,
+        entry: OrderStatus,
+        target: OrderStatus,
+        stop: OrderStatus,
+        *,
+        version: int,
+    ) -> None:
+        """trading tells of a bracket: its order and both exits, which are orders of the same signal."""
+        order = order_of(signal, entry, version=version)
+        exits = [
+            msgspec.structs.replace(
+                order_of(signal, status, version=version),
+                order_id=UUID(int=signal.signal_id.int ^ number),
+                client_order_id=str(UUID(int=signal.signal_id.int ^ number)),
+                side=Side.SELL,
+                type=kind,
+                parent_order_id=order.order_id,
+                order_class="bracket",
+            )
+            for number, kind, status in ((2, OrderType.LIMIT, target), (3, OrderType.STOP, stop))
+        ]
+        # The exits first: they are known by their own ids, whatever comes first.
+        await self.say((TRADING_ACTIVITY, str(user.account_id), account_changed(user, *exits, order)))
+
+    async def holds(self, user: User, deployment_id: str, wanted: dict[str, str]) -> None:
+        """Until the deployment's own fills have left it with so much."""
+
+        async def is_shown() -> bool:
+            found = await self.deployment(user, deployment_id)
+            return {each["symbol"]: each["quantity"] for each in found["positions"]} == wanted
+
+        await eventually(is_shown, what=f"the deployment holds {wanted}")
 
     async def execute(self, statement: str, *arguments: object) -> None:
         async with (

@@ -11,7 +11,7 @@ from fleet_contracts.data import BarsBackfilled
 from fleet_contracts.exchange_connector import BarValues
 from fleet_contracts.strategy import Deployment, SignalRaised
 from fleet_contracts.topics import CORE_ENGINE_MARKET, CORE_ENGINE_SIGNAL_OUTCOMES
-from fleet_contracts.vocabulary import OrderStatus, Side, Timeframe
+from fleet_contracts.vocabulary import OrderClass, OrderStatus, OrderType, Side, Timeframe, TimeInForce
 from fleet_sdk.bars import Bar
 from fleet_sdk.builtin import create
 from fleet_sdk.orders import SubmitIntent, signal_id
@@ -57,6 +57,53 @@ async def test_it_sells_what_its_own_orders_left_it_with(strategy_service: Any, 
     await strategy_service.ran(a_user, other_id, number)
     (sold,) = await eventually(lambda: strategy_service.signals(a_user)[2:])
     assert (str(sold.deployment_id), sold.side, sold.quantity) == (deployment_id, Side.SELL, 5)
+
+
+BREAKOUT = {"length": 2, "stop_ranges": "1", "quantity": "5"}
+
+
+async def test_the_exits_of_an_order_are_the_deployments_own_orders(
+    strategy_service: Any, a_user: Any, symbols: Any
+) -> None:
+    """entry and exits at work → entry filled → the exits are waited for → the target is filled → flat, and anew."""
+    deployment_id = await strategy_service.deployed(a_user, symbols[:1], builtin="breakout", **BREAKOUT)
+    for close in (10, 11, 12):
+        await strategy_service.market_day({symbols[0]: close})
+    (entry,) = await eventually(lambda: strategy_service.signals(a_user))
+    assert (entry.order_type, entry.stop_price, entry.order_class) == (OrderType.STOP, 12, OrderClass.BRACKET)
+    assert (entry.take_profit_price, entry.stop_loss_price, entry.time_in_force) == (14, 11, TimeInForce.GTC)
+    (shown,) = (await strategy_service.deployment(a_user, deployment_id))["signals"]
+    assert (shown["stop_price"], shown["take_profit_price"], shown["order_class"]) == ("12.00", "14.00", "bracket")
+
+    filled, new, canceled = OrderStatus.FILLED, OrderStatus.NEW, OrderStatus.CANCELED
+    await strategy_service.trading_fills_or_keeps(a_user, entry, filled, new, new, version=1)
+    await strategy_service.holds(a_user, deployment_id, {symbols[0]: "5"})
+    number = await strategy_service.market_day({symbols[0]: 12})
+    await strategy_service.ran(a_user, deployment_id, number)
+    assert strategy_service.signals(a_user) == [entry], "its exits are at work"
+
+    await strategy_service.trading_fills_or_keeps(a_user, entry, filled, filled, canceled, version=2)
+    await strategy_service.holds(a_user, deployment_id, {})
+    await strategy_service.market_day({symbols[0]: 13})
+    raised = await heard(strategy_service, a_user, 2)
+    assert raised[1].stop_price == 13
+    (_, shown) = (await strategy_service.deployment(a_user, deployment_id))["signals"]
+    assert shown["order_status"] == "filled", "a signal shows its order, not an exit"
+
+
+async def test_an_entry_that_still_waits_is_cancelled_by_its_signal(
+    strategy_service: Any, a_user: Any, symbols: Any
+) -> None:
+    await strategy_service.deployed(a_user, symbols[:1], builtin="breakout", **BREAKOUT)
+    for close in (10, 11, 12):
+        await strategy_service.market_day({symbols[0]: close})
+    (entry,) = await eventually(lambda: strategy_service.signals(a_user))
+    new = OrderStatus.NEW
+    await strategy_service.trading_fills_or_keeps(a_user, entry, new, new, new, version=1)
+    for close in (11, 11):
+        await strategy_service.market_day({symbols[0]: close})
+    raised = await heard(strategy_service, a_user, 2)
+    assert (raised[1].action, raised[1].target_signal_id) == ("cancel", entry.signal_id)
 
 
 async def test_a_step_waits_for_its_bars_whatever_order_they_come_in(

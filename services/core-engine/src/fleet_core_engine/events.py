@@ -1,8 +1,10 @@
 """Contract messages as the domain's values, and back."""
 
+import msgspec
 from fleet_contracts import Message, core_engine, data, strategy, trading
 from fleet_contracts.exchange_connector import MarketStepEnded
 from fleet_contracts.vocabulary import DeploymentState, GrantState, Timeframe
+from fleet_simulator import OrderType, Side, TimeInForce
 
 from .domain.bars import Series, Step
 from .domain.signals import Action, Deployment, Drop, Grant, Quote, Signal
@@ -44,12 +46,21 @@ def signal_of(raised: strategy.SignalRaised) -> Signal:
         action=Action(raised.action.value),
         symbol=raised.symbol,
         raised_at=raised.raised_at,
-        side=raised.side,
-        order_type=raised.order_type,
+        side=None if raised.side is None else Side(raised.side.value),
+        order_type=None if raised.order_type is None else OrderType(raised.order_type.value),
         quantity=raised.quantity,
         limit_price=raised.limit_price,
-        time_in_force=raised.time_in_force,
+        time_in_force=None if raised.time_in_force is None else TimeInForce(raised.time_in_force.value),
         target_signal_id=raised.target_signal_id,
+        stop_price=raised.stop_price,
+        trail_amount=raised.trail_amount,
+        trail_percent=raised.trail_percent,
+        expires_at=raised.expires_at,
+        post_only=raised.post_only,
+        order_class=raised.order_class.value,
+        take_profit_price=raised.take_profit_price,
+        stop_loss_price=raised.stop_loss_price,
+        stop_loss_limit_price=raised.stop_loss_limit_price,
     )
 
 
@@ -92,23 +103,8 @@ def request(raised: strategy.SignalRaised) -> Message:
             user_id=raised.user_id,
             target_signal_id=raised.target_signal_id,
         )
-    assert raised.side is not None
-    assert raised.order_type is not None
-    assert raised.quantity is not None
-    assert raised.time_in_force is not None
-    return core_engine.OrderRequested(
-        signal_id=raised.signal_id,
-        deployment_id=raised.deployment_id,
-        account_id=raised.account_id,
-        user_id=raised.user_id,
-        strategy_id=raised.strategy_id,
-        symbol=raised.symbol,
-        side=raised.side,
-        order_type=raised.order_type,
-        quantity=raised.quantity,
-        limit_price=raised.limit_price,
-        time_in_force=raised.time_in_force,
-    )
+    # The order of a signal says the same in the same words.
+    return msgspec.convert(raised, core_engine.OrderRequested, from_attributes=True)
 
 
 def outcome(raised: strategy.SignalRaised, drop: Drop | None) -> Message:

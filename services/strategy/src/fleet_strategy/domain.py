@@ -154,7 +154,7 @@ class PendingSteps:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A wish of a deployment: `submit` with the order's fields, or `cancel` with the signal whose order shall go."""
+    """A wish of a deployment: `submit` with the order's fields, or `cancel` with the signal whose orders shall go."""
 
     signal_id: UUID
     deployment_id: UUID
@@ -168,11 +168,24 @@ class Signal:
     limit_price: Decimal | None = None
     time_in_force: str | None = None
     target_signal_id: UUID | None = None
+    stop_price: Decimal | None = None
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    expires_at: datetime | None = None
+    post_only: bool = False
+    reduce_only: bool = False
+    order_class: str = "simple"
+    take_profit_price: Decimal | None = None
+    stop_loss_price: Decimal | None = None
+    stop_loss_limit_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentOrder:
-    """An order of a deployment, as trading told it; a higher `version` is the newer word."""
+    """An order of a deployment, or an exit that came with it, as trading told it; a higher `version` is the newer word.
+
+    An exit has its order's `signal_id` and `parent_order_id`; its fills move the deployment's position as the order's.
+    """
 
     order_id: UUID
     deployment_id: UUID
@@ -186,6 +199,8 @@ class DeploymentOrder:
     status: str
     is_open: bool
     version: int
+    stop_price: Decimal | None = None
+    parent_order_id: UUID | None = None
 
     def moved_since(self, before: "DeploymentOrder | None") -> Decimal:
         """What its fills since then did to the position: bought more than 0, sold less."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from fleet_contracts import exchange_connector, strategy, trading
 from fleet_contracts.vocabulary import (
     DeploymentState,
+    OrderClass,
     OrderStatus,
     OrderType,
     Side,
@@ -50,6 +51,16 @@ def signal_message(deployment: domain.Deployment, signal: domain.Signal) -> stra
         quantity=signal.quantity,
         limit_price=signal.limit_price,
         time_in_force=None if signal.time_in_force is None else TimeInForce(signal.time_in_force),
+        stop_price=signal.stop_price,
+        trail_amount=signal.trail_amount,
+        trail_percent=signal.trail_percent,
+        expires_at=signal.expires_at,
+        post_only=signal.post_only,
+        reduce_only=signal.reduce_only,
+        order_class=OrderClass(signal.order_class),
+        take_profit_price=signal.take_profit_price,
+        stop_loss_price=signal.stop_loss_price,
+        stop_loss_limit_price=signal.stop_loss_limit_price,
         target_signal_id=signal.target_signal_id,
     )
 
@@ -90,4 +101,6 @@ def deployment_orders(message: trading.AccountChanged) -> Iterator[domain.Deploy
             status=order.status.value,
             is_open=order.status not in _ENDED,
             version=order.version,
+            stop_price=order.stop_price,
+            parent_order_id=order.parent_order_id,
         )

@@ -10,7 +10,7 @@ from uuid import UUID
 from fleet_chassis.logging import get_logger
 from fleet_sdk.bars import Bar
 from fleet_sdk.builtin import create
-from fleet_sdk.orders import Intent, OpenOrder, SubmitIntent, signal_id
+from fleet_sdk.orders import Intent, OpenOrder, OrderClass, SubmitIntent, signal_id
 from fleet_sdk.runner import Runner
 from fleet_simulator import OrderType, Side
 
@@ -211,6 +211,16 @@ def signal_of(deployment_id: UUID, market_at: datetime, intent: Intent) -> Signa
             quantity=intent.quantity,
             limit_price=intent.limit_price,
             time_in_force=intent.time_in_force,
+            stop_price=intent.stop_price,
+            trail_amount=intent.trail_amount,
+            trail_percent=intent.trail_percent,
+            expires_at=intent.expires_at,
+            post_only=intent.post_only,
+            reduce_only=intent.reduce_only,
+            order_class=intent.order_class,
+            take_profit_price=intent.take_profit_price,
+            stop_loss_price=intent.stop_loss_price,
+            stop_loss_limit_price=intent.stop_loss_limit_price,
         )
     return Signal(
         identity,
@@ -224,7 +234,7 @@ def signal_of(deployment_id: UUID, market_at: datetime, intent: Intent) -> Signa
 
 
 def open_order_of(signal: Signal) -> OpenOrder:
-    """The order that a signal asks for, before anything has been heard of it."""
+    """The order that a signal asks for, before anything has been heard of it; its exits are seen once trading tells."""
     assert signal.side is not None and signal.order_type is not None and signal.quantity is not None
     return OpenOrder(
         signal_id=signal.signal_id,
@@ -234,4 +244,6 @@ def open_order_of(signal: Signal) -> OpenOrder:
         quantity=signal.quantity,
         filled_quantity=Decimal(0),
         limit_price=signal.limit_price,
+        stop_price=signal.stop_price,
+        order_class=OrderClass(signal.order_class),
     )

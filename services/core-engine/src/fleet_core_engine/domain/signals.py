@@ -6,6 +6,11 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
+from fleet_simulator import OrderType, Side, TimeInForce, protection_reference
+from fleet_simulator.admission import conditions_refusal
+
+PPM_OF_PERCENT = 10_000
+
 
 class Action(StrEnum):
     SUBMIT = "submit"
@@ -41,7 +46,7 @@ class Drop(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """What a strategy wishes. Prices and quantities are None where the action has none."""
+    """What a strategy wishes, in the words of SignalRaised. Prices and quantities are None where it has none."""
 
     deployment_id: UUID
     grant_id: UUID
@@ -50,25 +55,79 @@ class Signal:
     action: Action
     symbol: str
     raised_at: datetime
-    side: str | None
-    order_type: str | None
+    side: Side | None
+    order_type: OrderType | None
     quantity: Decimal | None
     limit_price: Decimal | None
-    time_in_force: str | None
+    time_in_force: TimeInForce | None
     target_signal_id: UUID | None
+    stop_price: Decimal | None = None
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    expires_at: datetime | None = None
+    post_only: bool = False
+    order_class: str = "simple"
+    take_profit_price: Decimal | None = None
+    stop_loss_price: Decimal | None = None
+    stop_loss_limit_price: Decimal | None = None
 
     @property
     def is_whole(self) -> bool:
-        """Whether it carries what its action needs."""
+        """Whether it carries what its action needs, and nothing that does not go together."""
         if self.action is Action.CANCEL:
             return self.target_signal_id is not None
-        has_limit = self.limit_price is not None and self.limit_price > 0
-        return (
-            self.side is not None
-            and self.time_in_force is not None
-            and self.quantity is not None
-            and self.quantity > 0
-            and (has_limit if self.order_type == "limit" else self.order_type == "market" and self.limit_price is None)
+        if self.side is None or self.order_type is None or self.time_in_force is None:
+            return False
+        if self.quantity is None or self.quantity <= 0:
+            return False
+        trail_ppm = None if self.trail_percent is None else self.trail_percent * PPM_OF_PERCENT
+        refusal = conditions_refusal(
+            self.order_type,
+            self.time_in_force,
+            limit_price=self.limit_price,
+            stop_price=self.stop_price,
+            trail_amount=self.trail_amount,
+            trail_ppm=trail_ppm,
+            expires_at=self.expires_at,
+            post_only=self.post_only,
+        )
+        return refusal is None and (trail_ppm is None or not trail_ppm % 1) and self._has_whole_exits
+
+    @property
+    def _has_whole_exits(self) -> bool:
+        prices = (self.take_profit_price, self.stop_loss_price, self.stop_loss_limit_price)
+        if any(price is not None and price <= 0 for price in prices):
+            return False
+        has_target, has_stop, has_stop_limit = (price is not None for price in prices)
+        if has_stop_limit and not has_stop:
+            return False
+        match self.order_class:
+            case "bracket":
+                return has_target and has_stop
+            case "oto":
+                return has_target is not has_stop
+            case "oco":  # the order is the take-profit itself
+                return self.order_type is OrderType.LIMIT and has_stop and not has_target
+            case _:
+                return not has_target and not has_stop
+
+    def price(self, far_side: Decimal | None) -> Decimal | None:
+        """What its cap is measured at: its limit, or where it would become a market order; of an OCO the dearer one's.
+
+        `far_side` is the price that a market order would get. None: it is needed, and not there.
+        """
+        assert self.side is not None and self.order_type is not None, "it is whole"
+        if self.order_class == "oco":
+            return max(
+                p for p in (self.limit_price, self.stop_loss_limit_price or self.stop_loss_price) if p is not None
+            )
+        return self.limit_price or protection_reference(
+            self.side,
+            self.order_type,
+            far_side,
+            stop_price=self.stop_price,
+            trail_amount=self.trail_amount,
+            trail_percent=self.trail_percent,
         )
 
 
@@ -167,21 +226,23 @@ def _market(signal: Signal, known: Circumstances) -> Drop | None:
         raise Missing(f"instrument {signal.symbol}")
     if known.state is Word.HALTED:
         return Drop.HALTED
-    if known.state is Word.REDUCING and signal.side == "buy":
+    if known.state is Word.REDUCING and signal.side is Side.BUY:
         return Drop.REDUCING
     is_stale = known.max_age is not None and known.now - signal.raised_at > known.max_age
     return Drop.STALE if is_stale else None
 
 
 def _notional(signal: Signal, grant: Grant, known: Circumstances) -> Drop | None:
-    """The cap is on quantity times the price at which the order would trade: its limit, else the far side of the book."""
+    """The cap is on quantity times the price at which the order would trade; its exits only close what it opened."""
     if grant.max_order_notional is None or signal.quantity is None:
         return None
-    price = signal.limit_price
+    price = signal.price(None)
     if price is None:
         if known.quote is None:
             raise Missing(f"quote {signal.symbol}")
         if known.max_age is not None and known.quote.stale_after is not None and known.now > known.quote.stale_after:
             return Drop.STALE_QUOTE
-        price = known.quote.ask if signal.side == "buy" else known.quote.bid
+        price = signal.price(known.quote.ask if signal.side is Side.BUY else known.quote.bid)
+    if price is None:
+        return Drop.MALFORMED  # a trail as long as the price
     return Drop.MAX_ORDER_NOTIONAL if signal.quantity * price > grant.max_order_notional else None

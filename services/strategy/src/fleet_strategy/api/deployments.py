@@ -1,6 +1,7 @@
 """`/api/v1/deployments`."""
 
 from collections.abc import Collection
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -75,7 +76,7 @@ class HeldShown(Resource):
 
 
 class SignalShown(Resource):
-    """`outcome`: accepted or dropped (with the reason), null until core-engine has said."""
+    """`outcome`: accepted or dropped (with the reason), null until core-engine has said. The order is shown, not its exits."""
 
     signal_id: UUID
     market_at: datetime
@@ -86,6 +87,16 @@ class SignalShown(Resource):
     quantity: DecimalString | None
     limit_price: DecimalString | None
     time_in_force: str | None
+    stop_price: DecimalString | None
+    trail_amount: DecimalString | None
+    trail_percent: DecimalString | None
+    expires_at: datetime | None
+    post_only: bool
+    reduce_only: bool
+    order_class: str
+    take_profit_price: DecimalString | None
+    stop_loss_price: DecimalString | None
+    stop_loss_limit_price: DecimalString | None
     target_signal_id: UUID | None
     outcome: str | None
     reason: str | None
@@ -253,20 +264,12 @@ def _shown(deployment: Deployment) -> DeploymentShown:
 
 
 def _signal(stored: StoredSignal) -> SignalShown:
-    signal = stored.signal
+    signal = asdict(stored.signal)
     return SignalShown(
-        signal_id=signal.signal_id,
-        market_at=signal.market_at,
-        action=signal.action,
-        symbol=signal.symbol,
-        side=signal.side,
-        type=signal.order_type,
-        quantity=signal.quantity,
-        limit_price=signal.limit_price,
-        time_in_force=signal.time_in_force,
-        target_signal_id=signal.target_signal_id,
+        type=signal.pop("order_type"),
         outcome=stored.outcome,
         reason=stored.reason,
         order_id=stored.order_id,
         order_status=stored.order_status,
+        **{name: value for name, value in signal.items() if name in SignalShown.model_fields},
     )

@@ -10,19 +10,19 @@ from fleet_bus import Transaction
 
 from fleet_strategy.domain import DeploymentOrder, Signal
 
-from .rows import by_column
+from .rows import SIGNAL_COLUMNS, by_column
 
 _COLUMNS = (
     "order_id, deployment_id, signal_id, symbol, side, order_type, quantity, filled_quantity, limit_price, status,"
-    " is_open, version"
+    " is_open, version, stop_price, parent_order_id"
 )
 _UPSERT_ORDERS = f"""
 INSERT INTO deployment_orders ({_COLUMNS}, updated_at)
-SELECT *, $13 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::numeric[],
-    $8::numeric[], $9::numeric[], $10::text[], $11::boolean[], $12::bigint[])
+SELECT *, $15 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::numeric[],
+    $8::numeric[], $9::numeric[], $10::text[], $11::boolean[], $12::bigint[], $13::numeric[], $14::uuid[])
 ON CONFLICT (order_id) DO UPDATE SET quantity = excluded.quantity, filled_quantity = excluded.filled_quantity,
-    limit_price = excluded.limit_price, status = excluded.status, is_open = excluded.is_open,
-    version = excluded.version, updated_at = excluded.updated_at
+    limit_price = excluded.limit_price, stop_price = excluded.stop_price, status = excluded.status,
+    is_open = excluded.is_open, version = excluded.version, updated_at = excluded.updated_at
 """  # noqa: S608 (constants)
 _MOVE_POSITIONS = """
 INSERT INTO deployment_positions AS p (deployment_id, symbol, quantity)
@@ -71,7 +71,15 @@ class PostgresActivity:
             rows: list[tuple[object, ...]] = [
                 (
                     *(o.order_id, o.deployment_id, o.signal_id, o.symbol, o.side, o.order_type, o.quantity),
-                    *(o.filled_quantity, o.limit_price, o.status, o.is_open, o.version),
+                    *(
+                        o.filled_quantity,
+                        o.limit_price,
+                        o.status,
+                        o.is_open,
+                        o.version,
+                        o.stop_price,
+                        o.parent_order_id,
+                    ),
                 )
                 for o in orders
             ]
@@ -112,15 +120,16 @@ class SignalShown:
 
 
 async def last_signals(connection: asyncpg.Connection, deployment_id: UUID, limit: int) -> list[SignalShown]:
+    columns = ", ".join(f"s.{column}" for column in SIGNAL_COLUMNS)
     rows = await connection.fetch(
-        "SELECT s.signal_id, s.deployment_id, s.market_at, s.number, s.action, s.symbol, s.side, s.order_type,"
-        " s.quantity, s.limit_price, s.time_in_force, s.target_signal_id, s.outcome, s.outcome_reason, o.order_id,"
-        " o.status FROM signals s LEFT JOIN deployment_orders o ON o.signal_id = s.signal_id"
+        f"SELECT {columns}, s.outcome, s.outcome_reason, o.order_id, o.status FROM signals s"  # noqa: S608 (constants)
+        " LEFT JOIN deployment_orders o ON o.signal_id = s.signal_id AND o.parent_order_id IS NULL"
         " WHERE s.deployment_id = $1 ORDER BY s.market_at DESC, s.number DESC LIMIT $2",
         deployment_id,
         limit,
     )
-    return [SignalShown(Signal(*row[:12]), *row[12:]) for row in rows]
+    own = len(SIGNAL_COLUMNS)
+    return [SignalShown(Signal(*row[:own]), *row[own:]) for row in rows]
 
 
 async def positions_of(connection: asyncpg.Connection, deployment_id: UUID) -> list[tuple[str, Decimal]]:

@@ -9,13 +9,13 @@ from uuid import UUID
 from fleet_bus import Transaction
 from fleet_contracts.topics import STRATEGY_DEPLOYMENTS, STRATEGY_SIGNALS
 from fleet_sdk.bars import Bar
-from fleet_sdk.orders import OpenOrder
+from fleet_sdk.orders import Leg, OpenOrder, OrderClass
 from fleet_simulator import OrderType, Side
 
 from fleet_strategy.domain import Deployment, Signal, Step, Told
 from fleet_strategy.events import deployment_message, signal_message
 
-from .rows import DEPLOYMENT_COLUMNS, by_column, deployment_of
+from .rows import DEPLOYMENT_COLUMNS, SIGNAL_COLUMNS, by_column, deployment_of
 
 _BAR_COLUMNS = "symbol, open_at, close_at, open, high, low, close, volume"
 _INSERT_BARS = f"""
@@ -50,17 +50,19 @@ CROSS JOIN LATERAL (
     ORDER BY bars.close_at DESC LIMIT wanted.n
 ) b
 """  # noqa: S608 (constants)
-# Orders that have not ended, and what the last step asked for of which no order has been heard yet: in the order asked.
+# Orders that have not ended, and what the last step asked for of which no order has been heard yet: in the order asked,
+# the exits of an order after it, the take-profit first.
 _OPEN_ORDERS = """
 SELECT o.deployment_id, o.signal_id, o.symbol, o.side, o.order_type, o.quantity, o.filled_quantity, o.limit_price,
-       s.market_at, s.number
+       o.stop_price, s.order_class, o.parent_order_id IS NOT NULL AS is_leg, s.market_at, s.number
 FROM deployment_orders o JOIN signals s USING (signal_id) WHERE o.deployment_id = ANY($1) AND o.is_open
 UNION ALL
-SELECT s.deployment_id, s.signal_id, s.symbol, s.side, s.order_type, s.quantity, 0, s.limit_price, s.market_at, s.number
+SELECT s.deployment_id, s.signal_id, s.symbol, s.side, s.order_type, s.quantity, 0, s.limit_price,
+       s.stop_price, s.order_class, false, s.market_at, s.number
 FROM deployments d JOIN signals s ON s.deployment_id = d.deployment_id AND s.market_at = d.last_step_at
 WHERE d.deployment_id = ANY($1) AND s.action = 'submit' AND s.outcome IS DISTINCT FROM 'dropped'
   AND NOT EXISTS (SELECT FROM deployment_orders o WHERE o.signal_id = s.signal_id)
-ORDER BY market_at, number
+ORDER BY market_at, number, is_leg, stop_price NULLS FIRST
 """
 _SAVE_RUNS = """
 UPDATE deployments SET last_step_at = ran.last_step_at, snapshot = coalesce(ran.snapshot, deployments.snapshot),
@@ -70,12 +72,12 @@ FROM unnest($1::uuid[], $2::timestamptz[], $3::jsonb[], $4::text[], $5::text[], 
     $8::timestamptz[]) AS ran (deployment_id, last_step_at, snapshot, state, code, detail, version, updated_at)
 WHERE deployments.deployment_id = ran.deployment_id
 """
-_INSERT_SIGNALS = """
-INSERT INTO signals (signal_id, deployment_id, market_at, number, action, symbol, side, order_type, quantity,
-    limit_price, time_in_force, target_signal_id, raised_at)
-SELECT *, $13 FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::int[], $5::text[], $6::text[], $7::text[],
-    $8::text[], $9::numeric[], $10::numeric[], $11::text[], $12::uuid[])
-"""
+_INSERT_SIGNALS = f"""
+INSERT INTO signals ({", ".join(SIGNAL_COLUMNS)}, raised_at)
+SELECT *, $23 FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::int[], $5::text[], $6::text[], $7::text[],
+    $8::text[], $9::numeric[], $10::numeric[], $11::text[], $12::uuid[], $13::numeric[], $14::numeric[], $15::numeric[],
+    $16::timestamptz[], $17::boolean[], $18::boolean[], $19::text[], $20::numeric[], $21::numeric[], $22::numeric[])
+"""  # noqa: S608 (constants)
 
 
 class PostgresMarket:
@@ -168,6 +170,9 @@ class PostgresMarket:
                 quantity=row[5],
                 filled_quantity=row[6],
                 limit_price=row[7],
+                stop_price=row[8],
+                order_class=OrderClass(row[9]),
+                leg=_leg(row[4]) if row[10] else None,
             )
             found.setdefault(row[0], []).append(order)
         return found
@@ -237,6 +242,11 @@ class PostgresMarket:
         )
 
 
+def _leg(order_type: str) -> Leg:
+    """A take-profit is a limit order, a stop-loss never."""
+    return Leg.TAKE_PROFIT if order_type == OrderType.LIMIT else Leg.STOP_LOSS
+
+
 def _bar(columns: Sequence[Any]) -> Bar:
     symbol, open_at, close_at, open_, high, low, close, volume = columns
     return Bar(
@@ -260,8 +270,4 @@ def _run_row(deployment: Deployment, snapshot: Mapping[str, Any] | None) -> tupl
 
 
 def _signal_row(signal: Signal) -> tuple[object, ...]:
-    return (
-        *(signal.signal_id, signal.deployment_id, signal.market_at, signal.number, signal.action, signal.symbol),
-        *(signal.side, signal.order_type, signal.quantity, signal.limit_price, signal.time_in_force),
-        signal.target_signal_id,
-    )
+    return tuple(getattr(signal, column) for column in SIGNAL_COLUMNS)

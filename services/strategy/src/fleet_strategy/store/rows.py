@@ -1,16 +1,20 @@
 """Rows of deployments as domain values, and columns for `unnest`."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import asyncpg
 
-from fleet_strategy.domain import Deployment, DeploymentState, Reason
+from fleet_strategy.domain import Deployment, DeploymentState, Reason, Signal
 
 DEPLOYMENT_COLUMNS = (
     "deployment_id, strategy_id, strategy_version, builtin, account_id, user_id, symbols, timeframe, parameters, mode,"
     " max_order_notional, expires_at, state, reason_code, reason_detail, version, last_step_at, body_hash, created_at,"
     " updated_at"
 )
+
+
+SIGNAL_COLUMNS = tuple(field.name for field in fields(Signal))
 
 
 def deployment_of(row: asyncpg.Record) -> Deployment:
