@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import aiohttp
+import msgspec
 import pytest
 import pytest_asyncio
 from fleet_contracts import TOPICS, execution, venue
@@ -21,8 +22,8 @@ from fleet_contracts.topics import (
     VENUE_PAPER_COMMANDS,
     VENUE_PAPER_REPORTS,
 )
-from fleet_contracts.trading import CancelOrder, QueryOrder, ReplaceOrder, SubmitOrder
-from fleet_contracts.vocabulary import OrderType, Side, TimeInForce, VenueStateWord
+from fleet_contracts.trading import CancelOrder, Leg, QueryOrder, ReplaceOrder, SubmitOrder
+from fleet_contracts.vocabulary import OrderClass, OrderType, Side, TimeInForce, VenueStateWord
 from fleet_execution.app import create_app
 from fleet_execution.settings import Settings
 from fleet_testkit.clock import FakeClock
@@ -75,6 +76,22 @@ class ExecutionUnderTest:
             venue="paper", state=word, feed="simulated", heartbeat_at=self.clock.now(), capabilities=capabilities
         )
         await self.peers.say((EXCHANGE_CONNECTOR_STATUS, "paper", said))
+
+    async def can(self, *capabilities: str) -> None:
+        """The paper venue says that it can do this, and it has been heard."""
+        before = await self._statuses_read()
+        await self.status(VenueStateWord.CONNECTED, *capabilities)
+
+        async def is_read() -> bool:
+            return await self._statuses_read() > before
+
+        await eventually(is_read)
+
+    async def _statuses_read(self) -> int:
+        headers = self.keys.of_service("cli", "execution")
+        async with self.http.get(f"{self.url}/internal/rest", headers=headers) as response:
+            positions = (await response.json())["positions"]
+        return sum(positions["execution.venue-status"].get(EXCHANGE_CONNECTOR_STATUS.name, {}).values())
 
     async def asked(self, symbol: str, number: int) -> venue.QueryVenueOpenOrders:
         """The question about a symbol's open orders of this number, the first is 1; time goes on until it comes."""
@@ -130,6 +147,52 @@ async def execution_service(stack: Any, make_database: Any, tmp_path_factory: An
     ):
         await ready(url)
         yield ExecutionUnderTest(url, others, keys, clock, http)
+
+
+@pytest.fixture
+def a_bracket(an_order: SubmitOrder) -> SubmitOrder:
+    """Buys 10 at 100, to be sold at 110 or, if it falls that far, stopped out at 90."""
+    take_profit = Leg(
+        order_id=uuid4(),
+        client_order_id="take-profit",
+        side=Side.SELL,
+        order_type=OrderType.LIMIT,
+        quantity=an_order.quantity,
+        limit_price=Decimal(110),
+        protection_price=None,
+        time_in_force=TimeInForce.GTC,
+    )
+    stop_loss = msgspec.structs.replace(
+        take_profit,
+        order_id=uuid4(),
+        client_order_id="stop-loss",
+        order_type=OrderType.STOP,
+        limit_price=None,
+        stop_price=Decimal(90),
+        protection_price=Decimal("85.5"),
+    )
+    return msgspec.structs.replace(
+        an_order,
+        order_type=OrderType.LIMIT,
+        limit_price=Decimal(100),
+        protection_price=None,
+        time_in_force=TimeInForce.GTC,
+        order_class=OrderClass.BRACKET,
+        legs=(take_profit, stop_loss),
+    )
+
+
+@pytest.fixture
+def an_oco(a_bracket: SubmitOrder) -> SubmitOrder:
+    """Sells 10 at 110 or stopped out at 90."""
+    take_profit, stop_loss = a_bracket.legs
+    return msgspec.structs.replace(
+        a_bracket,
+        side=take_profit.side,
+        limit_price=take_profit.limit_price,
+        order_class=OrderClass.OCO,
+        legs=(stop_loss,),
+    )
 
 
 @pytest.fixture

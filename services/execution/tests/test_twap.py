@@ -11,7 +11,17 @@ from fleet_contracts.data import InstrumentDefined
 from fleet_contracts.topics import DATA_INSTRUMENTS, TRADING_ACCOUNTS
 from fleet_contracts.trading import Account, CancelOrder, QueryOrder, SubmitOrder, Twap
 from fleet_contracts.vocabulary import Liquidity, OrderType, TimeInForce
-from fleet_execution.domain import Canceled, CancelRejected, Filled, OrderKey, Stand, Terms, VenueOrder, working
+from fleet_execution.domain import (
+    Canceled,
+    CancelRejected,
+    Filled,
+    OrderKey,
+    Stand,
+    Terms,
+    VenueOrder,
+    refused,
+    working,
+)
 from fleet_execution.domain.twap import Twap as Schedule
 from fleet_testkit.eventually import eventually
 from hypothesis import given
@@ -65,7 +75,11 @@ class _Venue:
 
     def step(self, refusal: str | None = None) -> None:
         kids = list(self.children.values())
-        self.take(working.step(self.parent, kids, now=self.now, market_at=self.now, refusal=refusal))
+        self.take(
+            working.step(
+                self.parent, kids, now=self.now, market_at=self.now, refusal=refused(refusal) if refusal else None
+            )
+        )
 
     def learn(self, ref: UUID, fact: Any) -> None:
         before = self.children[ref]

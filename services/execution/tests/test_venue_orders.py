@@ -28,6 +28,7 @@ from fleet_execution.domain import (
     Triggered,
     VenueFact,
     VenueOrder,
+    refused,
     submit,
     venue_order_ref,
 )
@@ -68,7 +69,12 @@ def test_an_order_in_time_is_placed() -> None:
 )
 def test_an_order_that_may_not_go_is_refused_with_the_reason(late_s: float, refusal: str | None, code: str) -> None:
     order, (told,) = submit(
-        KEY, TERMS, command_sequence=7, market_at=NOW, now=NOW + timedelta(seconds=late_s), refusal=refusal
+        KEY,
+        TERMS,
+        command_sequence=7,
+        market_at=NOW,
+        now=NOW + timedelta(seconds=late_s),
+        refusal=refused(refusal) if refusal else None,
     )
     assert isinstance(told, Rejected)
     assert (order.stand, order.code, told.code) == (Stand.REFUSED, code, code)

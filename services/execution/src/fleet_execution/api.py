@@ -13,14 +13,15 @@ from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_curso
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import DecimalString, Resource
 
-from .domain import Filled, VenueOrder, venue_order_ref
+from .domain import Filled, Leg, VenueOrder, venue_order_ref
+from .domain.groups import Group
 from .domain.reconciliation import Reconciliation
 from .domain.twap import Twap
 from .events import trade_id
 from .ports import UnitOfWork
 from .service import working
 from .store.comparing import reconciliations_page
-from .store.unit import PostgresUnitOfWork, venue_orders_of
+from .store.unit import PostgresUnitOfWork, group_of, venue_orders_of
 
 
 class Fill(Resource):
@@ -77,12 +78,41 @@ class Progress(Resource):
     detail: str | None
 
 
+class LegShown(Resource):
+    """`quantity`: what the leg may come to now; `declared`: the whole."""
+
+    order_id: UUID
+    side: str
+    type: str
+    declared: DecimalString
+    quantity: DecimalString
+    filled_quantity: DecimalString
+    limit_price: DecimalString | None
+    stop_price: DecimalString | None
+    stand: str
+    code: str | None
+
+
+class GroupShown(Resource):
+    """`order_id`: of the order that brought the legs; of an OCO it is one of them. `kept_by`: who makes the legs smaller
+    and larger, `venue` or `execution`, which then has the venue orders of each leg."""
+
+    order_class: Literal["bracket", "oco", "oto"]
+    kept_by: Literal["venue", "execution"]
+    order_id: UUID
+    stand: str
+    quantity: DecimalString
+    filled_quantity: DecimalString
+    legs: list[LegShown]
+
+
 class Execution(Resource):
     order_id: UUID
     account_id: UUID
     symbol: str
     venue_orders: list[VenueOrderShown]
     algo: Progress | None
+    group: GroupShown | None
 
 
 class DifferenceShown(Resource):
@@ -134,9 +164,11 @@ def router(bus: Bus, database: Database, owner_of: Callable[[UUID], UUID | None]
     async def shown(order_id: UUID, caller: Caller) -> Execution:
         async with database.connection() as connection:
             orders = await venue_orders_of(connection, order_id)
+            group_ref = orders[0].group_ref if orders else None
+            group = None if group_ref is None else await group_of(connection, group_ref)
         if not orders or not _may_see(caller, owner_of(orders[0].key.account_id)):
             raise _not_found(str(order_id))
-        return _execution(orders, bus.clock.now())
+        return _execution(orders, group, bus.clock.now())
 
     async def change(
         order_id: UUID, caller: Caller, use_case: Callable[[UnitOfWork, VenueOrder], Awaitable[None]]
@@ -170,14 +202,42 @@ def router(bus: Bus, database: Database, owner_of: Callable[[UUID], UUID | None]
     return routes
 
 
-def _execution(orders: list[VenueOrder], now: datetime) -> Execution:
+def _execution(orders: list[VenueOrder], group: Group | None, now: datetime) -> Execution:
     key = orders[0].key
     return Execution(
         order_id=key.order_id,
         account_id=key.account_id,
         symbol=key.symbol,
-        venue_orders=[_shown(order) for order in orders if order.algo is None],
+        venue_orders=[_shown(order) for order in orders if order.algo is None and not order.is_held],
         algo=next((_progress(order, order.algo, now) for order in orders if order.algo is not None), None),
+        group=None if group is None else _group(group),
+    )
+
+
+def _group(group: Group) -> GroupShown:
+    return GroupShown(
+        order_class=group.order_class,
+        kept_by="execution" if group.is_held else "venue",
+        order_id=group.root.key.order_id,
+        stand=group.root.stand,
+        quantity=group.root.terms.quantity,
+        filled_quantity=group.root.cumulative_quantity,
+        legs=[_leg(order, order.leg) for order in group.legs if order.leg is not None],
+    )
+
+
+def _leg(order: VenueOrder, leg: Leg) -> LegShown:
+    return LegShown(
+        order_id=order.key.order_id,
+        side=order.terms.side,
+        type=order.terms.order_type,
+        declared=leg.declared,
+        quantity=order.terms.quantity,
+        filled_quantity=order.cumulative_quantity,
+        limit_price=order.terms.limit_price,
+        stop_price=order.terms.conditions.stop_price,
+        stand=order.stand,
+        code=order.code,
     )
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fleet_bus import Due, DueKind, NotYet, Received, Work
 from fleet_chassis.logging import get_logger
-from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, VenueStatus
+from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, ORDER_GROUPS, VenueStatus
 from fleet_contracts.topics import TRADING_ORDER_COMMANDS
 from fleet_contracts.trading import CancelOrder, QueryOrder, ReplaceOrder, SubmitOrder
 from fleet_contracts.venue import VenueOpenOrders, VenueReports
@@ -16,37 +16,39 @@ from fleet_contracts.vocabulary import VenueStateWord
 
 from . import events
 from .domain import venue_order_ref
-from .events import AnyCommand, change_of, fact_of, key_of, terms_of
+from .events import AnyCommand, change_of, fact_of, key_of, legs_of, refs_of, terms_of
 from .ports import UnitOfWork, VenueState
-from .service import orders, reconciling, working
+from .service import learning, orders, reconciling
+from .service.refusing import Refusal
 from .store.comparing import ROUND, ComparingPostgresUnitOfWork
 from .store.unit import STEP, PostgresUnitOfWork
 
 log = get_logger("fleet_execution")
 
 
-def steps(refusal: working.Refusal) -> DueKind:
-    """Time for the next part of an order that is worked."""
+def steps(refusal: Refusal) -> DueKind:
+    """Time for the next part of an order that is worked, or for the legs of one that are held."""
 
     async def handle(uow: PostgresUnitOfWork, due: Due) -> None:
-        await working.step(uow, UUID(due.aggregate_id), refusal=refusal)
+        await orders.step_order(uow, venue_order_ref(UUID(due.aggregate_id)), refusal=refusal)
 
     return DueKind(STEP, "wall", PostgresUnitOfWork, lambda order_id: (str(venue_order_ref(UUID(order_id))),), handle)
 
 
-def commands(refusal: working.Refusal, lot_of: Callable[[str], Decimal]) -> Work:
+def commands(refusal: Refusal, lot_of: Callable[[str], Decimal]) -> Work:
     """Trading's commands, in each account's order."""
 
     async def submit(uow: UnitOfWork, received: Received[SubmitOrder]) -> None:
-        algo, symbol = received.message.algo, received.message.symbol
+        command = received.message
         orders.submit_order(
             uow,
-            key_of(received.message),
-            terms_of(received.message),
+            key_of(command),
+            terms_of(command),
             command_sequence=received.sequence,
             market_at=_market_at(received),
             refusal=refusal,
-            algo=None if algo is None else events.twap_of(algo, lot_of(symbol), uow.now),
+            algo=None if command.algo is None else events.twap_of(command.algo, lot_of(command.symbol), uow.now),
+            legs=legs_of(command, are_held=not uow.can(command.venue, ORDER_GROUPS)) if command.legs else None,
         )
 
     return Work(
@@ -96,7 +98,7 @@ def reports(venues: Iterable[str]) -> Work:
 
 
 def _commanded(command: AnyCommand) -> Iterable[str]:
-    return (str(venue_order_ref(command.order_id)),)
+    return map(str, refs_of(command))
 
 
 def _reported(message: VenueReports | VenueOpenOrders) -> Iterable[str]:
@@ -108,7 +110,8 @@ def _reported(message: VenueReports | VenueOpenOrders) -> Iterable[str]:
 
 async def _status(uow: ComparingPostgresUnitOfWork, received: Received[VenueStatus]) -> None:
     told = received.message
-    state = VenueState(told.state is VenueStateWord.CONNECTED, LISTS_OPEN_ORDERS in told.capabilities)
+    can_list = LISTS_OPEN_ORDERS in told.capabilities
+    state = VenueState(told.state is VenueStateWord.CONNECTED, can_list, frozenset(told.capabilities))
     await reconciling.learn_status(uow, told.venue, state)
 
 
@@ -142,8 +145,8 @@ async def _query(uow: UnitOfWork, received: Received[QueryOrder]) -> None:
 async def _learn(uow: UnitOfWork, received: Received[VenueReports]) -> None:
     facts = [(report.venue_order_ref, fact_of(report)) for report in received.message.reports]
     try:
-        await orders.learn_reports(uow, facts, market_at=_market_at(received))
-    except orders.VenueOrderNotThere as missing:
+        await learning.learn_reports(uow, facts, market_at=_market_at(received))
+    except learning.VenueOrderNotThere as missing:
         raise NotYet(str(missing)) from missing
 
 

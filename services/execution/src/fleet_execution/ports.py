@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from .domain import OrderKey, Outcome, VenueOrder
+from .domain.groups import Group
 from .domain.reconciliation import Reconciliation
 
 
@@ -41,12 +42,20 @@ class UnitOfWork(Protocol):
         """Of an order that is worked by an algorithm: its venue orders with what this transaction changed, oldest first."""
         ...
 
+    def group(self, group_ref: UUID) -> Group:
+        """All orders of a group, of which one was locked, with what this transaction changed."""
+        ...
+
+    def can(self, venue: str, capability: str) -> bool:
+        """Whether the venue says so of itself; known where a venue order is asked for that is not there."""
+        ...
+
     async def look_for_doubts(self) -> None:
         """Has `is_in_doubt` know, where no new order was asked for."""
         ...
 
     def look_at(self, parent: VenueOrder, at: datetime) -> None:
-        """Lets time bring the next step of a worked order."""
+        """Lets time bring the next step of a worked order, or of a group by its root."""
         ...
 
     def is_in_doubt(self, venue: str, symbol: str) -> bool:
@@ -61,6 +70,7 @@ class UnitOfWork(Protocol):
 class VenueState(NamedTuple):
     is_connected: bool
     can_list: bool
+    capabilities: frozenset[str]
 
 
 class ComparingUnitOfWork(UnitOfWork, Protocol):

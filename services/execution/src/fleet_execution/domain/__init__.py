@@ -1,6 +1,6 @@
 """What execution decides, free of the world."""
 
-from .order import Decision, VenueOrder, adopted, never_sent, stand_ins, submit
+from .order import Decision, VenueOrder, adopted, never_sent, refused, stand_ins, submit
 from .values import (
     NO_CONDITIONS,
     Accepted,
@@ -15,9 +15,11 @@ from .values import (
     Expired,
     Fact,
     Filled,
+    Leg,
     OrderKey,
     Outcome,
     Place,
+    Refused,
     Rejected,
     Replaced,
     ReplaceRejected,
@@ -46,9 +48,11 @@ __all__ = [
     "Expired",
     "Fact",
     "Filled",
+    "Leg",
     "OrderKey",
     "Outcome",
     "Place",
+    "Refused",
     "Rejected",
     "ReplaceRejected",
     "Replaced",
@@ -62,6 +66,7 @@ __all__ = [
     "VenueOrder",
     "adopted",
     "never_sent",
+    "refused",
     "stand_ins",
     "submit",
     "venue_order_ref",

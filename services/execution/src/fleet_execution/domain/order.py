@@ -17,9 +17,11 @@ from .values import (
     Disowned,
     Expired,
     Filled,
+    Leg,
     OrderKey,
     Outcome,
     Place,
+    Refused,
     Rejected,
     Replaced,
     ReplaceRejected,
@@ -55,6 +57,9 @@ class VenueOrder:
     """Of an order that is worked in children; no venue sees it itself."""
     parent_ref: UUID | None = None
     """Of a child: the row of the order that it is a part of."""
+    group_ref: UUID | None = None
+    """Of all orders of a group: the row of the one that brought the others along."""
+    leg: Leg | None = None
     fills: tuple[Filled, ...] = ()
 
     def cancel(self, *, command_sequence: int, market_at: datetime, now: datetime) -> "Decision":
@@ -64,6 +69,17 @@ class VenueOrder:
         if self.is_cancel_pending:
             return self, ()
         return replace(self, is_cancel_pending=True, updated_at=now), (Cancel(command_sequence),)
+
+    @property
+    def is_held(self) -> bool:
+        """No venue sees it: it is a leg, and its venue keeps no groups."""
+        return self.leg is not None and self.leg.is_held
+
+    def end(self, stand: Stand, code: str, detail: str, *, now: datetime) -> "VenueOrder":
+        """By us, of an order that no venue ends."""
+        return replace(
+            self, stand=stand, code=code, detail=detail, is_cancel_pending=False, ended_at=now, updated_at=now
+        )
 
     def amend(
         self, change: Change, *, command_sequence: int, market_at: datetime, now: datetime
@@ -75,6 +91,12 @@ class VenueOrder:
             return (ReplaceRejected(market_at, "cancel_pending", "the order is being canceled"),)
         if change.send_by is not None and now > change.send_by:
             return (ReplaceRejected(market_at, "too_late", _REFUSALS["too_late"]),)
+        if self.group_ref is not None and change.quantity is not None:
+            whole = self.terms.quantity if self.leg is None else self.leg.declared
+            if change.quantity != whole:
+                detail = "the quantity of an order in a group is not replaced"
+                return (ReplaceRejected(market_at, "unsupported", detail),)
+            change = replace(change, quantity=None)
         return (Amend(command_sequence, change),)
 
     def query(self, *, command_sequence: int, market_at: datetime) -> tuple[Outcome, ...]:
@@ -85,15 +107,17 @@ class VenueOrder:
             return (self._state(market_at),)
         return (Ask(command_sequence),)
 
-    def learn(self, fact: VenueFact, *, now: datetime) -> "Decision":
-        """Takes the venue's word. What was known, or comes after the end, changes and tells nothing; a fill always counts."""
+    def learn(self, fact: VenueFact, *, now: datetime, may_grow: bool = False) -> "Decision":
+        """Takes the venue's word. What was known, or comes after the end, changes and tells nothing; a fill always counts.
+
+        `may_grow`: of a leg whose quantity can still rise, so that being filled is no end."""
         match fact:
             case Accepted():
                 if self.stand is not Stand.SENT:
                     return self, ()
                 return replace(self, stand=Stand.WORKING, accepted_at=now, updated_at=now), (fact,)
             case Filled():
-                order = self._filled((fact,), now)
+                order = self._filled((fact,), now, may_grow)
                 return order, ((fact,) if order is not self else ())
             case Rejected() | Canceled() | Expired():
                 return self._ended(fact, now)
@@ -102,7 +126,7 @@ class VenueOrder:
                     return self, ()
                 return replace(self, is_cancel_pending=False, updated_at=now), (fact,)
             case Replaced():
-                return self._replaced(fact, now)
+                return self._replaced(fact, now, may_grow)
             case ReplaceRejected():
                 # Which wish it answers is the venue's order of answers; trading knows what it still waits for.
                 return self, (() if self.stand.is_terminal else (fact,))
@@ -111,14 +135,14 @@ class VenueOrder:
                     return self, ()
                 return replace(self._heard(now), triggered_at=now), (fact,)
             case Stated():
-                return self._stated(fact, now)
+                return self._stated(fact, now, may_grow)
 
     def _heard(self, now: datetime) -> "VenueOrder":
         """A word about a working order implies that it was accepted."""
         stand = Stand.WORKING if self.stand is Stand.SENT else self.stand
         return replace(self, stand=stand, accepted_at=self.accepted_at or now, updated_at=now)
 
-    def _replaced(self, fact: Replaced, now: datetime) -> "Decision":
+    def _replaced(self, fact: Replaced, now: datetime, may_grow: bool) -> "Decision":
         """The terms are the venue's word; a total that is already filled ends the order."""
         if self.stand.is_terminal:
             return self, ()
@@ -127,7 +151,7 @@ class VenueOrder:
         if terms == self.terms and self.stand is Stand.WORKING:
             return self, (fact,)
         order = replace(self._heard(now), terms=terms)
-        if order.cumulative_quantity >= fact.quantity:
+        if order.cumulative_quantity >= fact.quantity and not may_grow:
             order = replace(order, stand=Stand.FILLED, is_cancel_pending=False, ended_at=now)
         is_fill_missing = fact.cumulative_quantity > order.cumulative_quantity
         return order, ((fact, Ask(self.command_sequence)) if is_fill_missing else (fact,))
@@ -154,7 +178,7 @@ class VenueOrder:
             for known in self.fills
         )
 
-    def _filled(self, fills: tuple[Filled, ...], now: datetime) -> "VenueOrder":
+    def _filled(self, fills: tuple[Filled, ...], now: datetime, may_grow: bool) -> "VenueOrder":
         """With the fills that are news; a fill before the acceptance implies it, a full one ends an open order."""
         news = tuple(fill for fill in fills if self._is_news(fill))
         if not news:
@@ -169,7 +193,7 @@ class VenueOrder:
         )
         if order.stand.is_terminal:
             return order
-        if cumulative >= self.terms.quantity:
+        if cumulative >= self.terms.quantity and not may_grow:
             return replace(order, stand=Stand.FILLED, ended_at=now)
         return replace(order, stand=Stand.WORKING)
 
@@ -192,16 +216,16 @@ class VenueOrder:
         is_fill_missing = told > self.cumulative_quantity
         return order, ((fact, Ask(self.command_sequence)) if is_fill_missing else (fact,))
 
-    def _stated(self, fact: Stated, now: datetime) -> "Decision":
+    def _stated(self, fact: Stated, now: datetime, may_grow: bool) -> "Decision":
         if fact.stand is None and self.stand is Stand.SENT:
             # The question travelled behind the order: the venue will not see that order any more.
             detail = "the venue has never seen the order"
             return self._ended(Rejected(fact.market_at, "unknown_at_venue", detail), now)
         if fact.stand is None and self.stand is Stand.WORKING:
             return self, (Disowned(fact.market_at, "the venue denies an order that it had accepted"),)
-        order = self._filled(fact.fills, now)
+        order = self._filled(fact.fills, now, may_grow)
         if fact.totals is not None:
-            order = order._filled(stand_ins(order, fact.totals, fact.market_at, now), now)
+            order = order._filled(stand_ins(order, fact.totals, fact.market_at, now), now, may_grow)
         if fact.stand is not None and not order.stand.is_terminal:
             has_ended = fact.stand.is_terminal
             order = replace(
@@ -292,17 +316,19 @@ Decision = tuple[VenueOrder, tuple[Outcome, ...]]
 
 
 def submit(
-    key: OrderKey, terms: Terms, *, command_sequence: int, market_at: datetime, now: datetime, refusal: str | None
+    key: OrderKey, terms: Terms, *, command_sequence: int, market_at: datetime, now: datetime, refusal: Refused | None
 ) -> Decision:
-    """The new venue order, placed, or refused with a code: what `refusal` says, or `too_late`."""
+    """The new venue order, placed, or refused: as `refusal` says, or `too_late`."""
     if refusal is None and terms.send_by is not None and now > terms.send_by:
-        refusal = "too_late"
+        refusal = refused("too_late")
     order = VenueOrder(key, terms, command_sequence, Stand.SENT, market_at, created_at=now, updated_at=now)
     if refusal is None:
         return order, (Place(command_sequence, terms),)
-    detail = _REFUSALS[refusal]
-    refused = replace(order, stand=Stand.REFUSED, code=refusal, detail=detail, ended_at=now)
-    return refused, (Rejected(market_at, refusal, detail),)
+    return order.end(Stand.REFUSED, *refusal, now=now), (Rejected(market_at, *refusal),)
+
+
+def refused(code: str) -> Refused:
+    return Refused(code, _REFUSALS[code])
 
 
 def never_sent(market_at: datetime) -> Rejected:

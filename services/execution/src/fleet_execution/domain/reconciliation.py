@@ -153,7 +153,9 @@ def _kept(before: tuple[Difference, ...], found: Iterable[Difference]) -> tuple[
 Review = tuple[VenueOrder, tuple[Outcome, ...], tuple[Difference, ...]]
 
 
-def review(order: VenueOrder | None, listing: Listing, listed: Listed, *, now: datetime) -> Review:
+def review(
+    order: VenueOrder | None, listing: Listing, listed: Listed, *, now: datetime, may_grow: bool = False
+) -> Review:
     """Our side of an order that the venue lists: ours after its word, what follows, and where the two differed."""
     at, ref = listing.market_at, listed.ref
     if order is None:
@@ -178,7 +180,7 @@ def review(order: VenueOrder | None, listing: Listing, listed: Listed, *, now: d
         terms, filled = listed.terms, order.cumulative_quantity
         fact = Replaced(at, terms.quantity, terms.limit_price, terms.conditions.stop_price, filled)
         detail = f"the venue works it as {_terms(terms)}, was {_terms(order.terms)}"
-        order, told = order.learn(fact, now=now)
+        order, told = order.learn(fact, now=now, may_grow=may_grow)
         outcomes += told
         differences.append(Difference("terms", ref, detail, True))
     return order, tuple(outcomes), tuple(differences)

@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 from uuid import UUID, uuid5
 
 
@@ -78,6 +79,18 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class Leg:
+    """What an order is in its group, whose other orders fill instead of it; the order that legs wait for is none.
+
+    `declared`: the whole; its terms say what it may be now. `waits`: for the group's order to fill. `is_held`: by us; what
+    its venue sees are its children."""
+
+    declared: Decimal
+    waits: bool
+    is_held: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What a replace asks for: None stays as it is, `quantity` is the new total."""
 
@@ -85,6 +98,13 @@ class Change:
     limit_price: Decimal | None
     stop_price: Decimal | None
     send_by: datetime | None
+
+
+class Refused(NamedTuple):
+    """Why we send an order to no venue."""
+
+    code: str
+    detail: str
 
 
 # Facts: heard from a venue and, when they are news, told to trading.
@@ -134,13 +154,14 @@ class CancelRejected:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """The order as the venue works it from now on."""
+    """The order as the venue works it from now on, and why."""
 
     market_at: datetime
     quantity: Decimal
     limit_price: Decimal | None
     stop_price: Decimal | None
     cumulative_quantity: Decimal
+    code: str = "requested"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +219,12 @@ class Disowned:
 
 @dataclass(frozen=True, slots=True)
 class Place:
+    """`parent_ref` and `oco_group` are of an order whose group the venue keeps."""
+
     command_sequence: int
     terms: Terms
+    parent_ref: UUID | None = None
+    oco_group: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,12 @@ from .values import (
     OrderKey,
     Outcome,
     Place,
+    Refused,
     Rejected,
     Stand,
     Stated,
     Terms,
+    Triggered,
 )
 
 AGAIN = timedelta(seconds=5)
@@ -46,7 +48,7 @@ def begin(
     command_sequence: int,
     market_at: datetime,
     now: datetime,
-    refusal: str | None,
+    refusal: Refused | None,
 ) -> Decision:
     """The parent, accepted by us; or refused, like any order."""
     order, outcomes = submit(
@@ -63,7 +65,7 @@ def filled(children: Sequence[VenueOrder]) -> Decimal:
 
 
 def step(
-    parent: VenueOrder, children: Sequence[VenueOrder], *, now: datetime, market_at: datetime, refusal: str | None
+    parent: VenueOrder, children: Sequence[VenueOrder], *, now: datetime, market_at: datetime, refusal: Refused | None
 ) -> Work:
     """Time has come, or a child has ended: what is open is cancelled, and only when nothing is open is more sent.
 
@@ -153,11 +155,11 @@ def resume(parent: VenueOrder, *, now: datetime) -> Work:
 
 
 def tell(child: VenueOrder, outcomes: Sequence[Outcome]) -> tuple[tuple[OrderKey, Outcome], ...]:
-    """Of a child trading hears the fills, under the parent's order; commands go to the venue; the rest stays here."""
+    """Of a child trading hears fills and election, under the parent's order; commands go to the venue; the rest stays."""
     found: list[tuple[OrderKey, Outcome]] = []
     for outcome in outcomes:
         match outcome:
-            case Filled() | Place() | Cancel() | Ask():
+            case Filled() | Triggered() | Place() | Cancel() | Ask():
                 found.append((child.key, outcome))
             case Stated(fills=fills):
                 found += [(child.key, fill) for fill in fills]
@@ -204,7 +206,5 @@ def _clear(
 
 
 def _end(parent: VenueOrder, code: str, detail: str, now: datetime, market_at: datetime) -> Work:
-    ended = replace(
-        parent, stand=Stand.CANCELED, code=code, detail=detail, is_cancel_pending=False, ended_at=now, updated_at=now
-    )
+    ended = parent.end(Stand.CANCELED, code, detail, now=now)
     return Work(ended, told=((parent.key, Canceled(market_at, code, detail, parent.cumulative_quantity)),))

@@ -1,6 +1,6 @@
-"""The use cases of execution: three commands of trading, and what a venue reports."""
+"""The commands of trading: submit, cancel, replace, query."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -9,22 +9,19 @@ from fleet_execution.domain import (
     Change,
     OrderKey,
     Outcome,
+    Refused,
     ReplaceRejected,
     Terms,
-    VenueFact,
     VenueOrder,
     never_sent,
     submit,
 )
+from fleet_execution.domain.groups import Legs
 from fleet_execution.domain.twap import Twap
 from fleet_execution.ports import Told, UnitOfWork
 
-from . import working
-from .working import Refusal
-
-
-class VenueOrderNotThere(LookupError):
-    """A venue speaks of an order whose row has not come yet."""
+from . import groups, working
+from .refusing import Refusal, refusal_of, unsupported
 
 
 def submit_order(
@@ -36,19 +33,30 @@ def submit_order(
     market_at: datetime,
     refusal: Refusal,
     algo: Twap | None = None,
+    legs: Legs | None = None,
 ) -> None:
-    """Places the order at its venue once, a row first and the command with it, or begins to work it."""
-    if uow.is_never_sent(key.ref):
-        uow.publish([Told(key, never_sent(market_at))], market_at=market_at)
+    """Places the order at its venue once, a row first and the command with it; or begins to work it; or its group."""
+    wishes = () if legs is None else legs.orders
+    if uow.is_never_sent(key.ref) or any(uow.is_never_sent(leg.ref) for leg, _ in wishes):
+        keys = (key, *(leg for leg, _ in wishes))
+        uow.publish([Told(each, never_sent(market_at)) for each in keys], market_at=market_at)
         return
     if uow.find(key.ref) is not None:
         return
-    refused = refusal(key) or ("venue_in_doubt" if uow.is_in_doubt(key.venue, key.symbol) else None)
+    may_not = refusal_of(uow, key, refusal)
+    if legs is not None:
+        if algo is not None:
+            may_not = Refused("unsupported", "an order that an algorithm works has no legs")
+        if legs.are_held:
+            types = [terms.order_type, *(leg_terms.order_type for _, leg_terms in legs.orders)]
+            may_not = may_not or unsupported(uow, key, types)
+        groups.begin(uow, key, terms, legs, command_sequence=command_sequence, market_at=market_at, refusal=may_not)
+        return
     if algo is not None:
-        working.begin(uow, key, terms, algo, command_sequence=command_sequence, market_at=market_at, refused=refused)
+        working.begin(uow, key, terms, algo, command_sequence=command_sequence, market_at=market_at, refusal=may_not)
         return
     order, outcomes = submit(
-        key, terms, command_sequence=command_sequence, market_at=market_at, now=uow.now, refusal=refused
+        key, terms, command_sequence=command_sequence, market_at=market_at, now=uow.now, refusal=may_not
     )
     uow.save(order)
     uow.publish(_told(order, outcomes), market_at=market_at)
@@ -63,6 +71,9 @@ async def cancel_order(uow: UnitOfWork, key: OrderKey, *, command_sequence: int,
         return
     if order.algo is not None:
         await working.cancel(uow, order, market_at=market_at)
+        return
+    if order.is_held:
+        groups.cancel(uow, order, market_at=market_at)
         return
     changed, outcomes = order.cancel(command_sequence=command_sequence, market_at=market_at, now=uow.now)
     if changed is not order:
@@ -83,6 +94,9 @@ def replace_order(
         refused = ReplaceRejected(market_at, "unsupported", "an order that an algorithm works is not replaced")
         uow.publish([Told(key, refused)], market_at=market_at)
         return
+    if order.is_held:
+        groups.amend(uow, order, change, command_sequence=command_sequence, market_at=market_at)
+        return
     outcomes = order.amend(change, command_sequence=command_sequence, market_at=market_at, now=uow.now)
     uow.publish(_told(order, outcomes), market_at=market_at)
 
@@ -100,23 +114,23 @@ async def query_order(uow: UnitOfWork, key: OrderKey, *, command_sequence: int, 
     if order.algo is not None:
         await working.query(uow, order, market_at=market_at)
         return
+    if order.is_held:
+        groups.query(uow, order, market_at=market_at)
+        return
     outcomes = order.query(command_sequence=command_sequence, market_at=market_at)
     uow.publish(_told(order, outcomes), market_at=market_at)
 
 
-async def learn_reports(uow: UnitOfWork, reports: Sequence[tuple[UUID, VenueFact]], *, market_at: datetime) -> None:
-    """Takes the word of a venue about orders of one symbol. Raises VenueOrderNotThere before anything is changed."""
-    missing = [ref for ref, _ in reports if uow.find(ref) is None]
-    if missing:
-        raise VenueOrderNotThere(f"venue order {missing[0]}")
-    told: list[Told] = []
-    for ref, fact in reports:
-        order = uow.find(ref)
-        assert order is not None
-        changed, outcomes = order.learn(fact, now=uow.now)
-        told += await working.learnt(uow, order, changed, outcomes, market_at=market_at)
-    uow.publish(told, market_at=market_at)
-
-
 def _told(order: VenueOrder, outcomes: Iterable[Outcome]) -> list[Told]:
     return [Told(order.key, outcome, order.terms.side) for outcome in outcomes]
+
+
+async def step_order(uow: UnitOfWork, ref: UUID, *, refusal: Refusal) -> None:
+    """Time has come for an order that execution works or whose legs it holds."""
+    order = uow.find(ref)
+    if order is None:
+        return
+    if order.algo is not None:
+        await working.step(uow, order, refusal=refusal)
+    elif order.group_ref is not None:
+        await groups.step(uow, order, refusal=refusal)

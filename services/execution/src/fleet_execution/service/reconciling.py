@@ -18,7 +18,8 @@ from fleet_execution.domain.reconciliation import (
 )
 from fleet_execution.ports import ComparingUnitOfWork, Told, VenueState
 
-from . import working
+from .groups import may_grow
+from .learning import learn, learnt
 
 MOST_SYMBOLS = 50
 """Asked about in one round; the rest follows in the next."""
@@ -137,18 +138,18 @@ async def _take(uow: ComparingUnitOfWork, listing: Listing, market_at: datetime)
     found: list[Difference] = []
     for listed in listing.orders:
         ours = uow.find(listed.ref)
-        order, outcomes, differences = review(ours, listing, listed, now=uow.now)
-        told += await working.learnt(uow, ours, order, outcomes, market_at=market_at)
+        grows = ours is not None and may_grow(uow, ours)
+        order, outcomes, differences = review(ours, listing, listed, now=uow.now, may_grow=grows)
+        told += await learnt(uow, ours, order, outcomes, market_at=market_at)
         found += differences
     for ref, fill in listing.fills:
         known = uow.find(ref)
         if known is None:
             found.append(Difference("unknown_fill", ref, f"{fill.venue_trade_id} is of no order known here", False))
             continue
-        order, outcomes = known.learn(fill, now=uow.now)
-        if order is not known:
+        told += (news := await learn(uow, known, fill, market_at=market_at))
+        if news:
             found.append(Difference("fill_missing", ref, f"{fill.venue_trade_id} had not been heard of", True))
-            told += await working.learnt(uow, known, order, outcomes, market_at=market_at)
     return told, found
 
 

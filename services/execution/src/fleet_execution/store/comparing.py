@@ -32,12 +32,14 @@ INSERT INTO doubts (venue, symbol, reason, since) VALUES ($1, $2, $3, $4)
 ON CONFLICT (venue, symbol) DO UPDATE SET reason = excluded.reason
 """
 _KEEP_STATE = """
-INSERT INTO venues (venue, is_connected, can_list) VALUES ($1, $2, $3)
-ON CONFLICT (venue) DO UPDATE SET is_connected = excluded.is_connected, can_list = excluded.can_list
+INSERT INTO venues (venue, is_connected, can_list, capabilities) VALUES ($1, $2, $3, $4)
+ON CONFLICT (venue) DO UPDATE
+SET is_connected = excluded.is_connected, can_list = excluded.can_list, capabilities = excluded.capabilities
 """
 _OPEN_ORDERS = """
 SELECT order_id, account_id, user_id, symbol, venue, venue_order_ref FROM venue_orders
 WHERE venue = $1 AND symbol = $2 AND ended_at IS NULL AND algo IS NULL AND created_at < $3
+AND (leg IS NULL OR NOT (leg->>'is_held')::boolean)
 AND ($4::uuid IS NULL OR venue_order_ref > $4) AND ($5::uuid IS NULL OR venue_order_ref <= $5)
 ORDER BY venue_order_ref LIMIT $6
 """
@@ -53,12 +55,12 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
 
     async def venue_state(self, venue: str) -> VenueState | None:
         row = await self._tx.connection.fetchrow(
-            "SELECT is_connected, can_list FROM venues WHERE venue = $1 FOR UPDATE", venue
+            "SELECT is_connected, can_list, capabilities FROM venues WHERE venue = $1 FOR UPDATE", venue
         )
-        return None if row is None else VenueState(*row)
+        return None if row is None else VenueState(row[0], row[1], frozenset(row[2]))
 
     def keep_venue_state(self, venue: str, state: VenueState) -> None:
-        self._tx.write(_KEEP_STATE, venue, state.is_connected, state.can_list)
+        self._tx.write(_KEEP_STATE, venue, state.is_connected, state.can_list, sorted(state.capabilities))
 
     async def asked(self, venue: str, symbol: str) -> Reconciliation | None:
         row = await self._tx.connection.fetchrow(

@@ -9,7 +9,8 @@ import asyncpg
 import msgspec
 from fleet_bus import Transaction
 
-from fleet_execution.domain import NO_CONDITIONS, Conditions, Filled, OrderKey, Stand, Terms, VenueOrder
+from fleet_execution.domain import NO_CONDITIONS, Conditions, Filled, Leg, OrderKey, Stand, Terms, VenueOrder
+from fleet_execution.domain.groups import Group
 from fleet_execution.domain.twap import Twap
 from fleet_execution.events import messages
 from fleet_execution.ports import Told
@@ -20,7 +21,7 @@ _FACTS = (
 )
 _COLUMNS = (
     "order_id, account_id, user_id, symbol, venue, side, order_type, protection_price,"
-    " time_in_force, send_by, command_sequence, market_at, created_at, parent_ref, " + _FACTS
+    " time_in_force, send_by, command_sequence, market_at, created_at, parent_ref, group_ref, leg, " + _FACTS
 )
 _SELECT = f"SELECT venue_order_ref, {_COLUMNS} FROM venue_orders"  # noqa: S608 (constants)
 _SELECT_FILLS = """
@@ -32,8 +33,9 @@ _INSERT = f"""
 INSERT INTO venue_orders (venue_order_ref, {_COLUMNS})
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
     $9::numeric[], $10::text[], $11::timestamptz[], $12::bigint[], $13::timestamptz[], $14::timestamptz[], $15::uuid[],
-    $16::numeric[], $17::numeric[], $18::jsonb[], $19::jsonb[], $20::text[], $21::numeric[], $22::boolean[],
-    $23::text[], $24::text[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[], $28::timestamptz[])
+    $16::uuid[], $17::jsonb[], $18::numeric[], $19::numeric[], $20::jsonb[], $21::jsonb[], $22::text[], $23::numeric[],
+    $24::boolean[], $25::text[], $26::text[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[],
+    $30::timestamptz[])
 """  # noqa: S608 (constants)
 _UPDATE = f"""
 UPDATE venue_orders SET ({_FACTS}) = (n.quantity, n.limit_price, n.conditions, n.algo, n.stand, n.cumulative_quantity,
@@ -49,10 +51,12 @@ INSERT INTO fills (venue_order_ref, number, venue_trade_id, last_quantity, last_
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[],
     $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[])
 """
-# In one go: a new order asks both, and the doubts are few.
-_NEVER_SENT_AND_DOUBTS = """
-SELECT venue_order_ref, NULL AS venue, NULL AS symbol FROM never_sent WHERE venue_order_ref = ANY($1)
-UNION ALL SELECT NULL, venue, symbol FROM doubts
+# In one go: a new order asks all three, and doubts and venues are few.
+_OF_NEW_ORDERS = """
+SELECT venue_order_ref, NULL AS venue, NULL AS symbol, NULL::text[] AS capabilities FROM never_sent
+WHERE venue_order_ref = ANY($1)
+UNION ALL SELECT NULL, venue, symbol, NULL FROM doubts
+UNION ALL SELECT NULL, venue, NULL, capabilities FROM venues
 """
 
 
@@ -70,6 +74,8 @@ class PostgresUnitOfWork:
         self._families: set[UUID] = set()
         self._never_sent: set[UUID] = set()
         self._doubts: set[tuple[str, str]] = set()
+        self._capabilities: dict[str, frozenset[str]] = {}
+        self._groups: dict[UUID, set[UUID]] = {}
         self._newly_never_sent: dict[UUID, OrderKey] = {}
 
     @property
@@ -85,21 +91,26 @@ class PostgresUnitOfWork:
             f"{_SELECT} WHERE venue_order_ref = ANY($1) ORDER BY venue_order_ref FOR NO KEY UPDATE", refs
         )
         self._read(await _with_fills(self._tx.connection, rows))
+        if self._groups:
+            await self._lock_more("group_ref = ANY($1)", list(self._groups))
         parents = {order.parent_ref for order in self._orders.values() if order.parent_ref is not None}
         if parents - self._orders.keys():
             # Children before their parents, here and wherever both are locked.
             await self._lock_more("venue_order_ref = ANY($1)", list(parents - self._orders.keys()))
         missing = [ref for ref in refs if ref not in self._orders]
         if missing:
-            for ref, venue, symbol in await self._tx.connection.fetch(_NEVER_SENT_AND_DOUBTS, missing):
-                if ref is None:
+            for ref, venue, symbol, capabilities in await self._tx.connection.fetch(_OF_NEW_ORDERS, missing):
+                if ref is not None:
+                    self._never_sent.add(ref)
+                elif symbol is not None:
                     self._doubts.add((venue, symbol))
                 else:
-                    self._never_sent.add(ref)
+                    self._capabilities[venue] = frozenset(capabilities)
 
     def _read(self, orders: Iterable[VenueOrder]) -> None:
         for order in orders:
-            self._stored[order.key.ref] = self._orders[order.key.ref] = order
+            self._stored[order.key.ref] = order
+            self.save(order)
 
     async def _lock_more(self, which: str, *values: object) -> None:
         rows = await self._tx.connection.fetch(
@@ -128,6 +139,14 @@ class PostgresUnitOfWork:
 
     def save(self, order: VenueOrder) -> None:
         self._orders[order.key.ref] = order
+        if order.group_ref is not None:
+            self._groups.setdefault(order.group_ref, set()).add(order.key.ref)
+
+    def group(self, group_ref: UUID) -> Group:
+        return Group.of(self._orders[group_ref], (self._orders[ref] for ref in self._groups[group_ref]))
+
+    def can(self, venue: str, capability: str) -> bool:
+        return capability in self._capabilities.get(venue, ())
 
     def is_never_sent(self, ref: UUID) -> bool:
         return ref in self._never_sent
@@ -169,6 +188,12 @@ async def venue_orders_of(connection: asyncpg.Connection, order_id: UUID) -> lis
     return await _with_fills(connection, rows)
 
 
+async def group_of(connection: asyncpg.Connection, group_ref: UUID) -> Group:
+    rows = await connection.fetch(f"{_SELECT} WHERE group_ref = $1", group_ref)
+    orders = [_order(row) for row in rows]
+    return Group.of(next(order for order in orders if order.key.ref == group_ref), orders)
+
+
 async def _with_fills(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]) -> list[VenueOrder]:
     orders = [_order(row) for row in rows]
     with_fills = [order.key.ref for order in orders if order.cumulative_quantity]
@@ -206,6 +231,8 @@ def _order(row: asyncpg.Record) -> VenueOrder:
         triggered_at=row["triggered_at"],
         algo=None if row["algo"] is None else msgspec.convert(row["algo"], Twap),
         parent_ref=row["parent_ref"],
+        group_ref=row["group_ref"],
+        leg=None if row["leg"] is None else msgspec.convert(row["leg"], Leg),
     )
 
 
@@ -221,7 +248,7 @@ def _row(order: VenueOrder) -> tuple[object, ...]:
         *(key.ref, key.order_id, key.account_id, key.user_id, key.symbol, key.venue),
         *(terms.side, terms.order_type, terms.protection_price, terms.time_in_force),
         *(terms.send_by, order.command_sequence, order.market_at, order.created_at),
-        order.parent_ref,
+        *(order.parent_ref, order.group_ref, order.leg),
         *_facts(order),
     )
 

@@ -1,47 +1,20 @@
-"""The domain's facts and commands as contract messages, and back."""
+"""The domain's facts and commands as contract messages."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from decimal import Decimal
-from functools import lru_cache
 from itertools import groupby
 from uuid import UUID, uuid5
 
 import msgspec
-from fleet_contracts import Message, Topic, execution, trading, venue
-from fleet_contracts.exchange_connector import VenueStatus
-from fleet_contracts.topics import EXECUTION_REPORTS, TOPICS, venue_commands, venue_reports
+from fleet_contracts import Message, Topic, execution, venue
+from fleet_contracts.topics import EXECUTION_REPORTS
 from fleet_contracts.vocabulary import Liquidity, OrderType, SelfTrade, Side, TimeInForce, VenueOrderStand
 
-from . import domain
-from .domain.reconciliation import MOST_LISTED, Listed, Listing, Reconciliation
-from .domain.twap import Twap
-from .ports import Told
+from fleet_execution import domain
+from fleet_execution.domain.reconciliation import MOST_LISTED, Reconciliation
+from fleet_execution.ports import Told
 
-_DECLARED = {topic.name: topic for topic in TOPICS}
-VENUES = tuple(name.split(".")[1] for name in _DECLARED if name.startswith("venue.") and name.endswith(".commands"))
-"""The venues that the fleet has of itself."""
-
-
-@lru_cache
-def commands_to(venue_name: str) -> Topic:
-    """The topic of commands to a venue; one that the fleet has not of itself has it from the template."""
-    return _DECLARED.get(f"venue.{venue_name}.commands") or venue_commands(venue_name)
-
-
-def reports_of(venue_name: str) -> Topic:
-    return _DECLARED.get(f"venue.{venue_name}.reports") or venue_reports(venue_name)
-
-
-def statuses() -> tuple[Topic, ...]:
-    """Where venues say of themselves that they are there: topics of those who serve them."""
-    return tuple(
-        topic
-        for topic in TOPICS
-        if VenueStatus in topic.messages and any(reader.service == "execution" for reader in topic.readers)
-    )
-
+from .topics import commands_to
 
 RECORD_FACTS = 1000
 """Facts in one record: about 500 bytes each, so that it stays well below the 900 kB of an outbox row."""
@@ -50,120 +23,6 @@ _STANDS = {stand: VenueOrderStand(stand.value) for stand in domain.Stand if stan
     domain.Stand.SENT: VenueOrderStand.UNKNOWN,
     domain.Stand.REFUSED: VenueOrderStand.REJECTED,
 }
-
-
-AnyCommand = trading.SubmitOrder | trading.ReplaceOrder | trading.CancelOrder | trading.QueryOrder
-
-
-def key_of(command: AnyCommand) -> domain.OrderKey:
-    return domain.OrderKey(command.order_id, command.account_id, command.user_id, command.symbol, command.venue)
-
-
-def terms_of(command: trading.SubmitOrder) -> domain.Terms:
-    return domain.Terms(
-        command.side,
-        command.order_type,
-        command.quantity,
-        command.limit_price,
-        command.protection_price,
-        command.time_in_force,
-        command.send_by,
-        _conditions_of(command),
-    )
-
-
-def _conditions_of(command: trading.SubmitOrder) -> domain.Conditions:
-    conditions = domain.Conditions(
-        command.stop_price,
-        command.trail_amount,
-        command.trail_percent,
-        command.display_quantity,
-        command.minimum_quantity,
-        command.expires_at,
-        command.post_only,
-        command.reduce_only,
-        command.self_trade,
-    )
-    return domain.NO_CONDITIONS if conditions == domain.NO_CONDITIONS else conditions
-
-
-def twap_of(algo: trading.Twap, lot: Decimal, now: datetime) -> Twap:
-    return Twap(now, algo.duration_s, algo.slices, lot)
-
-
-def change_of(command: trading.ReplaceOrder) -> domain.Change:
-    return domain.Change(command.quantity, command.limit_price, command.stop_price, command.send_by)
-
-
-def fact_of(report: venue.AnyVenueReport) -> domain.VenueFact:
-    match report:
-        case venue.VenueOrderAccepted():
-            return domain.Accepted(report.market_at)
-        case venue.VenueOrderRejected():
-            return domain.Rejected(report.market_at, report.code, report.detail)
-        case venue.VenueOrderFilled():
-            return _fill_of(report)
-        case venue.VenueOrderCanceled():
-            return domain.Canceled(report.market_at, report.code, report.detail, report.cumulative_quantity)
-        case venue.VenueCancelRejected():
-            return domain.CancelRejected(report.market_at, report.code, report.detail)
-        case venue.VenueOrderReplaced():
-            return domain.Replaced(
-                report.market_at, report.quantity, report.limit_price, report.stop_price, report.cumulative_quantity
-            )
-        case venue.VenueReplaceRejected():
-            return domain.ReplaceRejected(report.market_at, report.code, report.detail)
-        case venue.VenueOrderTriggered():
-            return domain.Triggered(report.market_at, report.trigger_price)
-        case venue.VenueOrderExpired():
-            return domain.Expired(report.market_at, report.cumulative_quantity)
-        case venue.VenueOrderState():
-            return domain.Stated(
-                report.market_at,
-                None if report.stand is VenueOrderStand.UNKNOWN else domain.Stand(report.stand.value),
-                report.cumulative_quantity,
-                tuple(_fill_of(fill) for fill in report.fills),
-                report.code,
-                report.detail,
-                _totals(report.cumulative_quantity, report.cumulative_notional, report.fees, report.fee_currency or ""),
-            )
-
-
-def _totals(
-    quantity: Decimal, notional: Decimal | None, fees: Decimal | None, fee_currency: str = ""
-) -> domain.Totals | None:
-    return None if notional is None or fees is None else domain.Totals(quantity, notional, fees, fee_currency)
-
-
-def listing_of(message: venue.VenueOpenOrders) -> Listing:
-    return Listing(
-        message.query_id,
-        message.venue,
-        message.symbol,
-        message.market_at,
-        tuple(map(_listed, message.orders)),
-        message.has_more_orders,
-        tuple((fill.venue_order_ref, _fill_of(fill)) for fill in message.fills),
-        message.has_more_fills,
-        message.last_trade_id,
-    )
-
-
-def _listed(order: venue.VenueOpenOrder) -> Listed:
-    conditions = domain.NO_CONDITIONS if order.stop_price is None else domain.Conditions(stop_price=order.stop_price)
-    terms = domain.Terms(
-        order.side,
-        order.order_type,
-        order.quantity,
-        order.limit_price,
-        None,
-        order.time_in_force,
-        None,
-        conditions,
-    )
-    totals = _totals(order.cumulative_quantity, order.cumulative_notional, order.fees)
-    stand = domain.Stand(order.stand.value)
-    return Listed(order.venue_order_ref, order.account_id, order.user_id, terms, stand, totals)
 
 
 def question(asked: Reconciliation) -> tuple[Topic, str, Message]:
@@ -190,20 +49,6 @@ def questions_about(keys: Iterable[domain.OrderKey]) -> Iterator[tuple[Topic, st
             symbol=asked[0].symbol,
         )
         yield commands_to(asked[0].venue), asked[0].symbol, query
-
-
-def _fill_of(report: venue.VenueOrderFilled) -> domain.Filled:
-    return domain.Filled(
-        report.market_at,
-        report.venue_trade_id,
-        report.last_quantity,
-        report.last_price,
-        report.cumulative_quantity,
-        report.fee,
-        report.fee_currency,
-        report.liquidity,
-        report.executed_at,
-    )
 
 
 @dataclass(slots=True)
@@ -279,6 +124,8 @@ def _command(key: domain.OrderKey, command: domain.VenueCommand) -> Message:
                 post_only=more.post_only,
                 reduce_only=more.reduce_only,
                 self_trade=None if more.self_trade is None else SelfTrade(more.self_trade),
+                oco_group=command.oco_group,
+                parent_ref=command.parent_ref,
             )
         case domain.Amend(change=change):
             return venue.ReplaceVenueOrder(
@@ -338,6 +185,7 @@ def _report(key: domain.OrderKey, fact: domain.Fact, side: str | None) -> execut
                 limit_price=fact.limit_price,
                 stop_price=fact.stop_price,
                 cumulative_quantity=fact.cumulative_quantity,
+                code=fact.code,
             )
         case domain.ReplaceRejected():
             return execution.OrderReplaceRejected(order_id=order_id, market_at=at, code=fact.code, detail=fact.detail)

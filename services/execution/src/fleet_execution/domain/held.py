@@ -1,0 +1,254 @@
+"""Legs that we hold, for their venue keeps no groups: it sees children of them, sized anew from what has filled. Pure.
+
+The one rule: what a leg has filled and all that may still fill of its children, be their cancel asked for or not, is never
+more than the leg may come to. So nothing grows before what it replaces is confirmed to be gone."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID, uuid5
+
+from .groups import Group, Step
+from .order import Decision, VenueOrder, submit
+from .values import (
+    Amend,
+    Ask,
+    Canceled,
+    CancelRejected,
+    Change,
+    Expired,
+    Outcome,
+    Place,
+    Refused,
+    Rejected,
+    Replaced,
+    ReplaceRejected,
+    Stand,
+    Stated,
+)
+
+AGAIN = timedelta(seconds=5)
+"""When to ask about a child of which the venue has not said what it was asked, and to try again what was refused."""
+APART = timedelta(seconds=1)
+"""Between two children of a leg that has one open: an order that fills in many parts makes not as many children."""
+
+
+def step(group: Group, *, now: datetime, market_at: datetime, refusal: Refused | None) -> Step:
+    """Time has come: only here children are placed. `refusal`: no order may go to the venue now."""
+    return _balance(group, group.legs, _Moment(now, market_at, is_time=True, refusal=refusal))
+
+
+def heard(
+    group: Group, before: VenueOrder, after: VenueOrder, told: Iterable[Outcome], *, now: datetime, market_at: datetime
+) -> Step:
+    """An order of the group has learnt something: one that legs wait for, or a child. The group has it as it is after."""
+    legs, of = group.legs, next((leg for leg in group.legs if leg.key.ref == after.parent_ref), None)
+    if of is not None and _ended_by_itself(before, after):
+        legs = _with(legs, _close(of, after.code or _EXPIRED, after.detail or ""))
+    elif of is not None and not of.is_cancel_pending and after.triggered_at and not before.triggered_at:
+        # As at a venue that keeps groups: what an election makes a market order must not meet the other leg's fill.
+        legs = tuple(leg if leg is of else _close(leg, "oco", "the other leg was triggered") for leg in legs)
+    is_refused = any(isinstance(outcome, CancelRejected) for outcome in told)
+    return _balance(group, legs, _Moment(now, market_at, spared=after.key.ref if is_refused else None))
+
+
+def cancel(group: Group, leg: VenueOrder, *, now: datetime, market_at: datetime) -> Step:
+    """It has ended when its last child has; the other leg stays."""
+    if leg.stand.is_terminal:
+        detail = f"the order has ended, was {leg.stand}"
+        return Step(told=((leg, CancelRejected(market_at, "too_late_to_cancel", detail)),))
+    closed = _close(leg, "requested", "canceled on request")
+    return _balance(group, _with(group.legs, closed), _Moment(now, market_at))
+
+
+def amend(
+    group: Group, leg: VenueOrder, change: Change, *, command_sequence: int, now: datetime, market_at: datetime
+) -> Step:
+    """Its prices change here; children at others are cancelled, and new ones follow as these are gone."""
+    (outcome,) = leg.amend(change, command_sequence=command_sequence, market_at=market_at, now=now)
+    if not isinstance(outcome, Amend):
+        return Step(told=((leg, outcome),))
+    terms, stop = leg.terms, leg.terms.conditions.stop_price
+    if (change.limit_price and terms.limit_price is None) or (change.stop_price and stop is None):
+        return Step(told=((leg, ReplaceRejected(market_at, "invalid_price", "the order has no such price")),))
+    limit, stop = change.limit_price or terms.limit_price, change.stop_price or stop
+    conditions = replace(terms.conditions, stop_price=stop)
+    amended = replace(leg, terms=replace(terms, limit_price=limit, conditions=conditions), updated_at=now)
+    told = Replaced(market_at, terms.quantity, limit, stop, leg.cumulative_quantity)
+    step = _balance(group, _with(group.legs, amended), _Moment(now, market_at))
+    return replace(step, told=((amended, told), *step.told))
+
+
+def query(group: Group, leg: VenueOrder, *, market_at: datetime) -> Step:
+    """Every fill there was, then where the leg stands; the venue is asked about what is open there."""
+    if leg.stand is Stand.REFUSED:
+        return Step(told=((leg, Rejected(market_at, leg.code or "", leg.detail or "")),))
+    children = group.children_of(leg)
+    told: list[tuple[VenueOrder, Outcome]] = [(child, fill) for child in children for fill in child.fills]
+    told.append((leg, Stated(market_at, leg.stand, leg.cumulative_quantity, (), leg.code, leg.detail)))
+    told += [(child, Ask(child.command_sequence)) for child in children if not child.stand.is_terminal]
+    return Step(told=tuple(told))
+
+
+def _ended_by_itself(before: VenueOrder, after: VenueOrder) -> bool:
+    """A child that the venue has never seen has not ended: another takes its place."""
+    has_ended = after.stand.is_terminal and not before.stand.is_terminal and not before.is_cancel_pending
+    return has_ended and after.stand is not Stand.FILLED and after.code != "unknown_at_venue"
+
+
+_EXPIRED = "expired"
+
+
+def _close(leg: VenueOrder, code: str, detail: str) -> VenueOrder:
+    """It ends with this as soon as nothing of it is open."""
+    if leg.stand.is_terminal or leg.is_cancel_pending:
+        return leg
+    return replace(leg, is_cancel_pending=True, code=code, detail=detail)
+
+
+def _with(legs: Iterable[VenueOrder], changed: VenueOrder) -> tuple[VenueOrder, ...]:
+    return tuple(changed if leg.key.ref == changed.key.ref else leg for leg in legs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """`spared`: a child whose cancel was refused just now; it is asked again when time comes."""
+
+    now: datetime
+    market_at: datetime
+    is_time: bool = False
+    refusal: Refused | None = None
+    spared: UUID | None = None
+
+
+def _balance(group: Group, legs: Sequence[VenueOrder], moment: _Moment) -> Step:
+    """Every leg as large as it may be now, whatever has happened before."""
+    counted = tuple(_counted(leg, group.children_of(leg)) for leg in legs)
+    known = {order.key.ref: order for order in group.legs}
+    group = replace(group, legs=counted)
+    changed: list[VenueOrder] = []
+    told: list[tuple[VenueOrder, Outcome]] = []
+    looks: list[datetime] = []
+    for leg in counted:
+        if leg.stand.is_terminal:
+            after = leg
+        else:
+            after, children, outcomes, look_at = _sized(group, leg, moment)
+            changed += children
+            told += outcomes
+            looks += [] if look_at is None else [look_at]
+        if after is not known[leg.key.ref]:
+            changed.append(replace(after, updated_at=moment.now))
+    return Step(tuple(changed), tuple(told), min(looks, default=None))
+
+
+def _counted(leg: VenueOrder, children: Sequence[VenueOrder]) -> VenueOrder:
+    filled = sum((child.cumulative_quantity for child in children), Decimal(0))
+    return leg if filled == leg.cumulative_quantity else replace(leg, cumulative_quantity=filled)
+
+
+def _open(order: VenueOrder) -> Decimal:
+    """What may still fill of it: the venue is bound only by an end that we have heard of."""
+    return Decimal(0) if order.stand.is_terminal else max(order.terms.quantity - order.cumulative_quantity, Decimal(0))
+
+
+_Told = list[tuple[VenueOrder, Outcome]]
+_Sized = tuple[VenueOrder, list[VenueOrder], _Told, datetime | None]
+
+
+def _sized(group: Group, leg: VenueOrder, moment: _Moment) -> _Sized:
+    """One leg: what of it changes, its children that do, what is told, when to look again."""
+    size = group.whole(leg) - group.filled_by_others(leg)
+    room = Decimal(0) if leg.is_cancel_pending else max(size - leg.cumulative_quantity, Decimal(0))
+    children = group.children_of(leg)
+    changed, told, look_at = _cleared(leg, children, room, moment)
+    missing = room - sum(map(_open, children), Decimal(0))
+    if missing > 0:
+        look_at = _place_at(children, moment)
+        if moment.is_time and look_at <= moment.now:
+            child, outcomes = _placed(leg, missing, len(children) + 1, moment)
+            children.append(child)
+            changed.append(child)
+            told += [(child, outcome) for outcome in outcomes if isinstance(outcome, Place)]
+            look_at = moment.now + AGAIN
+            if child.stand is Stand.REFUSED:
+                leg = _close(leg, child.code or "", child.detail or "")
+    is_open = any(not child.stand.is_terminal for child in children)
+    is_final = leg.leg is not None and (not leg.leg.waits or group.root.stand.is_terminal)
+    if not is_open and (leg.is_cancel_pending or (room == 0 and is_final)):
+        leg, facts = _ended(group, leg, children, moment)
+        return leg, changed, [*((leg, fact) for fact in facts), *told], None
+    quantity = max(size, leg.cumulative_quantity)
+    if quantity != leg.terms.quantity and not leg.is_cancel_pending:
+        code = "parent_filled" if quantity > leg.terms.quantity else "oco"
+        leg = replace(leg, terms=replace(leg.terms, quantity=quantity))
+        told.insert(0, (leg, Replaced(moment.market_at, quantity, *_prices(leg), leg.cumulative_quantity, code)))
+    return leg, changed, told, look_at
+
+
+def _cleared(
+    leg: VenueOrder, children: Sequence[VenueOrder], room: Decimal, moment: _Moment
+) -> tuple[list[VenueOrder], _Told, datetime | None]:
+    """What finds no room is cancelled, the newest first, and what is not answered is asked about when time comes."""
+    changed: list[VenueOrder] = []
+    told: _Told = []
+    is_waited_for = False
+    for child in (child for child in children if not child.stand.is_terminal):
+        is_kept = not child.is_cancel_pending and _prices(child) == _prices(leg) and _open(child) <= room
+        if is_kept:
+            room -= _open(child)
+        elif not child.is_cancel_pending and child.key.ref != moment.spared:
+            at, now = moment.market_at, moment.now
+            after, outcomes = child.cancel(command_sequence=child.command_sequence, market_at=at, now=now)
+            changed.append(after)
+            told += [(after, outcome) for outcome in outcomes]
+        is_unanswered = child.is_cancel_pending or child.stand is Stand.SENT
+        if is_unanswered and moment.is_time and moment.now - child.updated_at >= AGAIN:
+            told.append((child, Ask(child.command_sequence)))
+        is_waited_for |= is_unanswered or not is_kept
+    return changed, told, moment.now + AGAIN if is_waited_for else None
+
+
+def _place_at(children: Sequence[VenueOrder], moment: _Moment) -> datetime:
+    if moment.refusal is not None:
+        return moment.now + AGAIN
+    open_since = [child.created_at for child in children if not child.stand.is_terminal]
+    return max(moment.now, max(open_since) + APART) if open_since else moment.now
+
+
+def _prices(order: VenueOrder) -> tuple[Decimal | None, Decimal | None]:
+    return order.terms.limit_price, order.terms.conditions.stop_price
+
+
+def _placed(leg: VenueOrder, quantity: Decimal, number: int, moment: _Moment) -> Decision:
+    """Only the first of an OCO can come too late: what protects a position is better sent late than never."""
+    assert leg.leg is not None
+    send_by = leg.terms.send_by if number == 1 and not leg.leg.waits else None
+    child, outcomes = submit(
+        replace(leg.key, named=uuid5(leg.key.order_id, f"leg:{number}")),
+        replace(leg.terms, quantity=quantity, send_by=send_by),
+        command_sequence=leg.command_sequence,
+        market_at=moment.market_at,
+        now=moment.now,
+        refusal=None,
+    )
+    return replace(child, parent_ref=leg.key.ref, group_ref=leg.group_ref), outcomes
+
+
+def _ended(
+    group: Group, leg: VenueOrder, children: Sequence[VenueOrder], moment: _Moment
+) -> tuple[VenueOrder, tuple[Outcome, ...]]:
+    """As it was closed, or as what is left of it for ever: nothing."""
+    filled, at = leg.cumulative_quantity, moment.market_at
+    if not leg.is_cancel_pending and filled >= group.whole(leg) > 0:
+        return replace(leg, stand=Stand.FILLED, ended_at=moment.now), ()
+    code, detail = leg.code or "parent_ended", leg.detail or "the order that it waits for has ended"
+    if not leg.is_cancel_pending and group.filled_by_others(leg):
+        code, detail = "oco", "the other leg has filled"
+    if code == _EXPIRED:
+        return leg.end(Stand.EXPIRED, code, detail, now=moment.now), (Expired(at, filled),)
+    is_rejected = any(child.stand in (Stand.REJECTED, Stand.REFUSED) and child.code == code for child in children)
+    if is_rejected and not filled:
+        return leg.end(Stand.REJECTED, code, detail, now=moment.now), (Rejected(at, code, detail),)
+    return leg.end(Stand.CANCELED, code, detail, now=moment.now), (Canceled(at, code, detail, filled),)
