@@ -30,7 +30,7 @@ M = TypeVar("M", bound=Message)
 
 
 @dataclass(frozen=True)
-class _Process:
+class Process:
     service: str
     kafka_url: str
     topic_prefix: str
@@ -107,7 +107,7 @@ async def peers(
     await create_topics(kafka_url, made, prefix=prefix)
     try:
         async with Database(database_url, application_name="peers") as database:
-            found = Peers(Bus(_Process("peers", kafka_url, prefix), database))
+            found = Peers(Bus(Process("peers", kafka_url, prefix), database))
             found.bus.add(Watch("hears", tuple(hears), found.heard.append))
             async with found.bus.running(Health()):
                 await eventually(lambda: found.bus.ready() is None, 30)

@@ -142,12 +142,13 @@ async def _query(uow: UnitOfWork, received: Received[QueryOrder]) -> None:
     await orders.query_order(uow, key, command_sequence=received.sequence, market_at=_market_at(received))
 
 
-async def _learn(uow: UnitOfWork, received: Received[VenueReports]) -> None:
-    facts = [(report.venue_order_ref, fact_of(report)) for report in received.message.reports]
-    try:
-        await learning.learn_reports(uow, facts, market_at=_market_at(received))
-    except learning.VenueOrderNotThere as missing:
-        raise NotYet(str(missing)) from missing
+async def _learn(uow: ComparingPostgresUnitOfWork, received: Received[VenueReports]) -> None:
+    said = received.message
+    known = [report for report in said.reports if uow.find(report.venue_order_ref) is not None]
+    if len(known) < len(said.reports) and not await reconciling.hear_of_unknown(uow, said.venue, said.symbol):
+        raise NotYet(f"an order that {said.venue} speaks of")
+    facts = [(report.venue_order_ref, fact_of(report)) for report in known]
+    await learning.learn_reports(uow, facts, market_at=_market_at(received))
 
 
 def _market_at(received: Received[Any]) -> datetime:

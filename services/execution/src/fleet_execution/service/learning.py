@@ -11,15 +11,8 @@ from . import groups
 from .working import heard
 
 
-class VenueOrderNotThere(LookupError):
-    """A venue speaks of an order whose row has not come yet."""
-
-
 async def learn_reports(uow: UnitOfWork, reports: Sequence[tuple[UUID, VenueFact]], *, market_at: datetime) -> None:
-    """Takes the word of a venue about orders of one symbol. Raises VenueOrderNotThere before anything is changed."""
-    missing = [ref for ref, _ in reports if uow.find(ref) is None]
-    if missing:
-        raise VenueOrderNotThere(f"venue order {missing[0]}")
+    """Takes the word of a venue about orders of one symbol, all of which are known here."""
     told: list[Told] = []
     for ref, fact in reports:
         order = uow.find(ref)

@@ -1,0 +1,167 @@
+"""Trading's place in front of execution: what it orders, and what it must believe of it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+from fleet_contracts import execution, trading
+from fleet_contracts.topics import TRADING_ORDER_COMMANDS
+from fleet_contracts.vocabulary import OrderType, Side, TimeInForce, VenueOrderStand
+
+from fleet_testkit.eventually import eventually
+from fleet_testkit.peers import Peers
+
+_ENDS: dict[type[execution.AnyReport], str] = {
+    execution.OrderRejected: "rejected",
+    execution.OrderCanceled: "canceled",
+    execution.OrderExpired: "expired",
+}
+
+
+@dataclass
+class Believed:
+    """What the reports of one order come to. Building it fails where they cannot all be true."""
+
+    order: trading.SubmitOrder | trading.Leg
+    stand: str = "sent"
+    code: str | None = None
+    quantity: Decimal = Decimal(0)
+    limit_price: Decimal | None = None
+    fills: dict[str, execution.OrderFilled] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+    """The codes of cancels and replaces that were refused, in order."""
+    is_triggered: bool = False
+
+    @classmethod
+    def of(cls, order: trading.SubmitOrder | trading.Leg, reports: list[execution.AnyReport]) -> Believed:
+        found = cls(order, quantity=order.quantity, limit_price=order.limit_price)
+        for report in reports:
+            found._learn(report)
+        return found
+
+    @property
+    def filled(self) -> Decimal:
+        return sum((fill.last_quantity for fill in self.fills.values()), Decimal(0))
+
+    def _learn(self, report: execution.AnyReport) -> None:
+        match report:
+            case execution.OrderFilled():
+                assert report.venue_trade_id not in self.fills, f"told twice: {report}"
+                self._fill(report)
+            case execution.OrderState():
+                for fill in report.fills:
+                    known = self.fills.get(fill.venue_trade_id)
+                    assert known in (None, fill), f"the same fill told in two ways: {known}, {fill}"
+                    self._fill(fill)
+                if report.stand is not VenueOrderStand.UNKNOWN:
+                    self._stand(report.stand.value, report.code)
+            case execution.OrderAccepted():
+                self._stand("working", None)
+            case execution.OrderCancelRejected() | execution.OrderReplaceRejected():
+                self.refused.append(report.code)
+            case execution.OrderReplaced():
+                self.quantity, self.limit_price = report.quantity, report.limit_price
+            case execution.OrderTriggered():
+                self.is_triggered = True
+            case execution.OrderUnknown():
+                pass
+            case execution.OrderRejected() | execution.OrderCanceled() | execution.OrderExpired():
+                assert self.stand in ("sent", "working"), f"ended twice: {self.stand}, then {report}"
+                self._stand(_ENDS[type(report)], None if isinstance(report, execution.OrderExpired) else report.code)
+        if self.stand in ("sent", "working") and self.filled and self.filled == self.quantity:
+            self.stand = "filled"
+
+    def _fill(self, fill: execution.OrderFilled) -> None:
+        self.fills[fill.venue_trade_id] = fill
+        assert self.filled <= self.order.quantity or self.filled <= self.quantity, f"filled too much: {self.fills}"
+        if self.stand == "sent":
+            self.stand = "working"
+
+    def _stand(self, word: str, code: str | None) -> None:
+        """An end is final, whatever is said of the order afterwards; only its fills may still grow."""
+        if self.stand in ("sent", "working"):
+            self.stand, self.code = word, code
+
+
+@dataclass
+class Desk:
+    """Orders at one venue in one symbol, each in an account of its own unless told otherwise."""
+
+    peers: Peers
+    venue: str
+    symbol: str
+
+    def order(self, quantity: Decimal, limit_price: Decimal | None = None, **changed: Any) -> trading.SubmitOrder:
+        """To buy so much: at the market, or at this limit until it is cancelled."""
+        fields: dict[str, Any] = {
+            "order_id": (order_id := uuid4()),
+            "client_order_id": f"c-{order_id}",
+            "account_id": uuid4(),
+            "user_id": uuid4(),
+            "deployment_id": None,
+            "signal_id": None,
+            "symbol": self.symbol,
+            "side": Side.BUY,
+            "order_type": OrderType.MARKET if limit_price is None else OrderType.LIMIT,
+            "quantity": quantity,
+            "limit_price": limit_price,
+            "protection_price": None,
+            "time_in_force": TimeInForce.GTC,
+            "venue": self.venue,
+            "send_by": None,
+        }
+        return trading.SubmitOrder(**(fields | changed))
+
+    async def say(self, *commands: Any) -> None:
+        said = [(TRADING_ORDER_COMMANDS, str(command.account_id), command) for command in commands]
+        await self.peers.say(*said, market_at=datetime.now(UTC))
+
+    async def cancel(self, order: trading.SubmitOrder) -> None:
+        await self.say(trading.CancelOrder(**_named(order)))
+
+    async def query(self, order: trading.SubmitOrder, attempt: int = 1) -> None:
+        await self.say(trading.QueryOrder(**_named(order), attempt=attempt))
+
+    async def replace(
+        self, order: trading.SubmitOrder, quantity: Decimal | None = None, limit_price: Decimal | None = None
+    ) -> None:
+        await self.say(trading.ReplaceOrder(**_named(order), quantity=quantity, limit_price=limit_price))
+
+    def told(self, account_id: UUID, order_id: UUID) -> list[execution.AnyReport]:
+        records = self.peers.heard_of(execution.OrderReports, str(account_id))
+        return [report for record in records for report in record.reports if report.order_id == order_id]
+
+    def believed(self, order: trading.SubmitOrder) -> Believed:
+        return Believed.of(order, self.told(order.account_id, order.order_id))
+
+    def believed_leg(self, order: trading.SubmitOrder, leg: trading.Leg) -> Believed:
+        return Believed.of(leg, self.told(order.account_id, leg.order_id))
+
+    async def until(
+        self,
+        order: trading.SubmitOrder,
+        *stands: str,
+        that: Callable[[Believed], bool] = lambda _: True,
+        timeout_s: float = 15.0,
+    ) -> Believed:
+        """What is believed of the order once it stands so and fulfils the condition."""
+
+        def came() -> Believed | None:
+            believed = self.believed(order)
+            return believed if (not stands or believed.stand in stands) and that(believed) else None
+
+        try:
+            found = await eventually(came, timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"{' or '.join(stands)} did not come, was {self.believed(order)}") from error
+        assert found is not None
+        return found
+
+
+def _named(order: trading.SubmitOrder) -> dict[str, Any]:
+    return {name: getattr(order, name) for name in ("order_id", "account_id", "user_id", "symbol", "venue")}

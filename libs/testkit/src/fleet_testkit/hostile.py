@@ -1,0 +1,365 @@
+"""A venue that does on request whatever venues have been seen to do to their clients. It speaks the venue contract."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+from fleet_bus import Bus, Received, Watch
+from fleet_chassis.database import Database
+from fleet_chassis.health import Health
+from fleet_contracts import Message, trading, venue
+from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, VenueStatus
+from fleet_contracts.topics import EXCHANGE_CONNECTOR_STATUS, venue_commands, venue_reports
+from fleet_contracts.vocabulary import Liquidity, OrderType, Side, TimeInForce, VenueOrderStand, VenueStateWord
+
+from fleet_testkit.desk import Desk
+from fleet_testkit.eventually import eventually
+from fleet_testkit.peers import Process
+from fleet_testkit.venues import VenueUnderTest
+
+PRICE = Decimal(100)
+FEE_RATE = Decimal("0.001")
+CAPABILITIES = ("market", "limit", "gtc", "cancel", "replace", "query", LISTS_OPEN_ORDERS)
+
+_Reports = list[venue.AnyVenueReport]
+
+
+@dataclass
+class _Order:
+    """An order as the exchange has it."""
+
+    place: venue.PlaceVenueOrder | venue.VenueOpenOrder
+    quantity: Decimal
+    limit_price: Decimal | None
+    stand: VenueOrderStand = VenueOrderStand.WORKING
+    code: str | None = None
+    fills: list[venue.VenueOrderFilled] = field(default_factory=list)
+
+    @property
+    def cumulative(self) -> Decimal:
+        return sum((fill.last_quantity for fill in self.fills), Decimal(0))
+
+    @property
+    def notional(self) -> Decimal:
+        return sum((fill.last_quantity * fill.last_price for fill in self.fills), Decimal(0))
+
+    @property
+    def fees(self) -> Decimal:
+        return sum((fill.fee for fill in self.fills), Decimal(0))
+
+
+class HostileVenue(VenueUnderTest):
+    """An exchange in memory, and the wire to it, which is what cannot be trusted. One of each a test."""
+
+    lot = Decimal(1)
+    tick = Decimal("0.01")
+
+    def __init__(self, desk: Desk, bus: Bus) -> None:
+        self.desk = desk
+        self._bus = bus
+        self._orders: dict[UUID, _Order] = {}
+        self._fills: list[venue.VenueOrderFilled] = []
+        self._commands: asyncio.Queue[Any] = asyncio.Queue()
+        self._reachable = asyncio.Event()
+        self._refusing: set[UUID] = set()
+        self.behave()
+
+    # The market
+
+    async def price(self) -> Decimal:
+        return PRICE
+
+    async def resting_price(self) -> Decimal:
+        return PRICE
+
+    async def trade(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
+        ref = (await self.placed(order)).venue_order_ref
+        found = await eventually(lambda: self._orders.get(ref), what="the order at the exchange")
+        assert found is not None
+        if found.cumulative < found.quantity:
+            await self._say(self._fill(found, quantity))
+
+    # What goes wrong
+
+    def behave(self) -> None:
+        self._lost = self._failing = 0
+        self._mixed, self._times = False, 1
+
+    @contextlib.asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """The wire is cut: what happens at the exchange is not told, then or later, and commands wait."""
+        self._reachable.clear()
+        await self._status(VenueStateWord.DISCONNECTED)
+        yield
+        await self.connect()
+
+    async def connect(self) -> None:
+        self._reachable.set()
+        await self._status(VenueStateWord.CONNECTED)
+
+    async def trade_while_away(self, order: trading.SubmitOrder, quantity: Decimal) -> bool:
+        await self.trade(order, quantity)
+        return True
+
+    def repeat_reports(self) -> None:
+        self._times = 3
+
+    def lose_answers(self, count: int) -> None:
+        self._lost = count
+
+    def fail_queries(self, count: int) -> None:
+        self._failing = count
+
+    def mix_reports(self) -> None:
+        self._mixed = True
+
+    async def refuse_cancel(self, order: trading.SubmitOrder) -> None:
+        self._refusing.add((await self.placed(order)).venue_order_ref)
+
+    async def fill_after_cancel(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
+        await self._say(self._fill(self._orders[(await self.placed(order)).venue_order_ref], quantity))
+
+    async def place_unasked(self, quantity: Decimal) -> venue.VenueOpenOrder:
+        """An order that somebody has placed at the exchange himself."""
+        placed = venue.VenueOpenOrder(
+            venue_order_ref=uuid4(),
+            account_id=uuid4(),
+            user_id=uuid4(),
+            side=Side.BUY,
+            order_type=OrderType.LIMIT,
+            time_in_force=TimeInForce.GTC,
+            quantity=quantity,
+            limit_price=PRICE,
+            cumulative_quantity=Decimal(0),
+        )
+        self._orders[placed.venue_order_ref] = _Order(placed, quantity, PRICE)
+        return placed
+
+    async def fill_unasked(self, placed: venue.VenueOpenOrder, quantity: Decimal) -> None:
+        await self._say(self._fill(self._orders[placed.venue_order_ref], quantity))
+
+    # The wire
+
+    def hear(self, received: Received[Any]) -> None:
+        self._commands.put_nowait(received.message)
+
+    async def serve(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            command = await self._commands.get()
+            await self._reachable.wait()
+            if isinstance(command, venue.QueryVenueOrders | venue.QueryVenueOpenOrders) and self._failing:
+                # 503: who asked has no answer, and must not take that for one.
+                self._failing -= 1
+            elif isinstance(command, venue.QueryVenueOpenOrders):
+                await self._publish([self._listed(command)])
+            else:
+                reports = self._carry_out(command)
+                if self._lost:
+                    self._lost -= 1
+                else:
+                    await self._say(reports)
+
+    async def _say(self, reports: _Reports) -> None:
+        if not self._reachable.is_set():
+            return
+        symbol = self.desk.symbol
+        apart = [[report] for report in reversed(reports)] if self._mixed else [reports]
+        records = [venue.VenueReports(venue=self.name, symbol=symbol, reports=tuple(part)) for part in apart if part]
+        await self._publish(records * self._times)
+
+    async def _publish(self, said: Sequence[Message]) -> None:
+        topic = venue_reports(self.name)
+        async with self._bus.transaction() as tx:
+            for message in said:
+                tx.publish(topic, self.desk.symbol, message, market_at=tx.now)
+
+    async def _status(self, state: VenueStateWord) -> None:
+        now = datetime.now(UTC)
+        status = VenueStatus(
+            venue=self.name, state=state, feed="simulated", heartbeat_at=now, capabilities=CAPABILITIES
+        )
+        async with self._bus.transaction() as tx:
+            tx.publish(EXCHANGE_CONNECTOR_STATUS, self.name, status)
+
+    # The exchange
+
+    def _carry_out(self, command: Any) -> _Reports:
+        match command:
+            case venue.PlaceVenueOrder():
+                return self._place(command)
+            case venue.CancelVenueOrder():
+                return self._cancel(command)
+            case venue.ReplaceVenueOrder():
+                return self._replace(command)
+            case venue.QueryVenueOrders():
+                return [self._state(ref, command.account_id) for ref in command.venue_order_refs]
+        raise AssertionError(f"no command of the venue contract, was {command!r}")
+
+    def _place(self, command: venue.PlaceVenueOrder) -> _Reports:
+        ref = command.venue_order_ref
+        if ref in self._orders:
+            return [self._state(ref, command.account_id)]
+        self._orders[ref] = order = _Order(command, command.quantity, command.limit_price)
+        if command.quantity % self.lot or (command.limit_price or self.tick) % self.tick:
+            order.stand, order.code = VenueOrderStand.REJECTED, "invalid_order"
+            return [venue.VenueOrderRejected(**_of(command), code="invalid_order", detail="It is off the grid.")]
+        reports: _Reports = [venue.VenueOrderAccepted(**_of(command))]
+        if command.order_type is OrderType.MARKET:
+            half = command.quantity // 2 // self.lot * self.lot
+            reports += self._fill(order, half) + self._fill(order, command.quantity - half)
+        return reports
+
+    def _cancel(self, command: venue.CancelVenueOrder) -> _Reports:
+        order = self._open(command)
+        if order is None:
+            return [venue.VenueCancelRejected(**_of(command), code="unknown_order", detail="Not open here.")]
+        if command.venue_order_ref in self._refusing:
+            self._refusing.remove(command.venue_order_ref)
+            return [venue.VenueCancelRejected(**_of(command), code="busy", detail="Not now.")]
+        order.stand, order.code = VenueOrderStand.CANCELED, "requested"
+        canceled = venue.VenueOrderCanceled(
+            **_of(command), code="requested", detail="As asked.", cumulative_quantity=order.cumulative
+        )
+        return [canceled]
+
+    def _replace(self, command: venue.ReplaceVenueOrder) -> _Reports:
+        order = self._open(command)
+        if order is None:
+            return [venue.VenueReplaceRejected(**_of(command), code="unknown_order", detail="Not open here.")]
+        if (command.limit_price or self.tick) % self.tick:
+            return [venue.VenueReplaceRejected(**_of(command), code="invalid_price", detail="It is off the grid.")]
+        order.quantity = command.quantity or order.quantity
+        order.limit_price = command.limit_price or order.limit_price
+        replaced = venue.VenueOrderReplaced(
+            **_of(command),
+            quantity=order.quantity,
+            limit_price=order.limit_price,
+            cumulative_quantity=order.cumulative,
+        )
+        return [replaced]
+
+    def _open(self, command: venue.CancelVenueOrder | venue.ReplaceVenueOrder) -> _Order | None:
+        order = self._orders.get(command.venue_order_ref)
+        is_own = order is not None and order.place.account_id == command.account_id
+        return order if is_own and order is not None and order.stand is VenueOrderStand.WORKING else None
+
+    def _fill(self, order: _Order, quantity: Decimal) -> _Reports:
+        price = order.limit_price or PRICE
+        fill = venue.VenueOrderFilled(
+            **_of(order.place),
+            venue_trade_id=f"t{len(self._fills) + 1}",
+            last_quantity=quantity,
+            last_price=price,
+            cumulative_quantity=order.cumulative + quantity,
+            fee=quantity * price * FEE_RATE,
+            fee_currency="USD",
+            liquidity=Liquidity.MAKER,
+            executed_at=datetime.now(UTC),
+        )
+        order.fills.append(fill)
+        self._fills.append(fill)
+        if order.stand is VenueOrderStand.WORKING and order.cumulative >= order.quantity:
+            order.stand = VenueOrderStand.FILLED
+        return [fill]
+
+    def _state(self, ref: UUID, account_id: UUID) -> venue.VenueOrderState:
+        order, at = self._orders.get(ref), datetime.now(UTC)
+        if order is None or order.place.account_id != account_id:
+            return venue.VenueOrderState(
+                venue_order_ref=ref,
+                account_id=account_id,
+                market_at=at,
+                stand=VenueOrderStand.UNKNOWN,
+                cumulative_quantity=Decimal(0),
+                fills=(),
+            )
+        return venue.VenueOrderState(
+            **_of(order.place),
+            stand=order.stand,
+            cumulative_quantity=order.cumulative,
+            fills=tuple(order.fills),
+            code=order.code,
+            cumulative_notional=order.notional,
+            fees=order.fees,
+            fee_currency="USD",
+        )
+
+    def _listed(self, query: venue.QueryVenueOpenOrders) -> venue.VenueOpenOrders:
+        ids = [fill.venue_trade_id for fill in self._fills]
+        fills = self._fills[ids.index(query.since_trade_id) :] if query.since_trade_id in ids else []
+        has_more_fills, fills = len(fills) > query.most, fills[: query.most]
+        filled = {fill.venue_order_ref for fill in fills}
+        listed = [
+            order
+            for ref, order in self._orders.items()
+            if order.stand is VenueOrderStand.WORKING or (ref in filled and query.after is None)
+        ]
+        page = sorted((order for order in listed if query.after is None or _ref(order) > query.after), key=_ref)
+        return venue.VenueOpenOrders(
+            venue=self.name,
+            symbol=query.symbol,
+            query_id=query.query_id,
+            market_at=datetime.now(UTC),
+            orders=tuple(_shown(order) for order in page[: query.most]),
+            has_more_orders=len(page) > query.most,
+            fills=tuple(fills),
+            has_more_fills=has_more_fills,
+            last_trade_id=(fills or self._fills)[-1].venue_trade_id if self._fills else None,
+        )
+
+
+def _ref(order: _Order) -> UUID:
+    return order.place.venue_order_ref
+
+
+def _of(placed: Any) -> dict[str, Any]:
+    """What every report of an order names."""
+    return {
+        "venue_order_ref": placed.venue_order_ref,
+        "account_id": placed.account_id,
+        "market_at": datetime.now(UTC),
+    }
+
+
+def _shown(order: _Order) -> venue.VenueOpenOrder:
+    place = order.place
+    return venue.VenueOpenOrder(
+        venue_order_ref=place.venue_order_ref,
+        account_id=place.account_id,
+        user_id=place.user_id,
+        side=place.side,
+        order_type=place.order_type,
+        time_in_force=place.time_in_force,
+        quantity=order.quantity,
+        limit_price=order.limit_price,
+        cumulative_quantity=order.cumulative,
+        cumulative_notional=order.notional,
+        fees=order.fees,
+        stand=order.stand,
+    )
+
+
+@contextlib.asynccontextmanager
+async def hostile_venue(desk: Desk, database_url: str, kafka_url: str, prefix: str) -> AsyncIterator[HostileVenue]:
+    """The venue, not connected yet. Its topics are there, and `database_url` has the bus's migrations."""
+    async with Database(database_url, application_name=desk.venue) as database:
+        bus = Bus(Process(desk.venue, kafka_url, prefix), database)
+        found = HostileVenue(desk, bus)
+        bus.add(Watch("commands", (venue_commands(desk.venue),), found.hear))
+        async with bus.running(Health()):
+            await eventually(lambda: bus.ready() is None, 30)
+            serving = asyncio.create_task(found.serve())
+            try:
+                yield found
+            finally:
+                serving.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await serving

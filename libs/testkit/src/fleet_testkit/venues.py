@@ -1,0 +1,179 @@
+"""What the acceptance cases of venue adapters ask of a venue. docs/venues.md tells how an adapter comes to run them."""
+
+from __future__ import annotations
+
+import contextlib
+from decimal import Decimal
+from typing import Any, NoReturn
+from uuid import UUID, uuid4
+
+import pytest
+from fleet_contracts import trading, venue
+from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, VenueStatus
+from fleet_contracts.topics import venue_commands
+from fleet_contracts.vocabulary import VenueOrderStand
+
+from fleet_testkit.desk import Desk
+from fleet_testkit.eventually import eventually
+
+
+class VenueUnderTest:
+    """A venue behind execution, both running; `desk` is where its orders come from.
+
+    An adapter's own class says how its market is moved and its connection cut. What it does not override here cannot
+    happen at it: those cases are skipped, and say why."""
+
+    desk: Desk
+    lot: Decimal
+    """An amount that can be traded, and so can its multiples."""
+    tick: Decimal
+
+    @property
+    def name(self) -> str:
+        return self.desk.venue
+
+    def cannot(self, reason: str) -> NoReturn:
+        pytest.skip(f"{self.name}: {reason}")
+
+    # The market
+
+    async def price(self) -> Decimal:
+        """What it trades at now."""
+        raise NotImplementedError
+
+    async def resting_price(self) -> Decimal:
+        """A buyer's limit that rests now and that `trade` can fill."""
+        raise NotImplementedError
+
+    async def far_price(self) -> Decimal:
+        """A buyer's limit that nothing fills."""
+        price = await self.price() / 2
+        return price - price % self.tick
+
+    async def supply(self, quantity: Decimal) -> None:
+        """Sees to it that there is so much to be bought at the market."""
+
+    async def trade(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
+        """Has the market trade so much with the order."""
+        raise NotImplementedError
+
+    async def trade_part(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
+        """Has the market trade with a part of the order."""
+        await self.trade(order, quantity)
+
+    async def move_to(self, price: Decimal) -> None:
+        """Has the market trade at this price, for a trigger to see."""
+        raise NotImplementedError
+
+    # What goes wrong
+
+    def behave(self) -> None:
+        """From now on nothing goes wrong; each case begins with it."""
+
+    def away(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """It cannot be reached, and is back afterwards."""
+        raise NotImplementedError
+
+    async def trade_while_away(self, order: trading.SubmitOrder, quantity: Decimal) -> bool:
+        """Whether the market could trade with the order meanwhile."""
+        return False
+
+    def repeat_reports(self) -> None:
+        """From now on each report is said twice, where the venue's way of saying them lets that happen."""
+
+    def lose_answers(self, count: int) -> None:
+        """Of the next so many commands nothing is heard, though they are carried out."""
+        self.cannot("an answer cannot be lost: it is committed together with what it tells")
+
+    def fail_queries(self, count: int) -> None:
+        """The next so many questions are answered with an error of the server."""
+        self.cannot("a question cannot fail: it waits in its topic until it is answered")
+
+    def mix_reports(self) -> None:
+        """From now on what is said of one command comes in the wrong order."""
+        self.cannot("its reports cannot change places: they are one record")
+
+    async def refuse_cancel(self, order: trading.SubmitOrder) -> None:
+        """Sees to it that the next cancel of the order is refused."""
+        await self.trade(order, order.quantity)
+
+    async def fill_after_cancel(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
+        """A fill that the venue tells after it has told the order's cancel."""
+        self.cannot("what it has canceled it cannot fill: one writer keeps the book and tells it in order")
+
+    # The venue contract itself
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the venue says it can do; none as long as it has not said."""
+        said = [status for status in self.desk.peers.heard_of(VenueStatus, self.name) if status.venue == self.name]
+        return frozenset(said[-1].capabilities) if said else frozenset()
+
+    def needs(self, capability: str) -> None:
+        if capability not in self.capabilities:
+            self.cannot(f"it does not name the capability {capability}")
+
+    async def placed(self, order: trading.SubmitOrder) -> venue.PlaceVenueOrder:
+        """What execution told the venue; the order must be the only one of its account."""
+        heard = await eventually(
+            lambda: [p for p in self.desk.peers.heard_of(venue.PlaceVenueOrder) if p.account_id == order.account_id],
+            what=f"a venue order of {order.order_id}",
+        )
+        assert len({place.venue_order_ref for place in heard}) == 1, heard
+        return heard[0]
+
+    async def command(self, command: Any) -> None:
+        await self.desk.peers.say((venue_commands(self.name), command.symbol, command))
+
+    def reports_of(self, ref: UUID, kind: type[Any]) -> list[Any]:
+        records = self.desk.peers.heard_of(venue.VenueReports, self.desk.symbol)
+        return [r for record in records for r in record.reports if r.venue_order_ref == ref and type(r) is kind]
+
+    async def state(self, ref: UUID, account_id: UUID) -> venue.VenueOrderState:
+        """What the venue says of the order when it is asked for it."""
+        said = len(self.reports_of(ref, venue.VenueOrderState))
+        query = venue.QueryVenueOrders(
+            venue_order_refs=(ref,),
+            account_id=account_id,
+            user_id=uuid4(),
+            command_sequence=0,
+            symbol=self.desk.symbol,
+        )
+        await self.command(query)
+        answers = await eventually(lambda: self.reports_of(ref, venue.VenueOrderState)[said:], what="an answer")
+        state: venue.VenueOrderState = answers[0]
+        return state
+
+    async def open_orders(self) -> dict[UUID, venue.VenueOpenOrder]:
+        """All that the venue lists as open, by reference."""
+        query = venue.QueryVenueOpenOrders(
+            query_id=uuid4(), symbol=self.desk.symbol, after=None, since_trade_id=None, most=500
+        )
+        await self.command(query)
+
+        def answer() -> venue.VenueOpenOrders | None:
+            heard = self.desk.peers.heard_of(venue.VenueOpenOrders, self.desk.symbol)
+            return next((said for said in heard if said.query_id == query.query_id), None)
+
+        listed = await eventually(answer, what="a list of open orders")
+        assert listed is not None
+        assert not listed.has_more_orders
+        return {o.venue_order_ref: o for o in listed.orders if o.stand is VenueOrderStand.WORKING}
+
+    async def agrees(self, order: trading.SubmitOrder) -> venue.VenueOrderState:
+        """What trading was told of the order is what its venue says, fill by fill, and the same is open on both sides."""
+        believed, place = self.desk.believed(order), await self.placed(order)
+        state = await self.state(place.venue_order_ref, order.account_id)
+        theirs = {f.venue_trade_id: (f.last_quantity, f.last_price, f.fee, f.fee_currency) for f in state.fills}
+        ours = {
+            f.venue_trade_id: (f.last_quantity, f.last_price, f.fee, f.fee_currency) for f in believed.fills.values()
+        }
+        assert ours == theirs
+        assert (believed.stand, believed.filled) == (state.stand.value, state.cumulative_quantity)
+        assert all(fill.executed_at.tzinfo and fill.last_price > 0 for fill in believed.fills.values())
+        if LISTS_OPEN_ORDERS in self.capabilities:
+            listed = (await self.open_orders()).get(place.venue_order_ref)
+            assert (listed is not None) == (believed.stand == "working")
+            if listed is not None:
+                assert (listed.quantity, listed.limit_price) == (believed.quantity, believed.limit_price)
+        return state

@@ -1,0 +1,283 @@
+"""The venues that the acceptance cases run on, each behind an execution of its own: real services, real Kafka."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from fleet_contracts import TOPICS, Topic, trading
+from fleet_contracts.data import InstrumentDefined
+from fleet_contracts.exchange_connector import Quote
+from fleet_contracts.topics import (
+    DATA_INSTRUMENTS,
+    EXCHANGE_CONNECTOR_MARKET_DATA,
+    EXCHANGE_CONNECTOR_STATUS,
+    EXECUTION_REPORTS,
+    MATCHING_ENGINE_STATUS,
+    venue_commands,
+    venue_reports,
+)
+from fleet_contracts.vocabulary import Side
+from fleet_exchange_connector.app import create_app as create_connector
+from fleet_exchange_connector.settings import Settings as ConnectorSettings
+from fleet_execution.app import create_app as create_execution
+from fleet_execution.settings import Settings as ExecutionSettings
+from fleet_matching_engine.app import create_app as create_engine
+from fleet_matching_engine.settings import Settings as EngineSettings
+from fleet_testkit.clock import FakeClock
+from fleet_testkit.desk import Desk
+from fleet_testkit.eventually import eventually
+from fleet_testkit.hostile import hostile_venue
+from fleet_testkit.http import served
+from fleet_testkit.peers import BUS_MIGRATIONS, Keys, peers, ready
+from fleet_testkit.venues import VenueUnderTest
+
+SYMBOL = "AAPL/USD"
+WHO = "execution", "exchange-connector", "matching-engine", "gateway", "core-engine"
+
+
+@dataclass
+class Service:
+    """A service of the fleet, in this process, that can be stopped and started again on its database."""
+
+    create: Callable[[], Any]
+    url: str = ""
+    _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
+
+    async def start(self) -> None:
+        self.url = await self._stack.enter_async_context(served(self.create()))
+        await ready(self.url, 40)
+
+    async def stop(self) -> None:
+        await self._stack.aclose()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["Service"]:
+        await self.start()
+        try:
+            yield self
+        finally:
+            await self.stop()
+
+
+class Served(VenueUnderTest):
+    """A venue of ours: it is away while its service is."""
+
+    def __init__(self, desk: Desk, service: Service, keys: Keys) -> None:
+        self.desk, self.service, self.keys = desk, service, keys
+
+    @contextlib.asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        await self.service.stop()
+        yield
+        await self.service.start()
+
+
+class Paper(Served):
+    """Its market stands still but for single rounds of quotes: nothing fills unless a case wants it."""
+
+    lot, tick = Decimal(1), Decimal("0.0001")
+
+    async def price(self) -> Decimal:
+        return (await eventually(lambda: self.desk.peers.heard_of(Quote, self.desk.symbol), what="a quote"))[-1].ask
+
+    async def resting_price(self) -> Decimal:
+        # While no price stands, what would fill at the next one rests until there is one.
+        return (await self.price() * Decimal("1.02")).quantize(Decimal("0.01"))
+
+    async def trade(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
+        await self.desk.until(order, "working", "filled")
+        while not self.desk.believed(order).fills:
+            await self.feed("step")
+            with contextlib.suppress(AssertionError):
+                await self.desk.until(order, that=lambda known: bool(known.fills), timeout_s=1)
+
+    async def trade_part(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
+        self.cannot("a simulated quote fills an order whole")
+
+    async def feed(self, action: str) -> None:
+        headers = self.keys.of_user("exchange-connector", uuid4(), "read", "admin", roles=["admin"])
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(f"{self.service.url}/api/v1/exchanges/paper/feed", json={"action": action}, headers=headers) as a,
+        ):
+            assert a.status == 200, await a.text()
+
+
+class Internal(Served):
+    """Another account is the market."""
+
+    lot, tick = Decimal(1), Decimal("0.01")
+
+    async def price(self) -> Decimal:
+        return Decimal(100)
+
+    async def resting_price(self) -> Decimal:
+        return Decimal(99)
+
+    async def supply(self, quantity: Decimal) -> None:
+        offer = self.desk.order(quantity, Decimal(100), side=Side.SELL)
+        await self.desk.say(offer)
+        await self.desk.until(offer, "working")
+
+    async def trade(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
+        before = await self.desk.until(order, "working", "filled")
+        if before.stand == "filled":
+            return
+        assert before.limit_price is not None
+        taker = self.desk.order(quantity, before.limit_price, side=Side.SELL)
+        await self.desk.say(taker)
+        await self.desk.until(taker, "filled")
+
+
+@dataclass
+class Surroundings:
+    """What every venue here is run in: topics under a prefix of their own, databases, keys, an execution."""
+
+    kafka: str
+    prefix: str
+    keys: Keys
+    make_database: Any
+    desk: Desk
+    clock: FakeClock
+
+    async def settings(self, service: str, **more: object) -> dict[str, object]:
+        url = await self.make_database(service)
+        return self.keys.settings(service, url, self.kafka, topic_prefix=self.prefix, **more)
+
+    async def lists(self, tick: Decimal) -> None:
+        defined = InstrumentDefined(
+            symbol=SYMBOL,
+            name="Apple",
+            asset_class="stock",
+            base="AAPL",
+            quote="USD",
+            tick_size=tick,
+            lot_size=Decimal(1),
+            min_quantity=Decimal(1),
+            min_notional=Decimal(1),
+            maker_fee=Decimal("0.001"),
+            taker_fee=Decimal("0.001"),
+            calendar="24/7",
+            venues=(self.desk.venue,),
+            reference_venue="paper",
+            simulated=True,
+            version=1,
+        )
+        await self.desk.peers.say((DATA_INSTRUMENTS, SYMBOL, defined))
+
+
+@contextlib.asynccontextmanager
+async def paper(around: Surroundings) -> AsyncIterator[VenueUnderTest]:
+    fields = await around.settings("exchange-connector", exchange_connector_history_days=0)
+    settings = ConnectorSettings.model_validate(fields)
+    async with Service(lambda: create_connector(settings)).running() as service:
+        venue = Paper(around.desk, service, around.keys)
+        await around.lists(venue.tick)
+        await venue.price()
+        await venue.feed("pause")
+        yield venue
+
+
+@contextlib.asynccontextmanager
+async def internal(around: Surroundings) -> AsyncIterator[VenueUnderTest]:
+    settings = EngineSettings.model_validate(await around.settings("matching-engine", matching_engine_book="naive"))
+    async with Service(lambda: create_engine(settings)).running() as service:
+        venue = Internal(around.desk, service, around.keys)
+        await around.lists(venue.tick)
+        headers = around.keys.of_user("matching-engine", uuid4(), "read")
+
+        async def listed() -> bool:
+            async with aiohttp.ClientSession() as http:
+                url = f"{service.url}/api/v1/books/{SYMBOL.replace('/', '-')}"
+                async with http.get(url, headers=headers) as answer:
+                    return answer.status == 200
+
+        await eventually(listed, 20)
+        yield venue
+
+
+@contextlib.asynccontextmanager
+async def hostile(around: Surroundings) -> AsyncIterator[VenueUnderTest]:
+    url = await around.make_database([BUS_MIGRATIONS])
+    async with hostile_venue(around.desk, url, around.kafka, around.prefix) as venue:
+        await around.lists(venue.tick)
+        await venue.connect()
+        yield venue
+
+
+VENUES = {"paper": paper, "internal": internal, "hostile": hostile}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=VENUES)
+async def venue(request: Any, stack: Any, make_database: Any, tmp_path_factory: Any) -> AsyncIterator[VenueUnderTest]:
+    name: str = request.param
+    kafka, prefix = stack.kafka_bootstrap, f"acceptance-{name}-{secrets.token_hex(4)}."
+    folder: Path = tmp_path_factory.mktemp(name)
+    keys = Keys.make(folder, *WHO)
+    clock = FakeClock(datetime.now(UTC))
+    hears = [
+        EXECUTION_REPORTS,
+        EXCHANGE_CONNECTOR_STATUS,
+        MATCHING_ENGINE_STATUS,
+        EXCHANGE_CONNECTOR_MARKET_DATA,
+        _topic(venue_commands(name)),
+        _topic(venue_reports(name)),
+    ]
+    others = peers(await make_database([BUS_MIGRATIONS]), kafka, prefix, topics=TOPICS, hears=hears)
+    async with others as found:
+        desk = Desk(found, name, SYMBOL)
+        around = Surroundings(kafka, prefix, keys, make_database, desk, clock)
+        fields = await around.settings("execution", execution_venues=(name,), execution_answer_within_s=1_000)
+        settings = ExecutionSettings.model_validate(fields)
+        async with (
+            VENUES[name](around) as under_test,
+            Service(lambda: create_execution(settings, clock=clock)).running(),
+            _time_goes_on(clock),
+        ):
+            yield under_test
+
+
+@pytest.fixture(autouse=True)
+def _behaved(venue: VenueUnderTest) -> None:
+    venue.behave()
+
+
+def _topic(template: Topic) -> Topic:
+    return next((topic for topic in TOPICS if topic.name == template.name), template)
+
+
+@contextlib.asynccontextmanager
+async def _time_goes_on(clock: FakeClock) -> AsyncIterator[None]:
+    """execution's time is 20 times as fast as ours: it asks its venue again after moments, not after a minute."""
+
+    async def go() -> None:
+        while True:
+            await asyncio.sleep(0.05)
+            clock.advance(seconds=1)
+
+    going = asyncio.create_task(go())
+    try:
+        yield
+    finally:
+        going.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await going
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The cases that a venue does not meet are never skipped silently."""
+    skipped = [r for r in terminalreporter.stats.get("skipped", ()) if "tests/acceptance/" in r.nodeid]
+    if skipped:
+        terminalreporter.write_line("")
+    for report in skipped:
+        terminalreporter.write_line(f"skipped {report.nodeid.rpartition('::')[2]}: {report.longrepr[2]}")

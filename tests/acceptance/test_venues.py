@@ -1,0 +1,255 @@
+"""What every venue adapter must pass; docs/venues.md lists the cases and says how an adapter comes to run them.
+
+Whatever happens at a venue or on the way to it: in the end trading has been told the truth, each fill exactly once, no
+order is doubled and none is forgotten."""
+
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+from fleet_contracts import venue as contract
+from fleet_contracts.execution import OrderFilled, OrderReports
+from fleet_contracts.trading import SubmitOrder
+from fleet_contracts.vocabulary import VenueOrderStand
+from fleet_testkit.eventually import eventually
+from fleet_testkit.hostile import HostileVenue
+from fleet_testkit.venues import VenueUnderTest
+
+pytestmark = pytest.mark.timeout(60)
+
+
+async def test_01_a_market_order_buys(venue: VenueUnderTest) -> None:
+    """supply → buy at the market → filled, with fees, told once"""
+    order = venue.desk.order(venue.lot * 10)
+    await venue.supply(order.quantity)
+    await venue.desk.say(order)
+    await venue.trade(order, order.quantity)
+    known = await venue.desk.until(order, "filled")
+    assert known.filled == order.quantity
+    assert sum(fill.fee for fill in known.fills.values()) > 0
+    await venue.agrees(order)
+
+
+async def test_02_a_limit_rests(venue: VenueUnderTest) -> None:
+    """a limit that the market does not reach → working, listed, not filled while others trade"""
+    order, other = venue.desk.order(venue.lot, await venue.far_price()), await _resting(venue)
+    await venue.desk.say(order)
+    await venue.desk.until(order, "working")
+    await venue.trade(other, other.quantity)
+    await venue.desk.until(other, "filled")
+    assert (await venue.agrees(order)).stand is VenueOrderStand.WORKING
+    await _cancel(venue, order)
+
+
+async def test_03_an_order_fills_in_parts(venue: VenueUnderTest) -> None:
+    """4 of 10 → still working → 6 of 10 → filled; two fills, each with its own name and its part of the fee"""
+    order = await _resting(venue, lots=10)
+    await venue.trade_part(order, venue.lot * 4)
+    part = await venue.desk.until(order, that=lambda known: known.filled == venue.lot * 4)
+    assert part.stand == "working"
+    await venue.agrees(order)
+    await venue.trade(order, venue.lot * 6)
+    known = await venue.desk.until(order, "filled")
+    assert [f.cumulative_quantity for f in known.fills.values()] == [venue.lot * 4, venue.lot * 10]
+    await venue.agrees(order)
+
+
+async def test_04_a_cancel_ends_an_order(venue: VenueUnderTest) -> None:
+    """rests → cancel → canceled on request; a second cancel changes nothing"""
+    order = await _resting(venue)
+    await _cancel(venue, order)
+    assert venue.desk.believed(order).code == "requested"
+    await venue.desk.cancel(order)
+    known = await venue.desk.until(order, that=lambda known: bool(known.refused))
+    assert (known.stand, known.filled) == ("canceled", Decimal(0))
+    assert (await venue.agrees(order)).stand is VenueOrderStand.CANCELED
+
+
+async def test_05_a_replace_changes_an_order(venue: VenueUnderTest) -> None:
+    """price and quantity changed, under the same reference → works on the new terms; a bad replace leaves it as it was"""
+    venue.needs("replace")
+    order, far = await _resting(venue, lots=10), await venue.far_price()
+    await venue.desk.replace(order, quantity=venue.lot * 7, limit_price=far)
+    known = await venue.desk.until(order, "working", that=lambda known: known.quantity == venue.lot * 7)
+    assert known.limit_price == far
+    await venue.agrees(order)
+    await venue.desk.replace(order, limit_price=far + venue.tick / 10)
+    known = await venue.desk.until(order, "working", that=lambda known: bool(known.refused))
+    assert (known.quantity, known.limit_price) == (venue.lot * 7, far)
+    near = await venue.resting_price()
+    await venue.desk.replace(order, limit_price=near)
+    await venue.desk.until(order, "working", that=lambda known: known.limit_price == near)
+    await venue.trade(order, venue.lot * 7)
+    assert (await venue.desk.until(order, "filled")).filled == venue.lot * 7
+    await venue.agrees(order)
+
+
+async def test_06_a_bad_order_is_rejected(venue: VenueUnderTest) -> None:
+    """a price and a quantity off the grid → rejected with a code; nothing is open"""
+    price = await venue.far_price()
+    off_price, off_lot = venue.desk.order(venue.lot, price + venue.tick / 10), venue.desk.order(venue.lot / 10, price)
+    await venue.desk.say(off_price, off_lot)
+    for order in (off_price, off_lot):
+        assert (await venue.desk.until(order, "rejected")).code
+        assert (await venue.agrees(order)).stand is VenueOrderStand.REJECTED
+
+
+async def test_07_the_connection_is_cut_in_the_middle(venue: VenueUnderTest) -> None:
+    """cut → a cancel, a new order and (where it can) fills meanwhile → back: all of it is known, each fill once"""
+    canceled, filled, part = [await _resting(venue, lots=10) for _ in range(3)]
+    late = venue.desk.order(venue.lot, await venue.far_price())
+    async with venue.away():
+        has_traded = await venue.trade_while_away(filled, venue.lot * 10)
+        await venue.trade_while_away(part, venue.lot * 3)
+        await venue.desk.cancel(canceled)
+        await venue.desk.say(late)
+    await venue.desk.until(canceled, "canceled")
+    if has_traded:
+        await venue.desk.until(filled, "filled")
+        await venue.desk.until(part, "working", that=lambda known: known.filled == venue.lot * 3)
+    # It went to the venue when that was back, or was refused; it is not forgotten.
+    if (await venue.desk.until(late, "working", "rejected")).stand == "working":
+        await venue.agrees(late)
+        await _cancel(venue, late)
+    for order in (canceled, filled, part):
+        await venue.agrees(order)
+    await _takes_orders(venue)
+    for order in (part,) if has_traded else (filled, part):
+        await _cancel(venue, order)
+
+
+async def test_08_what_is_said_again_is_not_done_again(venue: VenueUnderTest) -> None:
+    """the same order at the venue three times, each report as often as it can be → one order, each fill once"""
+    venue.repeat_reports()
+    order = await _resting(venue, lots=10)
+    place = await venue.placed(order)
+    await venue.command(place)
+    await venue.trade(order, venue.lot * 10)
+    await venue.desk.until(order, "filled")
+    await venue.command(msgspec.structs.replace(place, command_sequence=place.command_sequence + 1))
+    state = await venue.agrees(order)
+    assert state.cumulative_quantity == venue.lot * 10
+    assert len(venue.reports_of(place.venue_order_ref, contract.VenueOrderFilled)) >= len(state.fills)
+
+
+async def test_09_a_fill_comes_after_the_cancel(venue: VenueUnderTest) -> None:
+    """canceled with nothing filled → a fill all the same → canceled, with the fill"""
+    order = await _resting(venue, lots=10)
+    await _cancel(venue, order)
+    await venue.fill_after_cancel(order, venue.lot * 4)
+    known = await venue.desk.until(order, that=lambda known: bool(known.fills))
+    assert (known.stand, known.filled) == ("canceled", venue.lot * 4)
+    await venue.agrees(order)
+
+
+async def test_10_a_cancel_is_refused(venue: VenueUnderTest) -> None:
+    """the venue does not cancel → refused, and the order goes on to be filled"""
+    order = await _resting(venue, lots=10)
+    await venue.refuse_cancel(order)
+    await venue.desk.cancel(order)
+    await venue.desk.until(order, that=lambda known: bool(known.refused))
+    await venue.trade(order, venue.lot * 10)
+    known = await venue.desk.until(order, "filled")
+    assert known.filled == venue.lot * 10
+    place = await venue.placed(order)
+    await venue.command(_cancel_of(place))
+    assert await eventually(lambda: venue.reports_of(place.venue_order_ref, contract.VenueCancelRejected))
+    await venue.agrees(order)
+
+
+async def test_11_an_unknown_order_is_said_to_be_unknown(venue: VenueUnderTest) -> None:
+    """a question and a cancel about what never was, and another account's order → unknown, refused"""
+    order = await _resting(venue)
+    place = await venue.placed(order)
+    assert (await venue.state(place.venue_order_ref, uuid4())).stand is VenueOrderStand.UNKNOWN
+    await venue.command(_cancel_of(place, account_id=uuid4()))
+    refused = await eventually(lambda: venue.reports_of(place.venue_order_ref, contract.VenueCancelRejected))
+    assert len(refused) == 1
+    never = venue.desk.order(venue.lot, await venue.far_price())
+    await venue.desk.query(never)
+    assert (await venue.desk.until(never, "rejected")).code == "never_sent"
+    await venue.desk.say(never)
+    assert (await venue.agrees(order)).stand is VenueOrderStand.WORKING
+    assert not [p for p in venue.desk.peers.heard_of(contract.PlaceVenueOrder) if p.account_id == never.account_id]
+    await _cancel(venue, order)
+
+
+async def test_12_an_answer_is_lost(venue: VenueUnderTest) -> None:
+    """taken, and nothing heard of it; the question fails too → asked again, the truth; nothing is sent twice"""
+    venue.lose_answers(1)
+    venue.fail_queries(1)
+    order = venue.desk.order(venue.lot * 10)
+    await venue.desk.say(order)
+    await venue.placed(order)
+    for attempt in (1, 2):
+        await venue.desk.query(order, attempt)
+    known = await venue.desk.until(order, "filled")
+    assert known.filled == venue.lot * 10
+    await venue.agrees(order)
+    await venue.placed(order)
+
+
+async def test_13_answers_come_in_the_wrong_order(venue: VenueUnderTest) -> None:
+    """the second fill, the first, the acceptance → filled, each fill once"""
+    venue.mix_reports()
+    order = venue.desk.order(venue.lot * 10)
+    await venue.desk.say(order)
+    known = await venue.desk.until(order, "filled", that=lambda known: len(known.fills) == 2)
+    assert known.filled == venue.lot * 10
+    await venue.agrees(order)
+
+
+async def test_14_an_order_that_we_did_not_send_is_adopted(venue: VenueUnderTest) -> None:
+    """somebody trades at the venue himself → told once the venue is compared with; our own orders go on"""
+    if not isinstance(venue, HostileVenue):
+        venue.cannot("nobody but execution has a way to it")
+    open_still, ended = await venue.place_unasked(venue.lot * 5), await venue.place_unasked(venue.lot * 2)
+    ours = await _resting(venue)
+    for strange in (open_still, ended):
+        await venue.fill_unasked(strange, venue.lot * 2)
+    await venue.trade(ours, ours.quantity)
+
+    def told(strange: contract.VenueOpenOrder) -> list[Decimal]:
+        records = venue.desk.peers.heard_of(OrderReports, str(strange.account_id))
+        return [r.last_quantity for record in records for r in record.reports if isinstance(r, OrderFilled)]
+
+    await eventually(lambda: told(open_still) == told(ended) == [venue.lot * 2], 20)
+    await venue.desk.until(ours, "filled")
+    await _takes_orders(venue)
+    await venue.fill_unasked(open_still, venue.lot * 3)
+    await eventually(lambda: told(open_still) == [venue.lot * 2, venue.lot * 3])
+
+
+async def _resting(venue: VenueUnderTest, lots: int = 1) -> SubmitOrder:
+    order = venue.desk.order(venue.lot * lots, await venue.resting_price())
+    await venue.desk.say(order)
+    await venue.desk.until(order, "working")
+    return order
+
+
+async def _cancel(venue: VenueUnderTest, order: SubmitOrder) -> None:
+    await venue.desk.cancel(order)
+    await venue.desk.until(order, "canceled")
+
+
+async def _takes_orders(venue: VenueUnderTest) -> None:
+    """Once no doubt is left, new orders are taken."""
+
+    async def is_taken() -> bool:
+        order = venue.desk.order(venue.lot, await venue.far_price())
+        await venue.desk.say(order)
+        known = await venue.desk.until(order, "working", "rejected")
+        if known.stand == "rejected":
+            assert known.code == "venue_in_doubt"
+            return False
+        await _cancel(venue, order)
+        return True
+
+    await eventually(is_taken, 20, what="an order is taken")
+
+
+def _cancel_of(place: contract.PlaceVenueOrder, **changed: Any) -> contract.CancelVenueOrder:
+    fields = {name: getattr(place, name) for name in ("venue_order_ref", "account_id", "user_id", "symbol")}
+    return contract.CancelVenueOrder(**(fields | {"command_sequence": 0, "send_by": None} | changed))
