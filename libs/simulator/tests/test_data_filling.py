@@ -290,6 +290,15 @@ def test_of_stop_and_limit_the_worse_comes_first_on_the_conservative_path() -> N
     assert bracketed(BarPath.WORST_FIRST) == [("loss", 10, 97)]
 
 
+def test_an_exit_that_fills_as_its_entry_does_leaves_the_other_nothing() -> None:
+    target = market()
+    target.apply(order("profit", Side.SELL, limit=99, oco_group="g", parent_ref="entry"), 0)
+    target.apply(stop("loss", Side.SELL, 98, oco_group="g", parent_ref="entry"), 0)
+    target.apply(order("entry"), 0)
+    assert fills(target.on_bar(bar(10))) == [("entry", 10, 100), ("profit", 10, 100)]
+    assert not target.orders and not target.positions
+
+
 def test_a_bracket_enters_at_the_open_and_leaves_on_the_way() -> None:
     target = market()
     target.apply(order("profit", Side.SELL, limit=103, oco_group="g", parent_ref="entry"), 0)

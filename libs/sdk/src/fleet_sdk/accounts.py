@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
-from fleet_simulator import Side, reservation
+from fleet_simulator import CURRENCY_PRECISION, Side, fee, reservation
 
 from fleet_sdk.orders import Leg, OrderClass, SubmitIntent
 
@@ -84,33 +84,44 @@ class RunOrder:
         return self.parent if self.order_class.has_waiting_legs else None
 
     def claims(self, fee_rate: Decimal) -> list[tuple[Side, Decimal]]:
-        """What it and its exits reserve: of the quote currency for a buy, of the base for a sell.
+        """What it and its exits reserve, by trading's rules: of the quote currency for a buy, of the base for a sell.
 
-        Exits that wait for it reserve once, what it has filled and they have not; an OCO's two reserve once, the larger.
+        Exits reserve once, what it has filled and they have not, those that buy again all of it from the start; an
+        OCO's two reserve once, what neither has filled.
         """
-        own = self._reserved(self._left, fee_rate)
-        legs = [leg for leg in self.legs if leg.is_open]
-        if not legs:
-            return [(self.side, own)]
-        if not self.order_class.has_waiting_legs:
-            return [(self.side, max(own, *(leg._reserved(leg._left, fee_rate) for leg in legs)))]
-        held = self.filled_quantity - sum((leg.filled_quantity for leg in self.legs), Decimal(0))
-        return [(self.side, own), (legs[0].side, max(leg._reserved(held, fee_rate) for leg in legs))]
+        own = (self.side, self._reserved(fee_rate))
+        if not self.legs:
+            return [own]
+        together = self.legs if self.order_class.has_waiting_legs else [self, *self.legs]
+        working = [order for order in together if order.is_open]
+        filled = sum((order.filled_quantity for order in together), Decimal(0))
+        whole = self.asked.quantity
+        if self.order_class.has_waiting_legs and not (self.is_open and self.side is Side.SELL):
+            whole = self.filled_quantity
+        exits = (together[-1].side, _held_once(working, together, whole - filled, fee_rate) if working else Decimal(0))
+        return [own, exits] if self.order_class.has_waiting_legs else [exits]
 
-    @property
-    def _left(self) -> Decimal:
-        return self.quantity - self.filled_quantity if self.is_open else Decimal(0)
-
-    def _reserved(self, quantity: Decimal, fee_rate: Decimal) -> Decimal:
+    def _reserved(self, fee_rate: Decimal) -> Decimal:
         return reservation(
             self.side,
             self.asked.type,
-            quantity,
+            self.quantity - self.filled_quantity if self.is_open else Decimal(0),
             limit_price=self.asked.limit_price,
             protection_price=self.protection_price,
             fee_rate=fee_rate,
             filled_notional=self.filled_notional,
         )
+
+
+def _held_once(working: list[RunOrder], together: list[RunOrder], quantity: Decimal, fee_rate: Decimal) -> Decimal:
+    """What `quantity` may cost, whichever of these orders fill it; each order's fee is rounded by itself."""
+    if working[0].side is Side.SELL or not quantity:
+        return quantity
+    worst = max(order.asked.limit_price or order.protection_price or Decimal(0) for order in working)
+    spent = sum((order.filled_notional for order in together), Decimal(0))
+    charged = sum((fee(order.filled_notional, fee_rate) for order in together), Decimal(0))
+    rounding = len(together) * Decimal(1).scaleb(-CURRENCY_PRECISION)
+    return quantity * worst + fee(spent + quantity * worst, fee_rate) + rounding - charged
 
 
 @dataclass(slots=True)
@@ -125,19 +136,20 @@ class RunAccount:
 
     def refusal(self, order: RunOrder) -> str | None:
         """Why trading would deny the order: it must be able to reserve in full; cash accounts do not go short."""
+        if order.asked.reduce_only and order.side is Side.BUY:
+            return "reduce_only"
         groups = {other.signal_id: other.parent or other for other in self.open_orders.values()}
-        available = self.cash if order.side is Side.BUY else self.holdings.get(order.symbol, Decimal(0))
-        for other in groups.values():
-            if order.side is Side.BUY or other.symbol == order.symbol:
-                available -= _of(order.side, other.claims(self.fee_rate))
-        return None if _of(order.side, order.claims(self.fee_rate)) <= available else "insufficient_funds"
+        for side, amount in order.claims(self.fee_rate):
+            available = self.cash if side is Side.BUY else self.holdings.get(order.symbol, Decimal(0))
+            for other in groups.values():
+                if side is Side.BUY or other.symbol == order.symbol:
+                    available -= sum((held for each, held in other.claims(self.fee_rate) if each is side), Decimal(0))
+            if amount > available:
+                return "insufficient_funds"
+        return None
 
     def book(self, fill: Fill) -> None:
         """A fact: booked whatever it leaves."""
         sign = 1 if fill.side is Side.BUY else -1
         self.cash -= sign * fill.quantity * fill.price + fill.fee
         self.holdings[fill.symbol] = self.holdings.get(fill.symbol, Decimal(0)) + sign * fill.quantity
-
-
-def _of(side: Side, claims: list[tuple[Side, Decimal]]) -> Decimal:
-    return sum((amount for each, amount in claims if each is side), Decimal(0))

@@ -63,7 +63,7 @@ class OrderLifecycle:
             return
         order.phase, order.quantity = Phase.PARENT, 0
         if parent := self.orders.get(order.parent_ref):
-            self._grant(order, parent, at)
+            self._grant([order], parent, at)
 
     def _begin(self, order: Order, at: int) -> None:
         """It no longer waits for a parent."""
@@ -172,8 +172,7 @@ class OrderLifecycle:
     def _follow_up(self, order: Order, quantity: int, at: int) -> None:
         for leg in self._groups.others(order) if quantity else ():
             self._shrink(leg, quantity, "oco", at)
-        for child in self._groups.children(order.order_ref):
-            self._grant(child, order, at)
+        self._grant(self._groups.children(order.order_ref), order, at)
         if not self._is_open(order):
             return
         if order.remaining:
@@ -199,21 +198,27 @@ class OrderLifecycle:
 
     # Parents, groups, and orders that only reduce
 
-    def _grant(self, child: Order, parent: Order, at: int) -> None:
-        """The child is as large, in proportion, as what has filled of its parent; it never gets smaller by it."""
+    def _grant(self, children: Iterable[Order], parent: Order, at: int) -> None:
+        """Each is as large, in proportion, as what has filled of its parent, and gets no smaller by it. All have grown
+        before one of them goes to work: what it fills at once makes the others of its group smaller."""
         whole = parent.quantity if parent.parent_ref is None else parent.declared  # a child's quantity still grows
-        more = child.declared * parent.filled_quantity // whole - child.granted
-        if more <= 0:
-            return
-        child.granted += more
-        child.quantity += more
-        self._tell_replaced(child, "parent_filled", at)
-        if child.phase is Phase.PARENT:
-            child.priority = self._next_priority()
-            self._begin(child, at)
-        elif child.resting and child.display_quantity is None:
-            child.resting, child.priority = child.remaining, self._next_priority()
-            self._take(self._matcher.replace(child, at), at)
+        grown: list[Order] = []
+        for child in children:
+            more = child.declared * parent.filled_quantity // whole - child.granted
+            if more > 0:
+                child.granted += more
+                child.quantity += more
+                self._tell_replaced(child, "parent_filled", at)
+                grown.append(child)
+        for child in grown:
+            if not self._is_open(child) or not child.remaining:
+                continue
+            if child.phase is Phase.PARENT:
+                child.priority = self._next_priority()
+                self._begin(child, at)
+            elif child.resting and child.display_quantity is None:
+                child.resting, child.priority = child.remaining, self._next_priority()
+                self._take(self._matcher.replace(child, at), at)
 
     def _shrink(self, order: Order, quantity: int, reason: str, at: int) -> None:
         """By so much, or to nothing."""

@@ -79,20 +79,6 @@ class Reason(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """A new order. `rested` is what of it stands in the book when its command is done, after the events that follow."""
-
-    sequence: int
-    command: int
-    order_id: int
-    account: int
-    side: Side
-    price: int
-    quantity: int
-    rested: int
-
-
-@dataclass(frozen=True, slots=True)
 class Rejected:
     """Nothing has changed. Side, price and quantity as they were given."""
 
@@ -107,9 +93,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Traded:
-    """At the maker's price. `order_id`, `account`, `side` and `remaining` are the taker's, who came last."""
-
+class _OfOrder:
     sequence: int
     command: int
     order_id: int
@@ -117,6 +101,19 @@ class Traded:
     side: Side
     price: int
     quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted(_OfOrder):
+    """A new order. `rested` is what of it stands in the book when its command is done, after the events that follow."""
+
+    rested: int
+
+
+@dataclass(frozen=True, slots=True)
+class _OfTwo(_OfOrder):
+    """`order_id`, `account`, `side` and `remaining` are of the one who came last."""
+
     remaining: int
     maker_id: int
     maker_account: int
@@ -124,48 +121,27 @@ class Traded:
 
 
 @dataclass(frozen=True, slots=True)
-class Decremented:
+class Traded(_OfTwo):
+    """A trade at the maker's price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decremented(_OfTwo):
     """No trade: both orders are of one account, and both have become smaller by `quantity`."""
 
-    sequence: int
-    command: int
-    order_id: int
-    account: int
-    side: Side
-    price: int
-    quantity: int
-    remaining: int
-    maker_id: int
-    maker_account: int
-    maker_remaining: int
-
 
 @dataclass(frozen=True, slots=True)
-class Canceled:
+class Canceled(_OfOrder):
     """`quantity` will not fill any more. `was_resting`: it stood in the book, else it never came to rest."""
 
-    sequence: int
-    command: int
-    order_id: int
-    account: int
-    side: Side
-    price: int
-    quantity: int
     reason: Reason
     was_resting: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
+class Replaced(_OfOrder):
     """`quantity` is the new total; `rested` as in Accepted."""
 
-    sequence: int
-    command: int
-    order_id: int
-    account: int
-    side: Side
-    price: int
-    quantity: int
     rested: int
     previous_price: int
     previous_remaining: int
