@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from fleet_exchange_connector.domain.book import Book
@@ -26,11 +27,27 @@ def a_market() -> Market:
     return Market(instruments, 3, 150, minute, minute, 0, first_prices(instruments), OPENED)
 
 
-def an_order(number: int, side: Side, offset: int, tif: TimeInForce = TimeInForce.GTC) -> PlaceOrder:
-    """A limit so many cents above the opening ask (or below the opening bid, for a sell)."""
+def an_order(
+    number: int, side: Side, offset: int, tif: TimeInForce = TimeInForce.GTC, kind: str = "limit", **changed: Any
+) -> PlaceOrder:
+    """A price so many cents above the opening ask (or below the opening bid, for a sell): the limit's, or for a stop as
+    far on the other side. A trailing stop trails by as much."""
     quote = a_market().quote(SYMBOL, OPENED)
     assert quote is not None
-    ticks = quote.ask + 100 * offset if side is Side.BUY else quote.bid - 100 * offset
+    away = 100 * offset if kind in ("limit", "market_if_touched") else -100 * offset
+    price = (quote.ask + away if side is Side.BUY else quote.bid - away) * Decimal("0.0001")
+    prices: dict[str, Any] = {
+        "limit": {"limit_price": price},
+        "stop": {"stop_price": price},
+        "stop_limit": {"stop_price": price, "limit_price": price},
+        "market_if_touched": {"stop_price": price},
+        "trailing_stop": {"trail_amount": (abs(offset) + 1) * Decimal("0.01")},
+        "trailing_ppm": {"trail_percent": (abs(offset) + 1) * Decimal("0.003")},
+        "market": {},
+    }[kind]
+    fields = {"limit_price": None, **prices, **changed}
+    if tif is TimeInForce.GTD:
+        fields["expires_at"] = OPENED + timedelta(milliseconds=1001 * (offset + 70))
     return PlaceOrder(
         venue_order_ref=UUID(int=number),
         account_id=UUID(int=1),
@@ -39,55 +56,90 @@ def an_order(number: int, side: Side, offset: int, tif: TimeInForce = TimeInForc
         send_by=None,
         symbol=SYMBOL,
         side=side,
-        order_type=OrderType.LIMIT,
+        order_type=OrderType.TRAILING_STOP if kind == "trailing_ppm" else OrderType(kind),
         quantity=Decimal(1),
-        limit_price=ticks * Decimal("0.0001"),
         protection_price=None,
         time_in_force=tif,
+        **fields,
     )
 
 
+KINDS = ["limit", "limit", "stop", "stop_limit", "market_if_touched", "trailing_stop", "trailing_ppm"]
+AUCTIONS = [TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE]
+Drawn = tuple[Side, int, TimeInForce, str]
 orders = st.lists(
-    st.tuples(st.sampled_from(Side), st.integers(-60, 5), st.sampled_from([TimeInForce.GTC, TimeInForce.DAY])),
+    st.one_of(
+        st.tuples(
+            st.sampled_from(Side),
+            st.integers(-60, 5),
+            st.sampled_from([TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD]),
+            st.sampled_from(KINDS),
+        ),
+        st.tuples(
+            st.sampled_from(Side),
+            st.integers(-60, 5),
+            st.sampled_from(AUCTIONS),
+            st.sampled_from(["limit", "market"]),
+        ),
+    ),
     min_size=1,
     max_size=6,
 )
 
 
-def run(placed: list[PlaceOrder], looks: list[datetime]) -> list[tuple[UUID, ReportKind, datetime, Decimal | None]]:
+def placed_of(drawn: list[Drawn]) -> list[PlaceOrder]:
+    """Each with a child that is sent before it."""
+    found = []
+    for n, (side, offset, tif, kind) in enumerate(drawn):
+        other = Side.SELL if side is Side.BUY else Side.BUY
+        parent = UUID(int=2 * n + 2)
+        found += [
+            an_order(2 * n + 1, other, offset, kind="limit" if n % 2 else "trailing_stop", parent_ref=parent),
+            an_order(2 * n + 2, side, offset, tif, kind),
+        ]
+    return found
+
+
+def run(
+    placed: list[PlaceOrder], looks: list[datetime], closed_at: datetime | None = None
+) -> list[tuple[UUID, ReportKind, datetime, Decimal | None]]:
+    """What is told when the book looks at these times; the minute is closed at `closed_at`."""
     market, book = a_market(), Book(offered("simulated")[SYMBOL])
     found: list[Report] = look(book, market, OPENED)
     for order in placed:
         found += book.place(order, OPENED, now=OPENED)
     for at in looks:
+        if closed_at is not None and at >= closed_at:
+            market, closed_at = market.close_minute(closed_at)[1], None
         found += look(book, market, at)
     told = [(r.venue_order_ref, r.kind, r.market_at, r.fill.price if r.fill else None) for r in found]
     return sorted(told, key=lambda t: (t[2], t[0], t[1]))
 
 
-@settings(max_examples=25, deadline=None)
-@given(orders, st.lists(st.integers(1, 1199), max_size=8))
-def test_fills_do_not_depend_on_when_the_book_looks(
-    drawn: list[tuple[Side, int, TimeInForce]], tenths: list[int]
-) -> None:
-    placed = [an_order(n + 1, side, offset, tif) for n, (side, offset, tif) in enumerate(drawn)]
+@settings(max_examples=40, deadline=None)
+@given(orders, st.lists(st.integers(1, 1199), max_size=8), st.integers(600, 1199))
+def test_fills_do_not_depend_on_when_the_book_looks(drawn: list[Drawn], tenths: list[int], closed: int) -> None:
+    placed = placed_of(drawn)
     end = OPENED + timedelta(seconds=119.95)
     often = [OPENED + n * timedelta(milliseconds=400) for n in range(1, 300)] + [end]
     seldom = [OPENED + n * timedelta(milliseconds=100) for n in sorted(tenths)] + [end]
     told = run(placed, often)
     assert run(placed, seldom) == told
+    assert run(placed, seldom, OPENED + closed * timedelta(milliseconds=100)) == told
     for ref, kind, at, _ in told:
         order = placed[ref.int - 1]
-        if kind is ReportKind.FILLED:
-            assert order.time_in_force is TimeInForce.GTC or at <= MIDNIGHT
+        if kind is ReportKind.FILLED and order.time_in_force is TimeInForce.DAY:
+            assert at <= MIDNIGHT
+        if kind is ReportKind.FILLED and order.time_in_force in AUCTIONS:
+            assert at == MIDNIGHT
         if kind is ReportKind.EXPIRED:
-            assert (order.time_in_force, at) == (TimeInForce.DAY, MIDNIGHT)
+            assert at == (order.expires_at or MIDNIGHT)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(orders)
-def test_looking_when_told_to_misses_nothing(drawn: list[tuple[Side, int, TimeInForce]]) -> None:
-    placed = [an_order(n + 1, side, offset, tif) for n, (side, offset, tif) in enumerate(drawn)]
+def test_looking_when_told_to_misses_nothing(drawn: list[Drawn]) -> None:
+    placed = placed_of(drawn)
     market, book = a_market(), Book(offered("simulated")[SYMBOL])
     look(book, market, OPENED)
     for order in placed:
@@ -98,7 +150,22 @@ def test_looking_when_told_to_misses_nothing(drawn: list[tuple[Side, int, TimeIn
         now = at
         looks.append(at)
         look(book, market, now)
-    assert run(placed, looks) == run(placed, [OPENED + n * timedelta(milliseconds=400) for n in range(1, 300)])
+    told = run(placed, [OPENED + n * timedelta(milliseconds=400) for n in range(1, 300)] + [end])
+    assert run(placed, [*looks, end], OPENED + timedelta(minutes=1)) == told
+    causes = {at for _, _, at, _ in told} - {OPENED}
+    assert len(looks) <= len(causes) + 2, "no look for a price that only moves a trailing stop along"
+
+
+def test_a_trailing_stop_that_fires_is_looked_at_then_and_once_a_minute_until_then() -> None:
+    market, book = a_market(), Book(offered("simulated")[SYMBOL])
+    look(book, market, OPENED)
+    book.place(an_order(1, Side.SELL, 900, kind="trailing_stop"), OPENED, now=OPENED)
+    assert next_look(book, market, OPENED) == MIDNIGHT
+    assert book.take_changed() == []
+    look(book, market, MIDNIGHT)
+    closed = market.close_minute(MIDNIGHT)[1]
+    assert [status.stand for _, status in book.take_changed()] == [Stand.WORKING], "its mark has moved: saved once"
+    assert next_look(book, closed, MIDNIGHT) == MIDNIGHT + timedelta(minutes=1)
 
 
 def test_a_day_order_ends_with_the_utc_day_whenever_the_book_looks() -> None:
@@ -152,7 +219,7 @@ def test_a_book_is_the_same_after_its_rows_are_read_again() -> None:
     again = Book(offered("simulated")[SYMBOL])
     states = [book.order_state(order.venue_order_ref) for order in placed]
     assert states[2] is None
-    again.restore(5, book.state(), [state for state in states if state])
+    again.restore(5, book.state(), [state for state in states if state], {})
     end = OPENED + timedelta(seconds=100)
     assert look(again, market, end) == look(book, market, end)
     assert (again.state(), again.open_orders, again.version) == (book.state(), book.open_orders, 5)

@@ -139,7 +139,7 @@ def test_a_market_that_was_away_goes_on_from_its_stored_price() -> None:
 
 @settings(deadline=None)
 @given(ask=st.integers(-300, 300), bid=st.integers(-300, 300), first=st.integers(0, 280), last=st.integers(0, 299))
-def test_the_first_crossing_is_the_one_that_looking_at_every_quote_finds(
+def test_the_first_quote_wanted_is_the_one_that_looking_at_every_quote_finds(
     ask: int, bid: int, first: int, last: int
 ) -> None:
     market = a_market()
@@ -147,7 +147,9 @@ def test_the_first_crossing_is_the_one_that_looking_at_every_quote_finds(
     assert opening is not None
     ask_at_most, bid_at_least = opening.ask + ask * 100, opening.bid + bid * 100
     after, until = OPENED + first * market.stretch, OPENED + last * market.stretch
-    found = market.first_crossing("AAPL/USD", ask_at_most, bid_at_least, after=after, until=until)
+    found = market.first_quote(
+        "AAPL/USD", lambda bids, asks: (asks <= ask_at_most) | (bids >= bid_at_least), after=after, until=until
+    )
     naive = None
     for n in range(first + 1, last + 1):
         quote = market.quote("AAPL/USD", OPENED + n * market.stretch)

@@ -6,7 +6,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from .message import Message, Value
-from .vocabulary import Side, Timeframe, VenueStateWord
+from .vocabulary import OrderType, Side, Timeframe, VenueStateWord
 
 
 class ExchangeConnectorMessage(Message, frozen=True, kw_only=True):
@@ -82,6 +82,11 @@ LISTS_OPEN_ORDERS = "open_orders"
 
 ORDER_GROUPS = "order_groups"
 """The capability of a venue that keeps `oco_group` and `parent_ref` itself; elsewhere execution does."""
+
+
+def takes(order_type: OrderType) -> str:
+    """The capability of a venue that has this order type; one that names none has market and limit."""
+    return f"order_types:{order_type}"
 
 
 class VenueStatus(ExchangeConnectorMessage, frozen=True, kw_only=True):

@@ -200,7 +200,10 @@ class VenueReports(VenueMessage, frozen=True, kw_only=True):
 
 
 class VenueOpenOrder(Value, frozen=True, kw_only=True):
-    """An order as its venue has it. `stand` is another than working only of an order that a listed fill is of."""
+    """An order as its venue has it. `stand` is another than working only of an order that a listed fill is of.
+
+    `quantity` of a child is what its parent's fills have released of it; `is_triggered`: the price that it waited for
+    has come."""
 
     venue_order_ref: UUID
     account_id: UUID
@@ -211,6 +214,7 @@ class VenueOpenOrder(Value, frozen=True, kw_only=True):
     quantity: Decimal
     limit_price: Decimal | None
     stop_price: Decimal | None = None
+    is_triggered: bool = False
     cumulative_quantity: Decimal
     cumulative_notional: Decimal | None = None
     fees: Decimal | None = None

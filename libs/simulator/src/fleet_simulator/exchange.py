@@ -118,7 +118,7 @@ class Exchange(OrderLifecycle):
 
     @property
     def changed(self) -> set[str]:
-        """References of trailing stops whose mark has moved, until it is cleared."""
+        """References of trailing stops whose mark has moved and of children that stand alone now, until it is cleared."""
         return self._triggers.changed
 
     # State

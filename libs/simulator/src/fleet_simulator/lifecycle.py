@@ -287,6 +287,7 @@ class OrderLifecycle:
         if order.expires_at is not None:
             del self._expiring[bisect_left(self._expiring, (order.expires_at, order.arrival, order))]
         self._reducing.pop(order.order_ref, None)
+        self._triggers.changed.discard(order.order_ref)
         number, count = self._numbers[order.account_id]
         if count > 1:
             self._numbers[order.account_id] = number, count - 1
@@ -297,6 +298,7 @@ class OrderLifecycle:
         """Children of an order that has ended, or never began, keep what its fills have released, or end with it."""
         for child in self._groups.children(parent_ref):
             self._groups.orphan(child)
+            self._triggers.changed.add(child.order_ref)
             if not child.remaining:
                 self._cancel_order(child, "parent_ended", at)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from fleet_simulator.databook import DataBook, Spot
 from fleet_simulator.depth import Depth
@@ -35,6 +35,15 @@ class BarPath(StrEnum):
 
     NEARER_EXTREME = "nearer_extreme"
     WORST_FIRST = "worst_first"
+
+
+class BarEvents(NamedTuple):
+    """What a bar did, in the order of its events: at its open (and before), on the way to its close, and the end of
+    orders that the open was the only price for."""
+
+    at_open: list[Event]
+    on_way: list[Event]
+    open_only: list[Event]
 
 
 class Market:
@@ -77,6 +86,15 @@ class Market:
         """Signed lots by account, of the fills here."""
         return self._exchange.positions.to_data()
 
+    def position(self, account_id: str) -> int:
+        """Signed lots of one account."""
+        return self._exchange.positions.of(account_id)
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether no price has been shown in this session: the next one is its opening auction."""
+        return self._is_opening
+
     def apply(self, command: Command, market_at: int) -> list[Event]:
         """One command, at the market time at which the venue took it, or its sender sent it where there is latency.
 
@@ -90,27 +108,31 @@ class Market:
 
     def on_bar(self, bar: Bar) -> list[Event]:
         """Fills along the bar's path the orders accepted at or before its open (so before its close)."""
+        return [event for part in self.on_bar_by_parts(bar) for event in part]
+
+    def on_bar_by_parts(self, bar: Bar) -> BarEvents:
+        """As `on_bar`, for who tells what happened at the open from what happened later."""
         if bar.market_at <= self.market_at:
             raise PastPrice(f"{self.symbol}: a bar must be after {self.market_at}, was {bar.market_at}")
-        events = self._go_on(bar.open_at)
+        at_open = self._go_on(bar.open_at)
         self.market_at = bar.market_at
         self._book.depth = None
         if not bar.volume:
-            return events
+            return BarEvents(at_open, [], [])
         left = self._book.share_of(bar.volume)
-        events += self._at(Spot(bar.open, left, bar.volume, bar.eligible_before - 1), bar.eligible_before)
+        at_open += self._at(Spot(bar.open, left, bar.volume, bar.eligible_before - 1), bar.eligible_before)
         spot = self._book.spot
         assert spot is not None, "the bar is on its way"
-        events += self._exchange.expire(bar.market_at - 1)
+        on_way = self._exchange.expire(bar.market_at - 1)
         if self._is_worst_first:
             for extreme in (bar.low, bar.high):
                 spot.price = bar.open
-                events += self._walk(bar, extreme, worst_first=True)
+                on_way += self._walk(bar, extreme, worst_first=True)
             spot.price = bar.open
         for target in (bar.low, bar.high, bar.close) if bar.is_low_first else (bar.high, bar.low, bar.close):
-            events += self._walk(bar, target)
+            on_way += self._walk(bar, target)
         self._closing = bar.eligible_before, bar.close, spot.left, bar.volume
-        return events + self._price_over(bar.eligible_before)
+        return BarEvents(at_open, on_way, self._price_over(bar.eligible_before))
 
     def on_quote(self, quote: Quote) -> list[Event]:
         """The quote stands from now on; it fills what was accepted before it and is marketable against it."""
@@ -163,7 +185,8 @@ class Market:
         return self._exchange.dividend(ticks, max(market_at, self.market_at))
 
     def take_changed(self) -> set[str]:
-        """References of orders that have changed without an event since the last time: trailing marks, places in queues.
+        """References of orders that have changed without an event since the last time: trailing marks, places in queues,
+        children whose parent has ended.
 
         For who keeps each order in a row of its own.
         """

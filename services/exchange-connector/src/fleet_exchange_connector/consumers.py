@@ -7,7 +7,13 @@ from uuid import UUID
 
 from fleet_bus import Due, DueKind, Received, Work
 from fleet_contracts.topics import VENUE_PAPER_COMMANDS
-from fleet_contracts.venue import CancelVenueOrder, PlaceVenueOrder, QueryVenueOpenOrders, QueryVenueOrders
+from fleet_contracts.venue import (
+    CancelVenueOrder,
+    PlaceVenueOrder,
+    QueryVenueOpenOrders,
+    QueryVenueOrders,
+    ReplaceVenueOrder,
+)
 
 from fleet_exchange_connector import events
 from fleet_exchange_connector.domain.bars import Step
@@ -38,8 +44,11 @@ def commands(unit_of_work: Opening) -> Work:
     async def place(work: UnitOfWork, received: Received[PlaceVenueOrder]) -> None:
         await orders.place(work, events.place_order(received.message))
 
+    async def replace(work: UnitOfWork, received: Received[ReplaceVenueOrder]) -> None:
+        orders.change(work, events.replace_order(received.message))
+
     async def cancel(work: UnitOfWork, received: Received[CancelVenueOrder]) -> None:
-        await orders.cancel(work, events.cancel_order(received.message))
+        orders.change(work, events.cancel_order(received.message))
 
     async def query(work: UnitOfWork, received: Received[QueryVenueOrders]) -> None:
         await orders.query(work, events.query_orders(received.message))
@@ -54,6 +63,7 @@ def commands(unit_of_work: Opening) -> Work:
         touches=_touched,
         handlers={
             PlaceVenueOrder: place,
+            ReplaceVenueOrder: replace,
             CancelVenueOrder: cancel,
             QueryVenueOrders: query,
             QueryVenueOpenOrders: list_open,
@@ -77,7 +87,7 @@ def simulated(unit_of_work: Opening, first_prices: Mapping[str, PriceState], set
 
 
 def look(unit_of_work: Opening) -> DueKind:
-    """An order waits for a price, or for the end of its day, that has come."""
+    """An order waits for a price, or for its end, that has come."""
 
     async def handle(work: UnitOfWork, due: Due) -> None:
         await orders.watch(work, due.aggregate_id)
@@ -139,4 +149,6 @@ def _touched(message: Any) -> Iterable[str]:
     if isinstance(message, QueryVenueOpenOrders):
         return (BOOK + message.symbol,)
     refs = message.venue_order_refs if isinstance(message, QueryVenueOrders) else (message.venue_order_ref,)
+    if isinstance(message, PlaceVenueOrder) and message.parent_ref is not None:
+        refs = (*refs, message.parent_ref)
     return (BOOK + message.symbol, *(f"{ORDER}{ref}" for ref in refs))

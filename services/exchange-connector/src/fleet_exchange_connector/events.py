@@ -8,12 +8,14 @@ from fleet_bus import Transaction
 from fleet_contracts import Message, Topic, venue, vocabulary
 from fleet_contracts.exchange_connector import (
     LISTS_OPEN_ORDERS,
+    ORDER_GROUPS,
     BarValues,
     MarketStepEnded,
     VenueBarClosed,
     VenueBarsBackfilled,
     VenueInstrument,
     VenueStatus,
+    takes,
 )
 from fleet_contracts.topics import (
     EXCHANGE_CONNECTOR_BARS,
@@ -22,7 +24,7 @@ from fleet_contracts.topics import (
     VENUE_PAPER_REPORTS,
 )
 from fleet_contracts.vocabulary import Liquidity, Timeframe, VenueOrderStand, VenueStateWord
-from fleet_simulator import OrderType, Side, TimeInForce
+from fleet_simulator import OrderType, SelfTrade, Side, TimeInForce
 
 from fleet_exchange_connector.domain.bars import Bar
 from fleet_exchange_connector.domain.instruments import FEE_RATE, VENUE, Feed
@@ -32,6 +34,7 @@ from fleet_exchange_connector.domain.orders import (
     ListQuery,
     PlaceOrder,
     QueryOrders,
+    ReplaceOrder,
     Report,
     ReportKind,
 )
@@ -46,7 +49,11 @@ from fleet_exchange_connector.ports import (
     VenueTold,
 )
 
-CAPABILITIES = ("market", "limit", "gtc", "ioc", "day", "cancel", "query")
+CAPABILITIES = (
+    *("market", "limit", "gtc", "ioc", "fok", "day", "gtd", "at_open", "at_close", "post_only", "reduce_only"),
+    *("display_quantity", "minimum_quantity", "cancel", "replace", "query", ORDER_GROUPS),
+    *(takes(vocabulary.OrderType(order_type)) for order_type in OrderType),
+)
 REPORTS_A_RECORD = 1_000
 """About 400 bytes each: a record stays below the outbox's 900 kB."""
 
@@ -110,6 +117,31 @@ def place_order(message: venue.PlaceVenueOrder) -> PlaceOrder:
         limit_price=message.limit_price,
         protection_price=message.protection_price,
         time_in_force=TimeInForce(message.time_in_force),
+        stop_price=message.stop_price,
+        trail_amount=message.trail_amount,
+        trail_percent=message.trail_percent,
+        display_quantity=message.display_quantity,
+        minimum_quantity=message.minimum_quantity,
+        expires_at=message.expires_at,
+        post_only=message.post_only,
+        reduce_only=message.reduce_only,
+        self_trade=SelfTrade.ALLOW if message.self_trade is None else SelfTrade(message.self_trade),
+        oco_group=message.oco_group,
+        parent_ref=message.parent_ref,
+    )
+
+
+def replace_order(message: venue.ReplaceVenueOrder) -> ReplaceOrder:
+    return ReplaceOrder(
+        venue_order_ref=message.venue_order_ref,
+        account_id=message.account_id,
+        user_id=message.user_id,
+        command_sequence=message.command_sequence,
+        send_by=message.send_by,
+        symbol=message.symbol,
+        quantity=message.quantity,
+        limit_price=message.limit_price,
+        stop_price=message.stop_price,
     )
 
 
@@ -153,6 +185,8 @@ def _book_listed(event: BookListed) -> Addressed:
                 time_in_force=vocabulary.TimeInForce(order.time_in_force.value),
                 quantity=order.quantity,
                 limit_price=order.limit_price,
+                stop_price=order.stop_price,
+                is_triggered=order.is_triggered,
                 cumulative_quantity=order.cumulative_quantity,
                 cumulative_notional=order.cumulative_notional,
                 fees=order.fees,
@@ -245,6 +279,27 @@ def _report(report: Report) -> venue.AnyVenueReport:
         case ReportKind.CANCEL_REJECTED:
             return venue.VenueCancelRejected(
                 venue_order_ref=ref, account_id=account_id, market_at=at, code=code, detail=detail
+            )
+        case ReportKind.REPLACED:
+            assert report.change is not None, "a change is told with its figures"
+            return venue.VenueOrderReplaced(
+                venue_order_ref=ref,
+                account_id=account_id,
+                market_at=at,
+                quantity=report.change.quantity,
+                limit_price=report.change.limit_price,
+                stop_price=report.change.stop_price,
+                cumulative_quantity=status.cumulative_quantity,
+                code=report.change.code,
+            )
+        case ReportKind.REPLACE_REJECTED:
+            return venue.VenueReplaceRejected(
+                venue_order_ref=ref, account_id=account_id, market_at=at, code=code, detail=detail
+            )
+        case ReportKind.TRIGGERED:
+            assert report.trigger_price is not None, "a trigger is told with its price"
+            return venue.VenueOrderTriggered(
+                venue_order_ref=ref, account_id=account_id, market_at=at, trigger_price=report.trigger_price
             )
         case ReportKind.EXPIRED:
             return venue.VenueOrderExpired(

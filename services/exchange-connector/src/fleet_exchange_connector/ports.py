@@ -160,8 +160,8 @@ class ReplayWork(OrderWork, Protocol):
     def change_replay(self, replay: Replay) -> None: ...
 
     async def take_waiting(self, symbols: Iterable[str]) -> dict[str, list[OrderCommand]]:
-        """Locks the books of these symbols; answers the commands that waited, of symbols that have any or have open
-        orders."""
+        """Locks the books of these symbols; answers the commands that waited, as they came, of symbols that have any or
+        have open orders."""
 
 
 class StartWork(Protocol):

@@ -3,7 +3,7 @@
 Between two stored minutes every quote follows from the row, so that each process that reads it sees the same market.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -12,7 +12,8 @@ import numpy as np
 
 from fleet_exchange_connector.domain.bars import Bar
 from fleet_exchange_connector.domain.instruments import Instrument
-from fleet_exchange_connector.domain.prices import MinutePath, PriceState, minute_path
+from fleet_exchange_connector.domain.prices import Ints, MinutePath, PriceState, minute_path
+from fleet_exchange_connector.domain.reach import Bools
 from fleet_exchange_connector.domain.times import MINUTE, minute_of, minute_start
 
 
@@ -50,6 +51,7 @@ class ClosedMinute:
 @dataclass(frozen=True, slots=True)
 class Market:
     """`prices` are those at the start of `minute`, which is the next to be closed; `first_minute` is where history ends.
+    `prices_before` are those of the minute before, None where that was not traded.
 
     While `is_paused` nothing is quoted but by a step, of which `rounds` is the number and `shown_at` the last one's
     time. `resumed_at` is since when it has moved. `history_next` is the next record of history to be sent."""
@@ -66,6 +68,7 @@ class Market:
     rounds: int = 0
     shown_at: datetime | None = None
     history_next: int | None = None
+    prices_before: Mapping[str, PriceState] | None = None
 
     @property
     def stretch(self) -> timedelta:
@@ -93,19 +96,30 @@ class Market:
             return None
         return PublicTrade(int(path.last[n]), int(path.traded[n]), bool(path.is_at_ask[n]))
 
-    def first_crossing(
-        self, symbol: str, ask_at_most: int | None, bid_at_least: int | None, *, after: datetime, until: datetime
+    def said(self, symbol: str, at: datetime) -> Quote | None:
+        """What stood at that time, if the market moved then; None as well while it is paused."""
+        return None if self.is_paused or at < self.resumed_at else self.quote(symbol, at)
+
+    def first_quote(
+        self, symbol: str, wanted: Callable[[Ints, Ints], Bools], *, after: datetime, until: datetime
     ) -> Quote | None:
-        """The first quote said after `after`, up to `until`, whose ask or bid is as wanted."""
-        for minute, path, places in self._stretches(symbol, after, until):
-            found = np.zeros(len(places), dtype=np.bool_)
-            if ask_at_most is not None:
-                found |= path.ask[places] <= ask_at_most
-            if bid_at_least is not None:
-                found |= path.bid[places] >= bid_at_least
-            if found.any():
-                return self._quote(path, minute, int(places[np.argmax(found)]))
-        return None
+        """The first quote said after `after`, up to `until`, that is wanted; `wanted` is asked of consecutive ones, of
+        their bids and asks."""
+        found = [*self._stretches(symbol, after, until)]
+        if not found:
+            return None
+        bid = np.concatenate([path.bid[places] for _, path, places in found])
+        ask = np.concatenate([path.ask[places] for _, path, places in found])
+        is_wanted = wanted(bid, ask)
+        place = int(np.argmax(is_wanted))
+        if not is_wanted[place]:
+            return None
+        for minute, path, places in found:
+            n = places.start + place
+            if n < places.stop:
+                return self._quote(path, minute, n)
+            place -= places.stop - places.start
+        raise AssertionError("a place is in one of the minutes")
 
     @property
     def horizon(self) -> datetime:
@@ -124,7 +138,8 @@ class Market:
             step=self.step + 1,
             prices={symbol: path.end for symbol, path in paths.items()},
         )
-        return closed, after
+        is_next = after.minute == self.minute + 1
+        return closed, replace(after, prices_before=self.prices if is_next else None)
 
     def pause(self) -> "Market":
         return self if self.is_paused else replace(self, is_paused=True, shown_at=None)
@@ -140,7 +155,9 @@ class Market:
         return closed, replace(after, rounds=after.rounds + 1, shown_at=now)
 
     def _path(self, symbol: str, minute: int) -> MinutePath | None:
-        """Of the stored minute, or of the one after it while that is not stored yet."""
+        """Of the stored minute, of the one before it, or of the one after it while that is not stored yet."""
+        if minute == self.minute - 1 and self.prices_before is not None:
+            return self._path_of(symbol, self.prices_before[symbol], minute)
         if minute not in (self.minute, self.minute + 1):
             return None
         path = self._path_of(symbol, self.prices[symbol], self.minute)
@@ -161,17 +178,15 @@ class Market:
             int(path.ask_size[n]),
         )
 
-    def _stretches(
-        self, symbol: str, after: datetime, until: datetime
-    ) -> Iterator[tuple[int, MinutePath, np.ndarray[tuple[int], np.dtype[np.int64]]]]:
+    def _stretches(self, symbol: str, after: datetime, until: datetime) -> Iterator[tuple[int, MinutePath, slice]]:
         """The places in each minute's path that begin after `after`, up to `until`."""
-        for minute in (self.minute, self.minute + 1):
+        for minute in (self.minute - 1, self.minute, self.minute + 1):
             start = minute_start(minute)
             first = 0 if after < start else (after - start) // self.stretch + 1
             last = min((until - start) // self.stretch, self.stretches - 1)
-            path = self._path(symbol, minute)
-            if path is not None and first <= last:
-                yield minute, path, np.arange(first, last + 1)
+            path = self._path(symbol, minute) if first <= last else None
+            if path is not None:
+                yield minute, path, slice(first, last + 1)
 
     def _bar(self, symbol: str, path: MinutePath) -> Bar:
         scale = self.instruments[symbol].scale

@@ -4,9 +4,37 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
-from fleet_simulator import Liquidity, OrderType, Side, TimeInForce
+from fleet_simulator import Liquidity, OrderType, SelfTrade, Side, TimeInForce
+
+DETAILS: Final = {
+    "requested": "Canceled on request.",
+    "price_protection": "The market stands beyond the order's protection price.",
+    "ioc": "What did not fill at once was canceled.",
+    "fok": "It could not fill at once and whole.",
+    "minimum_quantity": "Less than its minimum quantity could be traded at its first price.",
+    "post_only": "It would have traded at once.",
+    "self_trade": "It met an order of the same account.",
+    "no_liquidity": "Nothing stands to be taken.",
+    "reduce_only": "There is no position left that it could reduce.",
+    "oco": "Another order of its group has taken its place.",
+    "parent_ended": "The order it waited for has ended.",
+    "auction": "It did not trade in its auction.",
+    "corporate_action": "It cannot stand after a split or a dividend.",
+    "replaced": "The new quantity is no more than what is filled.",
+    "too_late": "It came after the time by which it should have been sent.",
+    "already_expired": "Its end has passed.",
+    "market_halted": "Trading is halted.",
+    "unknown_symbol": "This venue does not trade it.",
+    "unknown_order": "There is no such open order here.",
+    "invalid_quantity": "A quantity is not a positive multiple of the lot size, or does not go with the order.",
+    "invalid_price": "A price is missing, not positive, not a multiple of the tick size, or does not go with the order.",
+    "invalid_time_in_force": "Its time in force does not go with its other conditions.",
+    "invalid_group": "It cannot stand together with the other orders of its group.",
+}
+"""What a code says in words."""
 
 
 class Stand(StrEnum):
@@ -34,6 +62,32 @@ class PlaceOrder:
     limit_price: Decimal | None
     protection_price: Decimal | None
     time_in_force: TimeInForce
+    stop_price: Decimal | None = None
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    display_quantity: Decimal | None = None
+    minimum_quantity: Decimal | None = None
+    expires_at: datetime | None = None
+    post_only: bool = False
+    reduce_only: bool = False
+    self_trade: SelfTrade = SelfTrade.ALLOW
+    oco_group: UUID | None = None
+    parent_ref: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceOrder:
+    """What is None stays as it is. `quantity` is the new total, with what has been filled in it."""
+
+    venue_order_ref: UUID
+    account_id: UUID
+    user_id: UUID
+    command_sequence: int
+    send_by: datetime | None
+    symbol: str
+    quantity: Decimal | None
+    limit_price: Decimal | None
+    stop_price: Decimal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +99,12 @@ class CancelOrder:
     symbol: str
 
 
-OrderCommand = PlaceOrder | CancelOrder
+OrderCommand = PlaceOrder | ReplaceOrder | CancelOrder
 
 
 def command_order(command: OrderCommand) -> tuple[str, int]:
-    """Commands that waited for a bar are applied by account, and within an account as they were given."""
+    """Commands that waited for a bar are applied by account, and within an account as they were given: those of one
+    sequence (the orders of a group) as they came."""
     return str(command.account_id), command.command_sequence
 
 
@@ -93,7 +148,8 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenOrder:
-    """An order in its book, as it is listed to who compares."""
+    """An order in its book, as it is listed to who compares. `quantity` of one that waits for its parent is what the
+    parent's fills have released of it; `is_triggered`: the price that it waited for has come."""
 
     venue_order_ref: UUID
     account_id: UUID
@@ -102,6 +158,8 @@ class OpenOrder:
     time_in_force: TimeInForce
     quantity: Decimal
     limit_price: Decimal | None
+    stop_price: Decimal | None
+    is_triggered: bool
     cumulative_quantity: Decimal
     cumulative_notional: Decimal
     fees: Decimal
@@ -133,13 +191,27 @@ class ReportKind(StrEnum):
     FILLED = "filled"
     CANCELED = "canceled"
     CANCEL_REJECTED = "cancel_rejected"
+    REPLACED = "replaced"
+    REPLACE_REJECTED = "replace_rejected"
+    TRIGGERED = "triggered"
     EXPIRED = "expired"
     STATE = "state"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """An order as it is now; `code` is `requested`, or why the venue changed it."""
+
+    quantity: Decimal
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the venue says of one order. `status` is where the order stands after it; `fills` are told with STATE."""
+    """What the venue says of one order. `status` is where the order stands after it; `fills` are told with STATE, a
+    `change` with REPLACED, the price that elected it with TRIGGERED."""
 
     kind: ReportKind
     venue_order_ref: UUID
@@ -148,14 +220,23 @@ class Report:
     status: Status
     fill: Fill | None = None
     fills: tuple[Fill, ...] = field(default=())
+    change: Change | None = None
+    trigger_price: Decimal | None = None
 
 
-def rejected(command: PlaceOrder, code: str, detail: str, market_at: datetime) -> Report:
-    """The order was refused and will not fill."""
+def refused(command: OrderCommand, code: str, market_at: datetime) -> Report:
+    """The command was refused: a new order will not fill, one that is open stays as it was."""
+    match command:
+        case PlaceOrder():
+            kind, stand = ReportKind.REJECTED, Stand.REJECTED
+        case ReplaceOrder():
+            kind, stand = ReportKind.REPLACE_REJECTED, Stand.UNKNOWN
+        case CancelOrder():
+            kind, stand = ReportKind.CANCEL_REJECTED, Stand.UNKNOWN
     return Report(
-        kind=ReportKind.REJECTED,
+        kind=kind,
         venue_order_ref=command.venue_order_ref,
         account_id=command.account_id,
         market_at=market_at,
-        status=Status(stand=Stand.REJECTED, code=code, detail=detail),
+        status=Status(stand=stand, code=code, detail=DETAILS[code]),
     )

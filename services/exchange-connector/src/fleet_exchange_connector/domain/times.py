@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)
+INSTANT = _MICROSECOND
+"""The grid of time."""
 
 
 def to_ns(at: datetime) -> int:
@@ -27,3 +29,7 @@ def minute_start(minute: int) -> datetime:
 def next_midnight(at: datetime) -> datetime:
     """The end of the UTC day that `at` lies in: of the session of a market that trades round the clock."""
     return at.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+
+
+def is_midnight(at: datetime) -> bool:
+    return next_midnight(at - INSTANT) == at

@@ -11,11 +11,12 @@ from fleet_exchange_connector.domain.orders import (
     OrderCommand,
     PlaceOrder,
     QueryOrders,
+    ReplaceOrder,
     Report,
     ReportKind,
     Stand,
     Status,
-    rejected,
+    refused,
 )
 from fleet_exchange_connector.ports import BookListed, OrdersReported, OrderWork
 
@@ -33,7 +34,7 @@ async def place(work: OrderWork, command: PlaceOrder) -> None:
     _tell(work, command.symbol, reports)
 
 
-async def cancel(work: OrderWork, command: CancelOrder) -> None:
+def change(work: OrderWork, command: ReplaceOrder | CancelOrder) -> None:
     """Cancels are taken in every state of the fleet and at any time: a late one is still wanted."""
     book = work.book(command.symbol)
     if book is not None and work.market is None:
@@ -93,31 +94,27 @@ def look_now(work: OrderWork, symbol: str) -> list[Report]:
 
 def apply(work: OrderWork, book: Book | None, command: OrderCommand, market_at: datetime) -> list[Report]:
     """The command's effect on its book, recorded; the last gate before a venue is here."""
-    match command:
-        case PlaceOrder():
-            work.add(command)
-            refusal = _refusal(work, command, market_at)
-            if refusal is not None or book is None:
-                refused = refusal or rejected(command, "unknown_symbol", "This venue does not trade it.", market_at)
-                reports = [refused]
-            else:
-                reports = book.place(command, market_at, now=work.now)
-        case CancelOrder() if book is None:
-            status = Status(stand=Stand.UNKNOWN, code="unknown_order", detail="There is no such open order here.")
-            reports = [
-                Report(
-                    kind=ReportKind.CANCEL_REJECTED,
-                    venue_order_ref=command.venue_order_ref,
-                    account_id=command.account_id,
-                    market_at=market_at,
-                    status=status,
-                )
-            ]
-        case CancelOrder():
-            assert book is not None
-            reports = book.cancel(command, market_at, now=work.now)
+    if isinstance(command, PlaceOrder):
+        work.add(command)
+    reports = _decided(work, book, command, market_at)
     work.record(command.symbol, reports)
     return reports
+
+
+def _decided(work: OrderWork, book: Book | None, command: OrderCommand, market_at: datetime) -> list[Report]:
+    if book is None:
+        return [refused(command, "unknown_symbol" if isinstance(command, PlaceOrder) else "unknown_order", market_at)]
+    match command:
+        case CancelOrder():
+            return book.cancel(command, market_at, now=work.now)
+        case ReplaceOrder():
+            code = _refusal(work, command)
+            return [refused(command, code, market_at)] if code else book.replace(command, market_at, now=work.now)
+        case PlaceOrder():
+            code = _refusal(work, command) or _is_over(work, command, market_at)
+            if code:
+                return book.refuse(command, code, market_at, now=work.now)
+            return book.place(command, market_at, now=work.now)
 
 
 def market_time(work: OrderWork, symbol: str) -> datetime:
@@ -128,13 +125,19 @@ def market_time(work: OrderWork, symbol: str) -> datetime:
     return work.now if book is None else max(work.now, book.market_at)
 
 
-def _refusal(work: OrderWork, command: PlaceOrder, market_at: datetime) -> Report | None:
+def _refusal(work: OrderWork, command: PlaceOrder | ReplaceOrder) -> str | None:
     if command.send_by is not None and work.now > command.send_by:
-        detail = f"It should have been sent by {command.send_by.isoformat()}."
-        return rejected(command, "too_late", detail, market_at)
-    if work.is_halted(command.symbol, command.account_id):
-        return rejected(command, "market_halted", "Trading is halted.", market_at)
-    return None
+        return "too_late"
+    return "market_halted" if work.is_halted(command.symbol, command.account_id) else None
+
+
+def _is_over(work: OrderWork, command: PlaceOrder, market_at: datetime) -> str | None:
+    """Whether its time, or the order that it would wait for, has ended before it came."""
+    # On a replay it ends within its first bar, before that fills it.
+    if work.market is not None and command.expires_at is not None and command.expires_at <= market_at:
+        return "already_expired"
+    parent = None if command.parent_ref is None else work.known(command.parent_ref)
+    return "parent_ended" if parent is not None and parent.status.stand is not Stand.WORKING else None
 
 
 async def _state(work: OrderWork, command: PlaceOrder | QueryOrders, ref: UUID) -> Report:

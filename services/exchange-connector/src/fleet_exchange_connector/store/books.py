@@ -1,7 +1,8 @@
 """Books, venue orders, fills and waiting commands: rows to domain and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from fleet_exchange_connector.domain.orders import (
     KnownOrder,
     OrderCommand,
     PlaceOrder,
+    ReplaceOrder,
     Stand,
     Status,
 )
@@ -29,6 +31,9 @@ SELECT b.symbol, b.version, b.open_orders, b.state,
 FROM books b WHERE b.symbol = ANY($1::text[]) ORDER BY b.symbol FOR NO KEY UPDATE OF b
 """
 _OPEN = "SELECT symbol, open FROM venue_orders WHERE symbol = ANY($1::text[]) AND open IS NOT NULL"
+_POSITIONS = """
+SELECT symbol, account_id, quantity FROM venue_positions WHERE symbol = ANY($1::text[]) AND quantity <> 0
+"""
 _KNOWN = """
 SELECT venue_order_ref, account_id, stand, cumulative_quantity, code, detail
 FROM venue_orders WHERE venue_order_ref = ANY($1::uuid[])
@@ -36,10 +41,16 @@ FROM venue_orders WHERE venue_order_ref = ANY($1::uuid[])
 _WAITING_REFS = """
 SELECT venue_order_ref, account_id FROM waiting_commands WHERE kind = 'place' AND venue_order_ref = ANY($1::uuid[])
 """
-_TAKE_WAITING = "DELETE FROM waiting_commands WHERE symbol = ANY($1::text[]) RETURNING symbol, kind, command"
+_TAKE_WAITING = """
+WITH taken AS (DELETE FROM waiting_commands WHERE symbol = ANY($1::text[]) RETURNING symbol, kind, number, command)
+SELECT symbol, kind, command FROM taken ORDER BY number
+"""
 _WAIT = """
 INSERT INTO waiting_commands (venue_order_ref, kind, command_sequence, symbol, account_id, command, received_at)
-SELECT u.*, $7 FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::uuid[], $6::jsonb[]) AS u
+SELECT venue_order_ref, kind, command_sequence, symbol, account_id, command, $7
+FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::uuid[], $6::jsonb[])
+     WITH ORDINALITY AS u (venue_order_ref, kind, command_sequence, symbol, account_id, command, place)
+ORDER BY place
 ON CONFLICT DO NOTHING
 """
 _ADD = """
@@ -69,6 +80,12 @@ UPDATE books b SET version = b.version + 1, open_orders = u.open_orders, state =
 FROM unnest($1::text[], $2::int[], $3::jsonb[]) AS u (symbol, open_orders, state)
 WHERE b.symbol = u.symbol
 """
+_HOLD = """
+INSERT INTO venue_positions (symbol, account_id, quantity)
+SELECT * FROM unnest($1::text[], $2::uuid[], $3::numeric[])
+ON CONFLICT (symbol, account_id) DO UPDATE SET quantity = excluded.quantity
+"""
+_KINDS: dict[str, type[OrderCommand]] = {"place": PlaceOrder, "replace": ReplaceOrder, "cancel": CancelOrder}
 
 
 class BookCache:
@@ -112,10 +129,15 @@ async def lock_books(
     if with_orders:
         for order in await connection.fetch(_OPEN, with_orders):
             orders[order["symbol"]].append(order["open"])
+    positions: dict[str, dict[UUID, Decimal]] = {symbol: {} for symbol in orders}
+    if missing:
+        for held in await connection.fetch(_POSITIONS, list(positions)):
+            positions[held["symbol"]][held["account_id"]] = held["quantity"]
     for row in missing:
-        book = Book(instruments[row["symbol"]])
-        book.restore(row["version"], row["state"], orders[row["symbol"]])
-        found[row["symbol"]] = book
+        symbol = row["symbol"]
+        book = Book(instruments[symbol])
+        book.restore(row["version"], row["state"], orders[symbol], positions[symbol])
+        found[symbol] = book
     return found
 
 
@@ -150,10 +172,10 @@ async def waiting_orders(connection: asyncpg.Connection, refs: Sequence[UUID]) -
 
 
 async def take_commands(connection: asyncpg.Connection, symbols: Sequence[str]) -> dict[str, list[OrderCommand]]:
+    """In the order in which they came."""
     found: dict[str, list[OrderCommand]] = {symbol: [] for symbol in symbols}
     for row in await connection.fetch(_TAKE_WAITING, symbols):
-        kind: type[OrderCommand] = PlaceOrder if row["kind"] == "place" else CancelOrder
-        found[row["symbol"]].append(msgspec.convert(row["command"], kind, strict=False))
+        found[row["symbol"]].append(msgspec.convert(row["command"], _KINDS[row["kind"]], strict=False))
     return found
 
 
@@ -161,7 +183,7 @@ def keep_commands(tx: Transaction, commands: Sequence[OrderCommand], now: dateti
     rows = [
         (
             command.venue_order_ref,
-            "place" if isinstance(command, PlaceOrder) else "cancel",
+            next(kind for kind, command_type in _KINDS.items() if isinstance(command, command_type)),
             command.command_sequence,
             command.symbol,
             command.account_id,
@@ -199,6 +221,10 @@ def change_orders(tx: Transaction, orders: Sequence[tuple[UUID, Status, dict[str
         for ref, status, open_state in orders
     ]
     tx.write(_CHANGE, *columns(rows, 6), now)
+
+
+def save_positions(tx: Transaction, positions: Iterable[tuple[str, UUID, Decimal]]) -> None:
+    tx.write(_HOLD, *columns(list(positions), 3))
 
 
 def add_fills(tx: Transaction, fills: Sequence[Fill]) -> None:

@@ -11,15 +11,18 @@ from fleet_exchange_connector.domain.market import Market
 from fleet_exchange_connector.domain.prices import PriceState
 
 _READ = """
-SELECT first_minute, minute, step, prices, resumed_at, is_paused, rounds, shown_at, history_next FROM simulated_market
+SELECT first_minute, minute, step, prices, resumed_at, is_paused, rounds, shown_at, history_next,
+    prices_before
+FROM simulated_market
 """
 _OPEN = """
-INSERT INTO simulated_market (first_minute, minute, step, prices, resumed_at, is_paused, rounds, shown_at, history_next)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING true
+INSERT INTO simulated_market (first_minute, minute, step, prices, resumed_at, is_paused, rounds, shown_at, history_next,
+    prices_before)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING RETURNING true
 """
 _SAVE = """
 UPDATE simulated_market SET first_minute = $1, minute = $2, step = $3, prices = $4, resumed_at = $5, is_paused = $6,
-    rounds = $7, shown_at = $8, history_next = $9
+    rounds = $7, shown_at = $8, history_next = $9, prices_before = $10
 """
 _FEED_LOCK = 0xEC_0001
 
@@ -37,7 +40,8 @@ class MarketRow:
         if row is None:
             return None
         fields = dict(row)
-        fields["prices"] = {symbol: PriceState(*found) for symbol, found in row["prices"].items()}
+        for name in ("prices", "prices_before"):
+            fields[name] = row[name] and {symbol: PriceState(*found) for symbol, found in row[name].items()}
         return Market(instruments=self._instruments, seed=self._seed, stretches=self._stretches, **fields)
 
     async def open(self, connection: asyncpg.Connection, market: Market) -> bool:
@@ -61,10 +65,15 @@ def _values(market: Market) -> tuple[Any, ...]:
         market.first_minute,
         market.minute,
         market.step,
-        {symbol: [state.micros, state.regime] for symbol, state in market.prices.items()},
+        _row_of(market.prices),
         market.resumed_at,
         market.is_paused,
         market.rounds,
         market.shown_at,
         market.history_next,
+        None if market.prices_before is None else _row_of(market.prices_before),
     )
+
+
+def _row_of(prices: Mapping[str, PriceState]) -> dict[str, list[int]]:
+    return {symbol: [state.micros, state.regime] for symbol, state in prices.items()}

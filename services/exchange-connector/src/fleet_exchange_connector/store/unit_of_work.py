@@ -38,7 +38,7 @@ ON CONFLICT (key) DO UPDATE SET content = excluded.content WHERE told.content IS
 RETURNING true
 """
 _LATELY = timedelta(minutes=10)
-_SAID_ONLY = frozenset({ReportKind.CANCEL_REJECTED, ReportKind.STATE})
+_SAID_ONLY = frozenset({ReportKind.CANCEL_REJECTED, ReportKind.REPLACE_REJECTED, ReportKind.STATE})
 
 
 log = get_logger("fleet_exchange_connector")
@@ -96,6 +96,9 @@ class UnitOfWork:
     async def flush(self) -> None:
         if self._to_wait:
             books.keep_commands(self._tx, self._to_wait, self.now)
+        for symbol, book in self._books.items():
+            for ref, status in book.take_changed():
+                self._changed.setdefault(ref, (symbol, status))
         if self._added:
             added = [(c, self._changed[ref][1], self._open_state(ref)) for ref, c in self._added.items()]
             books.add_orders(self._tx, added, self.now)
@@ -106,6 +109,9 @@ class UnitOfWork:
             books.change_orders(self._tx, changed, self.now)
         if self._fills:
             books.add_fills(self._tx, [fill for fills in self._fills.values() for fill in fills])
+            traded = {(self._changed[ref][0], fills[0].account_id) for ref, fills in self._fills.items()}
+            held = [(symbol, account_id, self._books[symbol].position(account_id)) for symbol, account_id in traded]
+            books.save_positions(self._tx, held)
         if self.market is not None or self._changed:
             self._save_books()
         for book in self._books.values():
@@ -172,7 +178,12 @@ class UnitOfWork:
 
     async def take_waiting(self, symbols: Iterable[str]) -> dict[str, list[OrderCommand]]:
         await self._lock_books(sorted(symbols), idle_too=False)
-        return await books.take_commands(self._tx.connection, list(self._books)) if self._books else {}
+        found = await books.take_commands(self._tx.connection, list(self._books)) if self._books else {}
+        places = [command for commands in found.values() for command in commands if isinstance(command, PlaceOrder)]
+        parents = [command.parent_ref for command in places if command.parent_ref is not None]
+        if parents:
+            self._known |= await books.known_orders(self._tx.connection, parents)
+        return found
 
     # The simulated market
 
