@@ -142,6 +142,11 @@ class TradingUnderTest:
         found: dict[str, Any] = reply.body
         return found
 
+    async def orders(self, user: UUID, **query: str) -> list[dict[str, Any]]:
+        asked = "&".join(f"{name}={value}" for name, value in query.items())
+        found: list[dict[str, Any]] = (await self.call("GET", f"/api/v1/orders?{asked}", user=user)).body["data"]
+        return found
+
     async def becomes(self, order: dict[str, Any], user: UUID, status: str) -> dict[str, Any]:
         async def reached() -> dict[str, Any] | None:
             found = await self.shown(order, user)

@@ -142,6 +142,8 @@ def test_a_replaced_order_holds_what_it_may_still_cost() -> None:
             order_id=order.order_id,
             quantity=D(quantity),
             limit_price=D(limit),
+            stop_price=None,
+            code="requested",
             cumulative_quantity=D(cumulative),
             now=NOW,
         )

@@ -77,8 +77,6 @@ async def test_an_accepted_order_reserves_is_sent_is_filled_and_booked(fleet: An
         ({"symbol": "NOPE/USD"}, 422, "unknown_symbol"),
         ({"type": "limit", "limit_price": "1.00001"}, 422, "invalid_price"),
         ({"type": "limit"}, 422, "invalid_price"),
-        ({"type": "stop", "stop_price": "90"}, 422, "unsupported"),
-        ({"time_in_force": "fok"}, 422, "unsupported"),
         ({"quantity": None, "notional": "100"}, 422, "unsupported"),
         ({"algo": {"type": "vwap", "duration_s": 60, "slices": 4}}, 422, "unsupported"),
         ({"algo": {"type": "twap", "duration_s": 60}}, 422, "invalid_request"),
@@ -150,7 +148,7 @@ async def test_what_is_not_json_is_400_and_what_is_not_said_to_be_is_415(fleet: 
         await fleet.call("POST", ORDERS, user=user, data=b"{}", headers={"content-type": "text/plain"})
     ).status == 415
     assert (await fleet.call("POST", ORDERS, {}, user=user)).code == "invalid_request"
-    assert (await fleet.call("PATCH", f"{ORDERS}/{uuid4()}", {}, user=user)).status == 405
+    assert (await fleet.call("PUT", f"{ORDERS}/{uuid4()}", {}, user=user)).status == 405
     assert (await fleet.call("GET", f"{ORDERS}/{uuid4()}/events", user=user)).status == 404
     assert (await fleet.call("POST", f"{ORDERS}/preview", {}, user=user)).status == 405
 

@@ -10,10 +10,8 @@ from fleet_contracts.auth import User
 from fleet_contracts.core_engine import CancelRequested, OrderRequested
 from fleet_contracts.topics import AUTH_USERS, CORE_ENGINE_ORDER_REQUESTS
 from fleet_contracts.trading import AccountChanged, CancelOrder, SubmitOrder
-from fleet_contracts.vocabulary import OrderType, Side, TimeInForce
+from fleet_contracts.vocabulary import OrderClass, OrderType, Side, TimeInForce
 from fleet_testkit.eventually import eventually
-
-ORDERS = "/api/v1/orders"
 
 
 def a_signal(fleet: Any, user: UUID, **changed: Any) -> OrderRequested:
@@ -31,13 +29,6 @@ def a_signal(fleet: Any, user: UUID, **changed: Any) -> OrderRequested:
         "time_in_force": TimeInForce.GTC,
     }
     return OrderRequested(**(fields | changed))
-
-
-async def orders_of(fleet: Any, user: UUID, **query: str) -> list[dict[str, Any]]:
-    asked = "&".join(f"{name}={value}" for name, value in query.items())
-    reply = await fleet.call("GET", f"{ORDERS}?{asked}", user=user)
-    found: list[dict[str, Any]] = reply.body["data"]
-    return found
 
 
 async def registered(fleet: Any, *, roles: tuple[str, ...] = ("trader",), status: str = "active") -> UUID:
@@ -67,11 +58,11 @@ async def test_a_signal_becomes_an_order_and_a_denied_one_too(fleet: Any) -> Non
     )
 
     async def denied() -> list[dict[str, Any]]:
-        return [order for order in await orders_of(fleet, user) if order["status"] == "denied"]
+        return [order for order in await fleet.orders(user) if order["status"] == "denied"]
 
     (left,) = await eventually(denied)
     assert (left["signal_id"], left["reason"]["code"]) == (str(dear.signal_id), "insufficient_funds")
-    shown = await orders_of(fleet, user, client_order_id=f"sig-{good.signal_id}")
+    shown = await fleet.orders(user, client_order_id=f"sig-{good.signal_id}")
     assert shown[0]["market_at"] == market_at.isoformat().replace("+00:00", "Z")
     assert shown[0]["strategy_id"] == str(good.strategy_id)
 
@@ -109,7 +100,7 @@ async def test_a_signal_on_a_foreign_account_is_denied_and_tells_its_owner_nothi
 
     row = await eventually(kept)
     assert (row["stand"], row["reason_code"], row["user_id"]) == ("denied", "account_not_found", thief)
-    assert await orders_of(fleet, owner) == []
+    assert await fleet.orders(owner) == []
     assert len(fleet.of(AccountChanged, owner)) == told
 
 
@@ -119,6 +110,36 @@ async def test_a_strategy_has_the_rights_its_owner_has_now(fleet: Any) -> None:
     await fleet.publish(CORE_ENGINE_ORDER_REQUESTS, str(signal.account_id), signal)
 
     async def denied() -> bool:
-        return [order["reason"]["code"] for order in await orders_of(fleet, user)] == ["insufficient_scope"]
+        return [order["reason"]["code"] for order in await fleet.orders(user)] == ["insufficient_scope"]
 
     await eventually(denied)
+
+
+async def test_a_signal_has_every_condition(fleet: Any) -> None:
+    user = await registered(fleet)
+    key = str(fleet.account_of(user))
+    bracket = a_signal(
+        fleet,
+        user,
+        order_class=OrderClass.BRACKET,
+        take_profit_price=Decimal(120),
+        stop_loss_price=Decimal(80),
+        stop_loss_limit_price=Decimal(79),
+    )
+    trailing = a_signal(fleet, user, order_type=OrderType.TRAILING_STOP, trail_amount=Decimal(2))
+    wrong = a_signal(fleet, user, order_type=OrderType.STOP)
+    await fleet.publish(CORE_ENGINE_ORDER_REQUESTS, key, bracket, trailing, wrong)
+    await eventually(lambda: len(fleet.of(SubmitOrder, user)) == 2)
+    sent = fleet.of(SubmitOrder, user)
+    assert [leg.order_type for leg in sent[0].legs] == [OrderType.LIMIT, OrderType.STOP_LIMIT]
+    assert sent[1].trail_amount == 2
+
+    async def denied() -> list[dict[str, Any]]:
+        return [order for order in await fleet.orders(user) if order["status"] == "denied"]
+
+    (left,) = await eventually(denied)
+    assert (left["reason"]["code"], left["reason"]["detail"]) == (
+        "invalid_price",
+        "stop_price is required of a stop order.",
+    )
+    await fleet.books_hold()

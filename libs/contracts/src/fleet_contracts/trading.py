@@ -134,8 +134,8 @@ class Reason(Value, frozen=True, kw_only=True):
     detail: str
 
 
-class Order(Value, frozen=True, kw_only=True):
-    """The order in the shape of API.md; `type` is one of OrderType."""
+class Order(Value, frozen=True, kw_only=True, omit_defaults=True):
+    """The order in the shape of API.md; `type` is one of OrderType. What has a default is shown only where it differs."""
 
     order_id: UUID
     client_order_id: str
@@ -164,6 +164,14 @@ class Order(Value, frozen=True, kw_only=True):
     market_at: datetime
     reason: Reason | None
     version: int
+    trail_amount: Decimal | None = None
+    trail_percent: Decimal | None = None
+    display_quantity: Decimal | None = None
+    expires_at: datetime | None = None
+    post_only: bool = False
+    reduce_only: bool = False
+    triggered: bool = False
+    """A stop or if-touched order that has become a market or limit order."""
 
 
 class Trade(Value, frozen=True, kw_only=True):

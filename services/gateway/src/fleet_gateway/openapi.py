@@ -40,7 +40,6 @@ _USER = {"email": "ada@example.com", "password": "correct horse battery"}
 _EXAMPLES = {
     "/api/v1/auth/register": _USER,
     "/api/v1/auth/login": _USER,
-    "/api/v1/orders": {"symbol": "AAPL/USD", "side": "buy", "type": "market", "quantity": "1"},
 }
 """Bodies of the first requests anybody makes, good as they are."""
 _TOKEN = "The `access_token` that `POST /api/v1/auth/login` answers. It lives five minutes."  # noqa: S105 - prose

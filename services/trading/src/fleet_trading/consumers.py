@@ -51,6 +51,7 @@ def order_requests(unit: Unit, desk: OrderDesk, market: Market) -> Work:
 
     async def on_order(uow: PostgresUnit, received: Received[OrderRequested]) -> None:
         m = received.message
+        limit_price, terms = _terms_of(m)
         submission = Submission(
             account_id=m.account_id,
             user_id=m.user_id,
@@ -59,12 +60,13 @@ def order_requests(unit: Unit, desk: OrderDesk, market: Market) -> Work:
             side=Side(m.side.value),
             type=OrderType(m.order_type.value),
             quantity=m.quantity,
-            limit_price=m.limit_price,
+            limit_price=limit_price,
             time_in_force=TimeInForce(m.time_in_force.value),
             deployment_id=m.deployment_id,
             signal_id=m.signal_id,
             strategy_id=m.strategy_id,
             market_at=received.market_at or market.market_at(m.symbol),
+            terms=terms,
         )
         outcome = desk.submit_signal(uow, submission, uow.user(m.user_id))
         if isinstance(outcome, Refused):
@@ -87,6 +89,25 @@ def order_requests(unit: Unit, desk: OrderDesk, market: Market) -> Work:
 
     handlers: Mapping[type[Message], Any] = {OrderRequested: on_order, CancelRequested: on_cancel}
     return Work("order-requests", (CORE_ENGINE_ORDER_REQUESTS,), unit, handlers, touches)
+
+
+def _terms_of(m: OrderRequested) -> tuple[Decimal | None, domain.Terms | None]:
+    """The limit_price and what else the order has."""
+    terms = domain.Terms(
+        stop_price=m.stop_price,
+        trail_amount=m.trail_amount,
+        trail_percent=m.trail_percent,
+        expires_at=m.expires_at,
+        post_only=m.post_only,
+        reduce_only=m.reduce_only,
+        order_class=domain.OrderClass(m.order_class.value),
+        take_profit_price=m.take_profit_price,
+        stop_loss_price=m.stop_loss_price,
+        stop_loss_limit_price=m.stop_loss_limit_price,
+    )
+    if terms == domain.NO_TERMS and not OrderType(m.order_type.value).is_triggered:
+        return m.limit_price, None
+    return domain.merged(m.limit_price, terms)
 
 
 def users(unit: Unit, market: Market, opening_deposit: Decimal) -> Work:

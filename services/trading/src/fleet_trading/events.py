@@ -1,13 +1,16 @@
 """Domain ↔ contract messages: what is told of an account, to execution, and what execution's reports say."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from fleet_bus import Transaction
 from fleet_chassis.logging import get_logger
 from fleet_contracts import trading
 from fleet_contracts.topics import TRADING_ACCOUNTS, TRADING_ACTIVITY, TRADING_GRANTS, TRADING_ORDER_COMMANDS
-from fleet_contracts.vocabulary import GrantState, Liquidity, OrderStatus, OrderType, Side, TimeInForce
+from fleet_contracts.vocabulary import GrantState, Liquidity, OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from prometheus_client import Counter
 
 from . import domain
@@ -44,6 +47,10 @@ def order_view(order: Order) -> trading.Order:
 def first_view(order: Order) -> trading.Order:
     """The order as it was when it was kept: the same at every repetition of the request, whatever came since."""
     is_denied = order.stand is domain.Stand.DENIED
+    if order.terms is not None:
+        first = order.terms.first or order.figures
+        terms = replace(order.terms, stop_price=first.stop_price, is_triggered=False)
+        order = replace(order, quantity=first.quantity, limit_price=first.limit_price, terms=terms)
     return _order_view(
         order,
         status=OrderStatus.DENIED if is_denied else OrderStatus.PENDING_NEW,
@@ -67,6 +74,7 @@ def _order_view(
     reason: domain.Reason | None,
     version: int,
 ) -> trading.Order:
+    terms = order.terms
     return trading.Order(
         order_id=order.order_id,
         client_order_id=order.client_order_id,
@@ -81,13 +89,13 @@ def _order_view(
         filled_quantity=filled_quantity,
         average_fill_price=average_fill_price,
         limit_price=order.limit_price,
-        stop_price=None,
+        stop_price=None if terms is None else terms.stop_price,
         time_in_force=_TIMES[order.time_in_force],
         status=status,
         venue=order.venue,
-        order_class="simple",
-        legs=(),
-        parent_order_id=None,
+        order_class="simple" if terms is None else terms.order_class.value,
+        legs=() if terms is None else order.legs,
+        parent_order_id=None if terms is None else order.parent_order_id,
         strategy_id=order.strategy_id,
         fees=fees,
         created_at=order.created_at,
@@ -95,7 +103,20 @@ def _order_view(
         market_at=order.market_at,
         reason=None if reason is None else trading.Reason(code=reason.code, detail=reason.detail),
         version=version,
+        **({} if terms is None else _rare(terms) | {"triggered": terms.is_triggered}),
     )
+
+
+def _rare(terms: domain.Terms) -> dict[str, Any]:
+    """What an order shows only where it has it."""
+    return {
+        "trail_amount": terms.trail_amount,
+        "trail_percent": terms.trail_percent,
+        "display_quantity": terms.display_quantity,
+        "expires_at": terms.expires_at,
+        "post_only": terms.post_only,
+        "reduce_only": terms.reduce_only,
+    }
 
 
 def trade_view(trade: domain.Trade, version: int) -> trading.Trade:
@@ -188,6 +209,32 @@ def grant_view(grant: domain.Grant) -> trading.Grant:
     )
 
 
+def _sent(terms: domain.Terms, legs: Sequence[Order]) -> dict[str, Any]:
+    """What a SubmitOrder says of an order that has terms."""
+    return {
+        **_rare(terms),
+        "stop_price": terms.stop_price,
+        "order_class": OrderClass(terms.order_class.value),
+        "legs": tuple(_leg(leg) for leg in legs),
+    }
+
+
+def _leg(leg: Order) -> trading.Leg:
+    terms = leg.terms or domain.NO_TERMS
+    return trading.Leg(
+        order_id=leg.order_id,
+        client_order_id=leg.client_order_id,
+        side=_SIDES[leg.side],
+        order_type=_TYPES[leg.type],
+        quantity=leg.quantity,
+        limit_price=leg.limit_price,
+        protection_price=leg.protection_price,
+        time_in_force=_TIMES[leg.time_in_force],
+        stop_price=terms.stop_price,
+        expires_at=terms.expires_at,
+    )
+
+
 class Announcer:
     """Puts into a transaction what the rest of the fleet must hear of it. `send_by` is None on a replay."""
 
@@ -198,8 +245,8 @@ class Announcer:
     def event(self, tx: Transaction, account: Account, event: domain.Event) -> None:
         """Commands to execution, and alarms."""
         match event:
-            case domain.OrderPlaced(order=order, algo=algo):
-                submit = self._submit(order, algo)
+            case domain.OrderPlaced(order=order):
+                submit = self._submit(event)
                 tx.publish(TRADING_ORDER_COMMANDS, str(order.account_id), submit, market_at=order.market_at)
             case domain.CancelRequested():
                 order = account.orders[event.order_id]
@@ -212,6 +259,12 @@ class Announcer:
                 )
                 market_at = self._market.market_at(order.symbol)
                 tx.publish(TRADING_ORDER_COMMANDS, str(order.account_id), cancel, market_at=market_at)
+            case domain.ReplaceRequested():
+                order = account.orders[event.order_id]
+                market_at = self._market.market_at(order.symbol)
+                tx.publish(
+                    TRADING_ORDER_COMMANDS, str(order.account_id), self._replace(order, event), market_at=market_at
+                )
             case domain.OrderQueried():
                 self._query(tx, account.orders[event.order_id], event.attempt)
             case domain.FillsMissing():
@@ -221,7 +274,8 @@ class Announcer:
             case _:
                 pass
 
-    def _submit(self, order: Order, algo: domain.Twap | None) -> trading.SubmitOrder:
+    def _submit(self, event: domain.OrderPlaced) -> trading.SubmitOrder:
+        order, algo, terms = event.order, event.algo, event.order.terms
         return trading.SubmitOrder(
             order_id=order.order_id,
             client_order_id=order.client_order_id,
@@ -239,6 +293,22 @@ class Announcer:
             venue=order.venue,
             send_by=None if self._send_by is None else order.created_at + self._send_by,
             algo=None if algo is None else trading.Twap(duration_s=algo.duration_s, slices=algo.slices),
+            **({} if terms is None else _sent(terms, event.legs)),
+        )
+
+    def _replace(self, order: Order, event: domain.ReplaceRequested) -> trading.ReplaceOrder:
+        """Only what changes is named."""
+        now, wanted = order.figures, event.wanted
+        return trading.ReplaceOrder(
+            order_id=order.order_id,
+            account_id=order.account_id,
+            user_id=order.user_id,
+            symbol=order.symbol,
+            venue=order.venue,
+            quantity=None if wanted.quantity == now.quantity else wanted.quantity,
+            limit_price=None if wanted.limit_price == now.limit_price else wanted.limit_price,
+            stop_price=None if wanted.stop_price == now.stop_price else wanted.stop_price,
+            send_by=None if self._send_by is None else event.now + self._send_by,
         )
 
     def _query(self, tx: Transaction, order: Order, attempt: int) -> None:

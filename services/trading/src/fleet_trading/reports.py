@@ -17,7 +17,9 @@ from .domain import (
     ReportFill,
     ReportReject,
     ReportReplace,
+    ReportReplaceReject,
     ReportState,
+    ReportTrigger,
     ReportUnknown,
 )
 from .domain.commands import VenueStand
@@ -41,12 +43,10 @@ def commands_of(message: execution.OrderReports, now: datetime) -> Iterator[Comm
     for report in message.reports:
         if isinstance(report, execution.OrderState):
             yield from (_fill(fill, message.user_id, now) for fill in report.fills)
-        command = _command(report, message.user_id, now)
-        if command is not None:
-            yield command
+        yield _command(report, message.user_id, now)
 
 
-def _command(report: execution.AnyReport, user_id: UUID, now: datetime) -> Command | None:
+def _command(report: execution.AnyReport, user_id: UUID, now: datetime) -> Command:
     order_id = report.order_id
     match report:
         case execution.OrderFilled():
@@ -67,13 +67,15 @@ def _command(report: execution.AnyReport, user_id: UUID, now: datetime) -> Comma
                 order_id=order_id,
                 quantity=report.quantity,
                 limit_price=report.limit_price,
+                stop_price=report.stop_price,
                 cumulative_quantity=report.cumulative_quantity,
+                code=report.code,
                 now=now,
             )
         case execution.OrderReplaceRejected():
-            return None  # The order stays as it was.
+            return ReportReplaceReject(order_id=order_id, reason=Reason(report.code, report.detail), now=now)
         case execution.OrderTriggered():
-            return ReportAccept(order_id=order_id, now=now)
+            return ReportTrigger(order_id=order_id, now=now)
         case execution.OrderExpired():
             return ReportExpiry(order_id=order_id, cumulative_quantity=report.cumulative_quantity, now=now)
         case execution.OrderUnknown():

@@ -1,8 +1,9 @@
 """The order body: parsed by hand-picked exact types, since every microsecond here is paid per order."""
 
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -11,7 +12,7 @@ from fleet_chassis.shapes import Symbol
 from fleet_simulator import OrderType, Side, TimeInForce
 from pydantic import TypeAdapter, ValidationError
 
-from fleet_trading.domain import Twap
+from fleet_trading.domain import Asked, OrderClass, Terms, Twap, malformed, merged
 
 MOST_ORDERS = 500
 LONGEST_ALGO_S = 86_400
@@ -28,6 +29,23 @@ _symbol = TypeAdapter(Symbol)
 Number = str | int
 
 
+class TakeProfit(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A limit order that takes the order's position out with a profit."""
+
+    limit_price: Number
+
+
+class StopLoss(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A stop order that takes it out with a loss; with `limit_price` a stop-limit order."""
+
+    stop_price: Number
+    limit_price: Number | None = None
+
+
+def _said(text: str) -> msgspec.Meta:
+    return msgspec.Meta(description=text)
+
+
 class OrderBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """API.md's order. Decimals are strings, integers are taken too. What is not built yet answers `unsupported`."""
 
@@ -35,23 +53,62 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     side: Literal["buy", "sell"]
     type: Literal["market", "limit", "stop", "stop_limit", "trailing_stop", "market_if_touched", "limit_if_touched"]
     quantity: Number | None = None
-    notional: Number | None = None
-    limit_price: Number | None = None
-    stop_price: Number | None = None
-    trail_amount: Number | None = None
-    trail_percent: Number | None = None
-    display_quantity: Number | None = None
+    notional: Annotated[Number | None, _said("Not built yet.")] = None
+    limit_price: Annotated[Number | None, _said("Of limit, stop_limit and limit_if_touched, and of these only.")] = None
+    stop_price: Annotated[
+        Number | None,
+        _said(
+            "Of orders that wait for a price, but for trailing stops: a buy stop fires there or above, a sell stop there "
+            "or below, an if-touched order the other way round."
+        ),
+    ] = None
+    trail_amount: Annotated[
+        Number | None, _said("Of a trailing_stop: how far behind the best price. Or trail_percent.")
+    ] = None
+    trail_percent: Annotated[Number | None, _said('The same in percent of the best price: "1.5" is 1.5 %.')] = None
+    display_quantity: Annotated[Number | None, _said("Of an order with a limit: how much of it the book shows.")] = None
     time_in_force: Literal["gtc", "ioc", "fok", "gtd", "day", "at_open", "at_close"] = "gtc"
-    expires_at: str | None = None
-    post_only: bool = False
-    reduce_only: bool = False
+    expires_at: Annotated[str | None, _said("Of gtd: RFC 3339 with an offset, in the future of the market.")] = None
+    post_only: Annotated[bool, _said("Of an order with a limit: it never takes, rather it is canceled.")] = False
+    reduce_only: Annotated[bool, _said("Of a sell: never for more than the position.")] = False
     client_order_id: str | None = None
     account_id: UUID | None = None
     venue: str | None = None
-    order_class: Literal["simple", "bracket", "oco", "oto"] = "simple"
-    take_profit: dict[str, Any] | None = None
-    stop_loss: dict[str, Any] | None = None
+    order_class: Annotated[
+        Literal["simple", "bracket", "oco", "oto"],
+        _said(
+            "bracket: take_profit and stop_loss wait for the order to fill, and each makes the other smaller. oto: one of "
+            "them does. oco: the order is the take-profit itself, at work together with its stop_loss."
+        ),
+    ] = "simple"
+    take_profit: TakeProfit | None = None
+    stop_loss: StopLoss | None = None
     algo: dict[str, Any] | None = None
+
+
+class ReplaceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What is left out stays as it is; at least one of the first three is there."""
+
+    quantity: Annotated[Number | None, _said("The new total, with what has been filled in it.")] = None
+    limit_price: Number | None = None
+    stop_price: Number | None = None
+    expected_version: Annotated[
+        int | None,
+        _said("The `version` of the order that is meant: 409 `version_conflict` if another change came first."),
+    ] = None
+
+
+SIMPLE = {"symbol": "AAPL/USD", "side": "buy", "type": "market", "quantity": "10"}
+_PROFIT, _LOSS = {"limit_price": "240"}, {"stop_price": "180"}
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "simple": SIMPLE,
+    "stop": SIMPLE | {"side": "sell", "type": "stop", "stop_price": "180"},
+    "trailing stop": SIMPLE | {"side": "sell", "type": "trailing_stop", "trail_percent": "1.5"},
+    "bracket": SIMPLE | {"order_class": "bracket", "take_profit": _PROFIT, "stop_loss": _LOSS},
+    "oto": SIMPLE | {"type": "limit", "limit_price": "200", "order_class": "oto", "stop_loss": _LOSS},
+    "oco": SIMPLE | {"side": "sell", "type": "limit", "order_class": "oco", "take_profit": _PROFIT, "stop_loss": _LOSS},
+}
+"""Bodies of an order, by what they show."""
 
 
 class BatchBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -71,40 +128,24 @@ class ParsedOrder(msgspec.Struct, frozen=True):
     account_id: UUID | None
     venue: str | None
     algo: Twap | None = None
+    terms: Terms | None = None
 
 
 _order_decoder = msgspec.json.Decoder(OrderBody)
 _batch_decoder = msgspec.json.Decoder(BatchBody)
 _SIDES = {side.value: side for side in Side}
-_TYPES = {kind.value: kind for kind in (OrderType.MARKET, OrderType.LIMIT)}
-_TIMES = {time.value: time for time in (TimeInForce.GTC, TimeInForce.IOC, TimeInForce.DAY)}
-_UNBUILT = (
-    "notional",
-    "stop_price",
-    "trail_amount",
-    "trail_percent",
-    "display_quantity",
-    "expires_at",
-    "take_profit",
-    "stop_loss",
-)
+_TYPES = {kind.value: kind for kind in OrderType}
+_TIMES = {time.value: time for time in TimeInForce}
+_ALGO_TIMES = (TimeInForce.GTC, TimeInForce.IOC, TimeInForce.DAY)
+_replace_decoder = msgspec.json.Decoder(ReplaceBody)
 
 
 def parse_order(content: bytes | msgspec.Raw) -> ParsedOrder:
     """The order in a body. Raises Problem: 400 `malformed_json`, 422 `invalid_request` or `unsupported`."""
     body: OrderBody = _decoded(_order_decoder, content)
-    order_type, time_in_force = _TYPES.get(body.type), _TIMES.get(body.time_in_force)
-    if order_type is None:
-        raise _unsupported("type", body.type)
-    if time_in_force is None:
-        raise _unsupported("time_in_force", body.time_in_force)
-    if body.order_class != "simple":
-        raise _unsupported("order_class", body.order_class)
-    if body.post_only or body.reduce_only:
-        raise _unsupported("post_only" if body.post_only else "reduce_only", "true")
-    for name in _UNBUILT:
-        if getattr(body, name) is not None:
-            raise _unsupported(name, str(getattr(body, name)))
+    order_type, time_in_force = _TYPES[body.type], _TIMES[body.time_in_force]
+    if body.notional is not None:
+        raise _unsupported("notional", str(body.notional))
     if body.quantity is None:
         raise _invalid("quantity", "is required", "missing")
     client_order_id = body.client_order_id
@@ -115,18 +156,86 @@ def parse_order(content: bytes | msgspec.Raw) -> ParsedOrder:
             raise _invalid("client_order_id", "must not begin with sig-, which is kept for strategies", "reserved")
     if body.venue is not None and not _VENUE.fullmatch(body.venue):
         raise _invalid("venue", "must be the name of a venue, such as paper", "venue")
+    side, quantity = _SIDES[body.side], _parse_number("quantity", body.quantity)
+    limit_price = None if body.limit_price is None else _parse_number("limit_price", body.limit_price)
+    terms = None
+    if not _is_plain(body, order_type):
+        limit_price, terms = merged(limit_price, _parse_terms(body))
+        wrong = malformed(Asked(side, order_type, quantity, limit_price, time_in_force, terms))
+        if wrong is not None:
+            raise _invalid(wrong.field, wrong.message, wrong.code)
+    if body.algo is not None and (terms is not None or time_in_force not in _ALGO_TIMES):
+        raise _invalid("algo", "works simple market and limit orders of gtc, ioc and day only", "algo")
     return ParsedOrder(
         symbol=_parse_symbol(body.symbol),
-        side=_SIDES[body.side],
+        side=side,
         type=order_type,
-        quantity=_parse_number("quantity", body.quantity),
-        limit_price=None if body.limit_price is None else _parse_number("limit_price", body.limit_price),
+        quantity=quantity,
+        limit_price=limit_price,
         time_in_force=time_in_force,
         client_order_id=client_order_id,
         account_id=body.account_id,
         venue=body.venue,
         algo=None if body.algo is None else _parse_algo(body.algo),
+        terms=terms,
     )
+
+
+def _is_plain(body: OrderBody, order_type: OrderType) -> bool:
+    """Whether it has nothing but what market and limit orders have."""
+    return (
+        (order_type is OrderType.MARKET or order_type is OrderType.LIMIT)
+        and body.order_class == "simple"
+        and body.time_in_force != "gtd"
+        and not (body.post_only or body.reduce_only)
+        and body.stop_price is None
+        and body.trail_amount is None
+        and body.trail_percent is None
+        and body.display_quantity is None
+        and body.expires_at is None
+        and body.take_profit is None
+        and body.stop_loss is None
+    )
+
+
+def _parse_terms(body: OrderBody) -> Terms:
+    profit, loss = body.take_profit, body.stop_loss
+    return Terms(
+        stop_price=_parse_optional("stop_price", body.stop_price),
+        trail_amount=_parse_optional("trail_amount", body.trail_amount),
+        trail_percent=_parse_optional("trail_percent", body.trail_percent),
+        display_quantity=_parse_optional("display_quantity", body.display_quantity),
+        expires_at=None if body.expires_at is None else _parse_time("expires_at", body.expires_at),
+        post_only=body.post_only,
+        reduce_only=body.reduce_only,
+        order_class=OrderClass(body.order_class),
+        take_profit_price=None if profit is None else _parse_number("take_profit.limit_price", profit.limit_price),
+        stop_loss_price=None if loss is None else _parse_number("stop_loss.stop_price", loss.stop_price),
+        stop_loss_limit_price=None if loss is None else _parse_optional("stop_loss.limit_price", loss.limit_price),
+    )
+
+
+class ParsedReplace(msgspec.Struct, frozen=True):
+    """A replace's body with its exact values."""
+
+    quantity: Decimal | None
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    expected_version: int | None
+
+
+def parse_replace(content: bytes) -> ParsedReplace:
+    """What is to be replaced. Raises Problem: 400 `malformed_json`, 422 `invalid_request`."""
+    body: ReplaceBody = _decoded(_replace_decoder, content)
+    parsed = ParsedReplace(
+        _parse_optional("quantity", body.quantity),
+        _parse_optional("limit_price", body.limit_price),
+        _parse_optional("stop_price", body.stop_price),
+        body.expected_version,
+    )
+    if parsed.quantity is None and parsed.limit_price is None and parsed.stop_price is None:
+        raise _invalid("body", "must name a quantity, limit_price or stop_price", "missing")
+    return parsed
 
 
 def _parse_algo(algo: dict[str, Any]) -> Twap:
@@ -173,6 +282,20 @@ def _parse_number(field: str, value: Number) -> Decimal:
     if not _DECIMAL.fullmatch(text):
         raise _invalid(field, 'must be a decimal number in a string, such as "101.25"', "decimal_string")
     return Decimal(text)
+
+
+def _parse_optional(field: str, value: Number | None) -> Decimal | None:
+    return None if value is None else _parse_number(field, value)
+
+
+def _parse_time(field: str, text: str) -> datetime:
+    try:
+        at = msgspec.convert(text, datetime)
+    except msgspec.ValidationError as error:
+        raise _invalid(field, "must be a time such as 2026-01-05T14:30:00Z", "time") from error
+    if at.tzinfo is None:
+        raise _invalid(field, "must have an offset, as in 2026-01-05T14:30:00Z", "time")
+    return at.astimezone(UTC)
 
 
 _symbols: dict[str, str] = {}

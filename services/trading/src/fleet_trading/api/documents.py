@@ -28,9 +28,12 @@ def answers(status: int, kind: Any, description: str) -> dict[int | str, dict[st
     return {status: {"description": description, "content": {"application/json": {"schema": schema_of(kind)}}}}
 
 
-def takes(kind: Any) -> dict[str, Any]:
-    """`openapi_extra=` of a route."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema_of(kind)}}}}
+def takes(kind: Any, examples: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
+    """`openapi_extra=` of a route; `examples` are bodies by their names."""
+    content: dict[str, Any] = {"schema": schema_of(kind)}
+    if examples is not None:
+        content["examples"] = {name: {"value": body} for name, body in examples.items()}
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
 
 def page_of(kind: Any) -> Any:

@@ -1,5 +1,6 @@
 """`/orders`: what is asked for goes through the group committer; what is read comes straight from the database."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -21,15 +22,27 @@ from fleet_trading.ports import account_key
 from fleet_trading.service.orders import (
     ORDER_NOT_FOUND,
     ORDER_PATH_SLOW,
-    Canceling,
     Cancellation,
+    Changing,
+    OrderCommand,
     Outcome,
     Refused,
+    Replacement,
     Submission,
     Submitted,
 )
 
-from .bodies import CLIENT_ORDER_ID, BatchBody, OrderBody, ParsedOrder, parse_batch, parse_order
+from .bodies import (
+    CLIENT_ORDER_ID,
+    EXAMPLES,
+    BatchBody,
+    OrderBody,
+    ParsedOrder,
+    ReplaceBody,
+    parse_batch,
+    parse_order,
+    parse_replace,
+)
 from .context import ReadAccount, Service, Trading, problem_of, trading_of
 from .documents import answers, page_of, takes
 
@@ -53,10 +66,11 @@ router = APIRouter(prefix="/api/v1/orders", tags=["orders"])
     status_code=201,
     response_class=FastJSON,
     responses=answers(201, shown.Order, "The order is accepted, and on its way."),
-    openapi_extra=takes(OrderBody),
+    openapi_extra=takes(OrderBody, EXAMPLES),
 )
 async def post_order(request: Request) -> Response:
-    """Places an order. A denial is 422 with the code of the check, and leaves an order with status `denied`."""
+    """Places an order, with its legs if it has a class. A denial is 422 with the code of the check, and leaves an order
+    with status `denied` and no legs."""
     caller = await _trader(request)
     trading = _knowing(request)
     order = parse_order(await _json(request))
@@ -128,20 +142,23 @@ async def _submission(trading: Trading, caller: Caller, order: ParsedOrder) -> S
         time_in_force=order.time_in_force,
         venue=order.venue,
         algo=order.algo,
+        terms=order.terms,
     )
 
 
-async def _committed(trading: Trading, submissions: list[Submission]) -> list[Outcome]:
-    if not submissions:
+async def _committed(trading: Trading, commands: Sequence[OrderCommand]) -> list[Outcome]:
+    if not commands:
         return []
     try:
-        return await trading.committer.submit_all(submissions)
+        return await trading.committer.submit_all(commands)
     except Overloaded as error:
         raise _slow_path() from error
 
 
 def _denial(outcome: Outcome) -> Problem | None:
     if isinstance(outcome, Refused):
+        if outcome.is_denial:
+            return Problem(422, outcome.reason.code, outcome.reason.detail)
         return _slow_path() if outcome.reason is ORDER_PATH_SLOW else problem_of(outcome.reason)
     if isinstance(outcome, Submitted) and outcome.denial is not None:
         headers = {"Idempotent-Replayed": "true"} if outcome.is_replay else {}
@@ -164,7 +181,7 @@ def _item(request: Request, outcome: Outcome) -> BatchItem:
     problem = _denial(outcome)
     if problem is not None:
         return _problem_item(request, problem)
-    if isinstance(outcome, Canceling):
+    if isinstance(outcome, Changing):
         return BatchItem(202, order_view(outcome.order))
     assert isinstance(outcome, Submitted)
     return BatchItem(201, first_view(outcome.order))
@@ -234,10 +251,42 @@ async def delete_order(order_id: str, caller: UserCaller, trading: Service) -> R
     caller.require_scope("trade")
     order = await _own_order(trading, caller, order_id)
     outcome = await trading.committer.submit(Cancellation(order.account_id, caller.user_id, order.order_id))
-    if isinstance(outcome, Refused):
-        raise problem_of(outcome.reason)
-    assert isinstance(outcome, Canceling)
+    return _asked(outcome)
+
+
+def _asked(outcome: Outcome) -> Response:
+    problem = _denial(outcome)
+    if problem is not None:
+        raise problem
+    assert isinstance(outcome, Changing)
     return FastJSON(order_view(outcome.order), 202)
+
+
+@router.patch(
+    "/{order_id}",
+    status_code=202,
+    response_class=FastJSON,
+    responses=answers(202, shown.Order, "The order, its change on its way to the venue."),
+    openapi_extra=takes(ReplaceBody),
+)
+async def patch_order(order_id: str, request: Request, caller: UserCaller, trading: Service) -> Response:
+    """Asks for the order to be changed; the venue has the last word. What more it may cost is reserved before; the larger
+    of old and new stays reserved until the venue has answered. Said twice, it is asked once; one change at a time."""
+    caller.require_scope("trade")
+    wanted = parse_replace(await _json(request))
+    order = await _own_order(trading, caller, order_id)
+    command = Replacement(
+        account_id=order.account_id,
+        user_id=caller.user_id,
+        order_id=order.order_id,
+        quantity=wanted.quantity,
+        limit_price=wanted.limit_price,
+        stop_price=wanted.stop_price,
+        expected_version=wanted.expected_version,
+    )
+    _knowing(request)
+    (outcome,) = await _committed(trading, [command])
+    return _asked(outcome)
 
 
 @router.delete(

@@ -1,19 +1,23 @@
 """The checks before acceptance, in their order; the first that fails denies with its code."""
 
+from collections.abc import Sequence
 from decimal import Context, Decimal
 
-from fleet_simulator import OrderType, Side, protection_price, reservation
+from fleet_simulator import OrderType, Side, protection_price, protection_reference, reservation
 from fleet_simulator.fees import EXACT
 
 from .account import Account
 from .commands import Conditions, PlaceOrder
+from .group import holdings
+from .order import Order
+from .terms import NO_TERMS, Asked, Terms, leg_side, malformed
 from .values import ZERO, AccountStatus, Instrument, Reason, Reference, TradingState
 
 _WIDE = Context(prec=80)
 
 
 class Denial(Exception):
-    """Found by a check; `decide` makes an OrderDenied of it, so that it leaves this package as a result only."""
+    """Found by a check; `decide` makes an event of it, so that it leaves this package as a result only."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(code)
@@ -28,25 +32,37 @@ def check_conditions(account: Account, command: PlaceOrder) -> Instrument:
     instrument = conditions.instrument
     if instrument is None:
         raise Denial("unknown_symbol", f"No such symbol is traded here, was {command.symbol}.")
-    _check_quantity(command.quantity, instrument)
+    check_quantity(command.quantity, instrument)
     _check_limit(command, instrument)
+    if command.terms is not None:
+        _check_terms(command, command.terms, instrument)
     if command.venue is not None and command.venue not in instrument.venues:
         raise Denial(
             "unsupported", f"{command.symbol} is traded at {', '.join(instrument.venues)}, was {command.venue}."
         )
     if command.algo is not None and conditions.query_at is None:
         raise Denial("unsupported", "On a replay, whose market moves in steps, no algorithm works an order.")
-    if conditions.state is TradingState.HALTED:
-        raise Denial("market_halted", f"Trading of {command.symbol} is halted.")
-    if command.side is Side.BUY:
-        if conditions.state is TradingState.REDUCING:
-            raise Denial("market_reducing", f"Only orders that reduce a position are accepted in {command.symbol} now.")
-        if account.status is AccountStatus.REDUCE_ONLY:
-            raise Denial("account_reduce_only", "The account may only reduce its positions.")
+    # The legs of a sell buy again.
+    buys = command.side is Side.BUY or (bool(command.leg_ids) and _leg_side(command) is Side.BUY)
+    check_open_for(account, conditions, command.symbol, buys=buys)
     return instrument
 
 
-def _check_quantity(quantity: Decimal, instrument: Instrument) -> None:
+def _leg_side(command: PlaceOrder) -> Side:
+    return leg_side(command.side, (command.terms or NO_TERMS).order_class)
+
+
+def check_open_for(account: Account, conditions: Conditions, symbol: str, *, buys: bool) -> None:
+    if conditions.state is TradingState.HALTED:
+        raise Denial("market_halted", f"Trading of {symbol} is halted.")
+    if buys:
+        if conditions.state is TradingState.REDUCING:
+            raise Denial("market_reducing", f"Only orders that reduce a position are accepted in {symbol} now.")
+        if account.status is AccountStatus.REDUCE_ONLY:
+            raise Denial("account_reduce_only", "The account may only reduce its positions.")
+
+
+def check_quantity(quantity: Decimal, instrument: Instrument) -> None:
     if quantity <= 0:
         raise Denial("invalid_quantity", f"The quantity must be above 0, was {quantity:f}.")
     if _WIDE.remainder(quantity, instrument.lot):
@@ -59,32 +75,75 @@ def _check_quantity(quantity: Decimal, instrument: Instrument) -> None:
 
 def _check_limit(command: PlaceOrder, instrument: Instrument) -> None:
     limit = command.limit_price
-    if command.type is OrderType.MARKET:
-        if limit is not None:
-            raise Denial("invalid_price", "A market order has no limit_price.")
-        return
     if limit is None:
-        raise Denial("invalid_price", "A limit order needs a limit_price.")
-    if limit <= 0 or _WIDE.remainder(limit, instrument.tick):
-        raise Denial("invalid_price", f"The limit_price must be a multiple of {instrument.tick:f}, was {limit:f}.")
+        if command.type is OrderType.LIMIT:
+            raise Denial("invalid_price", "A limit order needs a limit_price.")
+        return
+    if command.type is OrderType.MARKET:
+        raise Denial("invalid_price", "A market order has no limit_price.")
+    check_price("limit_price", limit, instrument)
+
+
+def check_price(field: str, price: Decimal, instrument: Instrument) -> None:
+    if price <= 0 or _WIDE.remainder(price, instrument.tick):
+        raise Denial("invalid_price", f"The {field} must be a multiple of {instrument.tick:f}, was {price:f}.")
+
+
+def _check_terms(command: PlaceOrder, terms: Terms, instrument: Instrument) -> None:
+    c = command
+    wrong = malformed(Asked(c.side, c.type, c.quantity, c.limit_price, c.time_in_force, terms))
+    if wrong is not None:
+        raise Denial(wrong.code, f"{wrong.field} {wrong.message}.")
+    prices = {
+        "stop_price": terms.stop_price,
+        "trail_amount": terms.trail_amount,
+        "take_profit.limit_price": terms.take_profit_price,
+        "stop_loss.stop_price": terms.stop_loss_price,
+        "stop_loss.limit_price": terms.stop_loss_limit_price,
+    }
+    for field, price in prices.items():
+        if price is not None:
+            check_price(field, price, instrument)
+    display = terms.display_quantity
+    if display is not None and _WIDE.remainder(display, instrument.lot):
+        raise Denial(
+            "invalid_quantity", f"The display_quantity must be a multiple of {instrument.lot:f}, was {display:f}."
+        )
+    if terms.expires_at is not None and terms.expires_at <= command.conditions.market_at:
+        raise Denial(
+            "invalid_time_in_force", f"The order must expire in the future, was {terms.expires_at.isoformat()}."
+        )
+    for price in (terms.take_profit_price, terms.stop_loss_limit_price or terms.stop_loss_price):
+        check_notional_of(command.quantity, price, instrument)
 
 
 def protected(command: PlaceOrder, instrument: Instrument) -> Decimal | None:
-    """The protection price of a market order, from a reference price that can be trusted."""
-    if command.type is OrderType.LIMIT:
+    """The protection price of an order without limit. One that waits for a price is measured from there, a market order
+    and a trailing stop from a price of the market that can be trusted."""
+    if command.limit_price is not None:
         return None
-    conditions = command.conditions
-    reference = _trusted(conditions, command.symbol)
-    price = (reference.ask if command.side is Side.BUY else reference.bid) or reference.last
-    if price <= 0:
-        raise Denial("no_reference", f"There is no price of {command.symbol} to measure a market order by.")
-    return protection_price(command.side, price, conditions.protection_factor, instrument.tick)
+    conditions, side = command.conditions, command.side
+    terms = command.terms or NO_TERMS
+    price = terms.stop_price
+    if price is None:
+        reference = _trusted(conditions, command.symbol)
+        price = (reference.ask if side is Side.BUY else reference.bid) or reference.last
+        if price <= 0:
+            raise Denial("no_reference", f"There is no price of {command.symbol} to measure the order by.")
+        if command.terms is not None:
+            stop = protection_reference(
+                side, command.type, price, trail_amount=terms.trail_amount, trail_percent=terms.trail_percent
+            )
+            if stop is None:  # A sell that trails by more than the price: it never fires.
+                return None
+            price = stop
+    return protection_price(side, price, conditions.protection_factor, instrument.tick)
 
 
 def _trusted(conditions: Conditions, symbol: str) -> Reference:
     reference = conditions.reference
     if reference is None:
-        raise Denial("no_reference", f"There is no price of {symbol} to measure a market order by.")
+        raise Denial("no_reference", f"There is no price of {symbol} to measure the order by.")
     if reference.is_stale:
         raise Denial(
             "stale_reference", f"The last price of {symbol} is too old, was of {reference.market_at.isoformat()}."
@@ -94,10 +153,15 @@ def _trusted(conditions: Conditions, symbol: str) -> Reference:
 
 def check_notional(command: PlaceOrder, instrument: Instrument) -> None:
     reference = command.conditions.reference
-    price = command.limit_price or (reference.last if reference is not None else None)
+    stop = None if command.terms is None else command.terms.stop_price
+    price = command.limit_price or stop or (reference.last if reference is not None else None)
+    check_notional_of(command.quantity, price, instrument)
+
+
+def check_notional_of(quantity: Decimal, price: Decimal | None, instrument: Instrument) -> None:
     if price is None or not instrument.min_notional:
         return
-    notional = EXACT.multiply(command.quantity, price)
+    notional = EXACT.multiply(quantity, price)
     if notional < instrument.min_notional:
         raise Denial(
             "invalid_quantity", f"The notional must be at least {instrument.min_notional:f}, was {notional:f}."
@@ -114,16 +178,22 @@ def reserve(account: Account, command: PlaceOrder, instrument: Instrument, prote
         protection_price=protection,
         fee_rate=instrument.highest_fee,
     )
-    if command.side is Side.BUY:
-        balance = account.balances.get(instrument.quote)
-        available = balance.available if balance is not None else ZERO
-        if available < required:
-            detail = f"The order needs {required:f} {instrument.quote}, available was {available:f}."
-            raise Denial("insufficient_funds", detail)
-    else:
-        balance = account.balances.get(instrument.base)
-        available = balance.available if balance is not None else ZERO
-        if available < required:
-            detail = f"The order needs {required:f} {instrument.base}, available was {available:f}."
-            raise Denial("insufficient_position", detail)
+    check_funds(account, command.side, required, instrument)
     return required
+
+
+def reserve_group(account: Account, orders: Sequence[Order], instrument: Instrument) -> None:
+    """The same for an order and its legs, each of which then holds its part of what the group must hold."""
+    for order, amount in zip(orders, holdings(orders), strict=True):
+        if amount:  # At most one of each side.
+            check_funds(account, order.side, amount, instrument)
+        order.reserved = amount
+
+
+def check_funds(account: Account, side: Side, required: Decimal, instrument: Instrument) -> None:
+    currency = instrument.quote if side is Side.BUY else instrument.base
+    balance = account.balances.get(currency)
+    available = balance.available if balance is not None else ZERO
+    if available < required:
+        code = "insufficient_funds" if side is Side.BUY else "insufficient_position"
+        raise Denial(code, f"The order needs {required:f} {currency}, available was {available:f}.")

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fleet_simulator import OrderType, Side, TimeInForce
 
+from .terms import Terms
 from .values import Instrument, Reason, Reference, TradingState, Twap
 
 
@@ -46,6 +47,8 @@ class PlaceOrder:
     signal_id: UUID | None = None
     strategy_id: UUID | None = None
     algo: Twap | None = None
+    terms: Terms | None = None
+    leg_ids: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,18 @@ class CancelOrder:
     order_id: UUID
     now: datetime
     query_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceOrder:
+    """What is None stays as it is. `quantity` is the new total."""
+
+    order_id: UUID
+    quantity: Decimal | None
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    expected_version: int | None
+    conditions: Conditions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +121,31 @@ class ReportCancelReject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportReplace:
-    """The order works with this total and limit from now on."""
+    """The order works with this total and these prices from now on; a price that is None stays.
+
+    `code` is `requested`, or says why it was done unasked."""
 
     order_id: UUID
     quantity: Decimal
     limit_price: Decimal | None
+    stop_price: Decimal | None
     cumulative_quantity: Decimal
+    code: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportReplaceReject:
+    order_id: UUID
+    reason: Reason
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportTrigger:
+    """A stop or if-touched order has become a market or limit order."""
+
+    order_id: UUID
     now: datetime
 
 
@@ -171,12 +205,15 @@ class Deposit:
 Command = (
     PlaceOrder
     | CancelOrder
+    | ReplaceOrder
     | ReportAccept
     | ReportReject
     | ReportFill
     | ReportCancel
     | ReportCancelReject
     | ReportReplace
+    | ReportReplaceReject
+    | ReportTrigger
     | ReportExpiry
     | ReportUnknown
     | ReportState

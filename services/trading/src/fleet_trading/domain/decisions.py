@@ -1,5 +1,6 @@
 """`decide(account, command)`: what happens. Reads, never changes; commands may be refused, facts never are."""
 
+import copy
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -8,13 +9,13 @@ from fleet_simulator import OrderType, Side, TimeInForce
 from fleet_simulator.fees import EXACT
 
 from .account import Account
-from .checks import Denial, check_conditions, check_notional, protected, reserve
 from .commands import (
     CancelOrder,
     Command,
     Deposit,
     PlaceOrder,
     QueryUnanswered,
+    ReplaceOrder,
     ReportAccept,
     ReportCancel,
     ReportCancelReject,
@@ -22,7 +23,9 @@ from .commands import (
     ReportFill,
     ReportReject,
     ReportReplace,
+    ReportReplaceReject,
     ReportState,
+    ReportTrigger,
     ReportUnknown,
     VenueStand,
 )
@@ -35,14 +38,17 @@ from .events import (
     FillsMissing,
     OrderAccepted,
     OrderClosed,
-    OrderDenied,
     OrderFilled,
-    OrderPlaced,
     OrderQueried,
-    OrderReplaced,
+    OrderTriggered,
     OrderUnanswered,
+    ReplaceRefused,
 )
+from .group import group_of, held_by, is_whole, overfills
 from .order import Order
+from .placing import place
+from .replacing import replace_order, replace_rejected, replaced
+from .terms import OrderClass
 from .values import ZERO, Pending, Reason, Stand
 
 FIRST_QUERY_PAUSE_S = 5
@@ -54,54 +60,6 @@ ALARMING_QUERIES = 3
 def decide(account: Account, command: Command) -> list[Event]:
     """The events of one command, in order; none where nothing changes (a report told twice, a cancel asked twice)."""
     return _DECISIONS[type(command)](account, command)
-
-
-def _place(account: Account, command: PlaceOrder) -> list[Event]:
-    try:
-        instrument = check_conditions(account, command)
-        protection = protected(command, instrument)
-        check_notional(command, instrument)
-        reserved = reserve(account, command, instrument, protection)
-    except Denial as denial:
-        denied = _order(command)
-        denied.stand = Stand.DENIED
-        denied.reason = denial.reason
-        return [OrderDenied(denied)]
-    order = _order(command)
-    order.pending = Pending.NEW
-    order.protection_price = protection
-    order.reserved = reserved
-    order.query_at = command.conditions.query_at
-    return [OrderPlaced(order, command.algo)]
-
-
-def _order(command: PlaceOrder) -> Order:
-    conditions = command.conditions
-    instrument = conditions.instrument
-    base, _, quote = command.symbol.partition("/")
-    return Order(
-        order_id=command.order_id,
-        client_order_id=command.client_order_id,
-        account_id=command.account_id,
-        user_id=command.user_id,
-        deployment_id=command.deployment_id,
-        signal_id=command.signal_id,
-        strategy_id=command.strategy_id,
-        symbol=command.symbol,
-        base=base if instrument is None else instrument.base,
-        quote=quote if instrument is None else instrument.quote,
-        side=command.side,
-        type=command.type,
-        quantity=command.quantity,
-        limit_price=command.limit_price,
-        protection_price=None,
-        highest_fee=ZERO if instrument is None else instrument.highest_fee,
-        time_in_force=command.time_in_force,
-        venue=command.venue or (instrument.venue if instrument is not None else ""),
-        created_at=conditions.now,
-        updated_at=conditions.now,
-        market_at=conditions.market_at,
-    )
 
 
 def _cancel(account: Account, command: CancelOrder) -> list[Event]:
@@ -129,6 +87,11 @@ def _close(account: Account, order_id: Any, stand: Stand, command: Any) -> list[
     events: list[Event] = []
     if order.is_open:
         events.append(OrderClosed(order.order_id, stand, getattr(command, "reason", None), command.now))
+        if stand is Stand.REJECTED and not order.filled_quantity and order.order_class is not OrderClass.OCO:
+            # What its legs wait for has never been: they are not said to have ended one by one.
+            reason = Reason("parent_ended", "The order that it waited for was rejected.")
+            legs = (account.orders[leg_id] for leg_id in order.legs)
+            events += [OrderClosed(leg.order_id, Stand.CANCELED, reason, command.now) for leg in legs if leg.is_open]
     told = getattr(command, "cumulative_quantity", ZERO)
     if told > order.filled_quantity:
         events += _missing(order, command)
@@ -158,16 +121,22 @@ def _cancel_rejected(account: Account, command: ReportCancelReject) -> list[Even
 
 
 def _replaced(account: Account, command: ReportReplace) -> list[Event]:
-    """A fact, like a fill: what acceptance had reserved does not limit it."""
     order = account.orders.get(command.order_id)
     if order is None or not order.is_open:
         return []
-    events: list[Event] = []
-    if (command.quantity, command.limit_price) != (order.quantity, order.limit_price):
-        events.append(OrderReplaced(order.order_id, command.quantity, command.limit_price, command.now))
+    events = list(replaced(order, command))
     if command.cumulative_quantity > order.filled_quantity:
         events += _missing(order, command)
     return events
+
+
+def _triggered(account: Account, command: ReportTrigger) -> list[Event]:
+    order = account.orders.get(command.order_id)
+    if order is None or not order.is_open:
+        return []
+    if order.terms is None:
+        return _accept(account, ReportAccept(order_id=command.order_id, now=command.now))
+    return [] if order.terms.is_triggered else [OrderTriggered(order.order_id, command.now)]
 
 
 def _unknown(account: Account, command: ReportUnknown) -> list[Event]:
@@ -196,12 +165,15 @@ def _state(account: Account, command: ReportState) -> list[Event]:
         return _missing(order, command) if order.queries < ALARMING_QUERIES else []
     if not order.is_open or command.stand is not VenueStand.WORKING:
         return []
+    # Asked after a cancel or replace, the venue says that it works: the wish was lost or refused, and may be said again.
+    events: list[Event] = []
     if order.pending is Pending.CANCEL:
-        # Asked after the cancel, the venue says that it works: the wish was lost or refused, and may be said again.
-        return [
-            CancelRefused(order.order_id, Reason("cancel_unanswered", "The order works on at the venue."), command.now)
-        ]
-    return [OrderAccepted(order.order_id, command.now)]
+        reason = Reason("cancel_unanswered", "The order works on at the venue.")
+        events.append(CancelRefused(order.order_id, reason, command.now))
+    if order.wanted is not None and order.queries:
+        reason = Reason("replace_unanswered", "The order works on as it was at the venue.")
+        events.append(ReplaceRefused(order.order_id, reason, command.now))
+    return events or [OrderAccepted(order.order_id, command.now)]
 
 
 def _fill(account: Account, command: ReportFill) -> list[Event]:
@@ -257,6 +229,8 @@ def _anomaly(account: Account, order: Order, fill: ReportFill, *, is_adopted: bo
     """Why acceptance had not allowed for this fill; None if it had."""
     if is_adopted:
         return Reason("fill_of_unknown_order", f"A fill of {fill.quantity:f} {fill.symbol} on an order unknown here.")
+    if order.terms is not None and order.terms.group:
+        return _anomaly_in_group(account, order, fill)
     filled = EXACT.add(order.filled_quantity, fill.quantity)
     if filled > order.quantity:
         return Reason("overfill", f"The order was for {order.quantity:f}, filled was {filled:f}.")
@@ -270,9 +244,36 @@ def _anomaly(account: Account, order: Order, fill: ReportFill, *, is_adopted: bo
             released = EXACT.subtract(order.reserved, kept)
             return Reason("fill_beyond_reservation", f"The fill cost {spent:f}, reserved for it was {released:f}.")
         return None
+    return _oversold(account, order, fill)
+
+
+def _oversold(account: Account, order: Order, fill: ReportFill) -> Reason | None:
     if account.balance(order.base).total < fill.quantity:
         return Reason("balance_below_zero", f"{fill.quantity:f} {order.base} were sold, there was less.")
     return None
+
+
+def _anomaly_in_group(account: Account, order: Order, fill: ReportFill) -> Reason | None:
+    """The group pays for the fill together. How large its orders are at the venue may not have been heard yet."""
+    before = group_of(account, order)
+    filled = copy.copy(order)
+    filled.filled_quantity = EXACT.add(order.filled_quantity, fill.quantity)
+    filled.filled_notional = EXACT.add(order.filled_notional, EXACT.multiply(fill.quantity, fill.price))
+    after = [filled if each is order else each for each in before]
+    if filled.filled_quantity > max(order.first_quantity, order.quantity) or overfills(after):
+        return Reason("overfill", f"The order was for {order.first_quantity:f}, filled was {filled.filled_quantity:f}.")
+    if not order.is_open:
+        return Reason("fill_of_closed_order", f"The order was {order.stand} when {fill.quantity:f} were filled.")
+    if is_whole(filled, after):
+        filled.stand = Stand.FILLED
+    released = EXACT.subtract(held_by(before, order.side), held_by(after, order.side))
+    spent = fill.quantity
+    if order.side is Side.BUY:
+        notional = EXACT.multiply(fill.quantity, fill.price)
+        spent = EXACT.add(notional, fill.fee) if fill.fee_currency == order.quote else notional
+    if spent > released:
+        return Reason("fill_beyond_reservation", f"The fill took {spent:f}, reserved for it was {released:f}.")
+    return None if order.side is Side.BUY else _oversold(account, order, fill)
 
 
 def _query(account: Account, command: QueryUnanswered) -> list[Event]:
@@ -295,7 +296,8 @@ def _deposit(_account: Account, command: Deposit) -> list[Event]:
 
 
 _DECISIONS: dict[type, Callable[[Account, Any], list[Event]]] = {
-    PlaceOrder: _place,
+    PlaceOrder: place,
+    ReplaceOrder: replace_order,
     CancelOrder: _cancel,
     ReportAccept: _accept,
     ReportReject: _reject,
@@ -303,6 +305,8 @@ _DECISIONS: dict[type, Callable[[Account, Any], list[Event]]] = {
     ReportCancel: _canceled,
     ReportCancelReject: _cancel_rejected,
     ReportReplace: _replaced,
+    ReportReplaceReject: replace_rejected,
+    ReportTrigger: _triggered,
     ReportExpiry: _expired,
     ReportUnknown: _unknown,
     ReportState: _state,

@@ -1,8 +1,11 @@
 """`apply(account, event)`: makes it so, and notes what must be written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, assert_never
+from uuid import UUID
 
 from fleet_simulator import Side
 from fleet_simulator.fees import EXACT
@@ -22,10 +25,16 @@ from .events import (
     OrderPlaced,
     OrderQueried,
     OrderReplaced,
+    OrderTriggered,
     OrderUnanswered,
+    ReplaceDenied,
+    ReplaceRefused,
+    ReplaceRequested,
 )
+from .group import group_of, holdings, is_whole
 from .ledger import Book, Entry, EntryKind
 from .order import Order, Trade, share
+from .terms import NO_TERMS, Figures
 from .values import ZERO, AccountStatus, Pending, Stand
 
 
@@ -34,9 +43,9 @@ def apply(account: Account, event: Event) -> None:
 
 
 def _placed(account: Account, event: OrderPlaced) -> None:
-    order = event.order
-    _add(account, order)
-    _reserve(account, order, ZERO)
+    for order in (event.order, *event.legs):
+        _add(account, order)
+        _reserve(account, order, ZERO)
 
 
 def _denied(account: Account, event: OrderDenied) -> None:
@@ -66,11 +75,11 @@ def _balance(account: Account, currency: str) -> Balance:
     return balance
 
 
-def _changed(account: Account, event: Any) -> Order:
-    """The order of the event, one version on."""
-    order = account.orders[event.order_id]
+def _changed(account: Account, order_id: UUID, now: datetime) -> Order:
+    """The order, one version on."""
+    order = account.orders[order_id]
     order.version += 1
-    order.updated_at = event.now
+    order.updated_at = now
     _note(account, order)
     return order
 
@@ -81,7 +90,7 @@ def _note(account: Account, order: Order) -> None:
 
 
 def _accepted(account: Account, event: OrderAccepted) -> None:
-    order = _changed(account, event)
+    order = _changed(account, event.order_id, event.now)
     order.is_accepted = True
     order.reason = None
     _heard(order)
@@ -89,14 +98,14 @@ def _accepted(account: Account, event: OrderAccepted) -> None:
 
 def _heard(order: Order) -> None:
     """The venue has the order. What was asked since is not answered by that, and is still to be asked about."""
-    if order.pending is Pending.CANCEL:
+    if order.pending is Pending.CANCEL or order.pending is Pending.REPLACE:
         return
     order.query_at = None
     order.pending = Pending.NONE
 
 
 def _closed(account: Account, event: OrderClosed) -> None:
-    order = _changed(account, event)
+    order = _changed(account, event.order_id, event.now)
     order.stand = event.stand
     order.reason = event.reason
     _ended(account, order)
@@ -105,40 +114,108 @@ def _closed(account: Account, event: OrderClosed) -> None:
 def _ended(account: Account, order: Order) -> None:
     order.pending = Pending.NONE
     order.query_at = None
-    held, order.reserved = order.reserved, ZERO
+    if order.wanted is not None:
+        _want(order, None)
+    _hold(account, order)
+
+
+def _hold(account: Account, order: Order) -> None:
+    """What the order, or its group, must hold as it stands now."""
+    if order.terms is not None and order.terms.group:
+        _hold_together(account, group_of(account, order), order.updated_at)
+        return
+    held = order.reserved
+    order.reserved = order.reservation(order.filled_quantity, order.filled_notional) if order.is_open else ZERO
     _reserve(account, order, held)
+
+
+def _hold_together(account: Account, orders: Sequence[Order], now: datetime) -> None:
+    for order in orders:
+        if order.is_open and is_whole(order, orders):
+            _changed(account, order.order_id, now)
+            order.stand, order.pending, order.query_at, order.reason = Stand.FILLED, Pending.NONE, None, None
+            if order.wanted is not None:
+                _want(order, None)
+    for order, amount in zip(orders, holdings(orders), strict=True):
+        held, order.reserved = order.reserved, amount
+        if held != amount:
+            _note(account, order)
+            _reserve(account, order, held)
+
+
+def _want(order: Order, wanted: Figures | None) -> None:
+    order.terms = replace(order.terms or NO_TERMS, wanted=wanted)
+
+
+def _replace_requested(account: Account, event: ReplaceRequested) -> None:
+    order = _changed(account, event.order_id, event.now)
+    _want(order, event.wanted)
+    order.pending = Pending.REPLACE
+    order.query_at = event.query_at
+    order.queries = 0
+    _hold(account, order)
+
+
+def _replace_refused(account: Account, event: ReplaceRefused) -> None:
+    order = _changed(account, event.order_id, event.now)
+    _answered(order)
+    order.reason = event.reason
+    _hold(account, order)
+
+
+def _answered(order: Order) -> None:
+    """A replace is; a cancel that was asked for since is not."""
+    _want(order, None)
+    if order.pending is Pending.REPLACE:
+        order.pending = Pending.NONE if order.is_accepted else Pending.NEW
+        order.query_at = None
 
 
 def _replaced(account: Account, event: OrderReplaced) -> None:
-    order = _changed(account, event)
-    order.quantity, order.limit_price = event.quantity, event.limit_price
+    order = _changed(account, event.order_id, event.now)
+    terms = order.terms or NO_TERMS
+    figures = event.figures
+    order.terms = replace(terms, first=terms.first or order.figures, stop_price=figures.stop_price)
+    order.quantity, order.limit_price = figures.quantity, figures.limit_price
+    order.is_accepted = True
+    order.reason = event.reason
+    if event.is_answer:
+        _answered(order)
+    _heard(order)
+    # A leg can grow while the order is open that it waits for; what its venue says after that is the last word.
+    parent = account.orders.get(order.parent_order_id) if order.parent_order_id is not None else None
+    if order.filled_quantity and order.filled_quantity >= order.quantity and (parent is None or not parent.is_open):
+        order.stand = Stand.FILLED
+        _ended(account, order)
+    else:
+        _hold(account, order)
+
+
+def _triggered(account: Account, event: OrderTriggered) -> None:
+    order = _changed(account, event.order_id, event.now)
+    order.terms = replace(order.terms or NO_TERMS, is_triggered=True)
     order.is_accepted = True
     order.reason = None
     _heard(order)
-    if order.filled_quantity >= order.quantity:
-        order.stand = Stand.FILLED
-        _ended(account, order)
-        return
-    held, order.reserved = order.reserved, order.reservation(order.filled_quantity, order.filled_notional)
-    _reserve(account, order, held)
 
 
 def _cancel_requested(account: Account, event: CancelRequested) -> None:
-    order = _changed(account, event)
+    order = _changed(account, event.order_id, event.now)
     order.pending = Pending.CANCEL
     order.query_at = event.query_at
 
 
 def _cancel_refused(account: Account, event: CancelRefused) -> None:
-    order = _changed(account, event)
+    order = _changed(account, event.order_id, event.now)
     order.is_accepted = True
-    order.pending = Pending.NONE
-    order.query_at = None
+    order.pending = Pending.NONE if order.wanted is None else Pending.REPLACE
+    if order.wanted is None:
+        order.query_at = None
     order.reason = event.reason
 
 
 def _unanswered(account: Account, event: OrderUnanswered) -> None:
-    _changed(account, event).reason = event.reason
+    _changed(account, event.order_id, event.now).reason = event.reason
 
 
 def _queried(account: Account, event: OrderQueried) -> None:
@@ -148,8 +225,8 @@ def _queried(account: Account, event: OrderQueried) -> None:
     _note(account, order)
 
 
-def _missing(account: Account, event: FillsMissing) -> None:
-    """Nothing is known yet but that something is missing."""
+def _nothing(account: Account, event: FillsMissing | ReplaceDenied) -> None:
+    """Only told: of what is missing nothing else is known, and what is denied changes nothing."""
 
 
 def _restricted(account: Account, event: AccountRestricted) -> None:
@@ -162,25 +239,23 @@ def _filled(account: Account, event: OrderFilled) -> None:
     fill = event.fill
     if event.adopted is not None:
         _add(account, event.adopted)
-    order = account.orders[event.order_id]
-    order.version += 1
-    order.updated_at = fill.now
-    _note(account, order)
+    order = _changed(account, event.order_id, fill.now)
     notional = EXACT.multiply(fill.quantity, fill.price)
     order.filled_quantity = EXACT.add(order.filled_quantity, fill.quantity)
     order.filled_notional = EXACT.add(order.filled_notional, notional)
     order.fees = EXACT.add(order.fees, fill.fee)
     order.is_accepted = True
-    if order.filled_quantity >= order.quantity:
+    is_leg = order.terms is not None and order.parent_order_id is not None
+    if order.filled_quantity >= order.quantity and not is_leg:
         order.stand = Stand.FILLED
         order.reason = None if event.adopted is None else order.reason
         _ended(account, order)
-    elif order.is_open:
-        order.stand = Stand.PARTIALLY_FILLED
-        order.reason = None
-        _heard(order)
-        held, order.reserved = order.reserved, order.reservation(order.filled_quantity, order.filled_notional)
-        _reserve(account, order, held)
+    else:
+        if order.is_open:
+            order.stand = Stand.PARTIALLY_FILLED
+            order.reason = None
+            _heard(order)
+        _hold(account, order)
     _book_fill(account, order, event, notional)
     position = account.positions.get(order.symbol)
     if position is None:
@@ -307,11 +382,15 @@ _EFFECTS: dict[type, Callable[[Account, Any], None]] = {
     OrderFilled: _filled,
     OrderClosed: _closed,
     OrderReplaced: _replaced,
+    ReplaceRequested: _replace_requested,
+    ReplaceDenied: _nothing,
+    ReplaceRefused: _replace_refused,
+    OrderTriggered: _triggered,
     CancelRequested: _cancel_requested,
     CancelRefused: _cancel_refused,
     OrderUnanswered: _unanswered,
     OrderQueried: _queried,
-    FillsMissing: _missing,
+    FillsMissing: _nothing,
     AccountRestricted: _restricted,
     Deposited: _deposited,
 }

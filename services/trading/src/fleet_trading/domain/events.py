@@ -7,15 +7,17 @@ from uuid import UUID
 
 from .commands import ReportFill
 from .order import Order
+from .terms import Figures
 from .values import Reason, Stand, Twap
 
 
 @dataclass(frozen=True, slots=True)
 class OrderPlaced:
-    """Accepted by us: funds are reserved, execution is told, with how it is to work the order."""
+    """Accepted by us with its legs: funds are reserved, execution is told, with how it is to work the order."""
 
     order: Order
     algo: Twap | None = None
+    legs: tuple[Order, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,48 @@ class OrderClosed:
 
 @dataclass(frozen=True, slots=True)
 class OrderReplaced:
-    """The venue works it with another total or limit; what it holds follows."""
+    """The venue works it with another total or other prices; what it holds follows.
+
+    `is_answer`: it was asked for. `reason`: why it was done, if it was not."""
 
     order_id: UUID
-    quantity: Decimal
-    limit_price: Decimal | None
+    figures: Figures
+    is_answer: bool
+    reason: Reason | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceRequested:
+    """The venue is asked for `wanted`; what is more than held now is reserved before."""
+
+    order_id: UUID
+    wanted: Figures
+    now: datetime
+    query_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceDenied:
+    """Nothing was changed. `is_conflict`: not for what was asked, but for how the order stands."""
+
+    order_id: UUID
+    reason: Reason
+    is_conflict: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceRefused:
+    """The order works on as it was."""
+
+    order_id: UUID
+    reason: Reason
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTriggered:
+    order_id: UUID
     now: datetime
 
 
@@ -128,6 +167,10 @@ Event = (
     | OrderFilled
     | OrderClosed
     | OrderReplaced
+    | ReplaceRequested
+    | ReplaceDenied
+    | ReplaceRefused
+    | OrderTriggered
     | CancelRequested
     | CancelRefused
     | OrderUnanswered

@@ -6,8 +6,9 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from uuid import UUID
 
 from fleet_simulator import OrderType, Side, TimeInForce, reservation
-from fleet_simulator.fees import EXACT
+from fleet_simulator.fees import EXACT, fee
 
+from .terms import Figures, OrderClass, Terms
 from .values import TERMINAL, ZERO, Pending, Reason, Stand
 
 
@@ -15,7 +16,8 @@ from .values import TERMINAL, ZERO, Pending, Reason, Stand
 class Order:
     """Changed by `apply` only. `market_at` is the market's time when it was asked for, `created_at` the wall's.
 
-    `reserved` is what it holds of `reserved_currency`: always what its open quantity may still cost."""
+    `reserved` is what it holds of `reserved_currency`: always what its open quantity may still cost, or what its group
+    may that it belongs to."""
 
     order_id: UUID
     client_order_id: str
@@ -50,6 +52,8 @@ class Order:
     query_at: datetime | None = None
     """When execution is to be asked about it, if no report comes before (live feeds only)."""
     queries: int = 0
+    terms: Terms | None = None
+    """What only some orders have."""
 
     @property
     def is_open(self) -> bool:
@@ -67,6 +71,45 @@ class Order:
         return self.quote if self.side is Side.BUY else self.base
 
     @property
+    def order_class(self) -> OrderClass:
+        return OrderClass.SIMPLE if self.terms is None else self.terms.order_class
+
+    @property
+    def legs(self) -> tuple[UUID, ...]:
+        """Those that came with it."""
+        return () if self.terms is None or self.parent_order_id is not None else self.terms.group[1:]
+
+    @property
+    def parent_order_id(self) -> UUID | None:
+        """The order that it came with, if it is a leg."""
+        group = () if self.terms is None else self.terms.group
+        return group[0] if group and group[0] != self.order_id else None
+
+    @property
+    def figures(self) -> Figures:
+        return Figures(self.quantity, self.limit_price, None if self.terms is None else self.terms.stop_price)
+
+    @property
+    def wanted(self) -> Figures | None:
+        """What its venue has been asked to make of it, and has not answered."""
+        return None if self.terms is None else self.terms.wanted
+
+    @property
+    def first_quantity(self) -> Decimal:
+        return self.quantity if self.terms is None or self.terms.first is None else self.terms.first.quantity
+
+    @property
+    def worst_price(self) -> Decimal:
+        """The dearest price at which a buy may fill, now or once it has been replaced."""
+        worst = self._worst(self.limit_price)
+        return worst if self.wanted is None else max(worst, self._worst(self.wanted.limit_price))
+
+    def _worst(self, limit_price: Decimal | None) -> Decimal:
+        worst = self.protection_price if limit_price is None else limit_price
+        assert worst is not None, "a buy was accepted with a limit or a protection price"
+        return worst
+
+    @property
     def average_fill_price(self) -> Decimal | None:
         """Rounded to 12 decimals; only for show, money is counted in `filled_notional`."""
         if not self.filled_quantity:
@@ -75,6 +118,8 @@ class Order:
 
     def reservation(self, filled_quantity: Decimal, filled_notional: Decimal) -> Decimal:
         """What it must hold once so much of it is filled."""
+        if self.terms is not None and self.terms.wanted is not None:
+            return self._reservation_either_way(self.terms.wanted, filled_quantity, filled_notional)
         still_open = EXACT.subtract(self.quantity, filled_quantity)
         if still_open <= 0:
             return ZERO
@@ -87,6 +132,20 @@ class Order:
             fee_rate=self.highest_fee,
             filled_notional=filled_notional,
         )
+
+    def _reservation_either_way(self, wanted: Figures, filled_quantity: Decimal, filled_notional: Decimal) -> Decimal:
+        """While its venue may have replaced it or not: nothing, some or all of it fills as it was before it is replaced."""
+        before = max(EXACT.subtract(self.quantity, filled_quantity), ZERO)
+        after = max(EXACT.subtract(wanted.quantity, filled_quantity), ZERO)
+        if self.side is Side.SELL:
+            return max(before, after)
+        worst, worst_after = self._worst(self.limit_price), self._worst(wanted.limit_price)
+        rest = EXACT.multiply(max(EXACT.subtract(after, before), ZERO), worst_after)
+        notional = max(EXACT.multiply(after, worst_after), EXACT.add(EXACT.multiply(before, worst), rest))
+        fees = EXACT.subtract(
+            fee(EXACT.add(filled_notional, notional), self.highest_fee), fee(filled_notional, self.highest_fee)
+        )
+        return EXACT.add(notional, fees)
 
 
 _ONE = Decimal(1)

@@ -30,6 +30,7 @@ class Pending(StrEnum):
     NONE = "none"
     NEW = "new"
     CANCEL = "cancel"
+    REPLACE = "replace"
 
 
 class AccountStatus(StrEnum):

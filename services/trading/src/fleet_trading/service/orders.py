@@ -1,4 +1,4 @@
-"""Placing and cancelling: for the group committer a whole group at once, for signals one by one."""
+"""Placing, replacing and cancelling: for the group committer a whole group at once, for signals one by one."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -20,7 +20,10 @@ from fleet_trading.domain import (
     OrderPlaced,
     PlaceOrder,
     Reason,
+    ReplaceDenied,
+    ReplaceOrder,
     Stand,
+    Terms,
     TradingState,
     Twap,
     User,
@@ -50,12 +53,15 @@ class Submission:
     strategy_id: UUID | None = None
     market_at: datetime | None = None
     algo: Twap | None = None
+    terms: Terms | None = None
 
     def body_hash(self) -> bytes:
         """Equal for equal bodies; the account is part of the key and not of the body."""
         body = f"{self.symbol} {self.side} {self.type} {self.quantity} {self.limit_price} {self.time_in_force} {self.venue}"
         if self.algo is not None:
             body += f" {self.algo}"
+        if self.terms is not None:
+            body += f" {self.terms.asked()}"
         return blake2b(body.encode(), digest_size=16).digest()
 
 
@@ -64,6 +70,19 @@ class Cancellation:
     account_id: UUID
     user_id: UUID
     order_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """What is None stays as it is. `expected_version`: only if no other change came before."""
+
+    account_id: UUID
+    user_id: UUID
+    order_id: UUID
+    quantity: Decimal | None
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    expected_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +98,23 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Canceling:
-    """`order` is a copy: the account's own goes on changing."""
+class Changing:
+    """Its venue is asked to replace or cancel it. `order` is a copy: the account's own goes on changing."""
 
     order: Order
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing was changed: account_not_found, client_order_id_reused, order_path_slow, order_not_found, order_closed."""
+    """Nothing was changed: account_not_found, client_order_id_reused, order_path_slow, order_not_found, order_closed,
+    version_conflict, replace_pending, cancel_pending. `is_denial`: a replace that a check of acceptance denies."""
 
     reason: Reason
+    is_denial: bool = False
 
 
-OrderCommand = Submission | Cancellation
-Outcome = Submitted | Canceling | Refused
+OrderCommand = Submission | Cancellation | Replacement
+Outcome = Submitted | Changing | Refused
 
 ACCOUNT_NOT_FOUND = Reason("account_not_found", "No such account.")
 ORDER_NOT_FOUND = Reason("order_not_found", "No such order.")
@@ -101,6 +122,9 @@ ORDER_PATH_SLOW = Reason(
     "order_path_slow", "Orders do not reach execution fast enough; nothing was accepted, try again."
 )
 
+
+_NOBODYS = b""
+"""The body hash of a leg's client_order_id, which no body has: it is used up, and stands for no request."""
 
 _Seen = dict[tuple[str, str | None, UUID, datetime | None, Reason | None], Conditions]
 
@@ -137,7 +161,11 @@ class OrderDesk:
         seen: _Seen = {}
         is_slow = self._is_path_slow()
         return [
-            self.submit(uow, c, seen, is_slow=is_slow) if isinstance(c, Submission) else self.cancel(uow, c)
+            self.submit(uow, c, seen, is_slow=is_slow)
+            if isinstance(c, Submission)
+            else self.cancel(uow, c)
+            if isinstance(c, Cancellation)
+            else self.replace(uow, c, is_slow=is_slow)
             for c in commands
         ]
 
@@ -189,7 +217,34 @@ class OrderDesk:
         query_at = None if self._query_after is None else uow.now + self._query_after
         if carry_out(uow, account, CancelOrder(order_id=order.order_id, now=uow.now, query_at=query_at)) and query_at:
             uow.watch(account, query_at)
-        return Canceling(copy.copy(order))
+        return Changing(copy.copy(order))
+
+    def replace(self, uow: UnitOfWork, command: Replacement, *, is_slow: bool = False) -> Outcome:
+        account = uow.account(command.account_id)
+        order = None if account is None else account.orders.get(command.order_id)
+        if account is None or order is None or order.user_id != command.user_id:
+            return Refused(ORDER_NOT_FOUND)
+        if is_slow:
+            return Refused(ORDER_PATH_SLOW)
+        conditions = self._look(uow, account.account_id, order.symbol, order.venue)
+        events = carry_out(
+            uow,
+            account,
+            ReplaceOrder(
+                order_id=order.order_id,
+                quantity=command.quantity,
+                limit_price=command.limit_price,
+                stop_price=command.stop_price,
+                expected_version=command.expected_version,
+                conditions=conditions,
+            ),
+        )
+        for event in events:
+            if isinstance(event, ReplaceDenied):
+                return Refused(event.reason, is_denial=not event.is_conflict)
+        if events and conditions.query_at is not None:
+            uow.watch(account, conditions.query_at)
+        return Changing(copy.copy(order))
 
     async def cancel_all(
         self, uow: UnitOfWork, account_id: UUID, user_id: UUID, *, symbol: str | None, limit: int
@@ -204,6 +259,9 @@ class OrderDesk:
     def _place(self, uow: UnitOfWork, account: Account, submission: Submission, conditions: Conditions) -> Order:
         (event,) = carry_out(uow, account, self._command(submission, conditions))
         assert isinstance(event, OrderPlaced | OrderDenied)
+        if isinstance(event, OrderPlaced):
+            for leg in event.legs:
+                uow.add_claim(leg, _NOBODYS)
         if event.order.query_at is not None:
             uow.watch(account, event.order.query_at)
         return event.order
@@ -213,19 +271,31 @@ class OrderDesk:
         key = (submission.symbol, submission.venue, submission.account_id, submission.market_at, forbidden)
         conditions = seen.get(key)
         if conditions is None:
-            conditions = seen[key] = self._look(uow, submission, forbidden)
+            s = submission
+            conditions = seen[key] = self._look(
+                uow, s.account_id, s.symbol, s.venue, market_at=s.market_at, forbidden=forbidden
+            )
         return conditions
 
-    def _look(self, uow: UnitOfWork, submission: Submission, forbidden: Reason | None) -> Conditions:
-        market, symbol = self._market, submission.symbol
+    def _look(
+        self,
+        uow: UnitOfWork,
+        account_id: UUID,
+        symbol: str,
+        venue: str | None,
+        *,
+        market_at: datetime | None = None,
+        forbidden: Reason | None = None,
+    ) -> Conditions:
+        market = self._market
         instrument = market.instrument(symbol)
-        venue = submission.venue or (instrument.venue if instrument is not None else "")
+        venue = venue or (instrument.venue if instrument is not None else "")
         return Conditions(
             now=uow.now,
-            market_at=submission.market_at or market.market_at(symbol),
+            market_at=market_at or market.market_at(symbol),
             instrument=instrument,
             reference=market.reference(symbol),
-            state=market.state(symbol, venue, submission.account_id) if instrument else TradingState.ACTIVE,
+            state=market.state(symbol, venue, account_id) if instrument else TradingState.ACTIVE,
             protection_factor=self._protection_factor,
             query_at=None if self._query_after is None else uow.now + self._query_after,
             forbidden=forbidden,
@@ -249,6 +319,8 @@ class OrderDesk:
             strategy_id=submission.strategy_id,
             algo=submission.algo,
             conditions=conditions,
+            terms=submission.terms,
+            leg_ids=tuple(self._ids.new_id() for _ in range(submission.terms.leg_count)) if submission.terms else (),
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 import asyncpg
+import msgspec
 from fleet_simulator import OrderType, Side, TimeInForce
 
 from fleet_trading.domain import (
@@ -16,6 +17,7 @@ from fleet_trading.domain import (
     Position,
     Reason,
     Stand,
+    Terms,
     Trade,
     User,
 )
@@ -23,11 +25,11 @@ from fleet_trading.domain import (
 ORDER_COLUMNS = """order_id, client_order_id, account_id, user_id, deployment_id, signal_id, strategy_id, symbol, base,
 quote, side, type, quantity, limit_price, protection_price, highest_fee, time_in_force, venue, created_at, updated_at,
 market_at, stand, pending, is_accepted, filled_quantity, filled_notional, fees, reserved, reason_code, reason_detail,
-version, query_at, queries"""
+version, query_at, queries, terms"""
 _PLAIN = [
     name
     for name in ORDER_COLUMNS.replace("\n", " ").replace(",", "").split()
-    if name not in {"side", "type", "time_in_force", "stand", "pending", "reason_code", "reason_detail"}
+    if name not in {"side", "type", "time_in_force", "stand", "pending", "reason_code", "reason_detail", "terms"}
 ]
 _SIDES = {side.value: side for side in Side}
 _TYPES = {kind.value: kind for kind in OrderType}
@@ -37,7 +39,7 @@ _PENDING = {pending.value: pending for pending in Pending}
 
 
 def order_of(row: asyncpg.Record) -> Order:
-    code = row["reason_code"]
+    code, terms = row["reason_code"], row["terms"]
     return Order(
         side=_SIDES[row["side"]],
         type=_TYPES[row["type"]],
@@ -45,6 +47,7 @@ def order_of(row: asyncpg.Record) -> Order:
         stand=_STANDS[row["stand"]],
         pending=_PENDING[row["pending"]],
         reason=None if code is None else Reason(code, row["reason_detail"]),
+        terms=None if terms is None else msgspec.convert(terms, Terms),
         **{name: row[name] for name in _PLAIN},
     )
 
@@ -86,6 +89,7 @@ def order_row(order: Order) -> tuple[object, ...]:
         order.version,
         order.query_at,
         order.queries,
+        order.terms,
     )
 
 

@@ -160,9 +160,26 @@ class PostgresUnit:
             for account_id, order_id in keys
             if account_id in accounts and order_id not in accounts[account_id].orders
         ]
-        if missing:
-            for row in await self._connection.fetch(_ORDERS, missing):
+        await self._attach_all(missing)
+        # Orders of a group are decided together.
+        named = [order for key in keys if (order := self._known(*key)) is not None and order.terms is not None]
+        others = {
+            other
+            for order in named
+            if order.terms
+            for other in order.terms.group
+            if not self._known(order.account_id, other)
+        }
+        await self._attach_all(sorted(others))
+
+    async def _attach_all(self, order_ids: list[UUID]) -> None:
+        if order_ids:
+            for row in await self._connection.fetch(_ORDERS, order_ids):
                 self._attach(order_of(row))
+
+    def _known(self, account_id: UUID, order_id: UUID) -> Order | None:
+        account = self._accounts.get(account_id)
+        return None if account is None else account.orders.get(order_id)
 
     async def _read_trades(self, keys: list[tuple[UUID, UUID, UUID]]) -> None:
         # An order without a fill has no trade that could be told twice.
@@ -176,8 +193,7 @@ class PostgresUnit:
                 self._accounts[account_id].known_trades.add(trade_id)
 
     def _has_fills(self, account_id: UUID, order_id: UUID) -> bool:
-        account = self._accounts.get(account_id)
-        order = None if account is None else account.orders.get(order_id)
+        order = self._known(account_id, order_id)
         return order is not None and bool(order.filled_quantity)
 
     async def _read_users(self, user_ids: list[UUID]) -> None:
@@ -266,7 +282,12 @@ class PostgresUnit:
     def _put_back(self) -> None:
         for order in self._seen:
             account = self._accounts.get(order.account_id)
-            if account is not None and not order.is_open:
-                account.orders.pop(order.order_id, None)
+            if account is None or order.is_open:
+                continue
+            ids = (order.order_id,) if order.terms is None else order.terms.group or (order.order_id,)
+            known = [account.orders[order_id] for order_id in ids if order_id in account.orders]
+            if not any(each.is_open for each in known):
+                for each in known:
+                    del account.orders[each.order_id]
         for account in self._accounts.values():
             self._cache.put_back(account)

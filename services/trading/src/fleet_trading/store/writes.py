@@ -35,19 +35,20 @@ SET quantity = excluded.quantity, cost = excluded.cost, realized_pnl = excluded.
 """  # noqa: S608
 _ORDER_TYPES = """uuid text uuid uuid uuid uuid uuid text text text text text numeric numeric numeric numeric text text
 timestamptz timestamptz timestamptz text text boolean numeric numeric numeric numeric text text bigint timestamptz
-integer"""
+integer jsonb"""
 _NEW_ORDERS = f"INSERT INTO orders ({ORDER_COLUMNS}) SELECT * FROM {_rows(_ORDER_TYPES)}"  # noqa: S608
 _CHANGE_TYPES = """uuid numeric numeric text text boolean numeric numeric numeric numeric text text bigint timestamptz
-integer timestamptz"""
+integer timestamptz jsonb"""
 _ORDERS = f"""
 UPDATE orders AS o SET quantity = n.quantity, limit_price = n.limit_price, stand = n.stand, pending = n.pending,
 is_accepted = n.is_accepted, filled_quantity = n.filled_quantity,
 filled_notional = n.filled_notional, fees = n.fees, reserved = n.reserved,
 reason_code = n.reason_code, reason_detail = n.reason_detail, version = n.version, query_at = n.query_at,
-queries = n.queries, updated_at = n.updated_at
+queries = n.queries, updated_at = n.updated_at, terms = n.terms
 FROM {_rows(_CHANGE_TYPES)}
      AS n (order_id, quantity, limit_price, stand, pending, is_accepted, filled_quantity, filled_notional, fees,
-           reserved, reason_code, reason_detail, version, query_at, queries, updated_at)
+           reserved, reason_code, reason_detail, version, query_at, queries, updated_at,
+           terms)
 WHERE o.order_id = n.order_id
 """  # noqa: S608
 _CLAIMS = f"""
@@ -159,6 +160,7 @@ def _changed_order(order: Order) -> tuple[object, ...]:
         order.query_at,
         order.queries,
         order.updated_at,
+        order.terms,
     )
 
 

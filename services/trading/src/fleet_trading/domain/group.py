@@ -1,0 +1,126 @@
+"""Orders that hang together: a group's legs, what it holds, and when a leg is filled.
+
+A group holds once what it may still cost, however many orders it has at work. The order of a bracket or OTO holds for
+itself, as any order. Its legs hold together what it has filled and they have not; legs that buy cost more than they may
+bring in, so they hold from the acceptance on, for all of it. The two of an OCO hold together what neither has filled.
+The sum stands with the first of them that is open. Venues make legs smaller and larger as others fill, and may say so
+late: what the group holds follows from fills alone.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from functools import reduce
+from uuid import UUID
+
+from fleet_simulator import OrderType, Side, TimeInForce, protection_price
+from fleet_simulator.fees import CURRENCY_PRECISION, EXACT, fee
+
+from .account import Account
+from .order import Order
+from .terms import OrderClass, Terms, leg_side
+from .values import ZERO
+
+_FEE_UNIT = Decimal(1).scaleb(-CURRENCY_PRECISION)
+
+
+def legs_of(order: Order, leg_ids: Sequence[UUID], factor: Decimal, tick: Decimal) -> list[Order]:
+    """The legs of an order that is being placed: take-profit before stop-loss. Names the group in the order's terms."""
+    terms = order.terms
+    assert terms is not None, "an order with legs has terms"
+    order.terms = terms = replace(terms, group=(order.order_id, *leg_ids))
+    side = leg_side(order.side, terms.order_class)
+    keeps = order.time_in_force in (TimeInForce.DAY, TimeInForce.GTD)
+    shared = Terms(order_class=terms.order_class, group=terms.group, expires_at=terms.expires_at)
+    exits: list[tuple[OrderType, Decimal | None, Decimal | None]] = []
+    if terms.take_profit_price is not None:
+        exits.append((OrderType.LIMIT, terms.take_profit_price, None))
+    if terms.stop_loss_price is not None:
+        limit = terms.stop_loss_limit_price
+        exits.append((OrderType.STOP if limit is None else OrderType.STOP_LIMIT, limit, terms.stop_loss_price))
+    legs = []
+    for order_id, (kind, limit, stop) in zip(leg_ids, exits, strict=True):
+        is_protected = stop is not None and limit is None
+        leg = replace(
+            order,
+            order_id=order_id,
+            client_order_id=str(order_id),
+            side=side,
+            type=kind,
+            limit_price=limit,
+            protection_price=protection_price(side, stop, factor, tick) if is_protected and stop else None,
+            time_in_force=order.time_in_force if keeps else TimeInForce.GTC,
+            terms=replace(shared, stop_price=stop),
+        )
+        legs.append(leg)
+    return legs
+
+
+def group_of(account: Account, order: Order) -> list[Order]:
+    """All orders of its group, the one that the client placed first; of a simple order none."""
+    group = order.terms.group if order.terms is not None else ()
+    return [account.orders[order_id] for order_id in group]
+
+
+def holdings(orders: Sequence[Order]) -> list[Decimal]:
+    """What each order of a group holds."""
+    held = [ZERO] * len(orders)
+    parent = orders[0]
+    first = 0 if parent.order_class is OrderClass.OCO else 1
+    if first and parent.is_open:
+        held[0] = parent.reservation(parent.filled_quantity, parent.filled_notional)
+    for at in range(first, len(orders)):
+        if orders[at].is_open:
+            held[at] = _together(orders[first:], open_quantity(orders))
+            break
+    return held
+
+
+def held_by(orders: Sequence[Order], side: Side) -> Decimal:
+    """What a group must hold for its orders of a side."""
+    return _sum(held for order, held in zip(orders, holdings(orders), strict=True) if order.side is side)
+
+
+def overfills(orders: Sequence[Order]) -> bool:
+    """Whether orders that make each other smaller have filled more together than one of them may."""
+    parent, *legs = orders
+    together = orders if parent.order_class is OrderClass.OCO else legs
+    return _sum(order.filled_quantity for order in together) > parent.first_quantity
+
+
+def open_quantity(orders: Sequence[Order]) -> Decimal:
+    """How much the legs of a group, or the two of an OCO, may still fill together."""
+    parent, *legs = orders
+    filled = _sum(leg.filled_quantity for leg in legs)
+    if parent.order_class is OrderClass.OCO:
+        return max(EXACT.subtract(parent.first_quantity, EXACT.add(parent.filled_quantity, filled)), ZERO)
+    waits_for_all = parent.is_open and parent.side is Side.SELL
+    whole = max(parent.quantity, parent.filled_quantity) if waits_for_all else parent.filled_quantity
+    return max(EXACT.subtract(whole, filled), ZERO)
+
+
+def _together(orders: Sequence[Order], quantity: Decimal) -> Decimal:
+    """What `quantity` may still cost, whichever of these orders fill it. Each order's fee is rounded by itself."""
+    if orders[0].side is Side.SELL or not quantity:
+        return quantity
+    rate = orders[0].highest_fee
+    notional = EXACT.multiply(quantity, max(order.worst_price for order in orders if order.is_open))
+    filled = _sum(order.filled_notional for order in orders)
+    charged = _sum(fee(order.filled_notional, rate) for order in orders)
+    fees = EXACT.add(fee(EXACT.add(filled, notional), rate), len(orders) * _FEE_UNIT)
+    return EXACT.add(notional, EXACT.subtract(fees, charged))
+
+
+def _sum(amounts: Iterable[Decimal]) -> Decimal:
+    return reduce(EXACT.add, amounts, ZERO)
+
+
+def is_whole(order: Order, orders: Sequence[Order]) -> bool:
+    """Whether an open order is filled to its end. What fills as much as it is large is not, if it is a leg that its venue
+    may still make larger: one whose order is open, or of whose order's fills it has not heard yet."""
+    if not order.filled_quantity or order.filled_quantity < order.quantity:
+        return False
+    if not orders or order is orders[0]:
+        return True
+    may_grow = orders[0].is_open and order.order_class is not OrderClass.OCO
+    return not may_grow and not open_quantity(orders)

@@ -1,0 +1,61 @@
+"""Acceptance: an order is placed, with the legs that come with it, or denied."""
+
+from .account import Account
+from .checks import Denial, check_conditions, check_notional, protected, reserve, reserve_group
+from .commands import PlaceOrder
+from .events import Event, OrderDenied, OrderPlaced
+from .group import legs_of
+from .order import Order
+from .values import ZERO, Pending, Stand
+
+
+def place(account: Account, command: PlaceOrder) -> list[Event]:
+    try:
+        instrument = check_conditions(account, command)
+        protection = protected(command, instrument)
+        check_notional(command, instrument)
+        order = _order(command)
+        order.pending = Pending.NEW
+        order.protection_price = protection
+        order.query_at = command.conditions.query_at
+        if not command.leg_ids:
+            order.reserved = reserve(account, command, instrument, protection)
+            return [OrderPlaced(order, command.algo)]
+        legs = legs_of(order, command.leg_ids, command.conditions.protection_factor, instrument.tick)
+        reserve_group(account, [order, *legs], instrument)
+        return [OrderPlaced(order, command.algo, tuple(legs))]
+    except Denial as denial:
+        denied = _order(command)
+        denied.stand = Stand.DENIED
+        denied.reason = denial.reason
+        return [OrderDenied(denied)]
+
+
+def _order(command: PlaceOrder) -> Order:
+    conditions = command.conditions
+    instrument = conditions.instrument
+    base, _, quote = command.symbol.partition("/")
+    return Order(
+        order_id=command.order_id,
+        client_order_id=command.client_order_id,
+        account_id=command.account_id,
+        user_id=command.user_id,
+        deployment_id=command.deployment_id,
+        signal_id=command.signal_id,
+        strategy_id=command.strategy_id,
+        symbol=command.symbol,
+        base=base if instrument is None else instrument.base,
+        quote=quote if instrument is None else instrument.quote,
+        side=command.side,
+        type=command.type,
+        quantity=command.quantity,
+        limit_price=command.limit_price,
+        protection_price=None,
+        highest_fee=ZERO if instrument is None else instrument.highest_fee,
+        time_in_force=command.time_in_force,
+        venue=command.venue or (instrument.venue if instrument is not None else ""),
+        created_at=conditions.now,
+        updated_at=conditions.now,
+        market_at=conditions.market_at,
+        terms=command.terms,
+    )
