@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
 from fleet_cli.demo.outcome import Outcome, differences, read_outcome
-from fleet_cli.demo.scenario import END, FEE_RATE, START, SYMBOLS, TICK, TIMEFRAME
+from fleet_cli.demo.scenario import FEE_RATE, START, SYMBOLS, TICK, TIMEFRAME
 from fleet_sdk.bars import steps
 from fleet_sdk.builtin import create
 from fleet_sdk.client import FleetClient
@@ -21,13 +22,14 @@ STRATEGIES: dict[str, dict[str, object]] = {
     "buy_the_dip": {"quantity": "15"},
 }
 """Entries by stop and by limit order that ends with its time; exits by bracket, by trailing stop and by OCO."""
+END = datetime(2012, 6, 1, tzinfo=UTC)
 ENDED = {"filled", "canceled", "expired", "denied", "rejected"}
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_stops_brackets_and_limits_fill_in_the_fleet_as_in_process() -> None:
-    """fifteen deployments on one account → two years of bars in lockstep → the same fills, prices, fees and order ends."""
+    """fifteen deployments on one account → fifteen months of bars in lockstep → the same fills, prices, fees and order ends."""
     with whole_fleet("replay", port_offset=700) as fleet:
         async with fleet.user() as user:
             deployed = [await deploy(user.client, name, symbol) for symbol in SYMBOLS for name in STRATEGIES]
