@@ -85,6 +85,61 @@ async def test_a_signal_becomes_an_order_and_a_denied_one_too(fleet: Any) -> Non
     await fleet.books_hold()
 
 
+async def test_a_signal_that_is_taken_back_takes_its_exits_along_once_its_order_has_ended(fleet: Any) -> None:
+    user = await registered(fleet)
+    key = str(fleet.account_of(user))
+    bracket = a_signal(
+        fleet, user, order_class=OrderClass.BRACKET, take_profit_price=Decimal(120), stop_loss_price=Decimal(80)
+    )
+    await fleet.publish(CORE_ENGINE_ORDER_REQUESTS, key, bracket)
+    (sent,) = await eventually(lambda: fleet.of(SubmitOrder, user))
+
+    async def take_back() -> None:
+        cancel = CancelRequested(
+            signal_id=uuid4(),
+            deployment_id=bracket.deployment_id,
+            account_id=bracket.account_id,
+            user_id=user,
+            target_signal_id=bracket.signal_id,
+        )
+        await fleet.publish(CORE_ENGINE_ORDER_REQUESTS, key, cancel)
+
+    await fleet.report(user, fleet.filled({"order_id": str(sent.order_id)}, 20, 100))
+
+    async def is_filled() -> bool:
+        (shown,) = await fleet.orders(user, client_order_id=sent.client_order_id)
+        return bool(shown["status"] == "filled")
+
+    await eventually(is_filled)
+    await take_back()
+    await eventually(lambda: len(fleet.of(CancelOrder, user)) == 2)
+    assert {each.order_id for each in fleet.of(CancelOrder, user)} == {leg.order_id for leg in sent.legs}
+    await fleet.books_hold()
+
+
+async def test_a_signal_whose_order_waits_is_taken_back_by_its_order_alone(fleet: Any) -> None:
+    user = await registered(fleet)
+    key = str(fleet.account_of(user))
+    entry = a_signal(
+        fleet,
+        user,
+        order_type=OrderType.STOP,
+        stop_price=Decimal(110),
+        order_class=OrderClass.OTO,
+        stop_loss_price=Decimal(99),
+    )
+    cancel = CancelRequested(
+        signal_id=uuid4(),
+        deployment_id=entry.deployment_id,
+        account_id=entry.account_id,
+        user_id=user,
+        target_signal_id=entry.signal_id,
+    )
+    await fleet.publish(CORE_ENGINE_ORDER_REQUESTS, key, entry, cancel)
+    (canceled,) = await eventually(lambda: fleet.of(CancelOrder, user))
+    assert canceled.order_id == fleet.of(SubmitOrder, user)[0].order_id, "its exit ends with it at the venue"
+
+
 async def test_a_signal_on_a_foreign_account_is_denied_and_tells_its_owner_nothing(fleet: Any) -> None:
     owner, thief = await registered(fleet), await registered(fleet)
     told = len(fleet.of(AccountChanged, owner))

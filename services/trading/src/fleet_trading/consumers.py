@@ -15,6 +15,7 @@ from fleet_contracts.topics import AUTH_USERS, CORE_ENGINE_ORDER_REQUESTS, EXECU
 from fleet_simulator import OrderType, Side, TimeInForce
 
 from . import domain
+from .domain.group import taken_back
 from .ports import Market, account_key, claim_key, user_key
 from .reports import commands_of, report_touches
 from .service.accounts import default_account_id, open_default_account
@@ -74,13 +75,15 @@ def order_requests(unit: Unit, desk: OrderDesk, market: Market) -> Work:
 
     async def on_cancel(uow: PostgresUnit, received: Received[CancelRequested]) -> None:
         m = received.message
+        account = uow.account(m.account_id)
         claim = uow.claim(m.account_id, signal_client_order_id(m.target_signal_id))
-        if claim is None or claim.order.deployment_id != m.deployment_id:
+        if account is None or claim is None or claim.order.deployment_id != m.deployment_id:
             log.warning("signal_cancels_nothing", signal_id=m.signal_id, target_signal_id=m.target_signal_id)
             return
-        outcome = desk.cancel(uow, Cancellation(m.account_id, m.user_id, claim.order.order_id))
-        if isinstance(outcome, Refused):
-            log.info("signal_cancel_refused", signal_id=m.signal_id, code=outcome.reason.code)
+        for order_id in taken_back(account, claim.order.order_id):
+            outcome = desk.cancel(uow, Cancellation(m.account_id, m.user_id, order_id))
+            if isinstance(outcome, Refused):
+                log.info("signal_cancel_refused", signal_id=m.signal_id, code=outcome.reason.code)
 
     def touches(message: OrderRequested | CancelRequested) -> list[str]:
         signal_id = message.signal_id if isinstance(message, OrderRequested) else message.target_signal_id

@@ -62,6 +62,15 @@ def group_of(account: Account, order: Order) -> list[Order]:
     return [account.orders[order_id] for order_id in group]
 
 
+def taken_back(account: Account, order_id: UUID) -> list[UUID]:
+    """What a strategy wants cancelled that takes its signal back: the signal's order, and where that has ended or is one
+    of an OCO's two, all of its group that is open."""
+    order = account.orders.get(order_id)
+    if order is None or (order.is_open and order.order_class is not OrderClass.OCO):
+        return [order_id]
+    return [each.order_id for each in group_of(account, order) if each.is_open] or [order_id]
+
+
 def holdings(orders: Sequence[Order]) -> list[Decimal]:
     """What each order of a group holds."""
     held = [ZERO] * len(orders)
