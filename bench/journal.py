@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
-from counting_service import BUS_MIGRATIONS
+import fleet_simulator as sim
 from fleet_bus import Bus, Fact, Journaled
 from fleet_bus.admin import create_topics
 from fleet_bus.journal_partition import JournalPartition
@@ -32,9 +32,9 @@ from fleet_contracts.venue import PlaceVenueOrder
 from fleet_contracts.vocabulary import OrderType, Side, TimeInForce
 from fleet_launcher.stack import Endpoints
 from fleet_matching_engine.app import engine_of
-from fleet_matching_engine.domain.orders import OpenOrder
 from fleet_matching_engine.domain.rules import INSTRUMENT, RULES, Rules, Terms
 from fleet_matching_engine.service import VenueMachine, fact
+from fleet_matching_engine.store import PostgresArchive
 from fleet_simulator.book import commands as c
 from fleet_testkit.databases import TestDatabases
 from fleet_testkit.stack import test_stack
@@ -47,7 +47,7 @@ _PARTITION = partition(SYMBOL, VENUE_INTERNAL_COMMANDS.partitions)
 _ACCOUNTS = 1_000
 _WARM = 1_000
 _TERMS = Terms(SYMBOL, "USD", Decimal("0.01"), Decimal(1), Decimal(1), Decimal(1), Decimal("0.001"), Decimal("0.002"))
-_RULES = Rules(Decimal("0.9"), Decimal(10) ** 9, 1_000_000, "cancel_newest", 100_000)
+_RULES = Rules(Decimal("0.9"), Decimal(10) ** 9, 1_000_000, "cancel_newest")
 _FACTS = (fact(RULES, _RULES), fact(INSTRUMENT, _TERMS))
 
 
@@ -136,7 +136,7 @@ async def _measure_ready(endpoints: Endpoints) -> dict[str, Any]:
 
 def _in_memory(records: list[Record]) -> float:
     """CPU seconds a record, of the machine alone; what is compiled is loaded before."""
-    engine_of("fast").new().apply(c.batch([c.add(1, 1, 0, 1, 1)])).tolist()
+    engine_of("fast")().apply(c.batch([c.add(1, 1, 0, 1, 1)])).tolist()
     journal = JournalPartition(
         VENUE_INTERNAL_COMMANDS, _PARTITION, "matching-engine", 1, VenueMachine(engine_of("fast"), _PARTITION)
     )
@@ -156,17 +156,21 @@ def _learn(journal: JournalPartition, facts: list[StoredFact]) -> None:
 
 def _fill(machine: VenueMachine) -> None:
     """A million resting orders of a thousand accounts on a thousand prices, without the commands that would make them."""
-    venue = machine.venue
-    book = venue.books[SYMBOL]
-    accounts = [venue._account(uuid4()) for _ in range(_ACCOUNTS)]
-    rows = []
+    exchange = machine.venue.books[SYMBOL].exchange
+    accounts = [str(uuid4()) for _ in range(_ACCOUNTS)]
     for number in range(1, RESTING + 1):
-        side, price = number % 2, 9_999 - number % 500 if number % 2 == 0 else 10_001 + number % 500
-        account = accounts[number % _ACCOUNTS]
-        rows.append(c.add(number, account, side, price, 10))
-        book.orders[number] = OpenOrder(UUID(int=number << 64).bytes, account, side, 10, price)
-    book.core.apply(c.batch(rows))
-    venue._orders = RESTING
+        order = sim.Place(
+            order_ref=UUID(int=number << 64).hex,
+            account_id=accounts[number % _ACCOUNTS],
+            command_sequence=0,
+            side=sim.Side.SELL if number % 2 else sim.Side.BUY,
+            type=sim.OrderType.LIMIT,
+            quantity=10,
+            limit_price=10_001 + number % 500 if number % 2 else 9_999 - number % 500,
+            self_trade=sim.SelfTrade.CANCEL_NEWEST,
+        )
+        exchange.apply(order, 1_700_000_000_000_000_000 + number)
+    machine.venue.books[SYMBOL].apply(sim.Cancel("", "", 0), machine.venue.moment(datetime.now(UTC), None))
 
 
 def _records(count: int, first: int = 0) -> list[Record]:
@@ -227,7 +231,7 @@ def _journal(process: _Process, database: Database) -> tuple[Bus, Any]:
     engine = engine_of("fast")
 
     def wanted(machine: VenueMachine) -> list[Fact]:
-        return [] if machine.number != _PARTITION or machine.venue.rules is not None else list(_FACTS)
+        return [] if machine.number != _PARTITION or machine.venue.admission.rules is not None else list(_FACTS)
 
     bus = Bus(process, database)
     journaled = Journaled(
@@ -236,6 +240,7 @@ def _journal(process: _Process, database: Database) -> tuple[Bus, Any]:
         machine=lambda number: VenueMachine(engine, number),
         wanted=wanted,
         snapshot_every=10 * COMMANDS,
+        archive=PostgresArchive(database),
     )
     return bus, bus.journal(journaled)
 
@@ -248,7 +253,7 @@ async def _place(endpoints: Endpoints) -> AsyncIterator[tuple[_Process, Database
     await create_topics(endpoints.kafka_bootstrap, topics, prefix=process.topic_prefix)
     databases = TestDatabases(endpoints.postgres_url)
     try:
-        url = await databases.make([BUS_MIGRATIONS])
+        url = await databases.make("matching-engine")
         async with Database(url, application_name="bench") as database:
             yield process, database
     finally:

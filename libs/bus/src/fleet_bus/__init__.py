@@ -5,16 +5,18 @@ from fleet_chassis.internal import NothingParked
 from .bus import Bus
 from .commit import GroupCommitter, Overloaded
 from .failures import NotYet
-from .journal import Journaled, JournalReading
+from .journal import JournalReading
 from .journal_partition import CLOCK, Machine, Said
 from .journal_store import Fact
-from .received import Received
+from .journaled import Archive, Journaled
+from .received import Received, Record
 from .subscription import Due, DueKind, Live, Watch, Work
 from .table import TableView
 from .transaction import Transaction
 
 __all__ = [
     "CLOCK",
+    "Archive",
     "Bus",
     "Due",
     "DueKind",
@@ -28,6 +30,7 @@ __all__ = [
     "NothingParked",
     "Overloaded",
     "Received",
+    "Record",
     "Said",
     "TableView",
     "Transaction",

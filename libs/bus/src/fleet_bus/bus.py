@@ -22,7 +22,8 @@ from .commit import GroupCommitter
 from .direct import DirectProducer, open_direct
 from .due import DueRunner
 from .failures import Streak, is_down
-from .journal import Journaled, JournalReading
+from .journal import JournalReading
+from .journaled import Journaled
 from .outbox import Relay
 from .parking import Parking, parked_keys
 from .reading import Reading

@@ -8,17 +8,14 @@ between, under the same ids and numbers, and goes on; a former owner that wakes 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from aiokafka import ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from fleet_chassis.clock import Clock
 from fleet_chassis.database import Database
 from fleet_chassis.logging import get_logger
-from fleet_contracts import Topic
 from fleet_contracts.partitioning import partition
 
 from .activity import Activity
@@ -27,6 +24,7 @@ from .hearing import Heard
 from .journal_owned import JournalCut, Owned, ReplayStuck, until_there
 from .journal_partition import CLOCK, JournalPartition, Machine
 from .journal_store import Fact, JournalStore, writer_epoch
+from .journaled import Journaled
 from .kafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition, consumer, producer, started
 from .metrics import HANDLED, LAG
 from .reading import Stuck
@@ -40,24 +38,6 @@ _LOOK_S = 0.1
 """How long a fact may have to wait while no record comes and nobody calls `wake()`."""
 _MOST_TOLD = 1_000
 _MOST_FACTS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Journaled:
-    """A topic that is the journal of one machine a partition, in the group `<service>.<name>`.
-
-    `machine` makes an empty one for a partition. `wanted`: the facts that hold in the world and that this machine has not
-    learned, asked before each batch; they are stored first and learned then. `ticks`: whether time is told as a fact (not
-    on a replay).
-    """
-
-    name: str
-    topic: Topic
-    machine: Callable[[int], Machine]
-    wanted: Callable[[Any], Sequence[Fact]]
-    ticks: bool = True
-    snapshot_every: int = 50_000
-    """Records between two snapshots: what a new owner replays at the most, a few seconds' work."""
 
 
 class _Assignments(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -278,7 +258,7 @@ class JournalReading:
         journal = JournalPartition(topic, place.partition, self._settings.service, said_epoch, machine)
         if content is not None:
             await asyncio.to_thread(journal.restore, content)
-        owned = Owned(self._settings, place, journal, store, epoch, journal.place.offset)
+        owned = Owned(self._settings, place, journal, store, epoch, journal.place.offset, self._journaled.archive)
         if beginning > journal.place.offset:
             raise JournalCut(f"{place.topic}[{place.partition}] begins at {beginning}, needed {journal.place.offset}")
         committed = await client.committed(place) or 0

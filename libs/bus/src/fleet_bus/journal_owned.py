@@ -15,6 +15,7 @@ from .admin import delete_records
 from .failures import Streak, is_down
 from .journal_partition import JournalPartition
 from .journal_store import Fact, JournalStore, StoredFact
+from .journaled import Archive
 from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, read
 from .received import Record, UnreadableRecord
 from .settings import BusSettings
@@ -44,6 +45,7 @@ class Owned:
     store: JournalStore
     epoch: int
     snapshot_offset: int
+    archive: Archive | None = None
     unsaid: deque[Record] = field(default_factory=deque)
     told: list[tuple[Fact, asyncio.Future[None]]] = field(default_factory=list)
 
@@ -57,8 +59,8 @@ class Owned:
             return False
         for fact in facts:
             self.unsaid.extend(self.journal.learn(fact))
-        for raw in raws:
-            self.unsaid.extend(self._obeyed(raw))
+        for record in await self._read(raws):
+            self.unsaid.extend(self._obeyed(record))
         return True
 
     async def replay(
@@ -79,11 +81,11 @@ class Owned:
         learn()
         while journal.place.offset < claimed:
             polled = await client.getmany(self.place, timeout_ms=_REPLAY_POLL_MS, max_records=self.settings.max_batch)
-            for raw in polled.get(self.place, ()):
-                if journal.place.offset <= raw.offset < claimed:
-                    said = self._obeyed(raw)
-                    self.unsaid.extend(said if raw.offset >= committed else ())
-                    learn()
+            raws = [raw for raw in polled.get(self.place, ()) if journal.place.offset <= raw.offset < claimed]
+            for raw, record in zip(raws, await self._read(raws), strict=True):
+                said = self._obeyed(record)
+                self.unsaid.extend(said if raw.offset >= committed else ())
+                learn()
             if polled:
                 progress_at = time.monotonic()
                 await asyncio.sleep(0)
@@ -94,6 +96,9 @@ class Owned:
     async def take_snapshot(self, now: datetime) -> None:
         """Of a state all of whose output is acknowledged. Then what lies behind the last two is forgotten."""
         started_at = time.perf_counter()
+        if self.archive is not None:
+            keep = self.archive.keep
+            await until_there(lambda: keep(self.journal.machine))
         at, content = self.journal.place, self.journal.snapshot()
         await until_there(lambda: self.store.add_snapshot(self.epoch, at, content, now))
         self.snapshot_offset = at.offset
@@ -111,8 +116,14 @@ class Owned:
             seconds=round(time.perf_counter() - started_at, 3),
         )
 
-    def _obeyed(self, raw: ConsumerRecord) -> list[Record]:
-        record = read(raw, self.settings.topic_prefix)
+    async def _read(self, raws: Sequence[ConsumerRecord]) -> list[Record | UnreadableRecord]:
+        found = [read(raw, self.settings.topic_prefix) for raw in raws]
+        if self.archive is not None and raws:
+            recall, records = self.archive.recall, [record for record in found if isinstance(record, Record)]
+            await until_there(lambda: recall(self.journal.machine, records))
+        return found
+
+    def _obeyed(self, record: Record | UnreadableRecord) -> list[Record]:
         if isinstance(record, UnreadableRecord):
             log.error("record_not_ours", error=str(record))
             self.journal.skip()

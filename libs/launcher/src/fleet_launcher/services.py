@@ -10,12 +10,10 @@ from fleet_launcher.places import CHECKOUT
 
 @dataclass(frozen=True)
 class Service:
-    """`name` is folder, database and role; `has_tables`: of its own, besides the bus's and the gate's; `uses_redis`: it is
-    given Valkey's URL."""
+    """`name` is folder, database and role; `uses_redis`: it is given Valkey's URL."""
 
     name: str
     has_database: bool = True
-    has_tables: bool = True
     has_gate: bool = False
     uses_redis: bool = False
     fixed_port: int | None = None
@@ -29,9 +27,7 @@ class Service:
         folders = [CHECKOUT / "libs" / "bus" / "src" / "fleet_bus" / "migrations"]
         if self.has_gate:
             folders.append(CHECKOUT / "libs" / "gate" / "src" / "fleet_gate" / "migrations")
-        if self.has_tables:
-            folders.append(CHECKOUT / "services" / self.name / "migrations")
-        return folders
+        return [*folders, CHECKOUT / "services" / self.name / "migrations"]
 
 
 # In the order of the flow: whoever comes later reads what the earlier ones publish, and the gateway, which lets
@@ -40,7 +36,7 @@ class Service:
 SERVICES: tuple[Service, ...] = (
     Service("auth", uses_redis=True),
     Service("exchange-connector", has_gate=True),
-    Service("matching-engine", has_tables=False, has_gate=True),
+    Service("matching-engine", has_gate=True),
     Service("data"),
     Service("core-engine"),
     Service("trading", has_gate=True),

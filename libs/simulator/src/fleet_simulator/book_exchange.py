@@ -1,7 +1,10 @@
 """The exchange whose orders meet each other: all order types above the core book, and its call auctions."""
 
+from collections.abc import Callable
+
 from fleet_simulator.auction import clearing, ranked, shares
 from fleet_simulator.book import Book
+from fleet_simulator.book.events import Events
 from fleet_simulator.events import Event
 from fleet_simulator.exchange import Exchange
 from fleet_simulator.fees import FeeModel
@@ -10,10 +13,13 @@ from fleet_simulator.orders import Command, Phase, TimeInForce
 
 
 class BookExchange(Exchange):
-    """Time goes on with each call: `gtd` orders whose time has come end before anything else is done."""
+    """Time goes on with each call: `gtd` orders whose time has come end before anything else is done.
 
-    def __init__(self, fees: FeeModel, book: Book) -> None:
-        self._core = CoreMatcher(book)
+    `watch` is shown the core's events of each core command, as a venue tells them to everybody.
+    """
+
+    def __init__(self, fees: FeeModel, book: Book, watch: Callable[[Events], None] | None = None) -> None:
+        self._core = CoreMatcher(book, watch)
         super().__init__(fees, self._core)
 
     @property

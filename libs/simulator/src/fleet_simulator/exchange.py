@@ -30,6 +30,15 @@ class Exchange(OrderLifecycle):
                 self._replace(command, at)
         return self._settled(at)
 
+    def reject(self, order_ref: str, at: int) -> list[Event]:
+        """An order was rejected before it came here: what waits for it ends."""
+        self._orphan(order_ref, at)
+        return self._settled(at)
+
+    def expires_at(self) -> int | None:
+        """When the next `gtd` order ends."""
+        return self._expiring[0][0] if self._expiring else None
+
     def expire(self, at: int) -> list[Event]:
         """Ends the `gtd` orders whose time has come, the earliest first."""
         while self._expiring and self._expiring[0][0] <= at:
@@ -142,14 +151,21 @@ class Exchange(OrderLifecycle):
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Takes the place of all state; the fees are the constructor's. Orders in any order."""
-        state = snapshot["exchange"]
+        orders = map(Order.from_data, snapshot["orders"])
+        self.resume(snapshot["exchange"], snapshot["book"], orders, snapshot.get("positions", {}))
+
+    def resume(
+        self, state: Mapping[str, Any], book: Mapping[str, Any], orders: Iterable[Order], positions: Mapping[str, int]
+    ) -> None:
+        """The same with the orders as they are, for who keeps them in a form of his own."""
         self._arrivals, self._trades = state["arrivals"], state["trades"]
         self._book_ids, self._accounts = state.get("book_ids", 0), state.get("accounts", 0)
-        found = sorted(map(Order.from_data, snapshot["orders"]), key=lambda order: order.arrival)
+        found = sorted(orders, key=lambda order: order.arrival)
         self.orders = {order.order_ref: order for order in found}
         self._triggers = Triggers()
-        self._reducing, self._expiring = {}, []
-        self.positions = Positions(snapshot.get("positions", {}))
+        self._reducing = {}
+        self._expiring = sorted((o.expires_at, o.arrival, o) for o in found if o.expires_at is not None)
+        self.positions = Positions(positions)
         self._groups = Groups()
         self._numbers = {}
         for order in found:
@@ -159,7 +175,7 @@ class Exchange(OrderLifecycle):
             number, count = self._numbers.get(order.account_id, (order.account, 0))
             self._numbers[order.account_id] = number, count + 1
         in_book = [order for order in found if order.phase is Phase.BOOK and order.resting]
-        self._matcher.restore(snapshot["book"], in_book)
+        self._matcher.restore(book, in_book)
 
     def state_hash(self) -> str:
         return state_hash(self.snapshot())

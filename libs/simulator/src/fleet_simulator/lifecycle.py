@@ -57,6 +57,8 @@ class OrderLifecycle:
         self._arrivals += 1
         self.orders[order.order_ref] = order
         self._index(order)
+        if order.expires_at is not None:
+            insort(self._expiring, (order.expires_at, order.arrival, order))
         self._events.append(Accepted(order.order_ref, order.account_id, at))
         if order.parent_ref is None:
             self._begin(order, at)
@@ -278,8 +280,6 @@ class OrderLifecycle:
         self._groups.add(order)
         if order.reduce_only:
             self._reducing[order.order_ref] = order
-        if order.expires_at is not None:
-            insort(self._expiring, (order.expires_at, order.arrival, order))
 
     def _drop(self, order: Order) -> None:
         del self.orders[order.order_ref]

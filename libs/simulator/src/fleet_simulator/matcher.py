@@ -1,7 +1,7 @@
 """What the layer above asks of a book, and the core book behind it. The words are the core's: add, market, replace,
 cancel; `DataBook` takes the same ones and fills from market data."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -96,8 +96,9 @@ _SELF_TRADES: Final = {each: c.SelfTrade[each.name] for each in SelfTrade}
 class CoreMatcher:
     """Orders meet each other in a core book. Every order, and every slice of an iceberg, has an id of its own there."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, watch: Callable[[e.Events], None] | None = None) -> None:
         self.book = book
+        self._watch = watch
         self._orders: dict[int, Order] = {}
 
     def enter(self, order: Order, at: int) -> list[Match]:
@@ -132,7 +133,7 @@ class CoreMatcher:
         return self._obeyed(c.replace(order.book_id, order.account, order.limit_price or 0, total))
 
     def withdraw(self, order: Order) -> None:
-        self.book.apply_one(c.cancel(order.book_id, order.account))
+        self._asked(c.cancel(order.book_id, order.account))
         del self._orders[order.book_id]
 
     def shown(self, at: int) -> Shown | None:
@@ -167,9 +168,15 @@ class CoreMatcher:
 
     def _obeyed(self, row: c.Row) -> list[Match]:
         found: list[Match] = []
-        for event in e.decode(self.book.apply_one(row)):
+        for event in e.decode(self._asked(row)):
             found += self._matches(event)
         return found
+
+    def _asked(self, row: c.Row) -> e.Events:
+        events = self.book.apply_one(row)
+        if self._watch is not None:
+            self._watch(events)
+        return events
 
     def _matches(self, event: e.Event) -> list[Match]:
         match event:

@@ -14,13 +14,13 @@ from fleet_chassis.internal import internal_router
 from fleet_contracts.data import BestQuote, InstrumentDefined
 from fleet_contracts.topics import DATA_INSTRUMENTS, DATA_QUOTES, VENUE_INTERNAL_COMMANDS
 from fleet_gate import Gate
-from fleet_simulator.book import NaiveBook
+from fleet_simulator.book import Book, NaiveBook
 
 from fleet_matching_engine import consumers
 from fleet_matching_engine.api import books_router, operators_router
-from fleet_matching_engine.domain.venue import BookEngine
 from fleet_matching_engine.service import VenueMachine, World
 from fleet_matching_engine.settings import Settings
+from fleet_matching_engine.store import PostgresArchive
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
@@ -35,7 +35,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     gate = Gate(bus, database)
     instruments = bus.table(DATA_INSTRUMENTS, InstrumentDefined)
     quotes = bus.table(DATA_QUOTES, BestQuote)
-    world = World(settings.rules, instruments.values, quotes.get, gate.held)
+    world = World(
+        rules=settings.rules,
+        sessions=settings.sessions,
+        instruments=instruments.values,
+        quote=quotes.get,
+        states=gate.held,
+        now=bus.clock.now,
+    )
     engine = engine_of(settings.matching_engine_book)
     is_replay = settings.feed == "replay"
     every = timedelta(seconds=settings.matching_engine_heartbeat_s)
@@ -47,6 +54,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             wanted=world.news_for,
             ticks=not is_replay,
             snapshot_every=settings.matching_engine_snapshot_every,
+            archive=PostgresArchive(database),
         )
     )
     if is_replay:
@@ -73,10 +81,10 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     return app
 
 
-def engine_of(name: str) -> BookEngine:
+def engine_of(name: str) -> type[Book]:
     """The compiled book brings numba with it, so it is imported only where it is asked for."""
     if name == "naive":
-        return BookEngine(NaiveBook, NaiveBook.restore)
+        return NaiveBook
     from fleet_simulator.book.fast import FastBook
 
-    return BookEngine(FastBook, FastBook.restore)
+    return FastBook

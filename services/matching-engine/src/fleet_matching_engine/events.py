@@ -1,47 +1,57 @@
 """Between the venue's words and the contracts' messages."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+import fleet_simulator as sim
 from fleet_contracts import venue
 from fleet_contracts.data import InstrumentDefined
-from fleet_contracts.exchange_connector import Trade, VenueInstrument, VenueStatus
+from fleet_contracts.exchange_connector import (
+    LISTS_OPEN_ORDERS,
+    ORDER_GROUPS,
+    Trade,
+    VenueInstrument,
+    VenueStatus,
+)
 from fleet_contracts.matching_engine import BookDelta, BookLevel, BookSnapshot
-from fleet_contracts.vocabulary import Liquidity, Side, VenueOrderStand, VenueStateWord
+from fleet_contracts.vocabulary import Liquidity, OrderType, Side, TimeInForce, VenueOrderStand, VenueStateWord
 from fleet_simulator import Scale
+from fleet_simulator.fees import EXACT
 
-from fleet_matching_engine.domain.book import SymbolBook
+from fleet_matching_engine.domain.book import SymbolBook, fill_of
 from fleet_matching_engine.domain.orders import (
-    Accepted,
-    AnyReport,
     Cancel,
-    Canceled,
-    CancelRejected,
     Effects,
-    Expired,
-    Fill,
-    Filled,
+    Listed,
+    ListQuery,
+    Moment,
+    OrderFill,
     Place,
     Query,
-    Rejected,
     Replace,
-    Replaced,
-    ReplaceRejected,
+    Report,
     Stated,
 )
 from fleet_matching_engine.domain.rules import VENUE, Terms
 
 CAPABILITIES: Final = (
-    *("market", "limit", "gtc", "ioc", "fok", "day", "gtd", "post_only", "minimum_quantity", "self_trade"),
-    *("cancel", "replace", "query"),
+    *(f"order_types:{order_type.value}" for order_type in OrderType),
+    *(time_in_force.value for time_in_force in TimeInForce),
+    *("post_only", "reduce_only", "minimum_quantity", "display_quantity", "self_trade"),
+    *("cancel", "replace", "query", ORDER_GROUPS),
 )
+_SIDES: Final = {Side(word.value): word for word in sim.Side}
+_ORDER_TYPES: Final = {OrderType(word.value): word for word in sim.OrderType}
+_TIMES_IN_FORCE: Final = {TimeInForce(word.value): word for word in sim.TimeInForce}
 SNAPSHOT_DEPTH: Final = 100
 STATE_FILLS: Final = 1_000
 """Fills told in one VenueOrderState, about 400 bytes each; an order with more is told in several."""
 
+_CODES: Final = {"immediate_or_cancel": "ioc", "fill_or_kill": "fok"}
+"""The simulator's reasons, as the contracts have them."""
 _DETAILS: Final = {
     "requested": "Canceled on request.",
     "ioc": "What did not fill at once was canceled.",
@@ -52,21 +62,25 @@ _DETAILS: Final = {
     "post_only": "It would have traded at once.",
     "minimum_quantity": "Less than its minimum quantity could be traded at once.",
     "replaced": "The new quantity is no more than what is filled.",
+    "reduce_only": "There is no position here that it could reduce.",
+    "oco": "Another order of its group took its place.",
+    "parent_ended": "The order that it waited for has ended.",
+    "auction": "It did not trade in its auction.",
     "mass_cancel": "An operator of the venue canceled it.",
     "market_halted": "Trading is halted.",
+    "market_closed": "Out of the session only orders for an auction are taken.",
     "unknown_order": "There is no such open order here.",
     "unknown_symbol": "This venue does not trade it.",
-    "unsupported": "This venue does not know such orders.",
     "too_late": "It came after the time by which it should have been sent.",
     "rate_limited": "The account sends too many orders a second.",
-    "price_band": "The price is too far from the reference price.",
+    "price_band": "The price is too far from the reference price, or from the price that the order waits for.",
     "max_order_notional": "The order is larger than this venue takes.",
     "min_notional": "The order is smaller than this venue takes.",
     "min_quantity": "The quantity is smaller than this venue takes.",
-    "invalid_quantity": "The quantity is not a positive multiple of the lot size.",
-    "invalid_price": "A price is missing, not positive, or not a multiple of the tick size.",
-    "invalid_minimum_quantity": "The minimum quantity is larger than the quantity.",
-    "invalid_conditions": "These conditions do not go together.",
+    "invalid_quantity": "A quantity is not a positive multiple of the lot size, or does not go with the others.",
+    "invalid_price": "A price is missing, not positive, not a multiple of the tick size, or one too many.",
+    "invalid_time_in_force": "The order's times or conditions do not go together.",
+    "invalid_group": "Orders of this group cannot stand together.",
     "already_expired": "Its end has passed.",
     "book_full": "The book has no room for another order.",
 }
@@ -76,50 +90,56 @@ _DETAILS: Final = {
 
 
 def place(message: venue.PlaceVenueOrder) -> Place:
-    beyond = {
-        "stop_price": message.stop_price,
-        "trail_amount": message.trail_amount,
-        "trail_percent": message.trail_percent,
-        "display_quantity": message.display_quantity,
-        "reduce_only": message.reduce_only or None,
-    }
     return Place(
-        ref=message.venue_order_ref,
-        account_id=message.account_id,
+        ref=message.venue_order_ref.hex,
+        account_id=str(message.account_id),
+        user_id=str(message.user_id),
         send_by=message.send_by,
         symbol=message.symbol,
-        side=message.side.value,
-        order_type=message.order_type.value,
+        side=_SIDES[message.side],
+        order_type=_ORDER_TYPES[message.order_type],
         quantity=message.quantity,
+        time_in_force=_TIMES_IN_FORCE[message.time_in_force],
         limit_price=message.limit_price,
         protection_price=message.protection_price,
-        time_in_force=message.time_in_force.value,
+        stop_price=message.stop_price,
+        trail_amount=message.trail_amount,
+        trail_percent=message.trail_percent,
+        display_quantity=message.display_quantity,
         minimum_quantity=message.minimum_quantity,
         expires_at=message.expires_at,
         post_only=message.post_only,
-        self_trade=None if message.self_trade is None else message.self_trade.value,
-        conditions=tuple(name for name, asked in beyond.items() if asked is not None),
+        reduce_only=message.reduce_only,
+        self_trade=None if message.self_trade is None else sim.SelfTrade(message.self_trade.value),
+        oco_group=None if message.oco_group is None else message.oco_group.hex,
+        parent_ref=None if message.parent_ref is None else message.parent_ref.hex,
     )
 
 
 def replace(message: venue.ReplaceVenueOrder) -> Replace:
     return Replace(
-        ref=message.venue_order_ref,
-        account_id=message.account_id,
+        ref=message.venue_order_ref.hex,
+        account_id=str(message.account_id),
         send_by=message.send_by,
         symbol=message.symbol,
         quantity=message.quantity,
         limit_price=message.limit_price,
-        conditions=() if message.stop_price is None else ("stop_price",),
+        stop_price=message.stop_price,
     )
 
 
 def cancel(message: venue.CancelVenueOrder) -> Cancel:
-    return Cancel(message.venue_order_ref, message.account_id, message.symbol)
+    return Cancel(message.venue_order_ref.hex, str(message.account_id), message.symbol)
 
 
 def query(message: venue.QueryVenueOrders) -> Query:
-    return Query(message.venue_order_refs, message.account_id, message.symbol)
+    return Query(tuple(ref.hex for ref in message.venue_order_refs), str(message.account_id), message.symbol)
+
+
+def list_query(message: venue.QueryVenueOpenOrders) -> ListQuery:
+    after = None if message.after is None else message.after.hex
+    since = None if message.since_trade_id is None else trade_number(message.since_trade_id)
+    return ListQuery(message.symbol, after, since, message.most)
 
 
 def terms(defined: InstrumentDefined) -> Terms:
@@ -138,86 +158,79 @@ def terms(defined: InstrumentDefined) -> Terms:
 # Reports
 
 
-def reports(
-    symbol: str, found: Sequence[AnyReport], book: SymbolBook | None, market_at: datetime
-) -> venue.VenueReports:
+def reports(symbol: str, found: Sequence[Report], book: SymbolBook | None, when: Moment) -> venue.VenueReports:
     """All that one cause did to the orders of a symbol. Without a book there is nothing but refusals."""
-    told = tuple(one for report in found for one in _told(report, symbol, book, market_at))
+    told = tuple(one for report in found for one in _told(report, symbol, book, when))
     return venue.VenueReports(venue=VENUE, symbol=symbol, reports=told)
 
 
-def _told(report: AnyReport, symbol: str, book: SymbolBook | None, at: datetime) -> Iterator[venue.AnyVenueReport]:
-    ref, account_id = report.ref, report.account_id
+def _told(report: Report, symbol: str, book: SymbolBook | None, when: Moment) -> Iterator[venue.AnyVenueReport]:
+    event = report.event
+    head: dict[str, Any] = {
+        "venue_order_ref": UUID(hex=event.order_ref),
+        "account_id": UUID(event.account_id),
+        "market_at": when.market_at,
+    }
     scale = None if book is None else book.scale
-    match report:
-        case Accepted():
-            yield venue.VenueOrderAccepted(venue_order_ref=ref, account_id=account_id, market_at=at)
-        case Rejected(code=code):
-            yield venue.VenueOrderRejected(
-                venue_order_ref=ref, account_id=account_id, market_at=at, code=code, detail=_DETAILS[code]
-            )
-        case Filled(fill=fill):
-            assert book is not None
-            yield _fill(ref, account_id, fill, book)
-        case Canceled(code=code, cumulative=cumulative):
-            yield venue.VenueOrderCanceled(
-                venue_order_ref=ref,
-                account_id=account_id,
-                market_at=at,
-                code=code,
-                detail=_DETAILS[code],
-                cumulative_quantity=_quantity(scale, cumulative),
-            )
-        case CancelRejected(code=code):
-            yield venue.VenueCancelRejected(
-                venue_order_ref=ref, account_id=account_id, market_at=at, code=code, detail=_DETAILS[code]
-            )
-        case Replaced(quantity=quantity, price=price, cumulative=cumulative):
-            assert scale is not None
-            yield venue.VenueOrderReplaced(
-                venue_order_ref=ref,
-                account_id=account_id,
-                market_at=at,
-                quantity=scale.quantity(quantity),
-                limit_price=scale.price(price) if price else None,
-                cumulative_quantity=scale.quantity(cumulative),
-            )
-        case ReplaceRejected(code=code):
-            yield venue.VenueReplaceRejected(
-                venue_order_ref=ref, account_id=account_id, market_at=at, code=code, detail=_DETAILS[code]
-            )
-        case Expired(cumulative=cumulative):
-            yield venue.VenueOrderExpired(
-                venue_order_ref=ref,
-                account_id=account_id,
-                market_at=at,
-                cumulative_quantity=_quantity(scale, cumulative),
-            )
+    match event:
+        case sim.Accepted():
+            yield venue.VenueOrderAccepted(**head)
+        case sim.Rejected(reason=reason):
+            yield venue.VenueOrderRejected(**head, **_why(reason))
+        case sim.CancelRejected(reason=reason):
+            yield venue.VenueCancelRejected(**head, **_why(reason))
+        case sim.ReplaceRejected(reason=reason):
+            yield venue.VenueReplaceRejected(**head, **_why(reason))
         case Stated():
-            yield from _states(report, book, at)
+            yield from _states(event, head, book)
+        case _ if scale is None or book is None:
+            raise AssertionError(f"only refusals have no book, was {event}")
+        case sim.Filled():
+            yield _filled(OrderFill(event.order_ref, event.account_id, fill_of(event, when)), book)
+        case sim.Triggered(price=price):
+            yield venue.VenueOrderTriggered(**head, trigger_price=scale.price(price))
+        case sim.Replaced():
+            yield venue.VenueOrderReplaced(
+                **head,
+                quantity=scale.quantity(event.quantity),
+                limit_price=_price(scale, event.limit_price),
+                stop_price=_price(scale, event.stop_price),
+                cumulative_quantity=scale.quantity(report.cumulative),
+                code=event.reason,
+            )
+        case sim.Canceled(reason=reason):
+            yield venue.VenueOrderCanceled(
+                **head, **_why(reason), cumulative_quantity=scale.quantity(report.cumulative)
+            )
+        case sim.Expired():
+            yield venue.VenueOrderExpired(**head, cumulative_quantity=scale.quantity(report.cumulative))
 
 
-def _states(report: Stated, book: SymbolBook | None, at: datetime) -> Iterator[venue.VenueOrderState]:
-    fills = report.fills if book is not None else ()
-    for first in range(0, max(len(fills), 1), STATE_FILLS):
-        some = fills[first : first + STATE_FILLS]
+def _why(reason: str) -> dict[str, Any]:
+    code = _CODES.get(reason, reason)
+    return {"code": code, "detail": _DETAILS[code]}
+
+
+def _states(told: Stated, head: dict[str, Any], book: SymbolBook | None) -> Iterator[venue.VenueOrderState]:
+    why: dict[str, Any] = {} if told.code is None else _why(told.code)
+    for first in range(0, max(len(told.fills), 1), STATE_FILLS):
+        some = told.fills[first : first + STATE_FILLS] if book is not None else ()
         yield venue.VenueOrderState(
-            venue_order_ref=report.ref,
-            account_id=report.account_id,
-            market_at=at,
-            stand=VenueOrderStand(report.stand),
-            cumulative_quantity=_quantity(None if book is None else book.scale, report.cumulative),
-            fills=tuple(_fill(report.ref, report.account_id, fill, book) for fill in some if book is not None),
-            code=report.code,
-            detail=None if report.code is None else _DETAILS[report.code],
+            **head,
+            stand=VenueOrderStand(told.stand),
+            cumulative_quantity=_quantity(None if book is None else book.scale, told.cumulative),
+            fills=tuple(
+                _filled(OrderFill(told.order_ref, told.account_id, fill), book) for fill in some if book is not None
+            ),
+            **why,
         )
 
 
-def _fill(ref: UUID, account_id: UUID, fill: Fill, book: SymbolBook) -> venue.VenueOrderFilled:
-    scale = book.scale
+def _filled(one: OrderFill, book: SymbolBook) -> venue.VenueOrderFilled:
+    scale, fill = book.scale, one.fill
     return venue.VenueOrderFilled(
-        venue_order_ref=ref,
-        account_id=account_id,
+        venue_order_ref=UUID(hex=one.order_ref),
+        account_id=UUID(one.account_id),
         market_at=fill.market_at,
         venue_trade_id=trade_id(book.terms.symbol, fill.trade),
         last_quantity=scale.quantity(fill.quantity),
@@ -230,6 +243,46 @@ def _fill(ref: UUID, account_id: UUID, fill: Fill, book: SymbolBook) -> venue.Ve
     )
 
 
+def open_orders(
+    asked: venue.QueryVenueOpenOrders, listed: Listed, book: SymbolBook | None, users: Mapping[str, str], when: Moment
+) -> venue.VenueOpenOrders:
+    return venue.VenueOpenOrders(
+        venue=VENUE,
+        symbol=asked.symbol,
+        query_id=asked.query_id,
+        market_at=when.market_at,
+        orders=tuple(_open_order(order, book, users) for order in listed.orders if book is not None),
+        has_more_orders=listed.has_more_orders,
+        fills=tuple(_filled(fill, book) for fill in listed.fills if book is not None),
+        has_more_fills=listed.has_more_fills,
+        last_trade_id=trade_id(asked.symbol, listed.last_trade) if listed.last_trade else None,
+    )
+
+
+def _open_order(order: sim.Order, book: SymbolBook, users: Mapping[str, str]) -> venue.VenueOpenOrder:
+    scale = book.scale
+    is_held = order.phase is sim.Phase.PARENT and not order.granted
+    notional = EXACT.multiply(Decimal(order.filled_notional), EXACT.multiply(scale.tick, scale.lot))
+    return venue.VenueOpenOrder(
+        venue_order_ref=UUID(hex=order.order_ref),
+        account_id=UUID(order.account_id),
+        user_id=UUID(users[order.account_id]),
+        side=Side(order.side.value),
+        order_type=OrderType(order.type.value),
+        time_in_force=TimeInForce(order.time_in_force.value),
+        quantity=scale.quantity(order.declared if is_held else order.quantity),
+        limit_price=_price(scale, order.limit_price),
+        stop_price=_price(scale, order.stop_price),
+        cumulative_quantity=scale.quantity(order.filled_quantity),
+        cumulative_notional=notional,
+        fees=scale.fee(order.fee),
+    )
+
+
+def _price(scale: Scale, ticks: int | None) -> Decimal | None:
+    return None if ticks is None else scale.price(ticks)
+
+
 def _quantity(scale: Scale | None, lots: int) -> Decimal:
     return Decimal(0) if scale is None else scale.quantity(lots)
 
@@ -237,6 +290,12 @@ def _quantity(scale: Scale | None, lots: int) -> Decimal:
 def trade_id(symbol: str, number: int) -> str:
     """The same for maker and taker; a symbol's trades are counted for as long as the venue lives."""
     return f"{symbol}-{number}"
+
+
+def trade_number(trade_id: str) -> int:
+    """0 of an id that is none of ours: all there is has come since."""
+    number = trade_id.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 # Market data
@@ -250,7 +309,7 @@ def trades(book: SymbolBook, effects: Effects, market_at: datetime) -> Iterator[
             venue_trade_id=trade_id(book.terms.symbol, one.number),
             price=book.scale.price(one.price),
             quantity=book.scale.quantity(one.quantity),
-            aggressor=Side.SELL if one.aggressor else Side.BUY,
+            aggressor=None if one.aggressor is None else Side.SELL if one.aggressor else Side.BUY,
             market_at=market_at,
         )
 
@@ -314,6 +373,8 @@ def listed(defined: InstrumentDefined) -> VenueInstrument:
 
 
 def status(feed: str, now: datetime) -> VenueStatus:
+    # On a replay the market moves only when nothing is on its way: there is nothing to compare.
+    capabilities = CAPABILITIES if feed == "replay" else (*CAPABILITIES, LISTS_OPEN_ORDERS)
     return VenueStatus(
-        venue=VENUE, state=VenueStateWord.CONNECTED, feed=feed, heartbeat_at=now, capabilities=CAPABILITIES
+        venue=VENUE, state=VenueStateWord.CONNECTED, feed=feed, heartbeat_at=now, capabilities=capabilities
     )

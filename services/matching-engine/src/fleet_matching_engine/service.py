@@ -1,6 +1,6 @@
 """The venue as the machine of its journal, and the facts that the world has for it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Final, TypeVar
@@ -13,10 +13,17 @@ from fleet_contracts.data import BestQuote, InstrumentDefined
 from fleet_contracts.encoding import encode_json
 from fleet_contracts.partitioning import partition
 from fleet_contracts.topics import MATCHING_ENGINE_MARKET_DATA, VENUE_INTERNAL_COMMANDS, VENUE_INTERNAL_REPORTS
-from fleet_contracts.venue import CancelVenueOrder, PlaceVenueOrder, QueryVenueOrders, ReplaceVenueOrder
+from fleet_contracts.venue import (
+    CancelVenueOrder,
+    PlaceVenueOrder,
+    QueryVenueOpenOrders,
+    QueryVenueOrders,
+    ReplaceVenueOrder,
+)
+from fleet_simulator.book import Book
 
 from fleet_matching_engine import events
-from fleet_matching_engine.domain.orders import Effects
+from fleet_matching_engine.domain.orders import Effects, Moment
 from fleet_matching_engine.domain.rules import (
     INSTRUMENT,
     MASS_CANCEL,
@@ -30,7 +37,8 @@ from fleet_matching_engine.domain.rules import (
     State,
     Terms,
 )
-from fleet_matching_engine.domain.venue import BookEngine, Venue
+from fleet_matching_engine.domain.sessions import ROUND_THE_CLOCK, SESSION, Schedule, Session
+from fleet_matching_engine.domain.venue import Venue
 
 SNAPSHOT_DELTAS: Final = 100
 """Deltas between two BookSnapshots of a symbol: who missed one waits for so many at the most."""
@@ -45,43 +53,53 @@ def fact(kind: str, content: object) -> Fact:
 class VenueMachine:
     """One partition: commands and facts in, reports and market data out. No clock, no I/O."""
 
-    def __init__(self, engine: BookEngine, number: int) -> None:
+    def __init__(self, engine: Callable[[], Book], number: int) -> None:
         self.venue = Venue(engine)
         self.number = number
 
     def obey(self, received: Received[Message], at: datetime) -> Iterator[Said]:
-        message, market_at = received.message, received.market_at or at
+        message, when = received.message, self.venue.moment(at, received.market_at)
         match message:
             case PlaceVenueOrder():
-                effects = self.venue.place(events.place(message), at, market_at)
+                effects = self.venue.place(events.place(message), when)
             case ReplaceVenueOrder():
-                effects = self.venue.replace(events.replace(message), at, market_at)
+                effects = self.venue.replace(events.replace(message), when)
             case CancelVenueOrder():
-                effects = self.venue.cancel(events.cancel(message), at, market_at)
+                effects = self.venue.cancel(events.cancel(message), when)
             case QueryVenueOrders():
                 effects = self.venue.query(events.query(message))
+            case QueryVenueOpenOrders():
+                listed, book = self.venue.listed(events.list_query(message)), self.venue.books.get(message.symbol)
+                told = events.open_orders(message, listed, book, self.venue.users, when)
+                yield Said(VENUE_INTERNAL_REPORTS, message.symbol, told, when.market_at)
+                return
             case _:
                 return
-        yield from self._said(message.symbol, effects, market_at)
+        yield from self._said(message.symbol, effects, when)
 
     def learn(self, fact: Fact, at: datetime) -> Iterator[Said]:
+        when = self.venue.moment(at, None)
         found: Iterable[tuple[str, Effects]] = ()
         if fact.kind == CLOCK:
-            found = self.venue.tick(at)
+            found = self.venue.tick(when)
         elif fact.kind == RULES:
             self.venue.take_rules(_decoded(fact, Rules))
         elif fact.kind == INSTRUMENT:
             self.venue.list(_decoded(fact, Terms))
         elif fact.kind == REFERENCE:
             self.venue.refer(_decoded(fact, Reference))
+        elif fact.kind == SESSION:
+            session = _decoded(fact, Session)
+            when = self.venue.moment(at, session.since)
+            found = [(session.symbol, self.venue.begin(session, when))]
         elif fact.kind == STATE:
-            found = self.venue.obey(_decoded(fact, State), at, at)
+            found = self.venue.obey(_decoded(fact, State), when)
         elif fact.kind == MASS_CANCEL:
-            found = self.venue.mass_cancel(_decoded(fact, MassCancel), at, at)
+            found = self.venue.mass_cancel(_decoded(fact, MassCancel), when)
         else:
             raise ValueError(f"the journal holds a fact of no known kind, was {fact.kind!r}")
         for symbol, effects in found:
-            yield from self._said(symbol, effects, at)
+            yield from self._said(symbol, effects, when)
 
     def due_at(self) -> datetime | None:
         return self.venue.due_at()
@@ -92,10 +110,10 @@ class VenueMachine:
     def restore(self, content: bytes) -> None:
         self.venue.restore(content)
 
-    def _said(self, symbol: str, effects: Effects, market_at: datetime) -> Iterator[Said]:
-        book = self.venue.books.get(symbol)
+    def _said(self, symbol: str, effects: Effects, when: Moment) -> Iterator[Said]:
+        book, market_at = self.venue.books.get(symbol), when.market_at
         if effects.reports:
-            told = events.reports(symbol, effects.reports, book, market_at)
+            told = events.reports(symbol, effects.reports, book, when)
             yield Said(VENUE_INTERNAL_REPORTS, symbol, told, market_at)
         if book is None:
             return
@@ -109,41 +127,53 @@ class VenueMachine:
 
 
 class World:
-    """What holds outside of the journal: its rules, what may be traded, prices, trading states."""
+    """What holds outside of the journal: its rules, what may be traded and when, prices, trading states."""
 
     def __init__(
         self,
+        *,
         rules: Rules,
+        sessions: Mapping[str, Schedule],
         instruments: Callable[[], Iterable[InstrumentDefined]],
         quote: Callable[[str], BestQuote | None],
         states: Callable[[], Iterable[TradingStateChanged]],
+        now: Callable[[], datetime],
     ) -> None:
         self._rules = rules
+        self._sessions = sessions
         self._instruments = instruments
         self._quote = quote
         self._states = states
+        self._now = now
 
     def news_for(self, machine: VenueMachine) -> Sequence[Fact]:
         """What this machine has not learned of it."""
         venue = machine.venue
-        found = [] if venue.rules == self._rules else [fact(RULES, self._rules)]
+        found = [] if venue.admission.rules == self._rules else [fact(RULES, self._rules)]
         for defined in self._instruments():
             if VENUE in defined.venues and _partition(defined.symbol) == machine.number:
                 found += self._of_instrument(venue, defined)
         for change in self._states():
-            held = venue.states.get((change.scope.value, change.target))
+            held = venue.admission.states.get((change.scope.value, change.target))
             if held is None or (held.epoch, held.version) < (change.epoch, change.version):
                 state = State(change.scope.value, change.target, change.state.value, change.epoch, change.version)
                 found.append(fact(STATE, state))
         return found
 
     def _of_instrument(self, venue: Venue, defined: InstrumentDefined) -> Iterator[Fact]:
-        book, terms = venue.books.get(defined.symbol), events.terms(defined)
+        symbol = defined.symbol
+        book, terms = venue.books.get(symbol), events.terms(defined)
         if (book is None or book.terms != terms) and venue.can_list(terms):
             yield fact(INSTRUMENT, terms)
-        quote, known = self._quote(defined.symbol), venue.references.get(defined.symbol)
+        quote, known = self._quote(symbol), venue.admission.references.get(symbol)
         if quote is not None and (known is None or known.is_far_from(quote.last, self._rules.band)):
-            yield fact(REFERENCE, Reference(defined.symbol, quote.last))
+            yield fact(REFERENCE, Reference(symbol, quote.last))
+        now = self._now() if not self._rules.is_replay else None if quote is None else quote.market_at
+        if now is not None:
+            session = self._sessions.get(symbol, ROUND_THE_CLOCK).session(symbol, now)
+            held = None if book is None else book.session
+            if held is None or (session != held and session.since >= held.since):
+                yield fact(SESSION, session)
 
 
 def _decoded(fact: Fact, kind: type[T]) -> T:

@@ -1,235 +1,219 @@
-"""One symbol's book with what the venue knows of its orders beyond the core: who placed them, fills, fees, expiry."""
+"""One symbol's exchange with what the venue keeps beside it: fills, numbers of what is told to everybody, the session."""
 
-import heapq
-from collections.abc import Callable, Iterator
-from datetime import datetime
-from typing import Final, NamedTuple
-from uuid import UUID
+from collections.abc import Callable, Iterable, Sequence
+from heapq import nsmallest
+from itertools import chain
+from typing import Final
 from zlib import crc32
 
 import msgspec
 import numpy as np
-from fleet_simulator.book import Book, Snapshot
-from fleet_simulator.book import commands as c
-from fleet_simulator.book import events as e
-from fleet_simulator.book.events import Kind, Reason
-
-from fleet_matching_engine.domain.orders import (
-    Accepted,
-    AnyReport,
+from fleet_simulator import (
+    BookExchange,
+    Cancel,
     Canceled,
-    CancelRejected,
-    Effects,
-    EndedOrder,
+    Command,
+    Event,
+    Executed,
     Expired,
-    Fill,
     Filled,
-    OpenOrder,
-    Print,
+    Liquidity,
+    Order,
     Rejected,
-    Replaced,
-    ReplaceRejected,
+    TimeInForce,
 )
+from fleet_simulator.book import Book
+from fleet_simulator.book import events as e
+from fleet_simulator.book.events import Kind
+
+from fleet_matching_engine.domain.orders import Effects, EndedOrder, Fill, Listed, Moment, OrderFill, Print, Report
+from fleet_matching_engine.domain.packing import PackedOrders, packed, unpacked
 from fleet_matching_engine.domain.rules import Terms
+from fleet_matching_engine.domain.sessions import Session
 
 CHECKED_LEVELS: Final = 10
-_CODES: Final = {
-    Reason.REQUESTED: "requested",
-    Reason.IOC: "ioc",
-    Reason.FOK: "fok",
-    Reason.PROTECTION: "price_protection",
-    Reason.NO_LIQUIDITY: "no_liquidity",
-    Reason.SELF_TRADE: "self_trade",
-    Reason.POST_ONLY: "post_only",
-    Reason.MINIMUM: "minimum_quantity",
-    Reason.REPLACED: "replaced",
-    Reason.MASS: "mass_cancel",
-    Reason.INVALID_QUANTITY: "invalid_quantity",
-    Reason.INVALID_PRICE: "invalid_price",
-    Reason.INVALID_FLAGS: "invalid_conditions",
-    Reason.INVALID_MINIMUM: "invalid_minimum_quantity",
-    Reason.UNKNOWN_ORDER: "unknown_order",
-    Reason.BOOK_FULL: "book_full",
-}
+# Plain numbers: an enum's member compares at five times the cost.
+_ACCEPTED, _TRADED, _DECREMENTED = int(Kind.ACCEPTED), int(Kind.TRADED), int(Kind.DECREMENTED)
+_CANCELED, _REPLACED = int(Kind.CANCELED), int(Kind.REPLACED)
 
 
 class BookState(msgspec.Struct, array_like=True):
-    """All of a book, for a snapshot: the core's arrays as bytes of int64, and the orders in the core's numbers."""
+    """All of a book, for a snapshot; the core's arrays as bytes of int64."""
 
     terms: Terms
     counters: bytes
     resting: bytes
-    orders: dict[int, OpenOrder]
-    trades: int
+    exchange: dict[str, int]
+    orders: PackedOrders
+    positions: dict[str, int]
+    fills: dict[str, list[Fill]]
+    tape: list[OrderFill]
     deltas: int
+    trades: int
     price: int
-
-
-class _Cause(NamedTuple):
-    """What an event of the core came of; `code` is said of a cancel instead of `requested`."""
-
-    word: int
-    at: datetime
-    market_at: datetime
-    code: str
+    session: Session | None
 
 
 class SymbolBook:
-    """`accounts` names an account by its number; `end` is told of every order that is not open any more."""
+    """`end` is told of every order that is not open any more."""
 
-    def __init__(
-        self,
-        terms: Terms,
-        core: Book,
-        accounts: Callable[[int], UUID],
-        end: Callable[[bytes, EndedOrder], None],
-    ) -> None:
+    def __init__(self, terms: Terms, core: Book, end: Callable[[str, EndedOrder], None]) -> None:
         self.take_terms(terms)
-        self.core = core
-        self.orders: dict[int, OpenOrder] = {}
-        self.numbers: dict[bytes, int] = {}
-        """Of the open orders, by their refs."""
+        self.exchange = BookExchange(self, core, self._watch)
+        self.fills: dict[str, list[Fill]] = {}
+        """Of the open orders that have any."""
+        self.tape: list[OrderFill] = []
+        """The latest fills, by trade; those before the first of them are in the archive."""
         self.trades = 0
         self.deltas = 0
         self.price = 0
         """Of the last trade."""
-        self._accounts = accounts
+        self.session: Session | None = None
         self._end = end
-        self._expiries: list[tuple[int, int]] = []
+        self._seen = Effects()
 
     def take_terms(self, terms: Terms) -> None:
         self.terms = terms
         self.scale = terms.scale
         self._fees = terms.fees
 
-    # Commands
+    def total(self, executed: Executed) -> int:
+        """The fees of an order: those of the terms that hold as it trades."""
+        return self._fees.total(executed)
 
-    def place(self, number: int, order: OpenOrder, command: c.Row, at: datetime, market_at: datetime) -> Effects:
-        """A new order under a number that the core has not seen."""
-        self.orders[number] = order
-        self.numbers[order.ref] = number
-        effects = self._apply(command, at, market_at)
-        if order.expires_ns and number in self.orders:
-            heapq.heappush(self._expiries, (order.expires_ns, number))
+    @property
+    def core(self) -> Book:
+        return self.exchange.book
+
+    @property
+    def orders(self) -> dict[str, Order]:
+        """To be read only."""
+        return self.exchange.orders
+
+    @property
+    def is_open(self) -> bool:
+        return self.session is None or self.session.is_open
+
+    # What is done
+
+    def apply(self, command: Command, when: Moment) -> Effects:
+        return self._told(self.exchange.apply(command, when.ns), when)
+
+    def reject(self, ref: str, when: Moment) -> Effects:
+        """An order did not come in: neither do those that wait for it."""
+        return self._told(self.exchange.reject(ref, when.ns), when)
+
+    def expire(self, when: Moment) -> Effects:
+        return self._told(self.exchange.expire(when.ns), when)
+
+    def cancel(self, orders: Iterable[Order], code: str, when: Moment) -> Effects:
+        """As long as they are open: the end of one may be that of another."""
+        effects = Effects()
+        for order in list(orders):
+            if order.order_ref in self.orders:
+                effects.add(self.apply(Cancel(order.order_ref, order.account_id, 0, code), when))
         return effects
 
-    def replace(self, number: int, price: int, quantity: int, at: datetime, market_at: datetime) -> Effects:
-        return self._apply(c.replace(number, self.orders[number].account, price, quantity), at, market_at)
-
-    def cancel(self, number: int, at: datetime, market_at: datetime, *, code: str = "requested") -> Effects:
-        return self._apply(c.cancel(number, self.orders[number].account), at, market_at, code=code)
-
-    def expire(self, at_ns: int, at: datetime, market_at: datetime) -> Effects:
-        """Takes out what has come to its end."""
-        effects = Effects.none()
-        while self._expiries and self._expiries[0][0] <= at_ns:
-            _, number = heapq.heappop(self._expiries)
-            if number in self.orders:
-                self._apply(c.cancel(number, self.orders[number].account), at, market_at, into=effects, code="expired")
+    def begin(self, session: Session, reference: int | None, when: Moment) -> Effects:
+        """The session before ends with its auction and its day orders, the new one begins with its auction."""
+        held, self.session = self.session, session
+        effects = Effects()
+        if held is None:
+            return effects
+        is_new = session.day != held.day
+        if held.is_open and (is_new or not session.is_open):
+            effects.add(self._auction(TimeInForce.AT_CLOSE, reference, when))
+            since_ns = int(session.since.timestamp()) * 1_000_000_000
+            effects.add(self._told(self.exchange.end_session(since_ns), when))
+        if is_new and session.is_open:
+            effects.add(self._auction(TimeInForce.AT_OPEN, reference, when))
         return effects
 
-    def expires_ns(self) -> int | None:
-        """When the next open order ends by time alone."""
-        while self._expiries and self._expiries[0][1] not in self.orders:
-            heapq.heappop(self._expiries)
-        return self._expiries[0][0] if self._expiries else None
-
-    # Events of the core
-
-    def _apply(
-        self, command: c.Row, at: datetime, market_at: datetime, *, into: Effects | None = None, code: str = ""
-    ) -> Effects:
-        effects = into or Effects.none()
-        cause = _Cause(command[c.WORD], at, market_at, code)
-        for event in self.core.apply_one(command).tolist():
-            effects.reports.extend(self._told(event, effects, cause))
+    def _auction(self, kind: TimeInForce, reference: int | None, when: Moment) -> Effects:
+        effects = self._told(self.exchange.auction(kind, reference, when.ns), when)
+        effects.prints = [Print(one.number, one.price, one.quantity, None) for one in effects.prints]
         return effects
 
-    def _told(self, event: list[int], effects: Effects, cause: _Cause) -> Iterator[AnyReport]:
-        kind, number, side, price = event[e.KIND], event[e.ORDER_ID], event[e.SIDE], event[e.PRICE]
-        order = self.orders.get(number)
-        if kind == Kind.REJECTED:
-            yield self._refused(event, order, cause.word)
-            return
-        assert order is not None, "an order of the core is one of ours"
-        ref, account_id = UUID(bytes=order.ref), self._accounts(order.account)
-        if kind == Kind.ACCEPTED:
-            if event[e.REMAINING]:
-                effects.touched.add((side, price))
-            yield Accepted(ref, account_id)
-        elif kind == Kind.TRADED:
-            maker = self.orders[event[e.MAKER_ID]]
-            quantity = event[e.QUANTITY]
-            effects.touched.add((1 - side, price))
-            self.trades += 1
-            self.price = price
-            effects.prints.append(Print(self.trades, price, quantity, side))
-            for one, is_maker in ((maker, True), (order, False)):
-                fill = self._fill(one, quantity, price, cause, is_maker=is_maker)
-                yield Filled(UUID(bytes=one.ref), self._accounts(one.account), fill)
-            self._end_filled(event[e.MAKER_ID], event[e.MAKER_REMAINING])
-            self._end_filled(number, event[e.REMAINING])
-        elif kind == Kind.DECREMENTED:
-            effects.touched.add((1 - side, price))
-            yield from self._decremented(number, order, event[e.QUANTITY], event[e.REMAINING])
-            maker_id = event[e.MAKER_ID]
-            maker = self.orders[maker_id]
-            yield from self._decremented(maker_id, maker, event[e.QUANTITY], event[e.MAKER_REMAINING])
-        elif kind == Kind.REPLACED:
-            effects.touched.update(((side, price), (side, event[e.PREVIOUS_PRICE])))
-            order.quantity, order.price = event[e.QUANTITY], price
-            yield Replaced(ref, account_id, order.quantity, price, order.filled)
-        else:
-            if event[e.WAS_RESTING]:
-                effects.touched.add((side, price))
-            reason = _CODES[Reason(event[e.REASON])]
-            reason = cause.code if cause.code and reason == "requested" else reason
-            stand = "expired" if reason == "expired" else "canceled"
-            self._ended(number, stand, None if stand == "expired" else reason)
-            yield (
-                Expired(ref, account_id, order.filled)
-                if stand == "expired"
-                else Canceled(ref, account_id, reason, order.filled)
-            )
+    # What came of it
 
-    def _refused(self, event: list[int], order: OpenOrder | None, word: int) -> AnyReport:
-        code = _CODES[Reason(event[e.REASON])]
-        assert order is not None, "only orders that are known are asked for"
-        ref, account_id = UUID(bytes=order.ref), self._accounts(order.account)
-        if word == c.Word.REPLACE:
-            return ReplaceRejected(ref, account_id, code)
-        if word == c.Word.CANCEL:
-            return CancelRejected(ref, account_id, code)
-        self._ended(event[e.ORDER_ID], "rejected", code)
-        return Rejected(ref, account_id, code)
+    def _watch(self, rows: e.Events) -> None:
+        touched = self._seen.touched
+        for row in rows.tolist():
+            kind, side, price = row[e.KIND], row[e.SIDE], row[e.PRICE]
+            if kind == _ACCEPTED:
+                if row[e.REMAINING]:
+                    touched.add((side, price))
+            elif kind == _TRADED:
+                touched.add((1 - side, price))
+                self.trades += 1
+                self.price = price
+                self._seen.prints.append(Print(self.trades, price, row[e.QUANTITY], side))
+            elif kind == _DECREMENTED:
+                touched.add((1 - side, price))
+            elif kind == _CANCELED:
+                if row[e.WAS_RESTING]:
+                    touched.add((side, price))
+            elif kind == _REPLACED:
+                touched.update(((side, price), (side, row[e.PREVIOUS_PRICE])))
 
-    def _fill(self, order: OpenOrder, quantity: int, price: int, cause: _Cause, *, is_maker: bool) -> Fill:
-        order.take(quantity, price, is_maker=is_maker)
-        fee = self._fees.total(order.executed)
-        fill = Fill(self.trades, quantity, price, order.filled, fee - order.fee, is_maker, cause.at, cause.market_at)
-        order.fee = fee
-        order.fills.append(fill)
-        return fill
+    def _told(self, events: list[Event], when: Moment) -> Effects:
+        effects, self._seen = self._seen, Effects()
+        filled: dict[str, str] = {}
+        for event in events:
+            ref = event.order_ref
+            match event:
+                case Filled():
+                    fill = fill_of(event, when)
+                    self.fills.setdefault(ref, []).append(fill)
+                    self.tape.append(OrderFill(ref, event.account_id, fill))
+                    filled[ref] = event.account_id
+                    effects.reports.append(Report(event, event.cumulative_quantity))
+                    continue
+                case Canceled(reason=reason):
+                    cumulative = self._ended(event, "canceled", reason)
+                case Expired():
+                    cumulative = self._ended(event, "expired", None)
+                case Rejected(reason=reason):
+                    cumulative = self._ended(event, "rejected", reason)
+                case _:
+                    cumulative = self.filled(ref)
+            effects.reports.append(Report(event, cumulative))
+        for ref, account_id in filled.items():
+            if ref in self.fills and ref not in self.orders:
+                self._forget(ref, account_id, "filled", None)
+        return effects
 
-    def _decremented(self, number: int, order: OpenOrder, quantity: int, remaining: int) -> Iterator[AnyReport]:
-        """Both orders of the account have become smaller without a trade; one of them is gone."""
-        ref, account_id = UUID(bytes=order.ref), self._accounts(order.account)
-        if remaining:
-            order.quantity -= quantity
-            yield Replaced(ref, account_id, order.quantity, order.price, order.filled)
-        else:
-            self._ended(number, "canceled", _CODES[Reason.SELF_TRADE])
-            yield Canceled(ref, account_id, _CODES[Reason.SELF_TRADE], order.filled)
+    def filled(self, ref: str) -> int:
+        fills = self.fills.get(ref)
+        return fills[-1].cumulative if fills else 0
 
-    def _end_filled(self, number: int, remaining: int) -> None:
-        if not remaining:
-            self._ended(number, "filled", None)
+    def _ended(self, event: Canceled | Expired | Rejected, stand: str, code: str | None) -> int:
+        return self._forget(event.order_ref, event.account_id, stand, code)
 
-    def _ended(self, number: int, stand: str, code: str | None) -> None:
-        order = self.orders.pop(number)
-        del self.numbers[order.ref]
-        ended = EndedOrder(order.account, self.terms.symbol, stand, code, order.filled, order.fills)
-        self._end(order.ref, ended)
+    def _forget(self, ref: str, account_id: str, stand: str, code: str | None) -> int:
+        cumulative = self.filled(ref)
+        fills = self.fills.pop(ref, [])
+        self._end(ref, EndedOrder(account_id, self.terms.symbol, stand, code, cumulative, fills))
+        return cumulative
+
+    # What is told of them
+
+    def listed(self, after: str | None, since_trade: int | None, most: int, older: Sequence[OrderFill]) -> Listed:
+        """`older`: fills of the archive, at least those that are asked for, by trade."""
+        refs = nsmallest(most + 1, (ref for ref in self.orders if after is None or ref > after))
+        fills: list[OrderFill] = []
+        if since_trade is not None:
+            first = self.tape[0].fill.trade if self.tape else self.trades + 1
+            archived = (one for one in older if one.fill.trade < first)
+            found = (one for one in chain(archived, self.tape) if one.fill.trade >= since_trade)
+            fills = nsmallest(most + 1, found, key=lambda one: (one.fill.trade, one.order_ref))
+        return Listed(
+            orders=[self.orders[ref] for ref in refs[:most]],
+            has_more_orders=len(refs) > most,
+            fills=fills[:most],
+            has_more_fills=len(fills) > most,
+            last_trade=fills[:most][-1].fill.trade if fills else self.trades,
+        )
 
     # What everybody may see
 
@@ -244,15 +228,38 @@ class SymbolBook:
     def state(self) -> BookState:
         counters, resting = self.core.snapshot()
         return BookState(
-            self.terms, counters.tobytes(), resting.tobytes(), self.orders, self.trades, self.deltas, self.price
+            terms=self.terms,
+            counters=counters.tobytes(),
+            resting=resting.tobytes(),
+            exchange=self.exchange.state(),
+            orders=packed(self.orders.values()),
+            positions=self.exchange.positions.to_data(),
+            fills=self.fills,
+            tape=self.tape,
+            deltas=self.deltas,
+            trades=self.trades,
+            price=self.price,
+            session=self.session,
         )
 
-    def restore(self, state: BookState, restored: Callable[[Snapshot], Book]) -> None:
-        counters = np.frombuffer(state.counters, dtype=np.int64)
-        resting = np.frombuffer(state.resting, dtype=np.int64).reshape(-1, 7)
-        self.core = restored(Snapshot(counters, resting))
-        self.orders = state.orders
-        self.numbers = {order.ref: number for number, order in state.orders.items()}
-        self.trades, self.deltas, self.price = state.trades, state.deltas, state.price
-        self._expiries = [(order.expires_ns, number) for number, order in self.orders.items() if order.expires_ns]
-        heapq.heapify(self._expiries)
+    def restore(self, state: BookState) -> None:
+        book = {
+            "counters": np.frombuffer(state.counters, dtype=np.int64),
+            "orders": np.frombuffer(state.resting, dtype=np.int64),
+        }
+        self.exchange.resume(state.exchange, book, unpacked(state.orders), state.positions)
+        self.fills, self.tape = state.fills, state.tape
+        self.deltas, self.trades, self.price, self.session = state.deltas, state.trades, state.price, state.session
+
+
+def fill_of(event: Filled, when: Moment) -> Fill:
+    return Fill(
+        trade=event.trade_number,
+        quantity=event.last_quantity,
+        price=event.last_price,
+        cumulative=event.cumulative_quantity,
+        fee=event.fee,
+        is_maker=event.liquidity is Liquidity.MAKER,
+        executed_at=when.at,
+        market_at=when.market_at,
+    )

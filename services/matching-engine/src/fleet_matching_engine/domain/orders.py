@@ -1,60 +1,87 @@
-"""Orders of the internal venue: what is asked, what is remembered, what is reported."""
+"""Orders of the internal venue: what is asked of it, and what it remembers and tells beyond the simulator's words.
 
-from dataclasses import dataclass
+References and accounts are hexadecimal, as the simulator keeps them; what happens to orders are the simulator's events."""
+
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from uuid import UUID
+from typing import NamedTuple
 
 import msgspec
-from fleet_simulator.fees import Executed
+from fleet_simulator import Event, Order, OrderType, SelfTrade, Side, TimeInForce
+
+
+class Moment(NamedTuple):
+    """When something happens: the journal's time, the market's, and the one that orders live by, in nanoseconds."""
+
+    at: datetime
+    market_at: datetime
+    ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """An order as it came. `conditions`: what it asks for beyond the core book (a stop price, a displayed quantity …)."""
+    """An order as it came, not yet on its instrument's grid."""
 
-    ref: UUID
-    account_id: UUID
+    ref: str
+    account_id: str
+    user_id: str
     send_by: datetime | None
     symbol: str
-    side: str
-    order_type: str
+    side: Side
+    order_type: OrderType
     quantity: Decimal
+    time_in_force: TimeInForce
     limit_price: Decimal | None
     protection_price: Decimal | None
-    time_in_force: str
+    stop_price: Decimal | None
+    trail_amount: Decimal | None
+    trail_percent: Decimal | None
+    display_quantity: Decimal | None
     minimum_quantity: Decimal | None
     expires_at: datetime | None
     post_only: bool
-    self_trade: str | None
-    conditions: tuple[str, ...]
+    reduce_only: bool
+    self_trade: SelfTrade | None
+    oco_group: str | None
+    parent_ref: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replace:
-    """`quantity` is the new total; None leaves it as it is."""
+    """What is None stays as it is; `quantity` is the new total."""
 
-    ref: UUID
-    account_id: UUID
+    ref: str
+    account_id: str
     send_by: datetime | None
     symbol: str
     quantity: Decimal | None
     limit_price: Decimal | None
-    conditions: tuple[str, ...]
+    stop_price: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    ref: UUID
-    account_id: UUID
+    ref: str
+    account_id: str
     symbol: str
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    refs: tuple[UUID, ...]
-    account_id: UUID
+    refs: tuple[str, ...]
+    account_id: str
     symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """A page of what is open, and of fills from the trade with this number on; None asks for no fills."""
+
+    symbol: str
+    after: str | None
+    since_trade: int | None
+    most: int
 
 
 class Fill(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -70,45 +97,10 @@ class Fill(msgspec.Struct, frozen=True, array_like=True, gc=False):
     market_at: datetime
 
 
-class OpenOrder(msgspec.Struct, array_like=True, gc=False):
-    """An order in its book, under its number there. Quantities in lots, `maker` and `taker` notional in ticks x lots.
-
-    `price`: its limit in ticks, 0 of a market order."""
-
-    ref: bytes
-    account: int
-    side: int
-    quantity: int
-    price: int
-    expires_ns: int = 0
-    maker_quantity: int = 0
-    maker_notional: int = 0
-    taker_quantity: int = 0
-    taker_notional: int = 0
-    fee: int = 0
-    fills: list[Fill] = []
-
-    @property
-    def executed(self) -> Executed:
-        return Executed(self.maker_quantity, self.maker_notional, self.taker_quantity, self.taker_notional)
-
-    @property
-    def filled(self) -> int:
-        return self.maker_quantity + self.taker_quantity
-
-    def take(self, quantity: int, price: int, *, is_maker: bool) -> None:
-        if is_maker:
-            self.maker_quantity += quantity
-            self.maker_notional += quantity * price
-        else:
-            self.taker_quantity += quantity
-            self.taker_notional += quantity * price
-
-
-class EndedOrder(msgspec.Struct, array_like=True, gc=False):
+class EndedOrder(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is remembered of an order that is not open any more. `stand` as the contracts say it."""
 
-    account: int
+    account_id: str
     symbol: str
     stand: str
     code: str | None
@@ -116,87 +108,62 @@ class EndedOrder(msgspec.Struct, array_like=True, gc=False):
     fills: list[Fill]
 
 
-# What is reported of an order; `ref` and `account_id` say of which.
-
-
 @dataclass(frozen=True, slots=True)
-class Report:
-    ref: UUID
-    account_id: UUID
+class Stated:
+    """The answer to a query."""
 
-
-@dataclass(frozen=True, slots=True)
-class Accepted(Report):
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected(Report):
-    code: str
-
-
-@dataclass(frozen=True, slots=True)
-class Filled(Report):
-    fill: Fill
-
-
-@dataclass(frozen=True, slots=True)
-class Canceled(Report):
-    code: str
-    cumulative: int
-
-
-@dataclass(frozen=True, slots=True)
-class CancelRejected(Report):
-    code: str
-
-
-@dataclass(frozen=True, slots=True)
-class Replaced(Report):
-    quantity: int
-    price: int
-    cumulative: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReplaceRejected(Report):
-    code: str
-
-
-@dataclass(frozen=True, slots=True)
-class Expired(Report):
-    cumulative: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stated(Report):
+    order_ref: str
+    account_id: str
     stand: str
     code: str | None
     cumulative: int
     fills: tuple[Fill, ...]
 
 
-AnyReport = Accepted | Rejected | Filled | Canceled | CancelRejected | Replaced | ReplaceRejected | Expired | Stated
+class OrderFill(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    order_ref: str
+    account_id: str
+    fill: Fill
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page of a book's open orders, and of its fills, by trade."""
+
+    orders: list[Order]
+    has_more_orders: bool
+    fills: list[OrderFill]
+    has_more_fills: bool
+    last_trade: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`cumulative`: what of the order had filled by then."""
+
+    event: Event | Stated
+    cumulative: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Print:
-    """A trade for everybody to see, in lots and ticks."""
+    """A trade for everybody to see, in lots and ticks; nobody is the aggressor in an auction."""
 
     number: int
     price: int
     quantity: int
-    aggressor: int
+    aggressor: int | None
 
 
 @dataclass(slots=True)
 class Effects:
     """What one cause did in one book; `touched` are the (side, price)s whose level may have changed."""
 
-    reports: list[AnyReport]
-    prints: list[Print]
-    touched: set[tuple[int, int]]
+    reports: list[Report] = field(default_factory=list)
+    prints: list[Print] = field(default_factory=list)
+    touched: set[tuple[int, int]] = field(default_factory=set)
 
-    @classmethod
-    def none(cls) -> "Effects":
-        return cls([], [], set())
+    def add(self, more: "Effects") -> None:
+        self.reports += more.reports
+        self.prints += more.prints
+        self.touched |= more.touched

@@ -10,10 +10,10 @@ class Rates:
 
     A burst of a second's worth is free; only what is taken counts."""
 
-    def __init__(self, times: dict[int, int] | None = None) -> None:
-        self.times: dict[int, int] = times if times is not None else {}
+    def __init__(self, times: dict[str, int] | None = None) -> None:
+        self.times: dict[str, int] = times if times is not None else {}
 
-    def is_free(self, account: int, at_ns: int, rate: int) -> bool:
+    def is_free(self, account: str, at_ns: int, rate: int) -> bool:
         """Takes one message of the account's rate, if there is one."""
         until = max(self.times.get(account, 0), at_ns)
         if until - at_ns > _SECOND_NS - _SECOND_NS // rate:

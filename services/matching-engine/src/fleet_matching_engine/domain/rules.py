@@ -25,7 +25,8 @@ class Rules(msgspec.Struct, frozen=True, array_like=True):
     max_notional: Decimal
     rate: int
     self_trade: str
-    ended_kept: int
+    is_replay: bool = False
+    """Time is the market's, as commands and sessions tell it; no clock runs."""
 
 
 class Terms(msgspec.Struct, frozen=True, array_like=True):

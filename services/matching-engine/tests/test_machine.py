@@ -1,0 +1,231 @@
+"""What the venue says follows from its journal: the same of either engine, of any snapshot, with anything archived."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from fleet_bus import CLOCK, Fact
+from fleet_bus.journal_partition import JournalPartition
+from fleet_bus.received import Record
+from fleet_contracts import encode, venue
+from fleet_contracts.topics import VENUE_INTERNAL_COMMANDS
+from fleet_contracts.vocabulary import OrderType, SelfTrade, Side, TimeInForce
+from fleet_matching_engine.app import engine_of
+from fleet_matching_engine.domain.orders import EndedOrder, OrderFill
+from fleet_matching_engine.domain.rules import INSTRUMENT, REFERENCE, RULES, STATE, Reference, Rules, State, Terms
+from fleet_matching_engine.domain.sessions import SESSION, Schedule
+from fleet_matching_engine.events import list_query, trade_number
+from fleet_matching_engine.service import VenueMachine, fact
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SYMBOL = "AAPL/USD"
+BEGIN = datetime(2026, 1, 5, 15, tzinfo=UTC)
+ACCOUNTS = [UUID(int=n) for n in (1, 2, 3)]
+TERMS = Terms(SYMBOL, "USD", Decimal("0.01"), Decimal(1), Decimal(1), Decimal(0), Decimal("0.001"), Decimal("0.002"))
+SCHEDULE = Schedule.parse("09:30-16:00 America/New_York")
+LATER = timedelta(minutes=50)
+
+
+def some_steps(chance: Random, count: int) -> list[Any]:
+    """Mostly orders that go, some that the venue refuses; what is done to them; facts. "later": time passes."""
+    found: list[Any] = []
+    placed: list[venue.PlaceVenueOrder] = []
+    while len(found) < count:
+        draw = chance.random()
+        if draw < 0.6 or not placed:
+            placed.append(a_placement(chance, len(placed) + 1))
+            found.append(placed[-1] if chance.random() < 0.97 else chance.choice(placed))
+        elif draw < 0.9:
+            found.append(a_command(chance, chance.choice(placed[-15:])))
+        elif draw < 0.97:
+            found.append("later")
+        elif draw < 0.99:
+            found.append(fact(REFERENCE, Reference(SYMBOL, Decimal(chance.randint(97, 103)))))
+        else:
+            found += [fact(STATE, State("symbol", SYMBOL, word, 1, n)) for n, word in enumerate(("halted", "active"))]
+    return found
+
+
+def a_placement(chance: Random, number: int) -> venue.PlaceVenueOrder:
+    def seldom(value: Any, otherwise: Any = None) -> Any:
+        return value if chance.random() < 0.1 else otherwise
+
+    order_type = chance.choice([OrderType.LIMIT] * 6 + list(OrderType))
+    time_in_force = chance.choice([TimeInForce.GTC] * 8 + list(TimeInForce))
+    is_trailing = order_type is OrderType.TRAILING_STOP
+    has_stop = order_type not in {OrderType.MARKET, OrderType.LIMIT} and not is_trailing
+    has_limit = order_type in {OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED}
+    quantity = chance.randint(2, 20)
+    return venue.PlaceVenueOrder(
+        venue_order_ref=UUID(int=number),
+        account_id=chance.choice(ACCOUNTS),
+        user_id=ACCOUNTS[0],
+        command_sequence=1,
+        send_by=None,
+        symbol=SYMBOL,
+        side=chance.choice(list(Side)),
+        order_type=order_type,
+        quantity=Decimal(quantity),
+        limit_price=_price(chance) if has_limit else None,
+        protection_price=None if has_limit or chance.random() < 0.5 else _price(chance),
+        time_in_force=time_in_force,
+        stop_price=_price(chance) if has_stop else None,
+        trail_percent=Decimal("1.5") if is_trailing else None,
+        display_quantity=seldom(Decimal(chance.randint(1, quantity))) if has_limit else None,
+        minimum_quantity=seldom(Decimal(chance.randint(1, quantity))),
+        expires_at=BEGIN + chance.random() * timedelta(hours=30) if time_in_force is TimeInForce.GTD else None,
+        post_only=seldom(value=True, otherwise=False),
+        reduce_only=seldom(value=True, otherwise=False),
+        self_trade=seldom(chance.choice(list(SelfTrade))),
+        oco_group=seldom(UUID(int=99)),
+        parent_ref=seldom(UUID(int=number + chance.randint(1, 2))),
+    )
+
+
+def a_command(chance: Random, placed: venue.PlaceVenueOrder) -> Any:
+    head: dict[str, Any] = {
+        "account_id": placed.account_id,
+        "user_id": placed.user_id,
+        "command_sequence": 2,
+        "symbol": SYMBOL,
+    }
+    which = chance.randint(1, 4)
+    if which == 1:
+        return venue.CancelVenueOrder(**head, venue_order_ref=placed.venue_order_ref, send_by=None)
+    if which == 2:
+        return venue.ReplaceVenueOrder(
+            **head,
+            venue_order_ref=placed.venue_order_ref,
+            send_by=None,
+            quantity=chance.choice([None, Decimal(chance.randint(1, 30))]),
+            limit_price=chance.choice([None, _price(chance)]),
+            stop_price=chance.choice([None, None, _price(chance)]),
+        )
+    if which == 3:
+        others = tuple(UUID(int=chance.randint(1, 60)) for _ in range(2))
+        return venue.QueryVenueOrders(**head, venue_order_refs=(placed.venue_order_ref, *others))
+    return venue.QueryVenueOpenOrders(
+        query_id=UUID(int=7),
+        symbol=SYMBOL,
+        after=chance.choice([None, placed.venue_order_ref]),
+        since_trade_id=chance.choice([None, f"{SYMBOL}-{chance.randint(1, 20)}"]),
+        most=chance.randint(2, 9),
+    )
+
+
+def _price(chance: Random) -> Decimal:
+    return Decimal(chance.randint(97, 103))
+
+
+class Archived:
+    """The archive in memory: what a machine put aside, and what the next command asks of it."""
+
+    def __init__(self) -> None:
+        self.ended: dict[str, EndedOrder] = {}
+        self.fills: list[OrderFill] = []
+
+    def keep(self, machine: VenueMachine) -> None:
+        self.ended |= machine.venue.ended
+        self.fills += [fill for book in machine.venue.books.values() for fill in book.tape]
+        machine.venue.archived()
+
+    def recall(self, machine: VenueMachine, message: Any) -> None:
+        machine.venue.recalled = self.ended
+        if isinstance(message, venue.QueryVenueOpenOrders) and message.since_trade_id is not None:
+            since = trade_number(message.since_trade_id)
+            found = [fill for fill in self.fills if fill.fill.trade >= since]
+            found.sort(key=lambda one: (one.fill.trade, one.order_ref))
+            machine.venue.recalled_fills = {SYMBOL: found[: list_query(message).most + 1]}
+
+
+def run(asked: list[Any], engine: str, snapshots_at: set[int]) -> tuple[list[tuple[Any, ...]], list[str]]:
+    """Everything said, and the state's hash after each step."""
+    archive, said, hashes = Archived(), [], []
+
+    def made() -> JournalPartition:
+        return JournalPartition(VENUE_INTERNAL_COMMANDS, 0, "matching-engine", 1, VenueMachine(engine_of(engine), 0))
+
+    journal, now = made(), BEGIN
+    known = [fact(RULES, Rules(Decimal("0.2"), Decimal(10**9), 1_000, "cancel_newest")), fact(INSTRUMENT, TERMS)]
+    for offset, step in enumerate([*known, "later", *asked]):
+        machine: Any = journal.machine
+        if offset in snapshots_at:
+            archive.keep(machine)
+            content = journal.snapshot()
+            journal = made()
+            journal.restore(content)
+            machine = journal.machine
+        told: list[Fact] = []
+        if step == "later":
+            now += LATER
+            session, book = SCHEDULE.session(SYMBOL, now), machine.venue.books[SYMBOL]
+            due_at = machine.due_at()
+            told += [Fact(CLOCK, b"")] if due_at is not None and due_at <= now else []
+            told += [fact(SESSION, session)] if session != book.session else []
+        elif isinstance(step, Fact):
+            told = [step]
+        records = [record for one in journal.next_facts(told, now) for record in journal.learn(one)]
+        if not told and step != "later":
+            archive.recall(machine, step)
+            records += journal.obey(record_of(step, journal.place.offset, now))
+        said += [(r.topic, r.key, r.sequence, r.event_id, r.type, r.occurred_at, r.payload) for r in records]
+        if SYMBOL in machine.venue.books:
+            hashes.append(machine.venue.books[SYMBOL].exchange.state_hash())
+    return said, hashes
+
+
+def record_of(message: Any, offset: int, at: datetime) -> Record:
+    return Record(
+        topic=VENUE_INTERNAL_COMMANDS.name,
+        partition=0,
+        offset=offset,
+        key=SYMBOL,
+        writer="execution",
+        type=message.type_name(),
+        event_id=UUID(int=offset),
+        epoch=1,
+        sequence=offset + 1,
+        occurred_at=at,
+        market_at=at,
+        traceparent=None,
+        payload=encode(message),
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.randoms(use_true_random=True), st.integers(20, 120), st.sets(st.integers(3, 120), max_size=4))
+def test_the_same_is_said_whoever_says_it(chance: Random, count: int, snapshots_at: set[int]) -> None:
+    asked = some_steps(chance, count)
+    plain = run(asked, "naive", set())
+    assert run(asked, "fast", snapshots_at) == plain
+    assert reported_once(plain[0])
+
+
+def reported_once(said: list[tuple[Any, ...]]) -> bool:
+    """Of each order: nothing fills beyond its quantity, cumulative quantities rise, nothing follows its end."""
+    filled: dict[UUID, Decimal] = {}
+    ended: set[UUID] = set()
+    for report in reports(said):
+        ref = report.venue_order_ref
+        if isinstance(report, venue.VenueOrderFilled):
+            assert ref not in ended
+            assert report.cumulative_quantity == filled.get(ref, 0) + report.last_quantity
+            filled[ref] = report.cumulative_quantity
+        elif isinstance(report, venue.VenueOrderCanceled | venue.VenueOrderExpired):
+            assert ref not in ended
+            assert report.cumulative_quantity == filled.get(ref, 0)
+            ended.add(ref)
+        elif isinstance(report, venue.VenueOrderState) and ref in ended:
+            assert report.stand.value in {"canceled", "expired", "unknown"}
+    return True
+
+
+def reports(said: list[tuple[Any, ...]]) -> Iterator[venue.AnyVenueReport]:
+    for *_, kind, _, payload in said:
+        if kind == venue.VenueReports.type_name():
+            yield from msgspec.json.decode(payload, type=venue.VenueReports).reports
