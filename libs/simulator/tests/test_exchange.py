@@ -332,6 +332,15 @@ def test_reduce_only_is_cut_to_the_position_and_follows_it() -> None:
     assert target.orders["out"].resting == 5, "the plain order may sell three of the eight"
 
 
+def test_an_order_cut_below_its_minimum_ends() -> None:
+    target = exchange()
+    target.apply(order("ask", Side.SELL, 3, 100, account_id="B"), 0)
+    target.apply(order("buy", Side.BUY, 3, 100), 0)
+    target.apply(order("bid", Side.BUY, 9, 99, account_id="B"), 1)
+    cut = target.apply(order("out", Side.SELL, 9, 99, reduce_only=True, minimum_quantity=5), 2)
+    assert told(cut)[-2:] == [("replaced", "out", 3), ("canceled", "out", "minimum_quantity")]
+
+
 def test_an_iceberg_loses_its_place_with_each_slice() -> None:
     target = exchange()
     target.apply(order("berg", Side.SELL, 10, 100, display_quantity=4), 0)

@@ -87,6 +87,7 @@ _REASONS: Final = {
     e.Reason.SELF_TRADE: "self_trade",
     e.Reason.POST_ONLY: "post_only",
     e.Reason.MINIMUM: "minimum_quantity",
+    e.Reason.INVALID_MINIMUM: "minimum_quantity",  # the order has been made smaller than it since it was accepted
     e.Reason.BOOK_FULL: "book_full",
 }
 _TIMES: Final = {TimeInForce.IOC: c.TimeInForce.IOC, TimeInForce.FOK: c.TimeInForce.FOK}
@@ -108,7 +109,8 @@ class CoreMatcher:
             self_trade=_SELF_TRADES[order.self_trade],
         )
         side = c.Side.BUY if order.side is Side.BUY else c.Side.SELL
-        minimum = order.minimum_quantity
+        # It binds once: what comes into the book again has met it.
+        minimum = order.minimum_quantity if order.filled_quantity < order.minimum_quantity else 0
         self._orders[order.book_id] = order
         if order.type.has_limit:
             price = order.limit_price or 0

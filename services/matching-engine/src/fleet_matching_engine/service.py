@@ -1,5 +1,6 @@
 """The venue as the machine of its journal, and the facts that the world has for it."""
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -108,7 +109,12 @@ class VenueMachine:
         return self.venue.snapshot()
 
     def restore(self, content: bytes) -> None:
-        self.venue.restore(content)
+        # All that is made here stays: the collector would look at a million orders again and again.
+        gc.disable()
+        try:
+            self.venue.restore(content)
+        finally:
+            gc.enable()
 
     def _said(self, symbol: str, effects: Effects, when: Moment) -> Iterator[Said]:
         book, market_at = self.venue.books.get(symbol), when.market_at

@@ -24,6 +24,7 @@ from fleet_simulator import (
 )
 from fleet_simulator.book import Book
 from fleet_simulator.book import events as e
+from fleet_simulator.book.book import Resting
 from fleet_simulator.book.events import Kind
 
 from fleet_matching_engine.domain.orders import Effects, EndedOrder, Fill, Listed, Moment, OrderFill, Print, Report
@@ -232,7 +233,7 @@ class SymbolBook:
             counters=counters.tobytes(),
             resting=resting.tobytes(),
             exchange=self.exchange.state(),
-            orders=packed(self.orders.values()),
+            orders=packed(self.orders.values(), resting),
             positions=self.exchange.positions.to_data(),
             fills=self.fills,
             tape=self.tape,
@@ -243,11 +244,10 @@ class SymbolBook:
         )
 
     def restore(self, state: BookState) -> None:
-        book = {
-            "counters": np.frombuffer(state.counters, dtype=np.int64),
-            "orders": np.frombuffer(state.resting, dtype=np.int64),
-        }
-        self.exchange.resume(state.exchange, book, unpacked(state.orders), state.positions)
+        counters = np.frombuffer(state.counters, dtype=np.int64)
+        resting = np.frombuffer(state.resting, dtype=np.int64).reshape(-1, len(Resting._fields))
+        book = {"counters": counters, "orders": resting}
+        self.exchange.resume(state.exchange, book, unpacked(state.orders, resting), state.positions)
         self.fills, self.tape = state.fills, state.tape
         self.deltas, self.trades, self.price, self.session = state.deltas, state.trades, state.price, state.session
 

@@ -1,4 +1,4 @@
-"""A book's orders as bytes: a million of them are plain limit orders at rest, and those are rows of numbers."""
+"""A book's orders as bytes. A million of them are plain limit orders at rest: the core's row of one has nearly all of it."""
 
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
@@ -7,11 +7,15 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 from fleet_simulator import Order, OrderType, Phase, SelfTrade, Side, TimeInForce
+from fleet_simulator.book.book import Resting
+from numpy.typing import NDArray
 
 _CHUNK: Final = 10_000
-_MOST: Final = 1 << 62
-_SIDES, _TIMES, _SELF_TRADES = tuple(Side), tuple(TimeInForce), tuple(SelfTrade)
-_WORDS: Final = {word: number for words in (_SIDES, _TIMES, _SELF_TRADES) for number, word in enumerate(words)}
+_SIDES: Final = (Side.BUY, Side.SELL)
+"""By the core's numbers."""
+_WORDS: Final = tuple((time, self_trade) for time in TimeInForce for self_trade in SelfTrade)
+_NUMBERS: Final = {words: number for number, words in enumerate(_WORDS)}
+_NOT_PLAIN: Final = (-1, 0, 0)
 _PLAIN: Final = {
     "type": OrderType.LIMIT,
     "phase": Phase.BOOK,
@@ -31,19 +35,18 @@ _PLAIN: Final = {
     "ahead": None,
     "granted": 0,
     "elected": False,
+    "filled_quantity": 0,
+    "fee": 0,
 }
 _plain_values = attrgetter(*_PLAIN)
 _PLAIN_VALUES: Final = tuple(_PLAIN.values())
-_NUMBERS: Final = (
-    *("quantity", "limit_price", "accepted_at", "arrival", "filled_quantity", "filled_notional", "fee"),
-    *("account", "book_id", "priority", "entered_at", "maker_quantity", "maker_notional", "resting", "declared"),
-)
-_numbers = attrgetter(*_NUMBERS)
 _REF_CHARS: Final = 32
 
 
 class PackedOrders(msgspec.Struct, array_like=True):
-    """`numbers` are rows of int64, one for each of `refs`; `others` are as the simulator writes them."""
+    """A row of three int64 for each of the core's: place in `accounts` and words, time, arrival. `refs` of the plain ones.
+
+    `others` are as the simulator writes them."""
 
     accounts: list[str]
     refs: bytes
@@ -51,57 +54,64 @@ class PackedOrders(msgspec.Struct, array_like=True):
     others: list[dict[str, Any]]
 
 
-def packed(orders: Iterable[Order]) -> PackedOrders:
-    accounts: dict[str, int] = {}
-    refs: list[str] = []
-    rows: list[tuple[int, ...]] = []
-    pieces: list[bytes] = []
+def _is_plain(order: Order) -> bool:
+    return (
+        _plain_values(order) == _PLAIN_VALUES
+        and order.quantity == order.resting == order.declared
+        and order.priority == order.arrival
+        and order.entered_at == order.accepted_at
+    )
+
+
+def packed(orders: Iterable[Order], resting: NDArray[np.int64]) -> PackedOrders:
+    plain: dict[int, Order] = {}
     others: list[dict[str, Any]] = []
     for order in orders:
-        if _plain_values(order) != _PLAIN_VALUES or order.filled_notional > _MOST:
+        if _is_plain(order):
+            plain[order.book_id] = order
+        else:
             others.append(order.to_data())
+    accounts: dict[str, int] = {}
+    refs: list[str] = []
+    rows: list[tuple[int, int, int]] = []
+    for book_id in resting[:, Resting._fields.index("order_id")].tolist():
+        found = plain.get(book_id)
+        if found is None:
+            rows.append(_NOT_PLAIN)
             continue
-        account = accounts.setdefault(order.account_id, len(accounts))
-        words = _WORDS[order.side], _WORDS[order.time_in_force], _WORDS[order.self_trade]
-        refs.append(order.order_ref)
-        rows.append((account, *words, *_numbers(order)))
-        if len(rows) == _CHUNK:
-            pieces.append(np.array(rows, dtype=np.int64).tobytes())
-            rows.clear()
-    pieces.append(np.array(rows, dtype=np.int64).tobytes())
-    return PackedOrders(list(accounts), bytes.fromhex("".join(refs)), b"".join(pieces), others)
+        account = accounts.setdefault(found.account_id, len(accounts))
+        words = _NUMBERS[found.time_in_force, found.self_trade]
+        refs.append(found.order_ref)
+        rows.append((account * len(_WORDS) + words, found.accepted_at, found.arrival))
+    return PackedOrders(list(accounts), bytes.fromhex("".join(refs)), np.array(rows, dtype=np.int64).tobytes(), others)
 
 
-def unpacked(content: PackedOrders) -> Iterator[Order]:
-    refs = content.refs.hex()
-    rows = np.frombuffer(content.numbers, dtype=np.int64).reshape(-1, 4 + len(_NUMBERS))
-    for first in range(0, len(rows), _CHUNK):
-        for n, row in enumerate(rows[first : first + _CHUNK].tolist(), start=first):
-            account, side, time_in_force, self_trade, quantity, limit_price, accepted_at, arrival, *numbers = row
-            filled_quantity, filled_notional, fee, number, book_id, priority, entered_at, *numbers = numbers
-            maker_quantity, maker_notional, resting, declared = numbers
+def unpacked(content: PackedOrders, resting: NDArray[np.int64]) -> Iterator[Order]:
+    refs, at = content.refs.hex(), 0
+    numbers = np.frombuffer(content.numbers, dtype=np.int64).reshape(-1, 3)
+    for first in range(0, len(numbers), _CHUNK):
+        chunk = slice(first, first + _CHUNK)
+        for (words, accepted_at, arrival), row in zip(numbers[chunk].tolist(), resting[chunk].tolist(), strict=True):
+            if words < 0:
+                continue
+            book_id, number, side, price, _, quantity, _ = row
+            account, which = divmod(words, len(_WORDS))
+            time_in_force, self_trade = _WORDS[which]
             yield Order(
-                order_ref=refs[_REF_CHARS * n : _REF_CHARS * (n + 1)],
+                order_ref=refs[at : at + _REF_CHARS],
                 account_id=content.accounts[account],
                 side=_SIDES[side],
                 type=OrderType.LIMIT,
                 quantity=quantity,
-                time_in_force=_TIMES[time_in_force],
-                limit_price=limit_price,
+                time_in_force=time_in_force,
+                limit_price=price,
                 protection_price=None,
                 accepted_at=accepted_at,
                 arrival=arrival,
-                filled_quantity=filled_quantity,
-                filled_notional=filled_notional,
-                fee=fee,
-                self_trade=_SELF_TRADES[self_trade],
+                self_trade=self_trade,
                 account=number,
                 book_id=book_id,
-                priority=priority,
-                entered_at=entered_at,
-                maker_quantity=maker_quantity,
-                maker_notional=maker_notional,
-                resting=resting,
-                declared=declared,
+                declared=quantity,
             )
+            at += _REF_CHARS
     yield from map(Order.from_data, content.others)
