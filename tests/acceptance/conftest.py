@@ -94,15 +94,23 @@ class Paper(Served):
         # While no price stands, what would fill at the next one rests until there is one.
         return (await self.price() * Decimal("1.02")).quantize(Decimal("0.01"))
 
+    fills_parts = False
+
+    async def stop_price(self) -> Decimal:
+        # As above: the next quote triggers it, and none stands yet.
+        return (await self.price() * Decimal("0.98")).quantize(Decimal("0.01"))
+
+    profit_price = stop_price
+
+    async def trigger(self, order: trading.SubmitOrder) -> None:
+        await self.trade(order, order.quantity)
+
     async def trade(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
         await self.desk.until(order, "working", "filled")
         while not self.desk.believed(order).fills:
             await self.feed("step")
             with contextlib.suppress(AssertionError):
                 await self.desk.until(order, that=lambda known: bool(known.fills), timeout_s=1)
-
-    async def trade_part(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
-        self.cannot("a simulated quote fills an order whole")
 
     async def feed(self, action: str) -> None:
         headers = self.keys.of_user("exchange-connector", uuid4(), "read", "admin", roles=["admin"])
@@ -129,12 +137,26 @@ class Internal(Served):
         await self.desk.say(offer)
         await self.desk.until(offer, "working")
 
+    async def stop_price(self) -> Decimal:
+        return Decimal(101)
+
+    async def profit_price(self) -> Decimal:
+        return Decimal(105)
+
+    async def trigger(self, order: trading.SubmitOrder) -> None:
+        """Others trade at its price, and more is offered there."""
+        offer = self.desk.order(order.quantity + self.lot, order.stop_price, side=Side.SELL)
+        await self.desk.say(offer)
+        await self.desk.until(offer, "working")
+        await self.trade(offer, self.lot)
+
     async def trade(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
         before = await self.desk.until(order, "working", "filled")
         if before.stand == "filled":
             return
         assert before.limit_price is not None
-        taker = self.desk.order(quantity, before.limit_price, side=Side.SELL)
+        side = Side.BUY if order.side is Side.SELL else Side.SELL
+        taker = self.desk.order(quantity, before.limit_price, side=side)
         await self.desk.say(taker)
         await self.desk.until(taker, "filled")
 

@@ -10,9 +10,10 @@ from uuid import uuid4
 import msgspec
 import pytest
 from fleet_contracts import venue as contract
+from fleet_contracts.exchange_connector import ORDER_GROUPS, takes
 from fleet_contracts.execution import OrderFilled, OrderReports
-from fleet_contracts.trading import SubmitOrder
-from fleet_contracts.vocabulary import VenueOrderStand
+from fleet_contracts.trading import Leg, SubmitOrder
+from fleet_contracts.vocabulary import OrderClass, OrderType, Side, VenueOrderStand
 from fleet_testkit.eventually import eventually
 from fleet_testkit.hostile import HostileVenue
 from fleet_testkit.venues import VenueUnderTest
@@ -45,8 +46,10 @@ async def test_02_a_limit_rests(venue: VenueUnderTest) -> None:
 
 async def test_03_an_order_fills_in_parts(venue: VenueUnderTest) -> None:
     """4 of 10 → still working → 6 of 10 → filled; two fills, each with its own name and its part of the fee"""
+    if not venue.fills_parts:
+        venue.cannot("its market trades with an order whole")
     order = await _resting(venue, lots=10)
-    await venue.trade_part(order, venue.lot * 4)
+    await venue.trade(order, venue.lot * 4)
     part = await venue.desk.until(order, that=lambda known: known.filled == venue.lot * 4)
     assert part.stand == "working"
     await venue.agrees(order)
@@ -220,6 +223,75 @@ async def test_14_an_order_that_we_did_not_send_is_adopted(venue: VenueUnderTest
     await _takes_orders(venue)
     await venue.fill_unasked(open_still, venue.lot * 3)
     await eventually(lambda: told(open_still) == [venue.lot * 2, venue.lot * 3])
+
+
+async def test_15_a_stop_triggers(venue: VenueUnderTest) -> None:
+    """not triggered → works; the market comes to its price → triggered and filled. Where nobody can do it: rejected"""
+    quantity, stop_price = venue.lot * 10, await venue.stop_price()
+    stop = {"order_type": OrderType.STOP, "stop_price": stop_price}
+    order, canceled = venue.desk.order(quantity, **stop), venue.desk.order(quantity, **stop)
+    await venue.desk.say(order, canceled)
+    if (await venue.desk.until(order, "working", "rejected")).stand == "rejected":
+        assert takes(OrderType.STOP) not in venue.capabilities
+        assert venue.desk.believed(order).code == "unsupported"
+        return
+    await venue.desk.until(canceled, "working")
+    await _cancel(venue, canceled)
+    await venue.trigger(order)
+    known = await venue.desk.until(order, "filled")
+    assert known.is_triggered
+    assert known.filled == quantity
+    await venue.agrees(order)
+    await venue.agrees(canceled)
+
+
+async def test_16_a_bracket_takes_its_profit(venue: VenueUnderTest) -> None:
+    """entry fills in two parts → legs no larger than that → the profit is taken → the stop is gone; all quantities equal"""
+    entry, profit, stop = await _bracket(venue)
+    await venue.desk.say(entry)
+    if (await venue.desk.until(entry, "working", "rejected")).stand == "rejected":
+        assert ORDER_GROUPS not in venue.capabilities
+        assert venue.desk.believed(entry).code == "unsupported"
+        return
+    if venue.fills_parts:
+        await venue.trade(entry, venue.lot * 4)
+        await venue.desk.until(entry, that=lambda known: known.filled == venue.lot * 4)
+    await venue.trade(entry, venue.lot * 6)
+    await venue.desk.until(entry, "filled")
+    await venue.trade(profit, profit.quantity)
+    assert (await venue.desk.until(profit, "filled")).filled == entry.quantity
+    ended = await venue.desk.until(stop, "canceled")
+    assert (ended.filled, ended.code) == (Decimal(0), "oco")
+    for order in (entry, profit):
+        await venue.agrees(order)
+
+
+async def test_17_legs_end_with_an_entry_that_does_not_fill(venue: VenueUnderTest) -> None:
+    """bracket rests → cancel → canceled, and its legs with it"""
+    entry, profit, stop = await _bracket(venue)
+    await venue.desk.say(entry)
+    if (await venue.desk.until(entry, "working", "rejected")).stand == "rejected":
+        assert ORDER_GROUPS not in venue.capabilities
+        return
+    await _cancel(venue, entry)
+    for leg in (profit, stop):
+        known = await venue.desk.until(leg, "canceled", "rejected")
+        assert (known.filled, known.code) == (Decimal(0), "parent_ended")
+
+
+async def _bracket(venue: VenueUnderTest) -> tuple[SubmitOrder, SubmitOrder, SubmitOrder]:
+    """An entry that rests, with its legs, each as the order that it is by itself."""
+    plain = venue.desk.order(venue.lot * 10, await venue.resting_price())
+    exits = {"side": Side.SELL, "account_id": plain.account_id, "user_id": plain.user_id}
+    profit = venue.desk.order(plain.quantity, await venue.profit_price(), **exits)
+    far = await venue.far_price()
+    stop = venue.desk.order(plain.quantity, **exits, order_type=OrderType.STOP, stop_price=far)
+    entry = msgspec.structs.replace(plain, order_class=OrderClass.BRACKET, legs=(_leg(profit), _leg(stop)))
+    return entry, profit, stop
+
+
+def _leg(order: SubmitOrder) -> Leg:
+    return Leg(**{name: getattr(order, name) for name in Leg.__struct_fields__})
 
 
 async def _resting(venue: VenueUnderTest, lots: int = 1) -> SubmitOrder:

@@ -3,13 +3,25 @@
 import asyncio
 import time
 from decimal import Decimal
+from functools import partial
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import asyncpg
+import psutil
 import pytest
 from fleet_sdk.client import FleetClient
-from fleet_sdk.problems import ApiError
+from fleet_sdk.problems import ApiError, OutcomeUnknown, Unreachable
 from fleet_testkit.eventually import eventually
-from orders_under_way import ENDED, OPENING_DEPOSIT, Sending, assert_filled_in_time, market_order
+from orders_under_way import (
+    ENDED,
+    OPENING_DEPOSIT,
+    Sending,
+    assert_filled_in_time,
+    market_order,
+    place_until_answered,
+)
 from whole_fleet import WholeFleet, until_priced, until_status, whole_fleet
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
@@ -86,6 +98,67 @@ async def test_orders_go_on_when_a_part_that_stood_still_goes_on(still: WholeFle
         await sending.check()
         await until_it_trades(user.client)
     still.verify_books()
+
+
+@pytest.mark.parametrize("killed", [("gateway",), ("gateway", "trading")], ids="+".join)
+async def test_an_accepted_order_whose_answer_is_lost_is_neither_doubled_nor_forgotten(
+    still: WholeFleet, killed: tuple[str, ...]
+) -> None:
+    """trading has the request and stands still → the gateway stands still and trading accepts → kill -9 before the client
+    hears of it → the same order sent again is the first one, once, filled once"""
+    name = f"lost-{'-'.join(killed)}"
+    port = urlsplit(still.instance_url("trading")).port
+    assert port is not None
+    async with still.user() as user:
+        await until_it_trades(user.client)
+        body = market_order(client_order_id=name, quantity="3")
+        await user.client.place_order(market_order(client_order_id="before"))
+        trading, gateway = (psutil.Process(still.pid(service)) for service in ("trading", "gateway"))
+        trading.suspend()
+        try:
+            asking = asyncio.create_task(user.client.place_order(body))
+            await eventually(lambda: unread_bytes(port) > len(str(body)), what="the request at trading's door")
+            gateway.suspend()
+        finally:
+            trading.resume()
+        await eventually(partial(is_accepted, still, name), what="the order in trading's books")
+        before = {service: still.pid(service) for service in killed}
+        for service in killed:
+            still.kill(service)
+        with pytest.raises((OutcomeUnknown, Unreachable)):
+            await asking
+        for service in killed:
+            await eventually(partial(runs_anew, still, service, before[service]), timeout_s=60)
+        await still.until_ready()
+        answers = [await place_until_answered(user.client, body) for _ in range(2)]
+        assert not [answer for answer in answers if isinstance(answer, ApiError)]
+        orders = [order async for order in user.client.orders(status="all", client_order_id=name)]
+        (order,) = orders
+        assert {answer["order_id"] for answer in answers if not isinstance(answer, ApiError)} == {order["order_id"]}
+        await until_status(user.client, order["order_id"], "filled", timeout_s=30)
+        trades = [trade async for trade in user.client.trades(order_id=order["order_id"])]
+        assert sum(Decimal(trade["quantity"]) for trade in trades) == 3
+    still.verify_books()
+
+
+def unread_bytes(port: int) -> int:
+    """The most that has come to a connection at this port and was not read by its process."""
+    local = f":{port:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return max((int(row[4].partition(":")[2], 16) for row in rows if row[1].endswith(local)), default=0)
+
+
+async def is_accepted(fleet: WholeFleet, client_order_id: str) -> bool:
+    connection = await asyncpg.connect(fleet.description["services"]["trading"]["database_url"])
+    try:
+        found = await connection.fetchval("SELECT 1 FROM client_order_ids WHERE client_order_id = $1", client_order_id)
+        return bool(found)
+    finally:
+        await connection.close()
+
+
+def runs_anew(fleet: WholeFleet, name: str, before: int) -> bool:
+    return fleet.pid(name) != before
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,13 @@ from fleet_bus import Bus, Received, Watch
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
 from fleet_contracts import Message, trading, venue
-from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, VenueStatus
-from fleet_contracts.topics import EXCHANGE_CONNECTOR_STATUS, venue_commands, venue_reports
+from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, Quote, VenueStatus
+from fleet_contracts.topics import (
+    EXCHANGE_CONNECTOR_MARKET_DATA,
+    EXCHANGE_CONNECTOR_STATUS,
+    venue_commands,
+    venue_reports,
+)
 from fleet_contracts.vocabulary import Liquidity, OrderType, Side, TimeInForce, VenueOrderStand, VenueStateWord
 
 from fleet_testkit.desk import Desk
@@ -78,6 +83,27 @@ class HostileVenue(VenueUnderTest):
 
     async def resting_price(self) -> Decimal:
         return PRICE
+
+    async def stop_price(self) -> Decimal:
+        return PRICE + 1
+
+    async def profit_price(self) -> Decimal:
+        return PRICE + 5
+
+    async def trigger(self, order: trading.SubmitOrder) -> None:
+        """It knows no stops: what it quotes triggers those that execution watches."""
+        price = order.stop_price or PRICE
+        quote = Quote(
+            symbol=self.desk.symbol,
+            venue=self.name,
+            bid=price,
+            bid_size=order.quantity,
+            ask=price,
+            ask_size=order.quantity,
+            market_at=datetime.now(UTC),
+        )
+        async with self._bus.transaction() as tx:
+            tx.publish(EXCHANGE_CONNECTOR_MARKET_DATA, self.desk.symbol, quote)
 
     async def trade(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
         ref = (await self.placed(order)).venue_order_ref

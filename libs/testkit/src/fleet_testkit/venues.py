@@ -57,12 +57,19 @@ class VenueUnderTest:
         """Has the market trade so much with the order."""
         raise NotImplementedError
 
-    async def trade_part(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
-        """Has the market trade with a part of the order."""
-        await self.trade(order, quantity)
+    fills_parts = True
+    """Whether `trade` can be told how much; else it trades with the whole order."""
 
-    async def move_to(self, price: Decimal) -> None:
-        """Has the market trade at this price, for a trigger to see."""
+    async def stop_price(self) -> Decimal:
+        """A buyer's stop that is not triggered as it comes and that `trigger` can trigger."""
+        raise NotImplementedError
+
+    async def trigger(self, order: trading.SubmitOrder) -> None:
+        """Has the market come to the order's stop price, with so much to be bought there."""
+        raise NotImplementedError
+
+    async def profit_price(self) -> Decimal:
+        """A seller's limit that `trade` can fill."""
         raise NotImplementedError
 
     # What goes wrong
@@ -114,11 +121,14 @@ class VenueUnderTest:
             self.cannot(f"it does not name the capability {capability}")
 
     async def placed(self, order: trading.SubmitOrder) -> venue.PlaceVenueOrder:
-        """What execution told the venue; the order must be the only one of its account."""
-        heard = await eventually(
-            lambda: [p for p in self.desk.peers.heard_of(venue.PlaceVenueOrder) if p.account_id == order.account_id],
-            what=f"a venue order of {order.order_id}",
-        )
+        """What execution told the venue: the one order of its account with its side and prices."""
+
+        def wanted() -> list[venue.PlaceVenueOrder]:
+            terms = order.account_id, order.side, order.limit_price, order.stop_price
+            heard = self.desk.peers.heard_of(venue.PlaceVenueOrder)
+            return [p for p in heard if (p.account_id, p.side, p.limit_price, p.stop_price) == terms]
+
+        heard = await eventually(wanted, what=f"a venue order of {order.order_id}")
         assert len({place.venue_order_ref for place in heard}) == 1, heard
         return heard[0]
 
