@@ -158,7 +158,8 @@ class Desk:
         try:
             found = await eventually(came, timeout_s)
         except AssertionError as error:
-            raise AssertionError(f"{' or '.join(stands)} did not come, was {self.believed(order)}") from error
+            told = "\n".join(map(str, self.told(order.account_id, order.order_id)))
+            raise AssertionError(f"{' or '.join(stands)} did not come of {order}; told was\n{told}") from error
         assert found is not None
         return found
 

@@ -234,6 +234,9 @@ class HostileVenue(VenueUnderTest):
         if ref in self._orders:
             return [self._state(ref, command.account_id)]
         self._orders[ref] = order = _Order(command, command.quantity, command.limit_price)
+        if command.order_type not in (OrderType.MARKET, OrderType.LIMIT):
+            order.stand, order.code = VenueOrderStand.REJECTED, "unsupported"
+            return [venue.VenueOrderRejected(**_of(command), code="unsupported", detail="Market and limit only.")]
         if command.quantity % self.lot or (command.limit_price or self.tick) % self.tick:
             order.stand, order.code = VenueOrderStand.REJECTED, "invalid_order"
             return [venue.VenueOrderRejected(**_of(command), code="invalid_order", detail="It is off the grid.")]

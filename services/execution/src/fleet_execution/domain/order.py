@@ -143,7 +143,9 @@ class VenueOrder:
         return replace(self, stand=stand, accepted_at=self.accepted_at or now, updated_at=now)
 
     def _replaced(self, fact: Replaced, now: datetime, may_grow: bool) -> "Decision":
-        """The terms are the venue's word; a total that is already filled ends the order."""
+        """The terms are the venue's word; a total that is already filled ends the order.
+
+        One of nothing is no filled order: it is a leg that nothing is left for, and its venue says how it ends."""
         if self.stand.is_terminal:
             return self, ()
         conditions = replace(self.terms.conditions, stop_price=fact.stop_price)
@@ -151,7 +153,7 @@ class VenueOrder:
         if terms == self.terms and self.stand is Stand.WORKING:
             return self, (fact,)
         order = replace(self._heard(now), terms=terms)
-        if order.cumulative_quantity >= fact.quantity and not may_grow:
+        if 0 < fact.quantity <= order.cumulative_quantity and not may_grow:
             order = replace(order, stand=Stand.FILLED, is_cancel_pending=False, ended_at=now)
         is_fill_missing = fact.cumulative_quantity > order.cumulative_quantity
         return order, ((fact, Ask(self.command_sequence)) if is_fill_missing else (fact,))
