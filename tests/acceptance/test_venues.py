@@ -228,7 +228,7 @@ async def test_14_an_order_that_we_did_not_send_is_adopted(venue: VenueUnderTest
 async def test_15_a_stop_triggers(venue: VenueUnderTest) -> None:
     """not triggered → works; the market comes to its price → triggered and filled. Where nobody can do it: rejected"""
     quantity, stop_price = venue.lot * 10, await venue.stop_price()
-    stop = {"order_type": OrderType.STOP, "stop_price": stop_price}
+    stop: dict[str, Any] = {"order_type": OrderType.STOP, "stop_price": stop_price}
     order, canceled = venue.desk.order(quantity, **stop), venue.desk.order(quantity, **stop)
     await venue.desk.say(order, canceled)
     if (await venue.desk.until(order, "working", "rejected")).stand == "rejected":
@@ -283,7 +283,7 @@ async def test_17_legs_end_with_an_entry_that_does_not_fill(venue: VenueUnderTes
 async def _bracket(venue: VenueUnderTest) -> tuple[SubmitOrder, SubmitOrder, SubmitOrder]:
     """An entry that rests, with its legs, each as the order that it is by itself."""
     plain = venue.desk.order(venue.lot * 10, await venue.resting_price())
-    exits = {"side": Side.SELL, "account_id": plain.account_id, "user_id": plain.user_id}
+    exits: dict[str, Any] = {"side": Side.SELL, "account_id": plain.account_id, "user_id": plain.user_id}
     profit = venue.desk.order(plain.quantity, await venue.profit_price(), **exits)
     far = await venue.far_price()
     stop = venue.desk.order(plain.quantity, **exits, order_type=OrderType.STOP, stop_price=far)
