@@ -1,6 +1,6 @@
 """The in-process run against plain loops, on real bars, and its rules by example."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -16,6 +16,8 @@ from fleet_sdk.parameters import Parameters
 from fleet_sdk.run import Deployment, RunResult, run
 from fleet_sdk.strategy import Context, Strategy
 from fleet_simulator import Side, TimeInForce
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 CENT = Decimal("0.01")
 FEE, TICK, FACTOR = Decimal("0.001"), Decimal("0.0001"), Decimal("1.05")
@@ -301,3 +303,85 @@ def test_breakouts_and_dips_on_real_bars_keep_their_word(stock_bars: list[Bar]) 
 def test_prices_off_the_grid_stop_a_run() -> None:
     with pytest.raises(ValueError, match=r"multiple of 0\.01"):
         play(bars(("100.001", "102", "98", "100")), Script())
+
+
+WISHES = st.tuples(
+    st.sampled_from(["market", "limit", "stop", "touch", "trail", "bracket", "oto", "oco", "cancel"]),
+    st.sampled_from(Side),
+    st.integers(1, 5),
+    st.integers(-2, 2),
+    st.integers(1, 3),
+)
+"""What to ask for: side, quantity, how far from the close, and how far the exits lie from there."""
+
+
+def ask(context: Context, kind: str, side: Side, quantity: int, away: int, far: int) -> None:
+    bar = context.bar("X/USD")
+    assert bar is not None
+    price = bar.close + away
+    send = context.buy if side is Side.BUY else context.sell
+    up = far if side is Side.BUY else -far
+    match kind:
+        case "market":
+            send("X/USD", quantity)
+        case "limit":
+            send("X/USD", quantity, limit_price=price)
+        case "stop":
+            send("X/USD", quantity, stop_price=price)
+        case "touch":
+            send("X/USD", quantity, touch_price=price, limit_price=price + 1)
+        case "trail":
+            send("X/USD", quantity, trail_amount=far)
+        case "bracket":
+            send("X/USD", quantity, limit_price=price, take_profit=price + up, stop_loss=price - up)
+        case "oto":
+            send("X/USD", quantity, stop_price=price, stop_loss=price - up)
+        case "oco":
+            context.oco("X/USD", side, quantity, take_profit=price - up, stop_loss=price + up)
+        case _ if context.open_orders:
+            context.cancel(context.open_orders[quantity % len(context.open_orders)])
+
+
+@given(
+    st.lists(st.lists(WISHES, max_size=3), min_size=4, max_size=8),
+    st.lists(st.lists(st.integers(96, 104), min_size=4, max_size=4), min_size=9, max_size=9),
+    st.sampled_from([None, Fraction(1, 100), Fraction(1, 300)]),
+)
+@settings(max_examples=200, deadline=None)
+def test_whatever_is_asked_for_nothing_is_sold_or_spent_that_is_not_there(
+    wishes: list[list[Any]], prices: list[list[int]], share: Fraction | None
+) -> None:
+    """What an order and its exits reserve covers whatever they fill, in whatever order they do."""
+
+    def asking(these: list[Any]) -> Callable[[Context], None]:
+        def act(context: Context) -> None:
+            for wish in these:
+                ask(context, *wish)
+
+        return act
+
+    script = Script(**{f"at_{n}": asking(these) for n, these in enumerate(wishes, 2)})
+    script.steps["at_1"] = lambda context: context.buy("X/USD", 5)
+    found = []
+    for four in prices:
+        low, first, last, high = sorted(four)
+        found.append((str(first), str(high), str(low), str(last)))
+    result = play(bars(*found), script, volume_share=share, initial_cash=Decimal(1500))
+    cash, held = Decimal(1500), Decimal(0)
+    for fill in result.fills:
+        sign = 1 if fill.side is Side.BUY else -1
+        cash -= sign * fill.quantity * fill.price + fill.fee
+        held += sign * fill.quantity
+        assert held >= 0, "no more is sold than is held"
+        assert cash >= 0, "no more is spent than there is"
+    filled = {order.order_id: order.filled_quantity for order in result.orders}
+    for order in result.orders:
+        assert order.filled_quantity <= order.asked.quantity
+        if order.legs:
+            exits = sum(filled[leg.order_id] for leg in order.legs)
+            most = (
+                order.filled_quantity
+                if order.order_class.has_waiting_legs
+                else order.asked.quantity - order.filled_quantity
+            )
+            assert exits <= most, "exits close what was opened, once"
