@@ -16,7 +16,7 @@ from fleet_sdk.parameters import Parameters
 from fleet_sdk.run import Deployment, RunResult, run
 from fleet_sdk.strategy import Context, Strategy
 from fleet_simulator import Side, TimeInForce
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 CENT = Decimal("0.01")
@@ -347,6 +347,16 @@ def ask(context: Context, kind: str, side: Side, quantity: int, away: int, far: 
     st.lists(st.lists(st.integers(96, 104), min_size=4, max_size=4), min_size=9, max_size=9),
     st.sampled_from([None, Fraction(1, 100), Fraction(1, 300)]),
 )
+@example(
+    [
+        [("bracket", Side.BUY, 3, 0, 1), ("limit", Side.BUY, 1, 0, 1)],
+        [("market", Side.SELL, 3, 0, 1)],
+        [],
+        [("market", Side.SELL, 3, 0, 1)],
+    ],
+    [[96] * 4, [96, 96, 97, 97], *[[96] * 4] * 7],
+    Fraction(1, 300),
+)  # a stop-loss that has filled all there was, whose entry then fills on to its end
 @settings(max_examples=200, deadline=None)
 def test_whatever_is_asked_for_nothing_is_sold_or_spent_that_is_not_there(
     wishes: list[list[Any]], prices: list[list[int]], share: Fraction | None

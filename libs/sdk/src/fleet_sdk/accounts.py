@@ -83,6 +83,19 @@ class RunOrder:
         """The order whose fills make it larger."""
         return self.parent if self.order_class.has_waiting_legs else None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether an open order is filled to its end. An exit is not while it may grow: until its order has ended and
+        the exits have filled all of that."""
+        if not self.is_open or not 0 < self.quantity == self.filled_quantity:
+            return False
+        entry = self.waits_for
+        return entry is None or not (entry.is_open or entry.exited < entry.filled_quantity)
+
+    @property
+    def exited(self) -> Decimal:
+        return sum((leg.filled_quantity for leg in self.legs), Decimal(0))
+
     def claims(self, fee_rate: Decimal) -> list[tuple[Side, Decimal]]:
         """What it and its exits reserve, by trading's rules: of the quote currency for a buy, of the base for a sell.
 
@@ -94,11 +107,13 @@ class RunOrder:
             return [own]
         together = self.legs if self.order_class.has_waiting_legs else [self, *self.legs]
         working = [order for order in together if order.is_open]
-        filled = sum((order.filled_quantity for order in together), Decimal(0))
-        whole = self.asked.quantity
-        if self.order_class.has_waiting_legs and not (self.is_open and self.side is Side.SELL):
-            whole = self.filled_quantity
-        exits = (together[-1].side, _held_once(working, together, whole - filled, fee_rate) if working else Decimal(0))
+        if not self.order_class.has_waiting_legs:
+            left = self.asked.quantity - self.filled_quantity - self.exited
+        elif self.is_open and self.side is Side.SELL:
+            left = self.asked.quantity - self.exited
+        else:
+            left = self.filled_quantity - self.exited
+        exits = (self.legs[0].side, _held_once(working, together, left, fee_rate) if working else Decimal(0))
         return [own, exits] if self.order_class.has_waiting_legs else [exits]
 
     def _reserved(self, fee_rate: Decimal) -> Decimal:

@@ -262,10 +262,8 @@ class _Run:
                 self._end(order, Outcome.EXPIRED, None)
             case Accepted() | Triggered() | CancelRejected() | ReplaceRejected():
                 pass  # neither moves money nor ends an order
-        for each in (order, *order.legs):
-            # An exit may still grow while the order it waits for is open.
-            is_whole = each.is_open and each.filled_quantity == each.quantity > 0
-            if is_whole and not (each.waits_for and each.waits_for.is_open):
+        for each in (order.parent or order, *(order.parent or order).legs):
+            if each.is_whole:
                 self._end(each, Outcome.FILLED, None)
 
     def _fill(self, order: RunOrder, event: Filled, market_at: datetime) -> None:
