@@ -2,7 +2,8 @@
 
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -41,11 +42,18 @@ C = TypeVar("C", venue.PlaceVenueOrder, venue.ReplaceVenueOrder, venue.CancelVen
 class ExecutionUnderTest:
     """execution between trading and the paper venue, both played by the test."""
 
-    url: str
+    settings: Settings
     peers: Peers
     keys: Keys
     clock: FakeClock
     http: aiohttp.ClientSession
+    url: str = ""
+    running: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def start(self) -> None:
+        app = create_app(self.settings, clock=self.clock)
+        self.url = await self.running.enter_async_context(served(app))
+        await ready(self.url)
 
     async def command(self, *commands: SubmitOrder | ReplaceOrder | CancelOrder | QueryOrder) -> None:
         said = [(TRADING_ORDER_COMMANDS, str(command.account_id), command) for command in commands]
@@ -142,11 +150,12 @@ async def execution_service(stack: Any, make_database: Any, tmp_path_factory: An
     clock = FakeClock(datetime.now(UTC))
     async with (
         peers(await make_database([BUS_MIGRATIONS]), kafka, prefix, topics=own, hears=hears) as others,
-        served(create_app(Settings.model_validate(settings), clock=clock)) as url,
         aiohttp.ClientSession() as http,
     ):
-        await ready(url)
-        yield ExecutionUnderTest(url, others, keys, clock, http)
+        service = ExecutionUnderTest(Settings.model_validate(settings), others, keys, clock, http)
+        async with service.running:
+            await service.start()
+            yield service
 
 
 @pytest.fixture
