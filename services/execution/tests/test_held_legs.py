@@ -373,6 +373,16 @@ def test_a_leg_that_the_venue_rejects_ends_and_the_other_one_stays() -> None:
     assert leg(world, 2).stand is Stand.WORKING
 
 
+def test_a_cancel_that_is_refused_for_a_fill_nobody_told_finds_the_fill() -> None:
+    world = begun(OCO)
+    stop, profit = open_child(world, 3), open_child(world, 1)
+    world.fill(stop, WHOLE)
+    world.facts.clear()
+    world.fill(profit, D(1))
+    world.settle()
+    assert leg(world, 3).stand is Stand.FILLED
+
+
 def test_in_a_halt_nothing_is_placed_until_it_is_over() -> None:
     world = World(*BRACKET)
     world.flow()

@@ -203,6 +203,9 @@ def _cleared(
             after, outcomes = child.cancel(command_sequence=child.command_sequence, market_at=at, now=now)
             changed.append(after)
             told += [(after, outcome) for outcome in outcomes]
+            if moment.is_time:
+                # It was refused before, and the reason may be a fill that we have not heard of.
+                told.append((after, Ask(child.command_sequence)))
         is_unanswered = child.is_cancel_pending or child.stand is Stand.SENT
         if is_unanswered and moment.is_time and moment.now - child.updated_at >= AGAIN:
             told.append((child, Ask(child.command_sequence)))
