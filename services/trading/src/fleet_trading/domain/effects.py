@@ -114,8 +114,6 @@ def _closed(account: Account, event: OrderClosed) -> None:
 def _ended(account: Account, order: Order) -> None:
     order.pending = Pending.NONE
     order.query_at = None
-    if order.wanted is not None:
-        _want(order, None)
     _hold(account, order)
 
 
@@ -134,8 +132,6 @@ def _hold_together(account: Account, orders: Sequence[Order], now: datetime) -> 
         if order.is_open and is_whole(order, orders):
             _changed(account, order.order_id, now)
             order.stand, order.pending, order.query_at, order.reason = Stand.FILLED, Pending.NONE, None, None
-            if order.wanted is not None:
-                _want(order, None)
     for order, amount in zip(orders, holdings(orders), strict=True):
         held, order.reserved = order.reserved, amount
         if held != amount:

@@ -125,11 +125,9 @@ def _sum(amounts: Iterable[Decimal]) -> Decimal:
 
 
 def is_whole(order: Order, orders: Sequence[Order]) -> bool:
-    """Whether an open order is filled to its end. What fills as much as it is large is not, if it is a leg that its venue
-    may still make larger: one whose order is open, or of whose order's fills it has not heard yet."""
+    """Whether an open order of a group is filled to its end. A leg that has filled as much as it is large is not, if its
+    venue may still make it larger: one whose order is open, or of whose order's last fills it has not heard yet."""
     if not order.filled_quantity or order.filled_quantity < order.quantity:
         return False
-    if not orders or order is orders[0]:
-        return True
     may_grow = orders[0].is_open and order.order_class is not OrderClass.OCO
     return not may_grow and not open_quantity(orders)

@@ -15,7 +15,7 @@ from .checks import Denial, check_funds, check_notional_of, check_open_for, chec
 from .commands import ReplaceOrder, ReportReplace, ReportReplaceReject
 from .events import Event, OrderReplaced, ReplaceDenied, ReplaceRefused, ReplaceRequested
 from .group import group_of, holdings
-from .order import Order
+from .order import Order, tidy
 from .terms import NO_TERMS, Figures
 from .values import ZERO, Instrument, Pending, Reason
 
@@ -116,9 +116,9 @@ def replaced(order: Order, command: ReportReplace) -> Iterator[Event]:
     """A fact, like a fill: what acceptance had reserved does not limit it."""
     now, wanted = order.figures, order.wanted
     told = Figures(
-        command.quantity,
-        now.limit_price if command.limit_price is None else command.limit_price,
-        now.stop_price if command.stop_price is None else command.stop_price,
+        now.quantity if command.quantity == now.quantity else tidy(command.quantity),
+        now.limit_price if command.limit_price in (None, now.limit_price) else command.limit_price,
+        now.stop_price if command.stop_price in (None, now.stop_price) else command.stop_price,
     )
     is_answer = command.code == "requested" and wanted is not None and _is_answered(now, wanted, told)
     if told != now or is_answer:
