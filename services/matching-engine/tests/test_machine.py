@@ -1,6 +1,7 @@
 """What the venue says follows from its journal: the same of either engine, of any snapshot, with anything archived."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -122,6 +123,22 @@ def _price(chance: Random) -> Decimal:
     return Decimal(chance.randint(97, 103))
 
 
+PLAIN = venue.PlaceVenueOrder(
+    venue_order_ref=UUID(int=1),
+    account_id=ACCOUNTS[0],
+    user_id=ACCOUNTS[0],
+    command_sequence=1,
+    send_by=None,
+    symbol=SYMBOL,
+    side=Side.BUY,
+    order_type=OrderType.LIMIT,
+    quantity=Decimal(1),
+    limit_price=Decimal(90),
+    protection_price=None,
+    time_in_force=TimeInForce.GTC,
+)
+
+
 class Archived:
     """The archive in memory: what a machine put aside, and what the next command asks of it."""
 
@@ -204,6 +221,64 @@ def test_the_same_is_said_whoever_says_it(chance: Random, count: int, snapshots_
     plain = run(asked, "naive", set())
     assert run(asked, "fast", snapshots_at) == plain
     assert reported_once(plain[0])
+
+
+def test_a_session_ends_and_begins_with_an_auction() -> None:
+    """at_close orders wait, trade at one price, what is left ends -> day orders expire -> only auctions -> at_open"""
+
+    def order(number: int, side: Side, quantity: int, price: int, time_in_force: TimeInForce) -> venue.PlaceVenueOrder:
+        return msgspec.structs.replace(
+            PLAIN,
+            venue_order_ref=UUID(int=number),
+            account_id=ACCOUNTS[number % 3],
+            side=side,
+            quantity=Decimal(quantity),
+            limit_price=Decimal(price),
+            time_in_force=time_in_force,
+        )
+
+    until_closed, until_open = ["later"] * 8, ["later"] * 21
+    steps = [
+        order(1, Side.SELL, 3, 100, TimeInForce.AT_CLOSE),
+        order(2, Side.BUY, 5, 102, TimeInForce.AT_CLOSE),
+        order(3, Side.BUY, 1, 90, TimeInForce.DAY),
+        *until_closed,
+        order(4, Side.BUY, 1, 90, TimeInForce.GTC),
+        order(5, Side.BUY, 2, 101, TimeInForce.AT_OPEN),
+        order(6, Side.SELL, 2, 101, TimeInForce.AT_OPEN),
+        *until_open,
+        order(7, Side.BUY, 1, 90, TimeInForce.GTC),
+    ]
+    told = [
+        (report.venue_order_ref.int, type(report).__name__.removeprefix("VenueOrder"), getattr(report, "code", None))
+        for report in reports(run(steps, "naive", {12})[0])
+        if not isinstance(report, venue.VenueOrderAccepted)
+    ]
+    assert told == [
+        *((2, "Filled", None), (1, "Filled", None), (2, "Canceled", "auction"), (3, "Expired", None)),
+        *((4, "Rejected", "market_closed"), (5, "Filled", None), (6, "Filled", None)),
+    ]
+
+
+def test_on_a_replay_time_is_the_markets() -> None:
+    """good till date ends by the market's time of the next command, however late it is on the wall"""
+    machine = VenueMachine(engine_of("naive"), 0)
+    journal = JournalPartition(VENUE_INTERNAL_COMMANDS, 0, "matching-engine", 1, machine)
+    rules = Rules(Decimal("0.2"), Decimal(10**9), 1_000, "cancel_newest", is_replay=True)
+    for one in journal.next_facts([fact(RULES, rules), fact(INSTRUMENT, TERMS)], BEGIN):
+        journal.learn(one)
+    ends_at = datetime(2015, 1, 6, tzinfo=UTC)
+    placed = msgspec.structs.replace(PLAIN, time_in_force=TimeInForce.GTD, expires_at=ends_at)
+    found: list[type[Any]] = []
+    for offset, (message, market_at) in enumerate(
+        [(placed, ends_at - timedelta(days=1)), (msgspec.structs.replace(PLAIN, venue_order_ref=UUID(int=2)), ends_at)]
+    ):
+        record = replace(record_of(message, offset, BEGIN), market_at=market_at)
+        said = [
+            (r.topic, r.key, r.sequence, r.event_id, r.type, r.occurred_at, r.payload) for r in journal.obey(record)
+        ]
+        found += [type(report) for report in reports(said)]
+    assert found == [venue.VenueOrderAccepted, venue.VenueOrderExpired, venue.VenueOrderAccepted]
 
 
 def reported_once(said: list[tuple[Any, ...]]) -> bool:

@@ -1,0 +1,157 @@
+"""Order types and groups at the internal venue, what it lists, and what it still knows of the past."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, ORDER_GROUPS, VenueStatus
+from fleet_contracts.venue import (
+    CancelVenueOrder,
+    QueryVenueOpenOrders,
+    QueryVenueOrders,
+    ReplaceVenueOrder,
+    VenueOpenOrders,
+    VenueOrderAccepted,
+    VenueOrderCanceled,
+    VenueOrderFilled,
+    VenueOrderRejected,
+    VenueOrderReplaced,
+    VenueOrderState,
+    VenueOrderTriggered,
+)
+from fleet_contracts.vocabulary import OrderType, VenueOrderStand
+from fleet_matching_engine.domain.sessions import Schedule
+from fleet_testkit.eventually import eventually
+
+A, F, C, T = VenueOrderAccepted, VenueOrderFilled, VenueOrderCanceled, VenueOrderTriggered
+D = Decimal
+
+
+async def test_a_stop_is_triggered_by_a_trade_and_fills(engine: Any) -> None:
+    symbol = {"symbol": "BTC/USD"}
+    stop = engine.order("sell", "2", None, order_type=OrderType.STOP, stop_price=D(200), **symbol)
+    bids = [engine.order("buy", "1", "200", **symbol), engine.order("buy", "5", "199", **symbol)]
+    await engine.command(stop, *bids, engine.order("sell", "1", "200", **symbol))
+    _, triggered, fill = await engine.told(stop.venue_order_ref, A, T, F)
+    assert (triggered.trigger_price, fill.last_price, fill.cumulative_quantity) == (200, 199, 2)
+    await engine.command(*(engine.of(one, CancelVenueOrder) for one in bids))
+    await engine.told(bids[1].venue_order_ref, A, F, C)
+
+
+async def test_a_bracket_is_kept_at_the_venue(engine: Any) -> None:
+    """legs before the order -> they grow with its fills -> one takes what the other loses -> its end is theirs."""
+    parent, group, mine = uuid4(), uuid4(), {"symbol": "BTC/USD", "account_id": uuid4()}
+    leg = {"parent_ref": parent, "oco_group": group, **mine}
+    profit = engine.order("sell", "4", "330", **leg)
+    loss = engine.order("sell", "4", None, order_type=OrderType.STOP, stop_price=D(290), **leg)
+    entry = engine.order("buy", "4", "300", venue_order_ref=parent, **mine)
+    await engine.command(profit, loss, entry, engine.order("sell", "3", "300", symbol="BTC/USD"))
+    _, grown = await engine.told(profit.venue_order_ref, A, VenueOrderReplaced)
+    assert (grown.quantity, grown.code) == (3, "parent_filled")
+    await engine.command(engine.order("buy", "1", "330", symbol="BTC/USD"))
+    *_, smaller = await engine.told(loss.venue_order_ref, A, VenueOrderReplaced, VenueOrderReplaced)
+    assert (smaller.quantity, smaller.code) == (2, "oco")
+    await engine.command(engine.of(entry, CancelVenueOrder), engine.of(profit, CancelVenueOrder))
+    await engine.told(profit.venue_order_ref, A, VenueOrderReplaced, F, C)
+    await engine.command(engine.of(loss, CancelVenueOrder))
+    *_, canceled = await engine.told(loss.venue_order_ref, A, VenueOrderReplaced, VenueOrderReplaced, C)
+    assert (canceled.code, canceled.cumulative_quantity) == ("requested", 0)
+
+
+async def test_legs_of_an_order_that_the_venue_refuses_end(engine: Any) -> None:
+    parent = uuid4()
+    leg = engine.order("sell", "4", "330", parent_ref=parent)
+    refused = engine.order("buy", "4", "300", venue_order_ref=parent, send_by=datetime(2020, 1, 1, tzinfo=UTC))
+    await engine.command(leg, refused)
+    await engine.told(parent, VenueOrderRejected)
+    assert (await engine.told(leg.venue_order_ref, A, C))[1].code == "parent_ended"
+
+
+async def test_an_iceberg_shows_its_slice_and_a_waiting_order_is_replaced(engine: Any) -> None:
+    iceberg = engine.order("buy", "10", "60", display_quantity=D(3))
+    waits = engine.order("buy", "1", "140", order_type=OrderType.STOP_LIMIT, stop_price=D(135))
+    await engine.command(iceberg, waits, engine.of(waits, ReplaceVenueOrder, stop_price=D(136), limit_price=D(141)))
+    *_, replaced = await engine.told(waits.venue_order_ref, A, VenueOrderReplaced)
+    assert (replaced.stop_price, replaced.limit_price, replaced.code) == (136, 141, "requested")
+    _, book = await engine.api("/api/v1/books/AAPL-USD?depth=500")
+    assert [quantity for price, quantity in book["bids"] if D(price) == 60] == ["3"]
+    await engine.command(*(engine.of(one, CancelVenueOrder) for one in (iceberg, waits)))
+    await engine.told(iceberg.venue_order_ref, A, C)
+
+
+async def test_execution_is_told_what_is_open_and_what_was_filled(engine: Any) -> None:
+    """as tests/test_reconciliation.py of execution asks: pages of orders, fills from the trade it names"""
+    ibm = engine.instrument("IBM/USD")
+    await engine.lists(ibm)
+    rest = [engine.order("sell", "5", "70", symbol="IBM/USD") for _ in range(3)]
+    await engine.command(*rest, engine.order("buy", "7", "70", symbol="IBM/USD"))
+    await engine.told(rest[1].venue_order_ref, A, F)
+    pages: list[Any] = []
+    after, since = None, "IBM/USD-1"
+    while not pages or pages[-1].has_more_orders or pages[-1].has_more_fills:
+        asked = QueryVenueOpenOrders(
+            query_id=uuid4(), symbol="IBM/USD", after=after, since_trade_id=since, most=1 if after is None else 3
+        )
+        await engine.command(asked)
+        pages.append(await _answer(engine, asked.query_id))
+        after = pages[-1].orders[-1].venue_order_ref if pages[-1].has_more_orders else UUID(int=2**128 - 1)
+        since = pages[-1].last_trade_id if pages[-1].has_more_fills else None
+    orders = [order for page in pages for order in page.orders]
+    assert [order.venue_order_ref for order in orders] == sorted(one.venue_order_ref for one in rest[1:])
+    partly = next(order for order in orders if order.venue_order_ref == rest[1].venue_order_ref)
+    assert (partly.user_id, partly.cumulative_quantity, partly.cumulative_notional) == (rest[1].user_id, 2, 140)
+    assert {(fill.venue_trade_id, fill.venue_order_ref) for page in pages for fill in page.fills} >= {
+        ("IBM/USD-1", rest[0].venue_order_ref),
+        ("IBM/USD-2", rest[1].venue_order_ref),
+    }
+    status = engine.peers.heard_of(VenueStatus, "internal")[-1]
+    assert {LISTS_OPEN_ORDERS, ORDER_GROUPS, *(f"order_types:{one.value}" for one in OrderType)} <= {
+        *status.capabilities
+    }
+    nothing = QueryVenueOpenOrders(query_id=uuid4(), symbol="NONE/USD", after=None, since_trade_id=None, most=5)
+    await engine.command(nothing)
+    assert (await _answer(engine, nothing.query_id)).orders == ()
+
+
+async def _answer(engine: Any, query_id: UUID) -> Any:
+    def found() -> Any:
+        return next((one for one in engine.peers.heard_of(VenueOpenOrders) if one.query_id == query_id), None)
+
+    return await eventually(found, 10)
+
+
+async def test_what_ended_before_the_snapshot_is_known_and_never_placed_again(open_engine: Any) -> None:
+    """filled and canceled -> archived with a snapshot -> another process: asked for, repeated, listed"""
+    async with open_engine(matching_engine_snapshot_every=1) as engine:
+        sold, bought, gone = engine.order("sell", "2", "50"), engine.order("buy", "2", "50"), engine.order("buy")
+        async with engine.running():
+            await engine.lists(engine.instrument())
+            await engine.command(sold, bought, gone, engine.of(gone, CancelVenueOrder))
+            await engine.told(gone.venue_order_ref, A, C)
+        async with engine.running():
+            asked = QueryVenueOpenOrders(
+                query_id=uuid4(), symbol="AAPL/USD", after=None, since_trade_id="AAPL/USD-1", most=9
+            )
+            await engine.command(engine.of(sold, QueryVenueOrders), bought, gone, asked)
+            *_, state = await engine.told(sold.venue_order_ref, A, F, VenueOrderState)
+            assert (state.stand, state.cumulative_quantity) == (VenueOrderStand.FILLED, 2)
+            told = [fill for fill in engine.reports(sold.venue_order_ref) if isinstance(fill, F)]
+            assert list(state.fills) == told
+            assert (await engine.told(bought.venue_order_ref, A, F, VenueOrderState))[2].stand == "filled"
+            assert (await engine.told(gone.venue_order_ref, A, C, VenueOrderState))[2].stand == "canceled"
+            listed = await _answer(engine, asked.query_id)
+            assert (listed.orders, {fill.venue_order_ref for fill in listed.fills}) == (
+                (),
+                {sold.venue_order_ref, bought.venue_order_ref},
+            )
+
+
+def test_a_schedule_knows_its_weekdays_and_its_zone() -> None:
+    schedule = Schedule.parse("09:30-16:00 America/New_York")
+    friday = datetime(2026, 1, 9, 21, tzinfo=UTC)
+    assert schedule.session("X", friday - timedelta(minutes=1)).is_open
+    closed = schedule.session("X", friday + timedelta(days=2))
+    assert (closed.day, closed.is_open, closed.since) == ("2026-01-09", False, friday)
+    summer = schedule.session("X", datetime(2026, 7, 6, 13, 30, tzinfo=UTC))
+    assert (summer.day, summer.is_open) == ("2026-07-06", True)
