@@ -36,7 +36,7 @@ class BookExchange(Exchange):
         What trades does so at one price, shared out by price, then time; what is left of the orders that waited ends.
         """
         events = self.expire(at)
-        waiting = self._waiting_for(time_in_force)
+        waiting = self.waiting_for(time_in_force)
         for order in waiting:
             order.phase = Phase.BOOK
         for order in waiting:

@@ -48,7 +48,7 @@ class Exchange(OrderLifecycle):
 
     def end_session(self, at: int) -> list[Event]:
         """Expires the day orders accepted before this end of a session: the first to end after their acceptance."""
-        for order in list(self.orders.values()):
+        for order in list(self._of_session.values()):
             if order.time_in_force is TimeInForce.DAY and order.accepted_at < at and self._is_open(order):
                 self._end(order, Expired(order.order_ref, order.account_id, at), at)
         return self._settled(at)
@@ -76,7 +76,7 @@ class Exchange(OrderLifecycle):
 
     def release(self, auction: TimeInForce, at: int, *, accepted_before: int) -> list[Event]:
         """Sends the orders of an auction into the book, where data is the auction; what does not trade at once ends."""
-        for order in self._waiting_for(auction):
+        for order in self.waiting_for(auction):
             if order.accepted_at < accepted_before and self._is_open(order):
                 self._enter(order, at)
                 self._cancel_order(order, "auction", at)
@@ -118,12 +118,21 @@ class Exchange(OrderLifecycle):
                 self._enter(order, at)
         return self._settled(at)
 
-    def _waiting_for(self, auction: TimeInForce) -> list[Order]:
+    def nearest(self) -> list[Order]:
+        """Held orders: the first price that elects one, or moves a trailing stop along, does so to one of these."""
+        return self._triggers.nearest()
+
+    def waiting_for(self, auction: TimeInForce) -> list[Order]:
+        """Orders that an auction would send into the book, by arrival."""
         return [
             order
-            for order in list(self.orders.values())
+            for order in list(self._of_session.values())
             if order.phase is Phase.AUCTION and order.time_in_force is auction
         ]
+
+    @property
+    def has_session_orders(self) -> bool:
+        return bool(self._of_session)
 
     @property
     def changed(self) -> set[str]:
@@ -163,7 +172,7 @@ class Exchange(OrderLifecycle):
         found = sorted(orders, key=lambda order: order.arrival)
         self.orders = {order.order_ref: order for order in found}
         self._triggers = Triggers()
-        self._reducing = {}
+        self._reducing, self._of_session = {}, {}
         self._expiring = sorted((o.expires_at, o.arrival, o) for o in found if o.expires_at is not None)
         self.positions = Positions(positions)
         self._groups = Groups()

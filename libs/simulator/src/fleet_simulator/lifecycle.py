@@ -36,6 +36,7 @@ class OrderLifecycle:
         self._groups = Groups()
         self._triggers = Triggers()
         self._reducing: dict[str, Order] = {}
+        self._of_session: dict[str, Order] = {}  # those that a session's end ends, or its auctions fill
         self._expiring: list[tuple[int, int, Order]] = []
         self._arrivals = self._trades = self._book_ids = self._accounts = 0
         self._numbers: dict[str, tuple[int, int]] = {}  # account -> its number in the book, its open orders
@@ -280,6 +281,8 @@ class OrderLifecycle:
         self._groups.add(order)
         if order.reduce_only:
             self._reducing[order.order_ref] = order
+        if order.time_in_force.is_of_session:
+            self._of_session[order.order_ref] = order
 
     def _drop(self, order: Order) -> None:
         del self.orders[order.order_ref]
@@ -287,6 +290,7 @@ class OrderLifecycle:
         if order.expires_at is not None:
             del self._expiring[bisect_left(self._expiring, (order.expires_at, order.arrival, order))]
         self._reducing.pop(order.order_ref, None)
+        self._of_session.pop(order.order_ref, None)
         self._triggers.changed.discard(order.order_ref)
         number, count = self._numbers[order.account_id]
         if count > 1:

@@ -90,10 +90,20 @@ class Market:
         """Signed lots of one account."""
         return self._exchange.positions.of(account_id)
 
+    def nearest(self) -> list[Order]:
+        """Whatever price comes: if it does something to any order, then to one of these, too. To be read only."""
+        opening = self._exchange.waiting_for(TimeInForce.AT_OPEN) if self._is_opening else []
+        return self._book.resting.nearest() + self._exchange.nearest() + opening
+
     @property
-    def is_opening(self) -> bool:
-        """Whether no price has been shown in this session: the next one is its opening auction."""
-        return self._is_opening
+    def next_expiry(self) -> int | None:
+        """When the next `gtd` order ends."""
+        return self._exchange.expires_at()
+
+    @property
+    def has_session_orders(self) -> bool:
+        """Whether the end of the session would do something to an order."""
+        return self._exchange.has_session_orders
 
     def apply(self, command: Command, market_at: int) -> list[Event]:
         """One command, at the market time at which the venue took it, or its sender sent it where there is latency.
@@ -105,6 +115,10 @@ class Market:
             return self._exchange.apply(command, at)
         self._on_the_way.append((at + self._latency.delay_ns(command.order_ref, command.command_sequence), command))
         return []
+
+    def reject(self, order_ref: str, market_at: int) -> list[Event]:
+        """As `Exchange.reject`: an order was rejected before it came here."""
+        return self._exchange.reject(order_ref, max(market_at, self.market_at))
 
     def on_bar(self, bar: Bar) -> list[Event]:
         """Fills along the bar's path the orders accepted at or before its open (so before its close)."""

@@ -62,6 +62,11 @@ class TimeInForce(StrEnum):
     def is_auction(self) -> bool:
         return self is TimeInForce.AT_OPEN or self is TimeInForce.AT_CLOSE
 
+    @property
+    def is_of_session(self) -> bool:
+        """Ends with its session at the latest."""
+        return self is TimeInForce.DAY or self.is_auction
+
 
 class SelfTrade(StrEnum):
     """What happens when an order meets one of its own account; the incoming one's word counts."""

@@ -51,6 +51,10 @@ class RestingOrders:
         """Orders without a limit, by priority."""
         return list(self._unlimited.values())
 
+    def nearest(self) -> list[Order]:
+        """Orders without a limit, and the limit of each side that comes first."""
+        return [*self._unlimited.values(), *(ranked[0][2] for ranked in self._limits.values() if ranked)]
+
     def reached(self, *, lowest: int | None, highest: int | None) -> list[Order]:
         """Unlimited orders by priority, then buys whose limit `lowest` reaches, then sells that `highest` reaches.
 

@@ -86,6 +86,10 @@ class Triggers:
             entries = self._fixed[_kind(order)]
             del entries[bisect_left(entries, _entry(order))]
 
+    def nearest(self) -> list[Order]:
+        """Those with a fixed price that come first in their kind, and all trailing ones."""
+        return [entries[0][2] for entries in self._fixed.values() if entries] + list(self._trailing.values())
+
     def elected(self, shown: Shown, accepted_before: int | None, *, worst_first: bool) -> list[Order]:
         """Those that these prices fire, by arrival; trailing stops have followed them before.
 

@@ -27,7 +27,7 @@ from fleet_exchange_connector.domain.times import minute_start
 from fleet_exchange_connector.service import market, replays
 from fleet_exchange_connector.store import replays as stored
 from fleet_exchange_connector.store.markets import MarketRow
-from fleet_exchange_connector.store.unit_of_work import MARKET, REPLAY_ID, Opening
+from fleet_exchange_connector.store.unit_of_work import BOOK, MARKET, REPLAY_ID, Opening
 
 IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 Steps = Callable[[tuple[str, ...], datetime, datetime], Sequence[Step]]
@@ -125,15 +125,15 @@ def exchanges_router(
             raise Problem(409, "feed_is_replay", "A replay is moved by starting one, not by hand.")
         async with bus.transaction() as tx:
             work = unit_of_work(tx)
-            await work.lock([MARKET])
+            await work.lock([MARKET, *(BOOK + symbol for symbol in instruments)])
             try:
                 match body.action:
                     case "pause":
-                        market.pause(work)
+                        await market.pause(work, instruments)
                     case "resume":
-                        await market.resume(work)
+                        await market.resume(work, instruments)
                     case "step":
-                        await market.step(work)
+                        await market.step(work, instruments)
             except FeedNotPaused as error:
                 raise Problem(409, "feed_not_paused", "Only a paused feed can be stepped.") from error
             await work.flush()

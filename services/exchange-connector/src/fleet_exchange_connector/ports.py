@@ -135,8 +135,9 @@ class MarketWork(Says, Protocol):
     def change_market(self, market: Market, *, history_after: timedelta = timedelta(0)) -> None:
         """Keeps it, and lets time bring the end of its minute, and its next record of history after that time."""
 
-    async def wake_books(self) -> None:
-        """Has the books with open orders look at the price as soon as this has committed."""
+
+class FeedWork(MarketWork, OrderWork, Protocol):
+    """The simulated market and all books, locked."""
 
 
 class TellingWork(Says, Protocol):

@@ -64,11 +64,7 @@ class Book:
 
     def refuse(self, command: PlaceOrder, code: str, market_at: datetime, *, now: datetime) -> list[Report]:
         """The order is not taken; those that wait for it end with it."""
-        ref = str(command.venue_order_ref)
-        events: list[core.Event] = []
-        for child in [order for order in self._market.orders.values() if order.parent_ref == ref]:
-            end = core.Cancel(child.order_ref, child.account_id, command.command_sequence, "parent_ended")
-            events += self._market.apply(end, to_ns(market_at))
+        events = self._market.reject(str(command.venue_order_ref), to_ns(market_at))
         return [refused(command, code, market_at), *self._reports(events, now)]
 
     def replace(self, command: ReplaceOrder, market_at: datetime, *, now: datetime) -> list[Report]:
@@ -126,15 +122,15 @@ class Book:
 
     def next_end(self) -> datetime | None:
         """When time alone ends something next: a session round the clock, if an order waits for that, or an order."""
-        orders = self._market.orders.values()
-        ends = [from_ns(order.expires_at) for order in orders if order.expires_at is not None]
-        if any(o.time_in_force is core.TimeInForce.DAY or o.time_in_force.is_auction for o in orders):
+        expires_at = self._market.next_expiry
+        ends = [] if expires_at is None else [from_ns(expires_at)]
+        if self._market.has_session_orders:
             ends.append(next_midnight(self.market_at))
         return min(ends, default=None)
 
     def reach(self) -> Reach:
         """The quotes that would do something to its orders."""
-        return Reach(self._market.orders.values(), is_opening=self._market.is_opening)
+        return Reach(self._market.nearest())
 
     # What it is
 

@@ -14,7 +14,7 @@ def look(book: Book, market: Market, now: datetime) -> list[Report]:
     Every quote since then that does something to an order is shown at its own time, none twice, and none that was said
     while the feed was paused; sessions end with the UTC day, orders at their own time. While the feed is paused, or the
     stored prices are too old, no price stands, and what comes waits."""
-    if book.market_at >= now and book.round == market.rounds:
+    if book.market_at >= now and book.round == market.rounds and not market.is_paused:
         return []
     reports: list[Report] = []
     while (ends_at := book.next_end()) is not None and ends_at <= now:

@@ -22,7 +22,7 @@ class _Side:
         self.most, self.least = -_ANY, _ANY
         self.trailing: list[core.Order] = []
 
-    def add(self, order: core.Order, *, is_opening: bool) -> None:
+    def add(self, order: core.Order) -> None:
         if order.phase is core.Phase.TRIGGER:
             if order.type is core.OrderType.TRAILING_STOP:
                 self.trailing.append(order)
@@ -30,15 +30,12 @@ class _Side:
                 self.least = min(self.least, order.stop_price or 0)
             else:
                 self.most = max(self.most, order.stop_price or 0)
-        elif order.phase is core.Phase.BOOK:
-            if order.limit_price is None:
-                self.most = _ANY
-            elif order.is_buy:
-                self.most = max(self.most, order.limit_price)
-            else:
-                self.least = min(self.least, order.limit_price)
-        elif order.phase is core.Phase.AUCTION and is_opening and order.time_in_force is core.TimeInForce.AT_OPEN:
+        elif order.limit_price is None or order.phase is core.Phase.AUCTION:
             self.most = _ANY
+        elif order.is_buy:
+            self.most = max(self.most, order.limit_price)
+        else:
+            self.least = min(self.least, order.limit_price)
 
     def touched(self, prices: Ints) -> Bools:
         found: Bools = (prices <= self.most) | (prices >= self.least)
@@ -54,12 +51,12 @@ class _Side:
 
 
 class Reach:
-    """Of these orders as they are now; orders that wait for another order wait for no quote."""
+    """Of the orders of a market that are nearest to its price, as they are now."""
 
-    def __init__(self, orders: Iterable[core.Order], *, is_opening: bool) -> None:
+    def __init__(self, nearest: Iterable[core.Order]) -> None:
         self._bid, self._ask = _Side(), _Side()
-        for order in orders:
-            (self._ask if order.is_buy else self._bid).add(order, is_opening=is_opening)
+        for order in nearest:
+            (self._ask if order.is_buy else self._bid).add(order)
 
     @property
     def has_trailing(self) -> bool:

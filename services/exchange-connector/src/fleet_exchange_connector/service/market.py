@@ -1,14 +1,15 @@
 """The simulated market's life: it is opened once, closes minute after minute, is paused and stepped, tells its past."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 from fleet_exchange_connector.domain import history
 from fleet_exchange_connector.domain.market import ClosedMinute, Market
 from fleet_exchange_connector.domain.prices import PriceState
-from fleet_exchange_connector.ports import BarsBackfilled, BarsClosed, MarketWork, StepEnded
+from fleet_exchange_connector.ports import BarsBackfilled, BarsClosed, FeedWork, MarketWork, StepEnded
+from fleet_exchange_connector.service import orders
 
 TIMEFRAME = "1m"
 
@@ -23,25 +24,27 @@ def close_minute(work: MarketWork, minute: int) -> None:
     work.change_market(after)
 
 
-def pause(work: MarketWork) -> None:
+async def pause(work: FeedWork, symbols: Iterable[str]) -> None:
+    """The books have seen every quote until now, and from now on none stands."""
+    await _look(work, symbols)
     work.change_market(_open(work).pause())
+    await _look(work, symbols)
 
 
-async def resume(work: MarketWork) -> None:
+async def resume(work: FeedWork, symbols: Iterable[str]) -> None:
     market = _open(work)
-    if not market.is_paused:
-        return
-    work.change_market(market.resume(work.now))
-    await work.wake_books()
+    if market.is_paused:
+        work.change_market(market.resume(work.now))
+        await _look(work, symbols)
 
 
-async def step(work: MarketWork) -> None:
+async def step(work: FeedWork, symbols: Iterable[str]) -> None:
     """While paused: one round of quotes, and the bars of the stored minute if it is over. Raises FeedNotPaused."""
     closed, after = _open(work).show_step(work.now)
     if closed is not None:
         _publish(work, closed)
     work.change_market(after)
-    await work.wake_books()
+    await _look(work, symbols)
 
 
 def begin_history(work: MarketWork) -> None:
@@ -72,6 +75,11 @@ def _open(work: MarketWork) -> Market:
     if market is None:
         raise RuntimeError("the simulated market is not open; a replay has none")
     return market
+
+
+async def _look(work: FeedWork, symbols: Iterable[str]) -> None:
+    for symbol in symbols:
+        await orders.watch(work, symbol)
 
 
 def _publish(work: MarketWork, closed: ClosedMinute) -> None:

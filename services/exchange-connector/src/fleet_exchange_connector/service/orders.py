@@ -94,9 +94,9 @@ def look_now(work: OrderWork, symbol: str) -> list[Report]:
 
 def apply(work: OrderWork, book: Book | None, command: OrderCommand, market_at: datetime) -> list[Report]:
     """The command's effect on its book, recorded; the last gate before a venue is here."""
+    reports = _decided(work, book, command, market_at)
     if isinstance(command, PlaceOrder):
         work.add(command)
-    reports = _decided(work, book, command, market_at)
     work.record(command.symbol, reports)
     return reports
 

@@ -30,7 +30,6 @@ from fleet_exchange_connector.store.markets import MarketRow
 
 # Kinds of due rows; the aggregate is a symbol, a replay, or the venue.
 LOOK, MINUTE, HISTORY, REPLAY, STATUS = "paper.look", "paper.minute", "paper.history", "paper.replay", "paper.status"
-_BY_TIME, _BY_HAND = 0, 1
 BOOK, ORDER, MARKET, REPLAY_ID = "book:", "order:", "market", "replay:"
 _TOLD = """
 INSERT INTO told (key, content) VALUES ($1, $2)
@@ -210,11 +209,6 @@ class UnitOfWork:
         """A row for each symbol, to be locked; those that are there stay as they are."""
         await books.add_books(self._tx.connection, sorted(symbols))
 
-    async def wake_books(self) -> None:
-        rows = await self._tx.connection.fetch("SELECT symbol FROM books WHERE open_orders > 0")
-        for row in rows:
-            self._tx.schedule(LOOK, row["symbol"], _BY_HAND, "wall", self.now)
-
     # What the venue says of itself
 
     async def is_news(self, key: str, said: object) -> bool:
@@ -266,7 +260,7 @@ class UnitOfWork:
             book.version += 1
             at = next_look(book, self.market, self.now) if self.market is not None else None
             if at is not None:
-                self._tx.schedule(LOOK, book.instrument.symbol, _BY_TIME, "wall", at)
+                self._tx.schedule(LOOK, book.instrument.symbol, 0, "wall", at)
 
     def _open_state(self, ref: UUID) -> dict[str, Any] | None:
         symbol = self._changed[ref][0]
