@@ -9,6 +9,7 @@ from uuid import uuid4
 import msgspec
 from fleet_contracts import TOPICS, execution, venue
 from fleet_contracts.core_engine import TradingStateChanged
+from fleet_contracts.exchange_connector import takes
 from fleet_contracts.topics import CORE_ENGINE_STATE, TRADING_ACCOUNTS
 from fleet_contracts.trading import Account, CancelOrder, QueryOrder, ReplaceOrder, SubmitOrder
 from fleet_contracts.vocabulary import Liquidity, OrderType, Side, StateScope, TradingStateWord, VenueOrderStand
@@ -204,6 +205,7 @@ async def test_a_stop_is_triggered_replaced_and_shown_with_its_new_terms(
     stop = msgspec.structs.replace(
         an_order, order_type=OrderType.STOP_LIMIT, limit_price=Decimal(99), stop_price=Decimal(101), post_only=True
     )
+    await execution_service.can(takes(OrderType.STOP_LIMIT))
     place = await execution_service.placed(stop)
     assert (place.stop_price, place.post_only, place.trail_amount) == (Decimal(101), True, None)
     wish = ReplaceOrder(

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import msgspec
 from fleet_contracts import execution, venue
-from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, ORDER_GROUPS
+from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, ORDER_GROUPS, takes
 from fleet_contracts.topics import TRADING_ACCOUNTS
 from fleet_contracts.trading import Account, CancelOrder, Leg, QueryOrder, ReplaceOrder, SubmitOrder
-from fleet_contracts.vocabulary import Liquidity, OrderClass
+from fleet_contracts.vocabulary import Liquidity, OrderClass, OrderType
 from fleet_execution.domain import venue_order_ref
 from fleet_testkit.eventually import eventually
 
@@ -110,7 +110,7 @@ async def test_a_bracket_goes_whole_and_its_legs_live_as_long_as_they_may_grow(
 ) -> None:
     """sent twice, placed once -> half filled -> a leg fills all it may -> the rest fills -> the leg goes on"""
     service = execution_service
-    await service.can(ORDER_GROUPS)
+    await service.can(ORDER_GROUPS, takes(OrderType.STOP))
     await service.command(a_bracket, a_bracket)
     profit, stop, order = await sent(service, a_bracket, 3)
     ref = venue_order_ref(a_bracket.order_id)
@@ -152,7 +152,7 @@ async def test_a_bracket_goes_whole_and_its_legs_live_as_long_as_they_may_grow(
 
 async def test_an_oto_has_one_leg_and_no_oco_group(execution_service: Any, a_bracket: SubmitOrder) -> None:
     service = execution_service
-    await service.can(ORDER_GROUPS)
+    await service.can(ORDER_GROUPS, takes(OrderType.STOP))
     oto = msgspec.structs.replace(a_bracket, order_class=OrderClass.OTO, legs=a_bracket.legs[1:])
     await service.command(oto)
     stop, order = await sent(service, oto, 2)
@@ -161,7 +161,7 @@ async def test_an_oto_has_one_leg_and_no_oco_group(execution_service: Any, a_bra
 
 async def test_of_an_oco_the_order_goes_first(execution_service: Any, an_oco: SubmitOrder) -> None:
     service = execution_service
-    await service.can(ORDER_GROUPS)
+    await service.can(ORDER_GROUPS, takes(OrderType.STOP))
     await service.command(an_oco)
     order, stop = await sent(service, an_oco, 2)
     assert order.venue_order_ref == order.oco_group == stop.oco_group == venue_order_ref(an_oco.order_id)
@@ -176,7 +176,7 @@ async def test_of_an_oco_the_order_goes_first(execution_service: Any, an_oco: Su
 
 async def test_an_order_that_is_not_sent_takes_its_legs_with_it(execution_service: Any, a_bracket: SubmitOrder) -> None:
     service = execution_service
-    await service.can(ORDER_GROUPS)
+    await service.can(ORDER_GROUPS, takes(OrderType.STOP))
     late = msgspec.structs.replace(a_bracket, send_by=service.clock.now() - timedelta(milliseconds=1))
     await service.command(late, QueryOrder(order_id=late.legs[0].order_id, attempt=1, **whose(late)))
     reports = await told(service, late, 4)
@@ -193,7 +193,7 @@ async def test_legs_of_an_order_that_the_venue_refuses_end_and_are_cancelled_the
     execution_service: Any, a_bracket: SubmitOrder
 ) -> None:
     service = execution_service
-    await service.can(ORDER_GROUPS)
+    await service.can(ORDER_GROUPS, takes(OrderType.STOP))
     await service.command(a_bracket)
     profit, stop, order = await sent(service, a_bracket, 3)
     rejected = venue.VenueOrderRejected(**said(order), code="price_band", detail="")
@@ -217,7 +217,7 @@ async def test_a_leg_is_cancelled_repriced_and_asked_about_like_any_order(
     execution_service: Any, a_bracket: SubmitOrder
 ) -> None:
     service = execution_service
-    await service.can(ORDER_GROUPS)
+    await service.can(ORDER_GROUPS, takes(OrderType.STOP))
     profit, stop = a_bracket.legs
 
     def wish(**what: Any) -> ReplaceOrder:
@@ -251,7 +251,7 @@ async def test_a_comparison_knows_legs_that_wait(execution_service: Any, a_brack
     """listed with the size that they have there -> nothing differs; larger there -> learnt, not ended"""
     service = execution_service
     bracket = msgspec.structs.replace(a_bracket, symbol="IBM/USD")
-    await service.can(ORDER_GROUPS, LISTS_OPEN_ORDERS)
+    await service.can(ORDER_GROUPS, takes(OrderType.STOP), LISTS_OPEN_ORDERS)
     await service.command(bracket)
     places = await sent(service, bracket, 3)
     await service.report(*(venue.VenueOrderAccepted(**said(place)) for place in places), symbol="IBM/USD")

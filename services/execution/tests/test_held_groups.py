@@ -7,8 +7,9 @@ from uuid import uuid4
 
 import msgspec
 from fleet_contracts import venue
+from fleet_contracts.exchange_connector import takes
 from fleet_contracts.trading import CancelOrder, QueryOrder, SubmitOrder
-from fleet_contracts.vocabulary import Liquidity, OrderClass
+from fleet_contracts.vocabulary import Liquidity, OrderClass, OrderType
 from fleet_execution.domain import venue_order_ref
 from fleet_testkit.eventually import eventually
 
@@ -61,7 +62,7 @@ async def test_a_bracket_is_kept_by_rows_through_a_restart(execution_service: An
     """only the order is sent -> it fills, and execution dies -> alive again it sends the legs -> one fills and dies -> the
     other is cancelled, and only then sent anew, smaller"""
     service = execution_service
-    await service.can("order_types:stop")
+    await service.can(takes(OrderType.STOP))
     await service.command(a_bracket, a_bracket)
     (order,) = await placed(service, a_bracket, 1)
     assert (order.venue_order_ref, order.parent_ref, order.oco_group) == (
@@ -117,7 +118,7 @@ def _order(order: SubmitOrder) -> int:
 
 async def test_a_leg_is_cancelled_for_itself(execution_service: Any, an_oco: SubmitOrder) -> None:
     service = execution_service
-    await service.can("order_types:stop")
+    await service.can(takes(OrderType.STOP))
     await service.command(an_oco)
     places = await placed(service, an_oco, 2)
     cancel = CancelOrder(
@@ -137,16 +138,25 @@ async def test_a_leg_is_cancelled_for_itself(execution_service: Any, an_oco: Sub
 
 async def test_what_the_venue_cannot_do_is_refused_whole(execution_service: Any, a_bracket: SubmitOrder) -> None:
     service = execution_service
-    await service.can("order_types:limit")
+    await service.can(takes(OrderType.LIMIT))
     await service.command(a_bracket)
     assert await told(service, a_bracket, 3) == [
         ("order", "OrderRejected", "unsupported"),
         ("take-profit", "OrderCanceled", "parent_ended"),
         ("stop-loss", "OrderCanceled", "parent_ended"),
     ]
-    assert service.told(a_bracket.account_id)[0].detail == "paper takes no stop orders"
+    assert service.told(a_bracket.account_id)[0].detail == "paper does not say that it takes stop orders"
     assert service.sent(venue.PlaceVenueOrder, a_bracket.account_id) == []
     profit = msgspec.structs.replace(a_bracket.legs[0], order_id=uuid4())
     oto = msgspec.structs.replace(a_bracket, order_id=uuid4(), legs=(profit,), order_class=OrderClass.OTO)
-    await service.command(oto)
+    simple = msgspec.structs.replace(
+        a_bracket, order_id=uuid4(), order_type=OrderType.TRAILING_STOP, limit_price=None, trail_amount=D(1), legs=()
+    )
+    await service.command(simple, oto)
     await placed(service, oto, 1)
+    said = service.told(a_bracket.account_id)[3]
+    assert (said.order_id, said.code, said.detail) == (
+        simple.order_id,
+        "unsupported",
+        "paper does not say that it takes trailing_stop orders",
+    )

@@ -24,6 +24,7 @@ from .api import router
 from .domain import OrderKey
 from .settings import Settings
 from .store.comparing import ROUND
+from .store.forgetting import FORGET
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
@@ -55,6 +56,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     async def begin_rounds() -> None:
         async with bus.transaction() as tx:
+            tx.schedule(FORGET, settings.service, 0, "wall", tx.now)
             for venue in venues:
                 tx.schedule(ROUND, venue, consumers.STARTED, "wall", tx.now)
 
@@ -68,6 +70,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     bus.add(consumers.steps(refusal))
     bus.add(consumers.reports(settings.execution_venues))
     bus.add(consumers.statuses())
+    bus.add(consumers.forgetting())
     bus.add(
         consumers.rounds(
             listed_at,

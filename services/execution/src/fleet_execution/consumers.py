@@ -21,6 +21,7 @@ from .ports import UnitOfWork, VenueState
 from .service import learning, orders, reconciling
 from .service.refusing import Refusal
 from .store.comparing import ROUND, ComparingPostgresUnitOfWork
+from .store.forgetting import FORGET, Forgetting
 from .store.unit import STEP, PostgresUnitOfWork
 
 log = get_logger("fleet_execution")
@@ -81,6 +82,15 @@ def rounds(listed: Callable[[str], Iterable[str]], *, every: timedelta, within: 
         )
 
     return DueKind(ROUND, "wall", ComparingPostgresUnitOfWork, lambda _: (), handle, counts_at_rest=False)
+
+
+def forgetting() -> DueKind:
+    """What is over for long. Housekeeping, which must not keep a fleet from rest."""
+
+    async def handle(uow: Forgetting, due: Due) -> None:
+        await uow.forget(due)
+
+    return DueKind(FORGET, "wall", Forgetting, lambda _: (), handle, counts_at_rest=False)
 
 
 STARTED = 1

@@ -21,7 +21,7 @@ from fleet_execution.domain.twap import Twap
 from fleet_execution.ports import Told, UnitOfWork
 
 from . import groups, working
-from .refusing import Refusal, refusal_of, unsupported
+from .refusing import PLAIN, Refusal, refusal_of, unsupported
 
 
 def submit_order(
@@ -47,14 +47,15 @@ def submit_order(
     if legs is not None:
         if algo is not None:
             may_not = Refused("unsupported", "an order that an algorithm works has no legs")
-        if legs.are_held:
-            types = [terms.order_type, *(leg_terms.order_type for _, leg_terms in legs.orders)]
-            may_not = may_not or unsupported(uow, key, types)
+        types = [terms.order_type, *(leg_terms.order_type for _, leg_terms in legs.orders)]
+        may_not = may_not or unsupported(uow, key, types)
         groups.begin(uow, key, terms, legs, command_sequence=command_sequence, market_at=market_at, refusal=may_not)
         return
     if algo is not None:
         working.begin(uow, key, terms, algo, command_sequence=command_sequence, market_at=market_at, refusal=may_not)
         return
+    if may_not is None and terms.order_type not in PLAIN:
+        may_not = unsupported(uow, key, (terms.order_type,))
     order, outcomes = submit(
         key, terms, command_sequence=command_sequence, market_at=market_at, now=uow.now, refusal=may_not
     )

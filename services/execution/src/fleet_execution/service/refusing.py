@@ -21,5 +21,5 @@ def unsupported(uow: UnitOfWork, key: OrderKey, order_types: Iterable[str]) -> R
     """Of what a venue does not name it takes nothing: an order is refused rather than pretended."""
     for order_type in order_types:
         if order_type not in PLAIN and not uow.can(key.venue, f"order_types:{order_type}"):
-            return Refused("unsupported", f"{key.venue} takes no {order_type} orders")
+            return Refused("unsupported", f"{key.venue} does not say that it takes {order_type} orders")
     return None

@@ -1,0 +1,59 @@
+"""What ended 90 days ago is forgotten, as trading forgets the client_order_ids; what a venue says of it after that is of an
+order not known here.
+
+No index is there for it, as every order would pay for one: order ids begin with their time, so the index that finds an
+order's rows meets the oldest first. What lives longer than that is met each time, and is little."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from fleet_bus import Due, Transaction
+
+FORGET = "forget"
+"""The kind of the one due row."""
+
+KEPT = timedelta(days=90)
+BATCH = 500
+"""Venue orders in one transaction, with their fills: a few milliseconds."""
+_PAUSE = timedelta(seconds=1)
+_REST = timedelta(hours=1)
+
+# An order goes with its parts and its group, the last of which must have ended as long ago.
+_LIVES = "o.ended_at IS NULL OR o.ended_at >= $2"
+_FORGET = f"""
+WITH old AS (
+    SELECT venue_order_ref FROM venue_orders v WHERE order_id < $1 AND ended_at < $2
+    AND NOT EXISTS (SELECT FROM venue_orders o WHERE o.order_id = v.order_id AND ({_LIVES}))
+    AND NOT EXISTS (SELECT FROM venue_orders o WHERE o.group_ref = v.group_ref AND ({_LIVES}))
+    ORDER BY order_id LIMIT $3
+), fills_of_old AS (
+    DELETE FROM fills USING old WHERE fills.venue_order_ref = old.venue_order_ref
+)
+DELETE FROM venue_orders USING old WHERE venue_orders.venue_order_ref = old.venue_order_ref RETURNING 1
+"""  # noqa: S608 (constants)
+
+
+class Forgetting:
+    """Takes away the oldest of what is over. It needs no lock: nothing that is asked of it changes any more."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._tx = transaction
+
+    async def lock(self, ids: Sequence[str]) -> None:
+        pass
+
+    async def forget(self, due: Due) -> None:
+        before = self._tx.now - KEPT
+        gone = await self._tx.connection.fetch(_FORGET, _first_id_of(before), before, BATCH)
+        await self._tx.connection.execute("DELETE FROM never_sent WHERE said_at < $1", before)
+        again = _PAUSE if len(gone) == BATCH else _REST
+        self._tx.schedule(FORGET, due.aggregate_id, 0, "wall", self._tx.now + again)
+
+    async def flush(self) -> None:
+        pass
+
+
+def _first_id_of(at: datetime) -> UUID:
+    """Below every UUID v7 that is made at this time or later (RFC 9562: 48 bits of milliseconds come first)."""
+    return UUID(int=int(at.timestamp() * 1000) << 80)

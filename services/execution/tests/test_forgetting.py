@@ -1,0 +1,78 @@
+"""What ended 90 days ago goes, with its fills; what is open, or hangs together with what is, stays."""
+
+from typing import Any
+
+import pytest_asyncio
+from fleet_chassis.database import Database
+from fleet_contracts.trading import SubmitOrder
+from fleet_execution.store.forgetting import BATCH
+from fleet_testkit.eventually import eventually
+from pydantic import SecretStr
+
+_OLD = {
+    "venue_order_ref": "gen_random_uuid()",
+    "order_id": "uuidv7(-interval '200 days')",
+    "stand": "'canceled'",
+    "ended_at": "now() - interval '91 days'",
+    "code": "'old'",
+}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def database(execution_service: Any) -> Any:
+    url: SecretStr = execution_service.settings.database_url
+    async with Database(url, application_name="test") as database, database.connection() as connection:
+        yield connection
+
+
+async def copy(database: Any, order: SubmitOrder, number: int, **changed: str) -> None:
+    """So many rows like the order's, which differ in this."""
+    columns = [
+        row[0]
+        for row in await database.fetch(
+            "SELECT column_name::text FROM information_schema.columns WHERE table_name = 'venue_orders'"
+        )
+    ]
+    fields = ", ".join((_OLD | changed).get(name, name) for name in columns)
+    await database.execute(
+        f"INSERT INTO venue_orders ({', '.join(columns)}) SELECT {fields} FROM venue_orders, generate_series(1, $1::int)"
+        " WHERE order_id = $2",
+        number,
+        order.order_id,
+    )
+
+
+async def test_what_is_over_for_90_days_is_forgotten(
+    execution_service: Any, an_order: SubmitOrder, database: Any
+) -> None:
+    service = execution_service
+    await service.placed(an_order)
+    group, part = "'00000000-0000-7000-8000-000000000001'::uuid", "'00000000-0000-7000-8000-000000000002'::uuid"
+    await copy(database, an_order, BATCH + 7)
+    await database.execute(
+        "INSERT INTO fills SELECT venue_order_ref, 't', 1, 1, 1, 1, 0, 'USD', 'maker', now(), now() FROM venue_orders"
+        " WHERE code = 'old'"
+    )
+    await copy(database, an_order, 1, code="'recent'", ended_at="now() - interval '89 days'")
+    await copy(database, an_order, 1, code="'in a group'", group_ref=group)
+    await copy(database, an_order, 1, code="'its open leg'", group_ref=group, ended_at="NULL")
+    await copy(database, an_order, 1, code="'a part'", order_id=part)
+    await copy(database, an_order, 1, code="'its open order'", order_id=part, ended_at="NULL")
+    await database.execute(
+        "INSERT INTO never_sent SELECT gen_random_uuid(), gen_random_uuid(), account_id, now() - n * interval '80 days'"
+        " FROM venue_orders, generate_series(1, 2) n WHERE order_id = $1",
+        an_order.order_id,
+    )
+
+    async def left() -> set[str]:
+        service.clock.advance(seconds=1800)
+        return {row[0] for row in await database.fetch("SELECT coalesce(code, 'new') FROM venue_orders")}
+
+    stays = {"new", "recent", "in a group", "its open leg", "a part", "its open order"}
+
+    async def is_forgotten() -> bool:
+        return await left() == stays
+
+    await eventually(is_forgotten)
+    assert await database.fetchval("SELECT count(*) FROM fills") == 0
+    assert await database.fetchval("SELECT count(*) FROM never_sent") == 1
