@@ -19,9 +19,10 @@ from whole_fleet import whole_fleet
 STRATEGIES: dict[str, dict[str, object]] = {
     "breakout": {"stop_ranges": "2.5"},
     "breakout, trailing": {"length": 10, "exit": "trailing_stop"},
-    "buy_the_dip": {"quantity": "15"},
+    "buy_the_dip": {"quantity": "15", "most_bars": 5},
 }
-"""Entries by stop and by limit order that ends with its time; exits by bracket, by trailing stop and by OCO."""
+"""Entries by stop and by limit order that ends with its time; exits by bracket, by trailing stop and by OCO, which is
+cancelled for a market order when it has taken too long."""
 END = datetime(2012, 6, 1, tzinfo=UTC)
 ENDED = {"filled", "canceled", "expired", "denied", "rejected"}
 
@@ -56,7 +57,17 @@ async def test_stops_brackets_and_limits_fill_in_the_fleet_as_in_process() -> No
     assert ends_in_fleet(outcome) == ends_in_process(in_process)
     exits = Counter(str(order.order_class) for order in in_process.orders if order.filled_quantity and order.leg)
     entries = Counter(str(order.asked.type) for order in in_process.orders if order.filled_quantity and not order.leg)
-    assert min(exits["bracket"], exits["oco"], entries["stop"], entries["limit"], entries["trailing_stop"]) > 10
+    assert (
+        min(
+            exits["bracket"],
+            exits["oco"],
+            entries["stop"],
+            entries["limit"],
+            entries["trailing_stop"],
+            entries["market"],
+        )
+        > 10
+    )
 
 
 async def deploy(client: FleetClient, name: str, symbol: str) -> tuple[UUID, str, dict[str, object], str]:

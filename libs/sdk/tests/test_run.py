@@ -270,7 +270,7 @@ def test_breakouts_and_dips_on_real_bars_keep_their_word(stock_bars: list[Bar]) 
     """Entries at the channel's high or the limit, exits at their prices, never more than one position at a time."""
     aapl = sorted((b for b in stock_bars if b.symbol == "AAPL/USD"), key=lambda b: b.close_at)
     lengths = {0: 20, 1: 10}
-    strategies: list[Strategy[Any]] = [Breakout(), Breakout(exit="trailing_stop", length=10), BuyTheDip()]
+    strategies: list[Strategy[Any]] = [Breakout(), Breakout(exit="trailing_stop", length=10), BuyTheDip(most_bars=5)]
     found = [Deployment(UUID(int=n), "A", strategy, ["AAPL/USD"]) for n, strategy in enumerate(strategies)]
     result = run(found, steps(aapl), fee_rate=FEE, tick=TICK)
     bar_of = {bar.close_at: bar for bar in aapl}
@@ -297,6 +297,7 @@ def test_breakouts_and_dips_on_real_bars_keep_their_word(stock_bars: list[Bar]) 
         ("trailing_stop", "simple", "sell"),
         ("limit", "simple", "buy"),
         ("limit", "oco", "sell"),
+        ("market", "simple", "sell"),
     }
 
 

@@ -11,6 +11,7 @@ from fleet_simulator import Side
 from msgspec import Meta
 
 from fleet_sdk.bars import Bar
+from fleet_sdk.orders import OrderClass
 from fleet_sdk.parameters import InvalidParameter, Parameters, parameters_schema
 from fleet_sdk.strategy import Context, Strategy
 
@@ -174,12 +175,13 @@ class Breakout(Strategy[BreakoutParameters]):
 
 class DipParameters(Parameters, frozen=True):
     """Percentages: `dip` below the last close for the entry, `target` above and `stop` below the close for the exits;
-    `tick` as of breakout."""
+    `most_bars`: for how long it holds; `tick` as of breakout."""
 
     dip: Decimal = Decimal(2)
     target: Decimal = Decimal(4)
     stop: Decimal = Decimal(3)
     valid_days: Annotated[int, Meta(ge=1, le=365)] = 3
+    most_bars: Length = 20
     quantity: Decimal = Decimal(20)
     tick: Decimal = Decimal("0.01")
 
@@ -194,24 +196,41 @@ class BuyTheDip(Strategy[DipParameters]):
     """Waits with a limit order below the close and leaves at a target or a stop, whichever comes first.
 
     Flat, a buy limit `dip` percent below the close waits for `valid_days`. Holding, with nothing at work, both exits go
-    out at once, as one OCO around the close.
+    out at once, as one OCO around the close. What neither has sold after `most_bars` is sold at the market, one bar after
+    they have been cancelled.
     """
 
     parameters_type = DipParameters
 
+    def __init__(self, /, **parameters: object) -> None:
+        super().__init__(**parameters)
+        self._held_bars: dict[str, int] = {}
+
     def on_step(self, context: Context) -> None:
         parameters = self.parameters
         for symbol, bar in context.bars.items():
-            if any(order.symbol == symbol for order in context.open_orders):
-                continue
             held = context.position(symbol)
-            until = context.now + timedelta(days=parameters.valid_days)
-            if not held:
-                entry = self._away(bar.close, -parameters.dip)
-                context.buy(symbol, parameters.quantity, limit_price=entry, expires_at=until)
+            self._held_bars[symbol] = self._held_bars.get(symbol, 0) + 1 if held else 0
+            is_late = self._held_bars[symbol] > parameters.most_bars
+            waiting = [order for order in context.open_orders if order.symbol == symbol]
+            if waiting:
+                if is_late and waiting[0].order_class is OrderClass.OCO:
+                    context.cancel(waiting[0])
+            elif held > 0 and is_late:
+                context.sell(symbol, held)
             elif held > 0:
                 target, stop = self._away(bar.close, parameters.target), self._away(bar.close, -parameters.stop)
                 context.oco(symbol, Side.SELL, held, take_profit=max(target, stop + parameters.tick), stop_loss=stop)
+            elif not held:
+                until = context.now + timedelta(days=parameters.valid_days)
+                entry = self._away(bar.close, -parameters.dip)
+                context.buy(symbol, parameters.quantity, limit_price=entry, expires_at=until)
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"held_bars": self._held_bars}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._held_bars = dict(state["held_bars"])
 
     def _away(self, price: Decimal, percent: Decimal) -> Decimal:
         """Down to the tick, and at least one."""
