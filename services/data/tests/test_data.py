@@ -1,15 +1,12 @@
 """data over the real Kafka and PostgreSQL: what venues say is stored, passed on once, and shown."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import aiohttp
 import pytest
 from fleet_contracts import Message, Topic
 from fleet_contracts.data import BarClosed, BarsBackfilled, BestQuote, InstrumentDefined
@@ -20,100 +17,17 @@ from fleet_contracts.exchange_connector import (
     Trade,
     VenueBarClosed,
     VenueBarsBackfilled,
-    VenueInstrument,
 )
 from fleet_contracts.topics import (
-    DATA_BARS,
-    DATA_INSTRUMENTS,
-    DATA_QUOTES,
     EXCHANGE_CONNECTOR_BARS,
-    EXCHANGE_CONNECTOR_INSTRUMENTS,
     EXCHANGE_CONNECTOR_MARKET_DATA,
-    TOPICS,
 )
 from fleet_contracts.vocabulary import Side, Timeframe
-from fleet_data.app import create_app
-from fleet_data.settings import Settings
 from fleet_testkit.eventually import eventually
-from fleet_testkit.fixtures import KafkaForTests, MakeDatabase
-from fleet_testkit.http import served
-from fleet_testkit.peers import BUS_MIGRATIONS, Keys, Peers, peers, ready
+from fleet_testkit.peers import Peers
 
 MINUTE = timedelta(minutes=1)
 MINUTES = Timeframe.M1
-
-
-@dataclass
-class Data:
-    url: str
-    keys: Keys
-    others: Peers
-
-    async def get(self, path: str, *scopes: str) -> tuple[int, Any]:
-        headers = self.keys.of_user("data", UUID(int=7), *(scopes or ("read",)))
-        async with aiohttp.ClientSession() as client:
-            response = await client.get(f"{self.url}/api/v1/markets{path}", headers=headers)
-            return response.status, await response.json()
-
-    async def define(self, *names: str) -> list[str]:
-        """New symbols, defined at the paper venue."""
-        symbols = [f"{name}{uuid4().hex[:6].upper()}/USD" for name in names]
-        await self.others.say(*(instrument(symbol) for symbol in symbols))
-        await eventually(lambda: all(self.others.heard_of(InstrumentDefined, symbol) for symbol in symbols))
-        return symbols
-
-
-async def run(
-    feed: str, make_database: MakeDatabase, kafka: KafkaForTests, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Data]:
-    keys = Keys.make(tmp_path_factory.mktemp("data"), "data", "gateway")
-    prefix = kafka.unique("data") + "."
-    reads = [topic for topic in TOPICS if any(reader.service == "data" for reader in topic.readers)]
-    writes = [DATA_INSTRUMENTS, DATA_QUOTES, DATA_BARS]
-    async with peers(
-        await make_database([BUS_MIGRATIONS]), kafka.bootstrap, prefix, topics=reads, hears=writes
-    ) as others:
-        url = await make_database("data")
-        settings = keys.settings("data", url, kafka.bootstrap, topic_prefix=prefix, feed=feed)
-        async with served(create_app(Settings.model_validate(settings))) as base_url:
-            await ready(base_url)
-            yield Data(base_url, keys, others)
-
-
-@pytest.fixture(scope="module")
-async def data(
-    make_database: MakeDatabase, kafka: KafkaForTests, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Data]:
-    async for running in run("simulated", make_database, kafka, tmp_path_factory):
-        yield running
-
-
-@pytest.fixture(scope="module")
-async def replayed_data(
-    make_database: MakeDatabase, kafka: KafkaForTests, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Data]:
-    async for running in run("replay", make_database, kafka, tmp_path_factory):
-        yield running
-
-
-def instrument(symbol: str, *, tick_size: str = "0.0001") -> tuple[Topic, str, Message]:
-    told = VenueInstrument(
-        symbol=symbol,
-        venue="paper",
-        name=symbol,
-        asset_class="stock",
-        base=symbol.split("/")[0],
-        quote="USD",
-        tick_size=Decimal(tick_size),
-        lot_size=Decimal(1),
-        min_quantity=Decimal(1),
-        min_notional=Decimal(0),
-        maker_fee=Decimal("0.001"),
-        taker_fee=Decimal("0.001"),
-        calendar="XNYS",
-        simulated=True,
-    )
-    return EXCHANGE_CONNECTOR_INSTRUMENTS, f"{symbol},paper", told
 
 
 def values(open_at: datetime, close: str = "11") -> BarValues:
@@ -156,9 +70,9 @@ def this_minute() -> datetime:
     return datetime.now(UTC).replace(second=0, microsecond=0)
 
 
-async def test_an_instrument_is_defined_once_for_what_its_venue_tells(data: Data) -> None:
+async def test_an_instrument_is_defined_once_for_what_its_venue_tells(data: Any) -> None:
     [symbol] = await data.define("AAPL")
-    await data.others.say(instrument(symbol), instrument(symbol, tick_size="0.01"))
+    await data.others.say(data.instrument(symbol), data.instrument(symbol, tick_size="0.01"))
     await eventually(lambda: len(data.others.heard_of(InstrumentDefined, symbol)) == 2)
     first, second = data.others.heard_of(InstrumentDefined, symbol)
     assert (first.version, first.tick_size, first.reference_venue) == (1, Decimal("0.0001"), "paper")
@@ -167,7 +81,7 @@ async def test_an_instrument_is_defined_once_for_what_its_venue_tells(data: Data
     assert (status, market["symbol"], market["tick_size"], market["status"]) == (200, symbol, "0.01", "unavailable")
 
 
-async def test_bars_are_passed_on_once_and_a_step_after_the_last_of_them(data: Data) -> None:
+async def test_bars_are_passed_on_once_and_a_step_after_the_last_of_them(data: Any) -> None:
     aapl, msft = await data.define("AAPL", "MSFT")
     others, at = data.others, this_minute() - MINUTE
     await others.say(step(1, at + MINUTE, aapl, msft))
@@ -180,14 +94,14 @@ async def test_bars_are_passed_on_once_and_a_step_after_the_last_of_them(data: D
     assert others.heard_of(BarClosed, msft)
 
 
-async def test_a_bar_waits_for_its_instrument(data: Data) -> None:
+async def test_a_bar_waits_for_its_instrument(data: Any) -> None:
     symbol = f"FB{uuid4().hex[:6].upper()}/USD"
     await data.others.say(bar(symbol, this_minute()))
-    await data.others.say(instrument(symbol))
+    await data.others.say(data.instrument(symbol))
     await eventually(lambda: data.others.heard_of(BarClosed, symbol))
 
 
-async def test_history_is_stored_passed_on_and_made_into_candles(data: Data) -> None:
+async def test_history_is_stored_passed_on_and_made_into_candles(data: Any) -> None:
     [symbol] = await data.define("IBM")
     start = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
     bars = [values(start + place * MINUTE, str(11 + place)) for place in range(10)]
@@ -216,7 +130,7 @@ async def test_history_is_stored_passed_on_and_made_into_candles(data: Data) -> 
     assert ([one["close"] for one in last["data"]], last["has_more"]) == (["19", "20"], False)
 
 
-async def test_a_bar_that_closes_after_history_told_it_is_still_passed_on(data: Data) -> None:
+async def test_a_bar_that_closes_after_history_told_it_is_still_passed_on(data: Any) -> None:
     [symbol] = await data.define("GOOG")
     at = this_minute()
     await data.others.say(history(symbol, values(at)), bar(symbol, at), step(3, at + MINUTE, symbol))
@@ -224,7 +138,7 @@ async def test_a_bar_that_closes_after_history_told_it_is_still_passed_on(data: 
     assert len(data.others.heard_of(BarClosed, symbol)) == 1
 
 
-async def test_of_many_quotes_few_are_sent_and_the_latest_in_the_end(data: Data) -> None:
+async def test_of_many_quotes_few_are_sent_and_the_latest_in_the_end(data: Any) -> None:
     [symbol] = await data.define("AAPL")
     at = datetime.now(UTC)
     for number in range(60):
@@ -240,7 +154,7 @@ async def test_of_many_quotes_few_are_sent_and_the_latest_in_the_end(data: Data)
     assert (status, ticker["bid"], ticker["ask"], ticker["stale"]) == (200, "159", "160", False)
 
 
-async def test_prints_are_the_last_price_and_the_open_candle(data: Data) -> None:
+async def test_prints_are_the_last_price_and_the_open_candle(data: Any) -> None:
     [symbol] = await data.define("MSFT")
     at = datetime.now(UTC)
     prints = [
@@ -268,7 +182,7 @@ async def test_prints_are_the_last_price_and_the_open_candle(data: Data) -> None
         assert (candle["open"], candle["close"], candle["volume"], candle["state"]) == ("50", "52", "6", "open")
 
 
-async def test_on_a_replay_the_close_of_a_bar_is_the_price(replayed_data: Data) -> None:
+async def test_on_a_replay_the_close_of_a_bar_is_the_price(replayed_data: Any) -> None:
     aapl, msft = await replayed_data.define("AAPL", "MSFT")
     others = replayed_data.others
     for day in range(3):
@@ -316,12 +230,12 @@ async def test_on_a_replay_the_close_of_a_bar_is_the_price(replayed_data: Data) 
         ("?cursor=nonsense", 400, "bad_cursor"),
     ],
 )
-async def test_what_is_not_there_is_said(data: Data, path: str, status: int, code: str) -> None:
+async def test_what_is_not_there_is_said(data: Any, path: str, status: int, code: str) -> None:
     answered, problem = await data.get(path)
     assert (answered, problem["code"]) == (status, code)
 
 
-async def test_markets_are_listed_in_pages(data: Data) -> None:
+async def test_markets_are_listed_in_pages(data: Any) -> None:
     defined = await data.define("AAA", "AAB", "AAC")
     listed: list[str] = []
     cursor = ""
@@ -336,11 +250,11 @@ async def test_markets_are_listed_in_pages(data: Data) -> None:
     assert set(defined) <= set(listed)
 
 
-async def test_reading_needs_the_scope(data: Data) -> None:
+async def test_reading_needs_the_scope(data: Any) -> None:
     assert (await data.get("", "trade"))[0] == 403
 
 
-async def test_of_the_last_bars_in_many_records_one_passes_each_step_on(data: Data) -> None:
+async def test_of_the_last_bars_in_many_records_one_passes_each_step_on(data: Any) -> None:
     symbols = await data.define("A", "B", "C")
     others, start = data.others, datetime(2026, 1, 6, tzinfo=UTC)
     for number in range(10):

@@ -94,7 +94,7 @@ MATCHING_ENGINE_MARKET_DATA = Topic(
     "matching-engine",
     "symbol",
     (matching_engine.BookDelta, matching_engine.BookSnapshot, exchange_connector.Trade),
-    (),
+    _work("data"),
     direct=True,
 )
 MATCHING_ENGINE_STATUS = Topic(

@@ -18,6 +18,7 @@ from fleet_contracts.vocabulary import VenueStateWord
 from . import consumers
 from .api.history import history_router
 from .api.markets import market_router
+from .api.order_books import order_books_router
 from .settings import Settings
 
 
@@ -35,6 +36,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     stale_after = timedelta(seconds=settings.data_quote_stale_after_s)
     bus.add(consumers.instruments())
     bus.add(consumers.bars(is_replay=is_replay))
+    bus.add(consumers.order_books())
     for part in consumers.market_data(
         stale_after=stale_after, keep_trades=timedelta(seconds=settings.data_keep_trades_s)
     ):
@@ -53,6 +55,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet data", lifespan, health)
+    app.include_router(order_books_router(database, now=bus.clock.now))
     app.include_router(history_router(database, now=bus.clock.now, is_live=not is_replay))
     app.include_router(
         market_router(

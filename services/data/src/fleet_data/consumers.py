@@ -12,18 +12,22 @@ from fleet_contracts.exchange_connector import (
     VenueBarsBackfilled,
     VenueInstrument,
 )
+from fleet_contracts.matching_engine import BookDelta, BookLevel, BookSnapshot
 from fleet_contracts.topics import (
     EXCHANGE_CONNECTOR_BARS,
     EXCHANGE_CONNECTOR_INSTRUMENTS,
     EXCHANGE_CONNECTOR_MARKET_DATA,
     MATCHING_ENGINE_INSTRUMENTS,
+    MATCHING_ENGINE_MARKET_DATA,
 )
 
 from . import events, service
 from .domain.bars import Series
+from .domain.order_books import Levels
 from .ports import UnknownInstrument
 from .store.bars import PostgresBarUnitOfWork
 from .store.instruments import PostgresInstrumentUnitOfWork
+from .store.order_books import PostgresOrderBookUnitOfWork
 from .store.quotes import SEND_QUOTE, PostgresQuoteUnitOfWork
 
 
@@ -96,7 +100,7 @@ def market_data(*, stale_after: timedelta, keep_trades: timedelta) -> tuple[Work
 
     work = Work(
         name="market-data",
-        topics=(EXCHANGE_CONNECTOR_MARKET_DATA,),
+        topics=(EXCHANGE_CONNECTOR_MARKET_DATA, MATCHING_ENGINE_MARKET_DATA),
         unit_of_work=unit_of_work,
         touches=lambda message: (message.symbol,),
         handlers={Quote: _quote, Trade: _trade},
@@ -141,3 +145,34 @@ async def _trade(uow: PostgresQuoteUnitOfWork, received: Received[Trade]) -> Non
 
 async def _send_quote(uow: PostgresQuoteUnitOfWork, due: Due) -> None:
     service.send_quote(uow, due.aggregate_id)
+
+
+def order_books() -> Work:
+    """The books of the venues that show theirs, by snapshots and deltas.
+
+    Of a listing that is not known yet nothing is kept: like after a gap, the next snapshot has it all."""
+    return Work(
+        name="order-books",
+        topics=(MATCHING_ENGINE_MARKET_DATA,),
+        unit_of_work=PostgresOrderBookUnitOfWork,
+        touches=lambda message: (f"{message.symbol},{message.venue}",),
+        handlers={BookSnapshot: _book_snapshot, BookDelta: _book_delta},
+    )
+
+
+async def _book_snapshot(uow: PostgresOrderBookUnitOfWork, received: Received[BookSnapshot]) -> None:
+    told, book = received.message, uow.book(received.message.symbol, received.message.venue)
+    if book is not None:
+        book.take_snapshot(
+            told.sequence, _levels(told.bids), _levels(told.asks), told.checksum, market_at=told.market_at
+        )
+
+
+async def _book_delta(uow: PostgresOrderBookUnitOfWork, received: Received[BookDelta]) -> None:
+    told, book = received.message, uow.book(received.message.symbol, received.message.venue)
+    if book is not None:
+        book.take_delta(told.sequence, _levels(told.bids), _levels(told.asks), told.checksum, market_at=told.market_at)
+
+
+def _levels(told: Iterable[BookLevel]) -> Levels:
+    return {level.price: level.quantity for level in told}

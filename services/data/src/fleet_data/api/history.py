@@ -91,14 +91,20 @@ def history_router(database: Database, *, now: Callable[[], datetime], is_live: 
 
     @routes.get("/{symbol}/trades")
     async def trades(
-        symbol: str, caller: UserCaller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+        symbol: str,
+        caller: UserCaller,
+        venue: Annotated[str | None, Query(max_length=100, description="Otherwise the reference venue.")] = None,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
     ) -> Page[PublicTradeShown]:
         """The market's own prints of the last while, newest first; never a report of a client's fills."""
         caller.require_scope("read")
         before = None if cursor is None else decode_cursor(cursor, datetime, str)
         async with database.connection() as connection:
             market = await market_of(connection, symbol)
-            found = await reads.public_trades(connection, market.listing_id, before=before, limit=limit + 1)
+            found = await reads.public_trades(
+                connection, market.symbol, venue or market.reference_venue, before=before, limit=limit + 1
+            )
         return Page[PublicTradeShown].of(
             [
                 PublicTradeShown(

@@ -110,8 +110,9 @@ SELECT close_at FROM bars WHERE listing_id = $1 AND timeframe_minutes = 1 ORDER 
 """
 _TRADES = """
 SELECT venue_trade_id, market_at, price, quantity, aggressor FROM public_trades
-WHERE listing_id = $1 AND ($2::timestamptz IS NULL OR (market_at, venue_trade_id) < ($2, $3))
-ORDER BY market_at DESC, venue_trade_id DESC LIMIT $4
+WHERE listing_id = (SELECT listing_id FROM listings WHERE symbol = $1 AND venue = $2)
+AND ($3::timestamptz IS NULL OR (market_at, venue_trade_id) < ($3, $4))
+ORDER BY market_at DESC, venue_trade_id DESC LIMIT $5
 """
 
 
@@ -173,8 +174,8 @@ async def running_candle(
 
 
 async def public_trades(
-    connection: asyncpg.Connection, listing_id: int, *, before: tuple[datetime, str] | None, limit: int
+    connection: asyncpg.Connection, symbol: str, venue: str, *, before: tuple[datetime, str] | None, limit: int
 ) -> Sequence[PublicTrade]:
-    """The market's prints, newest first."""
+    """The prints of a venue, newest first."""
     at, trade_id = before or (None, None)
-    return [PublicTrade(*row) for row in await connection.fetch(_TRADES, listing_id, at, trade_id, limit)]
+    return [PublicTrade(*row) for row in await connection.fetch(_TRADES, symbol, venue, at, trade_id, limit)]
