@@ -25,6 +25,7 @@ from fleet_simulator import (
     Filled,
     Market,
     OffGrid,
+    OrderType,
     Place,
     Rejected,
     Replaced,
@@ -160,10 +161,10 @@ class _Run:
         if isinstance(intent, SubmitIntent):
             self._submit(deployment, account, intent, market_at)
         elif order := self.orders.get(intent.target_signal_id):
-            group = [order, *order.legs]
-            alone = order.is_open and order.order_class.has_waiting_legs
-            wanted = group[:1] if alone else [each for each in group if each.is_open]
-            for each in wanted:
+            # As trading takes a signal back: exits end with an entry that is cancelled.
+            is_entry = order.is_open and order.order_class.has_waiting_legs
+            group = [order] if is_entry else [each for each in (order, *order.legs) if each.is_open]
+            for each in group:
                 self._send(account, order.symbol, Cancel(str(each.order_id), each.account_id, account.command_sequence))
 
     def _submit(self, deployment: Deployment, account: RunAccount, intent: SubmitIntent, market_at: datetime) -> None:
@@ -181,7 +182,7 @@ class _Run:
         except OffGrid as error:
             reason: str | None = f"invalid_{error.what}"
         else:
-            is_measured = all(each.asked.type.has_limit or each.protection_price is not None for each in group)
+            is_measured = intent.type not in (OrderType.MARKET, OrderType.TRAILING_STOP) or intent.symbol in self.marks
             reason = account.refusal(order) if is_measured else "no_reference_price"
         if reason is not None:
             order.outcome, order.reason, order.legs = Outcome.DENIED, reason, []
