@@ -179,7 +179,7 @@ async def compare(fleet: WholeFleet, traders: list[Trader]) -> None:
         assert Decimal(shown["last_price"]) == book.scale.price(book.price)
     fills = fills_of(naive)
     assert len(fills) > ORDERS / 4, "the orders hardly met"
-    resting = {UUID(bytes=order.ref) for book in books.values() for order in book.orders.values()}
+    resting = {UUID(ref) for book in books.values() for ref in book.orders}
     told: dict[UUID, tuple[Decimal, Decimal, Decimal]] = {}
     open_refs: set[UUID] = set()
     for trader in traders:

@@ -17,6 +17,7 @@ from fleet_execution.domain import (
     Filled,
     OrderKey,
     Stand,
+    Stated,
     Terms,
     VenueOrder,
     refused,
@@ -53,6 +54,18 @@ def test_a_pause_stops_its_time() -> None:
     twap = twap.resume(later)
     assert twap.next_at(later) == later + timedelta(seconds=5)
     assert twap.begun(later + timedelta(seconds=5)) == 2
+
+
+def test_what_a_venue_states_of_a_part_is_told_once() -> None:
+    """filled and told → the venue, asked where the part stands, says all fills again → only the one that is news is told"""
+    at, fee = AT, D(1)
+    first, second = (Filled(at, f"t{n}", D(5), D(50), D(5 * n), fee, "USD", "taker", at) for n in (1, 2))
+    part = VenueOrder(KEY, TERMS, 1, Stand.WORKING, at, at, at, parent_ref=UUID(int=9))
+    after, outcomes = part.learn(first, now=at)
+    assert working.tell(part, after, outcomes) == ((KEY, first),)
+    answer = Stated(at, Stand.WORKING, D(10), (first, second), None, None)
+    stated, outcomes = after.learn(answer, now=at)
+    assert working.tell(after, stated, outcomes) == ((KEY, second),)
 
 
 class _Venue:

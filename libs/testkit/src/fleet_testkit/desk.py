@@ -40,8 +40,12 @@ class Believed:
     @classmethod
     def of(cls, order: trading.SubmitOrder | trading.Leg, reports: list[execution.AnyReport]) -> Believed:
         found = cls(order, quantity=order.quantity, limit_price=order.limit_price)
-        for report in reports:
-            found._learn(report)
+        for n, report in enumerate(reports):
+            try:
+                found._learn(report)
+            except AssertionError as error:
+                before = "\n".join(map(str, reports[:n]))
+                raise AssertionError(f"{error}; told before:\n{before}") from error
         return found
 
     @property

@@ -15,9 +15,8 @@ from fleet_bus import Bus, Received, Watch
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
 from fleet_contracts import Message, trading, venue
-from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, Quote, VenueStatus
+from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, VenueStatus, takes
 from fleet_contracts.topics import (
-    EXCHANGE_CONNECTOR_MARKET_DATA,
     EXCHANGE_CONNECTOR_STATUS,
     venue_commands,
     venue_reports,
@@ -31,7 +30,7 @@ from fleet_testkit.venues import VenueUnderTest
 
 PRICE = Decimal(100)
 FEE_RATE = Decimal("0.001")
-CAPABILITIES = ("market", "limit", "gtc", "cancel", "replace", "query", LISTS_OPEN_ORDERS)
+CAPABILITIES = ("market", "limit", "gtc", "cancel", "replace", "query", takes(OrderType.STOP), LISTS_OPEN_ORDERS)
 
 _Reports = list[venue.AnyVenueReport]
 
@@ -50,6 +49,10 @@ class _Order:
     @property
     def cumulative(self) -> Decimal:
         return sum((fill.last_quantity for fill in self.fills), Decimal(0))
+
+    @property
+    def is_working(self) -> bool:
+        return self.stand is VenueOrderStand.WORKING
 
     @property
     def notional(self) -> Decimal:
@@ -91,26 +94,23 @@ class HostileVenue(VenueUnderTest):
         return PRICE + 5
 
     async def trigger(self, order: trading.SubmitOrder) -> None:
-        """It knows no stops: what it quotes triggers those that execution watches."""
-        price = order.stop_price or PRICE
-        quote = Quote(
-            symbol=self.desk.symbol,
-            venue=self.name,
-            bid=price,
-            bid_size=order.quantity,
-            ask=price,
-            ask_size=order.quantity,
-            market_at=datetime.now(UTC),
-        )
-        async with self._bus.transaction() as tx:
-            tx.publish(EXCHANGE_CONNECTOR_MARKET_DATA, self.desk.symbol, quote)
+        found = self._orders[(await self.placed(order)).venue_order_ref]
+        at = venue.VenueOrderTriggered(**_of(found.place), trigger_price=order.stop_price or PRICE)
+        await self._say([at, *self._fill(found, found.quantity)])
 
     async def trade(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
-        ref = (await self.placed(order)).venue_order_ref
-        found = await eventually(lambda: self._orders.get(ref), what="the order at the exchange")
-        assert found is not None
-        if found.cumulative < found.quantity:
-            await self._say(self._fill(found, quantity))
+        def here() -> list[_Order]:
+            return [self._orders[ref] for place in self.parts(order) if (ref := place.venue_order_ref) in self._orders]
+
+        await eventually(here, what="the order at the exchange")
+        done = sum((part.cumulative for part in here()), Decimal(0))
+        upto = min(done + quantity, order.quantity)
+        while done < upto:
+            part = await eventually(lambda: next((p for p in here() if p.is_working), None), what="a part that works")
+            assert part is not None
+            most = min(upto - done, part.quantity - part.cumulative)
+            await self._say(self._fill(part, most))
+            done += most
 
     # What goes wrong
 
@@ -234,9 +234,9 @@ class HostileVenue(VenueUnderTest):
         if ref in self._orders:
             return [self._state(ref, command.account_id)]
         self._orders[ref] = order = _Order(command, command.quantity, command.limit_price)
-        if command.order_type not in (OrderType.MARKET, OrderType.LIMIT):
+        if command.order_type not in (OrderType.MARKET, OrderType.LIMIT, OrderType.STOP):
             order.stand, order.code = VenueOrderStand.REJECTED, "unsupported"
-            return [venue.VenueOrderRejected(**_of(command), code="unsupported", detail="Market and limit only.")]
+            return [venue.VenueOrderRejected(**_of(command), code="unsupported", detail="Market, limit and stop only.")]
         if command.quantity % self.lot or (command.limit_price or self.tick) % self.tick:
             order.stand, order.code = VenueOrderStand.REJECTED, "invalid_order"
             return [venue.VenueOrderRejected(**_of(command), code="invalid_order", detail="It is off the grid.")]
@@ -278,10 +278,10 @@ class HostileVenue(VenueUnderTest):
     def _open(self, command: venue.CancelVenueOrder | venue.ReplaceVenueOrder) -> _Order | None:
         order = self._orders.get(command.venue_order_ref)
         is_own = order is not None and order.place.account_id == command.account_id
-        return order if is_own and order is not None and order.stand is VenueOrderStand.WORKING else None
+        return order if is_own and order is not None and order.is_working else None
 
     def _fill(self, order: _Order, quantity: Decimal) -> _Reports:
-        price = order.limit_price or PRICE
+        price = order.limit_price or order.place.stop_price or PRICE
         fill = venue.VenueOrderFilled(
             **_of(order.place),
             venue_trade_id=f"t{len(self._fills) + 1}",
@@ -295,7 +295,7 @@ class HostileVenue(VenueUnderTest):
         )
         order.fills.append(fill)
         self._fills.append(fill)
-        if order.stand is VenueOrderStand.WORKING and order.cumulative >= order.quantity:
+        if order.is_working and order.cumulative >= order.quantity:
             order.stand = VenueOrderStand.FILLED
         return [fill]
 
@@ -327,9 +327,7 @@ class HostileVenue(VenueUnderTest):
         has_more_fills, fills = len(fills) > query.most, fills[: query.most]
         filled = {fill.venue_order_ref for fill in fills}
         listed = [
-            order
-            for ref, order in self._orders.items()
-            if order.stand is VenueOrderStand.WORKING or (ref in filled and query.after is None)
+            order for ref, order in self._orders.items() if order.is_working or (ref in filled and query.after is None)
         ]
         page = sorted((order for order in listed if query.after is None or _ref(order) > query.after), key=_ref)
         return venue.VenueOpenOrders(

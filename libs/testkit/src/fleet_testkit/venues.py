@@ -120,17 +120,18 @@ class VenueUnderTest:
         if capability not in self.capabilities:
             self.cannot(f"it does not name the capability {capability}")
 
+    def parts(self, order: trading.SubmitOrder) -> list[venue.PlaceVenueOrder]:
+        """What execution told the venue of the order, which is known by its account, side and prices: one venue order, of
+        a leg that execution holds perhaps several."""
+        terms = order.account_id, order.side, order.limit_price, order.stop_price
+        heard = self.desk.peers.heard_of(venue.PlaceVenueOrder)
+        found = {p.venue_order_ref: p for p in heard if (p.account_id, p.side, p.limit_price, p.stop_price) == terms}
+        return list(found.values())
+
     async def placed(self, order: trading.SubmitOrder) -> venue.PlaceVenueOrder:
-        """What execution told the venue: the one order of its account with its side and prices."""
-
-        def wanted() -> list[venue.PlaceVenueOrder]:
-            terms = order.account_id, order.side, order.limit_price, order.stop_price
-            heard = self.desk.peers.heard_of(venue.PlaceVenueOrder)
-            return [p for p in heard if (p.account_id, p.side, p.limit_price, p.stop_price) == terms]
-
-        heard = await eventually(wanted, what=f"a venue order of {order.order_id}")
-        assert len({place.venue_order_ref for place in heard}) == 1, heard
-        return heard[0]
+        """The one venue order that it is."""
+        (place,) = await eventually(lambda: self.parts(order), what=f"a venue order of {order.order_id}")
+        return place
 
     async def command(self, command: Any) -> None:
         await self.desk.peers.say((venue_commands(self.name), command.symbol, command))
@@ -170,23 +171,28 @@ class VenueUnderTest:
         assert not listed.has_more_orders
         return {o.venue_order_ref: o for o in listed.orders if o.stand is VenueOrderStand.WORKING}
 
-    async def agrees(self, order: trading.SubmitOrder) -> venue.VenueOrderState:
+    async def agrees(self, order: trading.SubmitOrder) -> list[venue.VenueOrderState]:
         """What trading was told of the order is what its venue says, fill by fill, and the same is open on both sides."""
-        believed, place = self.desk.believed(order), await self.placed(order)
-        state = await self.state(place.venue_order_ref, order.account_id)
-        theirs = {f.venue_trade_id: (f.last_quantity, f.last_price, f.fee, f.fee_currency) for f in state.fills}
-        ours = {
-            f.venue_trade_id: (f.last_quantity, f.last_price, f.fee, f.fee_currency) for f in believed.fills.values()
-        }
-        assert ours == theirs
-        # Filled as far as it could ever be, a leg that ends with the order it waited for is filled.
-        is_full = state.code == "parent_ended" and 0 < state.cumulative_quantity == believed.quantity
-        stand = "filled" if is_full else state.stand.value
-        assert (believed.stand, believed.filled) == (stand, state.cumulative_quantity)
+        believed, parts = self.desk.believed(order), self.parts(order)
+        assert parts, f"the venue was told nothing of {order}"
+        states = [await self.state(part.venue_order_ref, order.account_id) for part in parts]
+        assert {_told(fill) for fill in believed.fills.values()} == {_told(f) for state in states for f in state.fills}
+        assert believed.filled == sum((state.cumulative_quantity for state in states), Decimal(0))
         assert all(fill.executed_at.tzinfo and fill.last_price > 0 for fill in believed.fills.values())
+        if len(states) == 1:
+            # Filled as far as it could ever be, a leg that ends with the order it waited for is filled.
+            is_full = states[0].code == "parent_ended" and 0 < believed.filled == believed.quantity
+            assert believed.stand == ("filled" if is_full else states[0].stand.value)
         if LISTS_OPEN_ORDERS in self.capabilities:
-            listed = (await self.open_orders()).get(place.venue_order_ref)
-            assert (listed is not None) == (believed.stand == "working")
-            if listed is not None:
-                assert (listed.quantity, listed.limit_price) == (believed.quantity, believed.limit_price)
-        return state
+            listed = await self.open_orders()
+            is_open = [part.venue_order_ref for part in parts if part.venue_order_ref in listed]
+            assert bool(is_open) == (believed.stand == "working")
+            if len(parts) == len(is_open) == 1:
+                (theirs,) = (listed[ref] for ref in is_open)
+                assert (theirs.quantity, theirs.limit_price) == (believed.quantity, believed.limit_price)
+        return states
+
+
+def _told(fill: Any) -> tuple[Any, ...]:
+    """What both sides must say of a fill in the same way."""
+    return fill.venue_trade_id, fill.last_quantity, fill.last_price, fill.fee, fill.fee_currency, fill.liquidity

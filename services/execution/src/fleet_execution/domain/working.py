@@ -154,15 +154,20 @@ def resume(parent: VenueOrder, *, now: datetime) -> Work:
     return Work(replace(parent, algo=parent.algo.resume(now), updated_at=now), look_at=now)
 
 
-def tell(child: VenueOrder, outcomes: Sequence[Outcome]) -> tuple[tuple[OrderKey, Outcome], ...]:
-    """Of a child trading hears fills and election, under the parent's order; commands go to the venue; the rest stays."""
+def tell(
+    before: VenueOrder | None, child: VenueOrder, outcomes: Sequence[Outcome]
+) -> tuple[tuple[OrderKey, Outcome], ...]:
+    """Of a child trading hears fills and election, under the parent's order; commands go to the venue; the rest stays.
+
+    What its venue states of it has every fill there was: those that were known `before` have been told."""
+    known = frozenset() if before is None else frozenset(fill.venue_trade_id for fill in before.fills)
     found: list[tuple[OrderKey, Outcome]] = []
     for outcome in outcomes:
         match outcome:
             case Filled() | Triggered() | Place() | Cancel() | Ask():
                 found.append((child.key, outcome))
             case Stated(fills=fills):
-                found += [(child.key, fill) for fill in fills]
+                found += [(child.key, fill) for fill in fills if fill.venue_trade_id not in known]
             case _:
                 pass
     return tuple(found)

@@ -35,7 +35,7 @@ async def learnt(
     if after.parent_ref is None:
         told = [Told(after.key, outcome, after.terms.side) for outcome in outcomes]
     else:
-        told = [Told(key, outcome, after.terms.side) for key, outcome in working.tell(after, outcomes)]
+        told = [Told(key, outcome, after.terms.side) for key, outcome in working.tell(before, after, outcomes)]
     if before is None or after is before:
         return told
     if after.group_ref is not None:
