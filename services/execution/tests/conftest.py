@@ -1,7 +1,7 @@
 """execution as it runs: its own database, the real Kafka, and the rest of the fleet around it."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from fleet_contracts.topics import (
     VENUE_PAPER_REPORTS,
 )
 from fleet_contracts.trading import CancelOrder, Leg, QueryOrder, ReplaceOrder, SubmitOrder
-from fleet_contracts.vocabulary import OrderClass, OrderType, Side, TimeInForce, VenueStateWord
+from fleet_contracts.vocabulary import Liquidity, OrderClass, OrderType, Side, TimeInForce, VenueStateWord
 from fleet_execution.app import create_app
 from fleet_execution.settings import Settings
 from fleet_testkit.clock import FakeClock
@@ -77,6 +77,38 @@ class ExecutionUnderTest:
         """The facts that trading has heard of this account, in order."""
         records = self.peers.heard_of(execution.OrderReports, str(account_id))
         return [report for record in records for report in record.reports]
+
+    async def some(self, found: Callable[[], list[Any]], number: int) -> list[Any]:
+        """What is found, once it is so many."""
+        await eventually(lambda: len(found()) >= number, what=f"{number} of them")
+        return found()
+
+    async def placed_with_legs(self, order: SubmitOrder, number: int) -> list[venue.PlaceVenueOrder]:
+        return await self.some(lambda: self.sent(venue.PlaceVenueOrder, order.account_id), number)
+
+    async def names(self, order: SubmitOrder, number: int) -> list[tuple[str, str, str | None]]:
+        """What trading has heard, once it is so much: (whose, what, why)."""
+        whose = {order.order_id: "order", **{leg.order_id: leg.client_order_id for leg in order.legs}}
+        told = await self.some(lambda: self.told(order.account_id), number)
+        return [(whose[r.order_id], type(r).__name__, getattr(r, "code", None)) for r in told]
+
+    @staticmethod
+    def filled(place: venue.PlaceVenueOrder, last: int, upto: int) -> venue.VenueOrderFilled:
+        return venue.VenueOrderFilled(
+            **said(place),
+            venue_trade_id=f"{place.venue_order_ref}-{upto}",
+            last_quantity=Decimal(last),
+            last_price=Decimal(100),
+            cumulative_quantity=Decimal(upto),
+            fee=Decimal(0),
+            fee_currency="USD",
+            liquidity=Liquidity.MAKER,
+            executed_at=MARKET_AT,
+        )
+
+    @staticmethod
+    def canceled(place: venue.PlaceVenueOrder, code: str = "requested", upto: int = 0) -> venue.VenueOrderCanceled:
+        return venue.VenueOrderCanceled(**said(place), code=code, detail="", cumulative_quantity=Decimal(upto))
 
     async def status(self, word: VenueStateWord, *capabilities: str) -> None:
         """What the paper venue says of itself."""
@@ -137,6 +169,10 @@ class ExecutionUnderTest:
     async def get(self, path: str, headers: dict[str, str]) -> tuple[int, Any]:
         async with self.http.get(f"{self.url}/api/v1/executions/{path}", headers=headers) as response:
             return response.status, await response.json()
+
+
+def said(place: venue.PlaceVenueOrder) -> dict[str, Any]:
+    return {"venue_order_ref": place.venue_order_ref, "account_id": place.account_id, "market_at": MARKET_AT}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

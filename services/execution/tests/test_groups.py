@@ -1,17 +1,16 @@
 """Groups at a venue that keeps them: what it is sent and in which order, and what becomes of the legs."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from fleet_contracts import execution, venue
+from fleet_contracts import venue
 from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, ORDER_GROUPS, takes
 from fleet_contracts.topics import TRADING_ACCOUNTS
 from fleet_contracts.trading import Account, CancelOrder, Leg, QueryOrder, ReplaceOrder, SubmitOrder
-from fleet_contracts.vocabulary import Liquidity, OrderClass, OrderType
+from fleet_contracts.vocabulary import OrderClass, OrderType
 from fleet_execution.domain import venue_order_ref
 from fleet_testkit.eventually import eventually
 
@@ -20,20 +19,6 @@ AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
 
 def said(place: venue.PlaceVenueOrder) -> dict[str, Any]:
     return {"venue_order_ref": place.venue_order_ref, "account_id": place.account_id, "market_at": AT}
-
-
-def filled(place: venue.PlaceVenueOrder, last: int, upto: int) -> venue.VenueOrderFilled:
-    return venue.VenueOrderFilled(
-        **said(place),
-        venue_trade_id=f"{place.venue_order_ref}-{upto}",
-        last_quantity=D(last),
-        last_price=D(100),
-        cumulative_quantity=D(upto),
-        fee=D(0),
-        fee_currency="USD",
-        liquidity=Liquidity.TAKER,
-        executed_at=AT,
-    )
 
 
 def sized(place: venue.PlaceVenueOrder, quantity: int, code: str, filled: int = 0) -> venue.VenueOrderReplaced:
@@ -47,10 +32,6 @@ def sized(place: venue.PlaceVenueOrder, quantity: int, code: str, filled: int = 
     )
 
 
-def canceled(place: venue.PlaceVenueOrder, code: str, filled: int = 0) -> venue.VenueOrderCanceled:
-    return venue.VenueOrderCanceled(**said(place), code=code, detail="", cumulative_quantity=D(filled))
-
-
 def cancel_of(order: SubmitOrder, leg: Leg | None = None) -> CancelOrder:
     return CancelOrder(order_id=(leg or order).order_id, **whose(order))
 
@@ -62,20 +43,6 @@ def whose(order: SubmitOrder) -> dict[str, Any]:
         "symbol": order.symbol,
         "venue": order.venue,
     }
-
-
-async def sent(service: Any, order: SubmitOrder, number: int) -> list[venue.PlaceVenueOrder]:
-    return await some(lambda: service.sent(venue.PlaceVenueOrder, order.account_id), number)
-
-
-async def told(service: Any, order: SubmitOrder, number: int) -> list[Any]:
-    return await some(lambda: service.told(order.account_id), number)
-
-
-async def some(found: Callable[[], list[Any]], number: int) -> list[Any]:
-    """What is found, once it is so many."""
-    await eventually(lambda: len(found()) >= number, what=f"{number} of them")
-    return found()
 
 
 async def shown_to_owner(service: Any, order: SubmitOrder, order_id: UUID) -> Any:
@@ -99,12 +66,6 @@ async def shown_to_owner(service: Any, order: SubmitOrder, order_id: UUID) -> An
     return await eventually(shown)
 
 
-def names(order: SubmitOrder, reports: list[Any]) -> list[tuple[str, str, str | None]]:
-    """(whose, what, why)"""
-    whose = {order.order_id: "order", **{leg.order_id: leg.client_order_id for leg in order.legs}}
-    return [(whose[r.order_id], type(r).__name__, getattr(r, "code", None)) for r in reports]
-
-
 async def test_a_bracket_goes_whole_and_its_legs_live_as_long_as_they_may_grow(
     execution_service: Any, a_bracket: SubmitOrder
 ) -> None:
@@ -112,7 +73,7 @@ async def test_a_bracket_goes_whole_and_its_legs_live_as_long_as_they_may_grow(
     service = execution_service
     await service.can(ORDER_GROUPS, takes(OrderType.STOP))
     await service.command(a_bracket, a_bracket)
-    profit, stop, order = await sent(service, a_bracket, 3)
+    profit, stop, order = await service.placed_with_legs(a_bracket, 3)
     ref = venue_order_ref(a_bracket.order_id)
     assert (order.venue_order_ref, order.parent_ref, order.oco_group) == (ref, None, None)
     for place, leg in zip((profit, stop), a_bracket.legs, strict=True):
@@ -120,12 +81,16 @@ async def test_a_bracket_goes_whole_and_its_legs_live_as_long_as_they_may_grow(
         assert (place.parent_ref, place.oco_group, place.quantity) == (ref, ref, D(10))
         assert (place.limit_price, place.stop_price, place.side) == (leg.limit_price, leg.stop_price, "sell")
     await service.report(*(venue.VenueOrderAccepted(**said(place)) for place in (profit, stop, order)))
-    await service.report(filled(order, 5, 5), sized(profit, 5, "parent_filled"), sized(stop, 5, "parent_filled"))
-    await service.report(filled(profit, 5, 5), sized(stop, 0, "oco"))
-    await service.report(filled(order, 5, 10), sized(profit, 10, "parent_filled", 5), sized(stop, 5, "parent_filled"))
-    await service.report(filled(profit, 5, 10), canceled(stop, "oco"))
-    reports = await told(service, a_bracket, 13)
-    assert names(a_bracket, reports)[3:] == [
+    await service.report(
+        service.filled(order, 5, 5), sized(profit, 5, "parent_filled"), sized(stop, 5, "parent_filled")
+    )
+    await service.report(service.filled(profit, 5, 5), sized(stop, 0, "oco"))
+    await service.report(
+        service.filled(order, 5, 10), sized(profit, 10, "parent_filled", 5), sized(stop, 5, "parent_filled")
+    )
+    await service.report(service.filled(profit, 5, 10), service.canceled(stop, "oco"))
+    reports = await service.names(a_bracket, 13)
+    assert reports[3:] == [
         ("order", "OrderFilled", None),
         ("take-profit", "OrderReplaced", "parent_filled"),
         ("stop-loss", "OrderReplaced", "parent_filled"),
@@ -139,7 +104,7 @@ async def test_a_bracket_goes_whole_and_its_legs_live_as_long_as_they_may_grow(
     ]
     assert len(service.sent(venue.PlaceVenueOrder, a_bracket.account_id)) == 3
     await service.command(QueryOrder(order_id=a_bracket.legs[0].order_id, attempt=1, **whose(a_bracket)))
-    *_, state = await told(service, a_bracket, 14)
+    *_, state = await service.some(lambda: service.told(a_bracket.account_id), 14)
     assert (state.stand, state.cumulative_quantity, len(state.fills)) == ("filled", 10, 2)
     shown = await shown_to_owner(service, a_bracket, a_bracket.legs[1].order_id)
     assert (shown["group"]["order_class"], shown["group"]["kept_by"]) == ("bracket", "venue")
@@ -155,7 +120,7 @@ async def test_an_oto_has_one_leg_and_no_oco_group(execution_service: Any, a_bra
     await service.can(ORDER_GROUPS, takes(OrderType.STOP))
     oto = msgspec.structs.replace(a_bracket, order_class=OrderClass.OTO, legs=a_bracket.legs[1:])
     await service.command(oto)
-    stop, order = await sent(service, oto, 2)
+    stop, order = await service.placed_with_legs(oto, 2)
     assert (stop.parent_ref, stop.oco_group) == (order.venue_order_ref, None)
 
 
@@ -163,13 +128,13 @@ async def test_of_an_oco_the_order_goes_first(execution_service: Any, an_oco: Su
     service = execution_service
     await service.can(ORDER_GROUPS, takes(OrderType.STOP))
     await service.command(an_oco)
-    order, stop = await sent(service, an_oco, 2)
+    order, stop = await service.placed_with_legs(an_oco, 2)
     assert order.venue_order_ref == order.oco_group == stop.oco_group == venue_order_ref(an_oco.order_id)
     assert (order.parent_ref, stop.parent_ref) == (None, None)
     # Neither waits for the other: what is filled has ended.
-    await service.report(filled(order, 10, 10))
+    await service.report(service.filled(order, 10, 10))
     await service.command(cancel_of(an_oco), cancel_of(an_oco, an_oco.legs[0]))
-    assert names(an_oco, await told(service, an_oco, 2))[1] == ("order", "OrderCancelRejected", "too_late_to_cancel")
+    assert (await service.names(an_oco, 2))[1] == ("order", "OrderCancelRejected", "too_late_to_cancel")
     (cancel,) = await eventually(lambda: service.sent(venue.CancelVenueOrder, an_oco.account_id))
     assert cancel.venue_order_ref == stop.venue_order_ref
 
@@ -179,8 +144,8 @@ async def test_an_order_that_is_not_sent_takes_its_legs_with_it(execution_servic
     await service.can(ORDER_GROUPS, takes(OrderType.STOP))
     late = msgspec.structs.replace(a_bracket, send_by=service.clock.now() - timedelta(milliseconds=1))
     await service.command(late, QueryOrder(order_id=late.legs[0].order_id, attempt=1, **whose(late)))
-    reports = await told(service, late, 4)
-    assert names(late, reports) == [
+    reports = await service.names(late, 4)
+    assert reports == [
         ("order", "OrderRejected", "too_late"),
         ("take-profit", "OrderCanceled", "parent_ended"),
         ("stop-loss", "OrderCanceled", "parent_ended"),
@@ -195,22 +160,22 @@ async def test_legs_of_an_order_that_the_venue_refuses_end_and_are_cancelled_the
     service = execution_service
     await service.can(ORDER_GROUPS, takes(OrderType.STOP))
     await service.command(a_bracket)
-    profit, stop, order = await sent(service, a_bracket, 3)
+    profit, stop, order = await service.placed_with_legs(a_bracket, 3)
     rejected = venue.VenueOrderRejected(**said(order), code="price_band", detail="")
     await service.report(venue.VenueOrderAccepted(**said(stop)), rejected)
-    reports = await told(service, a_bracket, 4)
-    assert names(a_bracket, reports)[0] == ("stop-loss", "OrderAccepted", None)
-    assert names(a_bracket, reports)[1] == ("order", "OrderRejected", "price_band")
-    assert {name[1:] for name in names(a_bracket, reports)[2:]} == {("OrderCanceled", "parent_ended")}
-    cancels = await some(lambda: service.sent(venue.CancelVenueOrder, a_bracket.account_id), 2)
+    reports = await service.names(a_bracket, 4)
+    assert reports[0] == ("stop-loss", "OrderAccepted", None)
+    assert reports[1] == ("order", "OrderRejected", "price_band")
+    assert {name[1:] for name in reports[2:]} == {("OrderCanceled", "parent_ended")}
+    cancels = await service.some(lambda: service.sent(venue.CancelVenueOrder, a_bracket.account_id), 2)
     assert {cancel.venue_order_ref for cancel in cancels} == {profit.venue_order_ref, stop.venue_order_ref}
     # The venue has ended them by itself; nothing is told twice.
     await service.report(
-        canceled(stop, "parent_ended"),
+        service.canceled(stop, "parent_ended"),
         venue.VenueCancelRejected(**said(profit), code="unknown_order", detail=""),
     )
     await service.command(QueryOrder(order_id=a_bracket.order_id, attempt=1, **whose(a_bracket)))
-    assert len(await told(service, a_bracket, 5)) == 5
+    assert len(await service.names(a_bracket, 5)) == 5
 
 
 async def test_a_leg_is_cancelled_repriced_and_asked_about_like_any_order(
@@ -233,8 +198,8 @@ async def test_a_leg_is_cancelled_repriced_and_asked_about_like_any_order(
         cancel_of(a_bracket, stop),
         QueryOrder(order_id=profit.order_id, attempt=1, **whose(a_bracket)),
     )
-    reports = await told(service, a_bracket, 2)
-    assert names(a_bracket, reports) == [
+    reports = await service.names(a_bracket, 2)
+    assert reports == [
         ("take-profit", "OrderReplaceRejected", "unsupported"),
         ("order", "OrderReplaceRejected", "unsupported"),
     ]
@@ -253,9 +218,9 @@ async def test_a_comparison_knows_legs_that_wait(execution_service: Any, a_brack
     bracket = msgspec.structs.replace(a_bracket, symbol="IBM/USD")
     await service.can(ORDER_GROUPS, takes(OrderType.STOP), LISTS_OPEN_ORDERS)
     await service.command(bracket)
-    places = await sent(service, bracket, 3)
+    places = await service.placed_with_legs(bracket, 3)
     await service.report(*(venue.VenueOrderAccepted(**said(place)) for place in places), symbol="IBM/USD")
-    await told(service, bracket, 3)
+    await service.some(lambda: service.told(bracket.account_id), 3)
     profit, stop, order = places
 
     def listed(place: venue.PlaceVenueOrder, quantity: int) -> venue.VenueOpenOrder:
@@ -273,7 +238,7 @@ async def test_a_comparison_knows_legs_that_wait(execution_service: Any, a_brack
         )
 
     await service.answer(await service.asked("IBM/USD", 1), listed(profit, 0), listed(stop, 10), listed(order, 10))
-    reports = await told(service, bracket, 4)
-    assert names(bracket, reports)[3:] == [("stop-loss", "OrderReplaced", "requested")]
-    assert reports[3].quantity == 10
-    assert [type(r) for r in reports[:3]] == [execution.OrderAccepted] * 3
+    reports = await service.names(bracket, 4)
+    assert reports[3:] == [("stop-loss", "OrderReplaced", "requested")]
+    assert service.told(bracket.account_id)[3].quantity == 10
+    assert {name for _, name, _ in reports[:3]} == {"OrderAccepted"}

@@ -1,6 +1,5 @@
 """Groups at a venue that keeps none: what it is sent, what trading hears, and that rows alone carry it through a restart."""
 
-from datetime import UTC, datetime
 from decimal import Decimal as D
 from typing import Any
 from uuid import uuid4
@@ -9,53 +8,9 @@ import msgspec
 from fleet_contracts import venue
 from fleet_contracts.exchange_connector import takes
 from fleet_contracts.trading import CancelOrder, QueryOrder, SubmitOrder
-from fleet_contracts.vocabulary import Liquidity, OrderClass, OrderType
+from fleet_contracts.vocabulary import OrderClass, OrderType
 from fleet_execution.domain import venue_order_ref
 from fleet_testkit.eventually import eventually
-
-AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
-
-
-def filled(place: venue.PlaceVenueOrder, last: int, upto: int) -> venue.VenueOrderFilled:
-    return venue.VenueOrderFilled(
-        venue_order_ref=place.venue_order_ref,
-        account_id=place.account_id,
-        market_at=AT,
-        venue_trade_id=f"{place.venue_order_ref}-{upto}",
-        last_quantity=D(last),
-        last_price=D(100),
-        cumulative_quantity=D(upto),
-        fee=D(0),
-        fee_currency="USD",
-        liquidity=Liquidity.MAKER,
-        executed_at=AT,
-    )
-
-
-def canceled(place: venue.PlaceVenueOrder, upto: int = 0) -> venue.VenueOrderCanceled:
-    return venue.VenueOrderCanceled(
-        venue_order_ref=place.venue_order_ref,
-        account_id=place.account_id,
-        market_at=AT,
-        code="requested",
-        detail="",
-        cumulative_quantity=D(upto),
-    )
-
-
-async def placed(service: Any, order: SubmitOrder, number: int) -> list[venue.PlaceVenueOrder]:
-    def found() -> list[venue.PlaceVenueOrder]:
-        return list(service.sent(venue.PlaceVenueOrder, order.account_id))
-
-    await eventually(lambda: len(found()) >= number, what=f"{number} orders at the venue")
-    return found()
-
-
-async def told(service: Any, order: SubmitOrder, number: int) -> list[tuple[str, str, str | None]]:
-    """(whose, what, why)"""
-    whose = {order.order_id: "order", **{leg.order_id: leg.client_order_id for leg in order.legs}}
-    await eventually(lambda: len(service.told(order.account_id)) >= number, what=f"{number} reports")
-    return [(whose[r.order_id], type(r).__name__, getattr(r, "code", None)) for r in service.told(order.account_id)]
 
 
 async def test_a_bracket_is_kept_by_rows_through_a_restart(execution_service: Any, a_bracket: SubmitOrder) -> None:
@@ -64,20 +19,20 @@ async def test_a_bracket_is_kept_by_rows_through_a_restart(execution_service: An
     service = execution_service
     await service.can(takes(OrderType.STOP))
     await service.command(a_bracket, a_bracket)
-    (order,) = await placed(service, a_bracket, 1)
+    (order,) = await service.placed_with_legs(a_bracket, 1)
     assert (order.venue_order_ref, order.parent_ref, order.oco_group) == (
         venue_order_ref(a_bracket.order_id),
         None,
         None,
     )
     await service.running.aclose()
-    await service.report(filled(order, 6, 6))
+    await service.report(service.filled(order, 6, 6))
     await service.start()
-    _, *legs = await placed(service, a_bracket, 3)
+    _, *legs = await service.placed_with_legs(a_bracket, 3)
     by_type = {place.order_type.value: place for place in legs}
     profit, stop = by_type["limit"], by_type["stop"]
     assert [(p.quantity, p.side, p.stop_price) for p in (profit, stop)] == [(D(6), "sell", None), (D(6), "sell", D(90))]
-    assert await told(service, a_bracket, 5) == [
+    assert await service.names(a_bracket, 5) == [
         ("take-profit", "OrderAccepted", None),
         ("stop-loss", "OrderAccepted", None),
         ("order", "OrderFilled", None),
@@ -85,13 +40,13 @@ async def test_a_bracket_is_kept_by_rows_through_a_restart(execution_service: An
             :: _order(a_bracket)
         ],
     ]
-    await service.report(filled(profit, 2, 2))
+    await service.report(service.filled(profit, 2, 2))
     (cancel,) = await eventually(lambda: service.sent(venue.CancelVenueOrder, a_bracket.account_id))
     assert cancel.venue_order_ref == stop.venue_order_ref
     await service.running.aclose()
-    await service.report(canceled(stop, 1), filled(stop, 1, 1))
+    await service.report(service.canceled(stop, upto=1), service.filled(stop, 1, 1))
     await service.start()
-    *_, smaller = await placed(service, a_bracket, 4)
+    *_, smaller = await service.placed_with_legs(a_bracket, 4)
     assert (smaller.quantity, smaller.stop_price) == (D(3), D(90)), "of 6, 2 and 1 are sold"
     query = QueryOrder(
         order_id=a_bracket.legs[1].order_id,
@@ -120,7 +75,7 @@ async def test_a_leg_is_cancelled_for_itself(execution_service: Any, an_oco: Sub
     service = execution_service
     await service.can(takes(OrderType.STOP))
     await service.command(an_oco)
-    places = await placed(service, an_oco, 2)
+    places = await service.placed_with_legs(an_oco, 2)
     cancel = CancelOrder(
         order_id=an_oco.legs[0].order_id,
         account_id=an_oco.account_id,
@@ -132,15 +87,15 @@ async def test_a_leg_is_cancelled_for_itself(execution_service: Any, an_oco: Sub
     (sent,) = await eventually(lambda: service.sent(venue.CancelVenueOrder, an_oco.account_id))
     (stop,) = [place for place in places if place.order_type == "stop"]
     assert sent.venue_order_ref == stop.venue_order_ref
-    await service.report(canceled(stop))
-    assert (await told(service, an_oco, 3))[2] == ("stop-loss", "OrderCanceled", "requested")
+    await service.report(service.canceled(stop))
+    assert (await service.names(an_oco, 3))[2] == ("stop-loss", "OrderCanceled", "requested")
 
 
 async def test_what_the_venue_cannot_do_is_refused_whole(execution_service: Any, a_bracket: SubmitOrder) -> None:
     service = execution_service
     await service.can(takes(OrderType.LIMIT))
     await service.command(a_bracket)
-    assert await told(service, a_bracket, 3) == [
+    assert await service.names(a_bracket, 3) == [
         ("order", "OrderRejected", "unsupported"),
         ("take-profit", "OrderCanceled", "parent_ended"),
         ("stop-loss", "OrderCanceled", "parent_ended"),
@@ -153,7 +108,7 @@ async def test_what_the_venue_cannot_do_is_refused_whole(execution_service: Any,
         a_bracket, order_id=uuid4(), order_type=OrderType.TRAILING_STOP, limit_price=None, trail_amount=D(1), legs=()
     )
     await service.command(simple, oto)
-    await placed(service, oto, 1)
+    await service.placed_with_legs(oto, 1)
     said = service.told(a_bracket.account_id)[3]
     assert (said.order_id, said.code, said.detail) == (
         simple.order_id,
