@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal as D
 from uuid import UUID
 
-from account_commands import AAPL, NOW, RATE, a_fill, an_account, an_order, denial, done
+from account_commands import AAPL, NOW, RATE, a_fill, an_account, an_order, conditions, denial, done
 from fleet_simulator import Side, fee, protection_price
 from fleet_trading.domain import (
     AccountStatus,
@@ -13,17 +13,21 @@ from fleet_trading.domain import (
     OrderFilled,
     QueryUnanswered,
     Reason,
+    ReplaceOrder,
+    ReplaceRequested,
     ReportAccept,
     ReportCancel,
     ReportCancelReject,
     ReportExpiry,
     ReportReject,
+    ReportReplace,
+    ReportReplaceReject,
 )
 from fleet_trading.domain.account import Position
 from fleet_trading.domain.effects import move
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 
 @given(
@@ -51,6 +55,7 @@ class Naive:
     orders: dict[int, tuple[Side, D, D]] = field(default_factory=dict)  # side, quantity, worst price
     closed: set[int] = field(default_factory=set)
     fills: list[tuple[int, D, D, D]] = field(default_factory=list)  # order, quantity, price, fee
+    wanted: dict[int, tuple[D, D]] = field(default_factory=dict)  # quantity, limit of replaces without an answer
 
     def filled(self, number: int) -> D:
         return sum((q for n, q, _, _ in self.fills if n == number), D(0))
@@ -74,16 +79,20 @@ class Naive:
         for number, (of_side, quantity, worst) in self.orders.items():
             if of_side is side and self.is_open(number):
                 left = quantity - self.filled(number)
+                after, worst_after = self.wanted.get(number, (quantity, worst))
+                after = max(after - self.filled(number), D(0))
                 spent = self.spent(number)
-                fees = fee(spent + left * worst, RATE) - fee(spent, RATE)
-                total += left if side is Side.SELL else left * worst + fees
+                # Any part of it may fill before it is replaced, the rest as it is then.
+                notional = max(k * worst + max(after - k, D(0)) * worst_after for k in range(int(left) + 1))
+                fees = fee(spent + notional, RATE) - fee(spent, RATE)
+                total += max(left, after) if side is Side.SELL else notional + fees
         return total
 
 
 class AccountMachine(RuleBasedStateMachine):
     """Any order of commands and reports, also late, repeated and wrong ones."""
 
-    @initialize(usd=st.integers(0, 20_000))
+    @initialize(usd=st.just(10**6) | st.integers(0, 20_000))
     def open(self, usd: int) -> None:
         self.account = an_account(usd)
         self.naive = Naive(deposits=D(usd))
@@ -93,7 +102,7 @@ class AccountMachine(RuleBasedStateMachine):
         self.numbers += 1
         return self.numbers
 
-    @rule(side=st.sampled_from(Side), quantity=st.integers(1, 60), limit=st.none() | st.integers(50, 150))
+    @rule(side=st.sampled_from(Side), quantity=st.integers(1, 60), limit=st.integers(50, 150) | st.none())
     def place(self, side: Side, quantity: int, limit: int | None) -> None:
         number = self.fresh()
         command = an_order(number, side, quantity, limit)
@@ -115,11 +124,14 @@ class AccountMachine(RuleBasedStateMachine):
         if fits:
             self.naive.orders[number] = (side, D(quantity), worst)
 
-    @rule(data=st.data(), quantity=st.integers(1, 60), price=st.integers(40, 160))
-    def fill(self, data: st.DataObject, quantity: int, price: int) -> None:
-        if not self.naive.orders:
-            return
+    @precondition(lambda self: bool(self.naive.orders))
+    @rule(data=st.data(), quantity=st.integers(1, 60), price=st.integers(40, 160), is_fair=st.booleans())
+    def fill(self, data: st.DataObject, quantity: int, price: int, is_fair: bool) -> None:
         number = data.draw(st.sampled_from(sorted(self.naive.orders)))
+        if is_fair and self.naive.is_open(number):  # Most facts are what acceptance allowed for.
+            side, most, worst = self.naive.orders[number]
+            quantity = min(quantity, int(most - self.naive.filled(number)))
+            price = min(price, int(worst)) if side is Side.BUY else price
         before = self.naive.spent(number)
         charged = fee(before + quantity * price, RATE) - fee(before, RATE)
         trade = self.fresh()
@@ -129,10 +141,63 @@ class AccountMachine(RuleBasedStateMachine):
         assert done(self.account, report) == []
         self.naive.fills.append((number, D(quantity), D(price), charged))
 
+    def limits(self) -> list[int]:
+        """Limit orders, the open ones if there are any."""
+        found = [n for n in sorted(self.naive.orders) if self.account.orders[UUID(int=n)].limit_price is not None]
+        return [n for n in found if self.naive.is_open(n)] or found
+
+    @precondition(lambda self: self.limits())
+    @rule(data=st.data(), quantity=st.integers(1, 60), limit=st.integers(50, 150))
+    def replace(self, data: st.DataObject, quantity: int, limit: int) -> None:
+        number = data.draw(st.sampled_from(self.limits()))
+        order = self.account.orders[UUID(int=number)]
+        side, *figures = self.naive.orders[number]
+        wanted, before = (D(quantity), D(limit)), self.naive.wanted.get(number)
+        reserved = self.naive.reserved(side)
+        self.naive.wanted[number] = wanted
+        more = self.naive.reserved(side) - reserved
+        self.naive.wanted.pop(number)
+        available = (self.naive.cash() if side is Side.BUY else self.naive.held()) - reserved
+        grows = wanted[0] > figures[0] or wanted[1] > figures[1]
+        fits = (
+            self.naive.is_open(number)
+            and order.status != "pending_cancel"
+            and before is None
+            and list(wanted) != figures
+            and (quantity > self.naive.filled(number) or wanted[0] == figures[0])
+            and not (side is Side.BUY and grows and self.account.status is AccountStatus.REDUCE_ONLY)
+            and more <= max(available, D(0))
+        )
+        command = ReplaceOrder(
+            order_id=UUID(int=number),
+            quantity=wanted[0],
+            limit_price=wanted[1],
+            stop_price=None,
+            expected_version=None,
+            conditions=conditions(),
+        )
+        events = done(self.account, command)
+        assert any(isinstance(event, ReplaceRequested) for event in events) == fits
+        if fits or before is not None:
+            self.naive.wanted[number] = wanted if before is None else before
+
+    @precondition(lambda self: bool(self.naive.wanted))
+    @rule(data=st.data(), is_done=st.booleans())
+    def answer(self, data: st.DataObject, is_done: bool) -> None:
+        number = data.draw(st.sampled_from(sorted(self.naive.wanted)))
+        quantity, limit = self.naive.wanted.pop(number)
+        if is_done:
+            told = {"quantity": quantity, "limit_price": limit, "stop_price": None, "code": "requested"}
+            filled = self.naive.filled(number)
+            done(self.account, ReportReplace(order_id=UUID(int=number), cumulative_quantity=filled, now=NOW, **told))  # type: ignore[arg-type]
+            if self.naive.is_open(number):
+                self.naive.orders[number] = (self.naive.orders[number][0], quantity, limit)
+        else:
+            done(self.account, ReportReplaceReject(order_id=UUID(int=number), reason=Reason("no", ""), now=NOW))
+
+    @precondition(lambda self: bool(self.naive.orders))
     @rule(data=st.data(), kind=st.sampled_from([ReportCancel, ReportExpiry, ReportReject]))
     def close(self, data: st.DataObject, kind: type) -> None:
-        if not self.naive.orders:
-            return
         number = data.draw(st.sampled_from(sorted(self.naive.orders)))
         fields: dict[str, object] = {"order_id": UUID(int=number), "now": NOW}
         if kind is not ReportExpiry:
@@ -143,11 +208,10 @@ class AccountMachine(RuleBasedStateMachine):
         if self.naive.is_open(number):
             self.naive.closed.add(number)
 
+    @precondition(lambda self: bool(self.naive.orders))
     @rule(data=st.data())
     def chatter(self, data: st.DataObject) -> None:
         """What changes no money."""
-        if not self.naive.orders:
-            return
         order_id = UUID(int=data.draw(st.sampled_from(sorted(self.naive.orders))))
         command = data.draw(
             st.sampled_from(

@@ -142,6 +142,18 @@ def test_a_leg_that_took_all_is_filled_when_its_order_ends() -> None:
     assert loss.status == "canceled"
 
 
+def test_a_leg_that_ends_full_with_its_order_is_filled_whichever_is_heard_first() -> None:
+    for is_leg_first in (True, False):
+        account, (parent, profit, _) = placed(a_group())
+        done(account, a_fill(10, 100, 4, 100))
+        done(account, told(profit, 4))
+        done(account, a_fill(11, 101, 4, 120))
+        ends = [canceled(profit, "parent_ended"), canceled(parent)]
+        for report in ends if is_leg_first else reversed(ends):
+            done(account, report)
+        assert (profit.status, parent.status) == ("filled", "canceled")
+
+
 def test_a_canceled_leg_leaves_the_other_and_what_the_group_holds() -> None:
     account, (_, profit, loss) = placed(a_group())
     done(account, a_fill(10, 100, 10, 100))
