@@ -313,7 +313,9 @@ async def running_trading(
                 tx.publish(DATA_QUOTES, symbol, a_quote(symbol, price), market_at=START)
         app = create_app(settings, clock=clock)
         url = await running.enter_async_context(served(app))
-        http = await running.enter_async_context(aiohttp.ClientSession())
+        # Shorter than the server keeps a connection, so that on a busy machine none is used in the moment it is closed.
+        connector = aiohttp.TCPConnector(keepalive_timeout=1)
+        http = await running.enter_async_context(aiohttp.ClientSession(connector=connector))
         signer = AssertionSigner("gateway", keys / "gateway.pem")
         under_test = TradingUnderTest(url, settings, clock, signer, http, outside, heard)
 
