@@ -49,6 +49,20 @@ def test_legs_end_with_a_parent_that_is_refused_canceled_or_off_the_grid() -> No
     assert told(book.book.refuse(order(5), "market_halted", AT, now=AT)) == [(5, "rejected:market_halted")]
 
 
+def test_of_two_orders_one_cannot_come_after_the_other_has_filled() -> None:
+    book = Stored()
+    book.quote(100)
+    group = {"oco_group": ref(7)}
+    assert told(book.does(order(1, Side.SELL, limit_price=99, **group))) == [(1, "accepted"), (1, "filled")]
+    book.book = book.restored()
+    assert told(book.does(order(2, Side.SELL, stop_price=95, **group))) == [(2, "rejected:oco")]
+    group = {"oco_group": ref(8)}
+    book.does(order(3, Side.SELL, limit_price=101, **group), order(4, Side.SELL, stop_price=95, **group))
+    book.does(canceling(3))
+    assert told(book.quote(94)) == [(4, "triggered"), (4, "filled")]
+    assert told(book.does(order(5, Side.SELL, stop_price=90, oco_group=ref(9)))) == [(5, "accepted")]
+
+
 def test_a_leg_is_canceled_alone() -> None:
     book = Stored()
     book.quote(100)

@@ -1,6 +1,7 @@
 """One symbol's book: the simulated exchange core of libs/simulator with the venue's words, Decimals and times."""
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -28,6 +29,8 @@ from fleet_exchange_connector.domain.times import from_ns, next_midnight, to_ns
 _EMPTY = {"bid": 0, "bid_size": 0, "ask": 0, "ask_size": 0}
 _ONE_PPM = Decimal("0.0001")
 """The grid of a trail in percent."""
+_FILLED_GROUPS = 32
+"""Groups remembered whose one order filled before the other came, which follows at once if at all."""
 
 
 class Book:
@@ -43,6 +46,8 @@ class Book:
         fees = core.FeeSchedule.of(FEE_RATE, tick=instrument.tick, lot=instrument.lot)
         self._market = core.Market(instrument.symbol, fees)
         self._reporter = Reporter(instrument)
+        self._groups: dict[str, str] = {}  # of each open order that has one
+        self._filled_groups: deque[str] = deque(maxlen=_FILLED_GROUPS)
 
     @property
     def market_at(self) -> datetime:
@@ -60,6 +65,10 @@ class Book:
             place = self._place(command)
         except core.OffGrid as off:
             return self.refuse(command, _code_of(off), market_at, now=now)
+        if place.oco_group is not None:
+            if place.oco_group in self._filled_groups:
+                return self.refuse(command, "oco", market_at, now=now)
+            self._groups[place.order_ref] = place.oco_group
         return self._reports(self._market.apply(place, to_ns(market_at)), now)
 
     def refuse(self, command: PlaceOrder, code: str, market_at: datetime, *, now: datetime) -> list[Report]:
@@ -166,7 +175,7 @@ class Book:
 
     def state(self) -> dict[str, Any]:
         """All but the orders and positions, for the book's row."""
-        return {"market": self._market.state(), "round": self.round}
+        return {"market": self._market.state(), "round": self.round, "filled_groups": list(self._filled_groups)}
 
     def state_hash(self) -> str:
         return self._market.state_hash()
@@ -202,8 +211,11 @@ class Book:
             return
         found = list(orders)
         self.round = state["round"]
+        self._filled_groups.extend(state.get("filled_groups", ()))
+        placed = [one["order"] for one in found]
+        self._groups = {order["order_ref"]: order["oco_group"] for order in placed if "oco_group" in order}
         held = {str(account_id): self._scale.lots(quantity) for account_id, quantity in positions.items()}
-        self._market.restore({"market": state["market"], "orders": [one["order"] for one in found], "positions": held})
+        self._market.restore({"market": state["market"], "orders": placed, "positions": held})
         self._reporter.restore(
             (one["order"]["order_ref"], one["order"]["filled_quantity"], one["fills"]) for one in found
         )
@@ -238,8 +250,21 @@ class Book:
     def _lots(self, quantity: Decimal | None) -> int | None:
         return None if quantity is None else self._scale.lots(quantity)
 
-    def _reports(self, events: Iterable[core.Event], now: datetime) -> list[Report]:
+    def _reports(self, events: Sequence[core.Event], now: datetime) -> list[Report]:
+        if self._groups:
+            self._end_groups(events)
         return self._reporter.tell(events, self._market.orders, now)
+
+    def _end_groups(self, events: Sequence[core.Event]) -> None:
+        """Remembers the group of an order that filled while it was the only one of it here."""
+        filled = {event.order_ref for event in events if isinstance(event, core.Filled)}
+        ended = {event.order_ref for event in events if event.order_ref not in self._market.orders}
+        for ref in filled & ended & self._groups.keys():
+            group = self._groups[ref]
+            if sum(each == group for each in self._groups.values()) == 1:
+                self._filled_groups.append(group)
+        for ref in ended:
+            self._groups.pop(ref, None)
 
 
 def _ppm(percent: Decimal | None) -> int | None:

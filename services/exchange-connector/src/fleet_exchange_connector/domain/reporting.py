@@ -1,6 +1,6 @@
 """What the simulated exchange core tells, in the venue's words, Decimals and times."""
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -44,11 +44,10 @@ class Reporter:
         """(reference, filled lots, fills) of each open order."""
         self._progress = {ref: _Progress(filled, fills) for ref, filled, fills in orders}
 
-    def tell(self, events: Iterable[core.Event], is_open: Container[str], now: datetime) -> list[Report]:
+    def tell(self, events: Sequence[core.Event], is_open: Container[str], now: datetime) -> list[Report]:
         """`is_open` has the orders that are open after all of these events; `now` is the wall time of their cause."""
-        found = list(events)
-        reports = [report for event in found for report in self._report(event, is_open, now)]
-        for event in found:
+        reports = [report for event in events for report in self._report(event, is_open, now)]
+        for event in events:
             if event.order_ref not in is_open:
                 self._progress.pop(event.order_ref, None)
         return reports
