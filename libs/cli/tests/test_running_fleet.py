@@ -54,6 +54,13 @@ def test_the_five_curl_lines_run_as_pasted(commanded: WholeFleet) -> None:
     user = {"FLEET_EMAIL": EMAIL, "FLEET_PASSWORD": PASSWORD}
     bought = fleet(commanded, "order", "buy", "AAPL/USD", "1", **user)
     assert bought.returncode == 0 and "buy AAPL/USD: filled, filled 1 of 1 at" in bought.stdout, bought
+    entry = ("order", "buy", "AAPL/USD", "1", "--limit", "2", "--take-profit", "900", "--stop-loss", "1")
+    bracket = fleet(commanded, *entry, **user)
+    assert bracket.returncode == 0 and "buy AAPL/USD: new, filled 0 of 1" in bracket.stdout, bracket
+    trailing = fleet(commanded, "order", "sell", "AAPL/USD", "1", "--trail", "50%", **user)
+    assert trailing.returncode == 0 and "sell AAPL/USD: new, filled 0 of 1" in trailing.stdout, trailing
+    both = fleet(commanded, "order", "sell", "AAPL/USD", "1", "--trail", "5", "--stop", "1", **user)
+    assert both.returncode == 1 and "one of --stop, --touch and --trail" in both.stderr
     refused = fleet(commanded, "order", "sell", "AAPL/USD", "2", **user)
     assert refused.returncode == 1 and refused.stderr.startswith("error: ")
 

@@ -25,13 +25,31 @@ def order(
         typer.Option(envvar="FLEET_PASSWORD", help="Asked for when needed: better than here, where `ps` shows it."),
     ] = None,
     limit: Annotated[str | None, typer.Option("--limit", help="A limit price; without it, a market order.")] = None,
+    stop: Annotated[
+        str | None, typer.Option("--stop", help="Wait until the price is this bad: a buy at or above it.")
+    ] = None,
+    touch: Annotated[
+        str | None, typer.Option("--touch", help="Wait until the price is this good: a buy at or below it.")
+    ] = None,
+    trail: Annotated[
+        str | None, typer.Option("--trail", help="A stop that follows the best price at this distance: 1.50 or 2%.")
+    ] = None,
+    take_profit: Annotated[
+        str | None, typer.Option("--take-profit", help="Leave at this limit once it has filled.")
+    ] = None,
+    stop_loss: Annotated[str | None, typer.Option("--stop-loss", help="Leave at this stop once it has filled.")] = None,
+    time_in_force: Annotated[
+        Literal["gtc", "day", "ioc", "fok", "at_open", "at_close"], typer.Option("--tif", help="How long it works.")
+    ] = "gtc",
     state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
     """Buy or sell as a user, through the gateway, and tell what became of it within a second.
 
     The first time asks who you are; the session is kept until `fleet logout`.
     """
-    placed = run(_placed(state_of(state_dir), _order(side, symbol, quantity, limit), email, password))
+    wanted = {"symbol": symbol, "side": side, "quantity": _decimal(quantity), "time_in_force": time_in_force}
+    wanted |= _waiting(limit=limit, stop=stop, touch=touch, trail=trail) | _exits(take_profit, stop_loss)
+    placed = run(_placed(state_of(state_dir), wanted, email, password))
     price = f" at {placed['average_fill_price']}" if placed.get("average_fill_price") else ""
     reason = f" ({placed['reason']['detail']})" if placed.get("reason") else ""
     filled = f"{placed['filled_quantity']} of {placed['quantity']}"
@@ -39,11 +57,31 @@ def order(
     out.print(f"[dim]order_id {placed['order_id']}[/]")
 
 
-def _order(side: str, symbol: str, quantity: str, limit: str | None) -> dict[str, Any]:
-    wanted: dict[str, Any] = {"symbol": symbol, "side": side, "quantity": _decimal(quantity), "type": "market"}
-    if limit is not None:
-        wanted |= {"type": "limit", "limit_price": _decimal(limit)}
-    return wanted
+def _waiting(*, limit: str | None, stop: str | None, touch: str | None, trail: str | None) -> dict[str, Any]:
+    """The type that these prices make, and the prices. What does not go together the fleet refuses, in words."""
+    if sum(price is not None for price in (stop, touch, trail)) > 1:
+        fail("An order waits for one price: give one of --stop, --touch and --trail")
+    found: dict[str, Any] = {} if limit is None else {"limit_price": _decimal(limit)}
+    if trail is not None:
+        is_percent = trail.endswith("%")
+        name = "trail_percent" if is_percent else "trail_amount"
+        return found | {"type": "trailing_stop", name: _decimal(trail.removesuffix("%"))}
+    if stop is not None:
+        return found | {"type": "stop" if limit is None else "stop_limit", "stop_price": _decimal(stop)}
+    if touch is not None:
+        kind = "market_if_touched" if limit is None else "limit_if_touched"
+        return found | {"type": kind, "stop_price": _decimal(touch)}
+    return found | {"type": "market" if limit is None else "limit"}
+
+
+def _exits(take_profit: str | None, stop_loss: str | None) -> dict[str, Any]:
+    """The legs, and the class of an order that has them."""
+    found: dict[str, Any] = {}
+    if take_profit is not None:
+        found["take_profit"] = {"limit_price": _decimal(take_profit)}
+    if stop_loss is not None:
+        found["stop_loss"] = {"stop_price": _decimal(stop_loss)}
+    return found | ({"order_class": "bracket" if len(found) == 2 else "oto"} if found else {})
 
 
 def _decimal(text: str) -> str:
