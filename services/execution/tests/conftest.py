@@ -131,7 +131,7 @@ class ExecutionUnderTest:
         headers = self.keys.of_service("cli", "execution")
         async with self.http.get(f"{self.url}/internal/rest", headers=headers) as response:
             positions = (await response.json())["positions"]
-        return sum(positions["execution.venue-status"].get(EXCHANGE_CONNECTOR_STATUS.name, {}).values())
+        return sum(positions.get("execution.venue-status", {}).get(EXCHANGE_CONNECTOR_STATUS.name, {}).values())
 
     async def asked(self, symbol: str, number: int) -> venue.QueryVenueOpenOrders:
         """The question about a symbol's open orders of this number, the first is 1; time goes on until it comes."""
