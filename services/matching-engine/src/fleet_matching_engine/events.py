@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from fleet_contracts.exchange_connector import (
     Trade,
     VenueInstrument,
     VenueStatus,
+    takes,
 )
 from fleet_contracts.matching_engine import BookDelta, BookLevel, BookSnapshot
 from fleet_contracts.vocabulary import Liquidity, OrderType, Side, TimeInForce, VenueOrderStand, VenueStateWord
@@ -38,7 +40,7 @@ from fleet_matching_engine.domain.orders import (
 from fleet_matching_engine.domain.rules import VENUE, Terms
 
 CAPABILITIES: Final = (
-    *(f"order_types:{order_type.value}" for order_type in OrderType),
+    *(takes(order_type) for order_type in OrderType),
     *(time_in_force.value for time_in_force in TimeInForce),
     *("post_only", "reduce_only", "minimum_quantity", "display_quantity", "self_trade"),
     *("cancel", "replace", "query", ORDER_GROUPS),
@@ -84,6 +86,10 @@ _DETAILS: Final = {
     "already_expired": "Its end has passed.",
     "book_full": "The book has no room for another order.",
 }
+
+
+_account_id = lru_cache(maxsize=100_000)(UUID)
+"""The same accounts again and again."""
 
 
 # Commands
@@ -168,7 +174,7 @@ def _told(report: Report, symbol: str, book: SymbolBook | None, when: Moment) ->
     event = report.event
     head: dict[str, Any] = {
         "venue_order_ref": UUID(hex=event.order_ref),
-        "account_id": UUID(event.account_id),
+        "account_id": _account_id(event.account_id),
         "market_at": when.market_at,
     }
     scale = None if book is None else book.scale
@@ -230,7 +236,7 @@ def _filled(one: OrderFill, book: SymbolBook) -> venue.VenueOrderFilled:
     scale, fill = book.scale, one.fill
     return venue.VenueOrderFilled(
         venue_order_ref=UUID(hex=one.order_ref),
-        account_id=UUID(one.account_id),
+        account_id=_account_id(one.account_id),
         market_at=fill.market_at,
         venue_trade_id=trade_id(book.terms.symbol, fill.trade),
         last_quantity=scale.quantity(fill.quantity),
@@ -265,7 +271,7 @@ def _open_order(order: sim.Order, book: SymbolBook, users: Mapping[str, str]) ->
     notional = EXACT.multiply(Decimal(order.filled_notional), EXACT.multiply(scale.tick, scale.lot))
     return venue.VenueOpenOrder(
         venue_order_ref=UUID(hex=order.order_ref),
-        account_id=UUID(order.account_id),
+        account_id=_account_id(order.account_id),
         user_id=UUID(users[order.account_id]),
         side=Side(order.side.value),
         order_type=OrderType(order.type.value),
