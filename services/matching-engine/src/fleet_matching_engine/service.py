@@ -1,5 +1,6 @@
 """The venue as the machine of its journal, and the facts that the world has for it."""
 
+import contextlib
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -106,15 +107,12 @@ class VenueMachine:
         return self.venue.due_at()
 
     def snapshot(self) -> bytes:
-        return self.venue.snapshot()
+        with _uncollected():
+            return self.venue.snapshot()
 
     def restore(self, content: bytes) -> None:
-        # All that is made here stays: the collector would look at a million orders again and again.
-        gc.disable()
-        try:
+        with _uncollected():
             self.venue.restore(content)
-        finally:
-            gc.enable()
 
     def _said(self, symbol: str, effects: Effects, when: Moment) -> Iterator[Said]:
         book, market_at = self.venue.books.get(symbol), when.market_at
@@ -180,6 +178,16 @@ class World:
             held = None if book is None else book.session
             if held is None or (session != held and session.since >= held.since):
                 yield fact(SESSION, session)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collector, which would look at a million orders again and again while no garbage is made."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _decoded(fact: Fact, kind: type[T]) -> T:
