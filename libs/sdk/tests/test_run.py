@@ -150,6 +150,12 @@ def test_orders_rest_are_cancelled_expire_and_are_protected() -> None:
     assert not result.fills
 
 
+def test_a_stop_gets_out_through_a_gap() -> None:
+    script = Script(at_1=lambda c: c.buy("X/USD", 3), at_2=lambda c: c.sell("X/USD", 3, stop_price=Decimal(95)))
+    result = play(bars(FLAT, FLAT, ("60", "62", "58", "61")), script)
+    assert [f.price for f in result.fills] == [Decimal(100), Decimal(60)]
+
+
 def test_what_cannot_be_paid_held_or_sized_is_denied() -> None:
     script = Script(
         at_1=lambda c: [

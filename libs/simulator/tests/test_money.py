@@ -11,6 +11,7 @@ from fleet_simulator import (
     Scale,
     Side,
     fee,
+    is_protected,
     protection_price,
     protection_reference,
     reservation,
@@ -89,6 +90,12 @@ def test_an_order_is_protected_from_where_it_would_become_a_market_order(
     side: Side, kind: OrderType, given_: dict[str, Decimal], reference: Decimal | None
 ) -> None:
     assert protection_reference(side, kind, Decimal(100), **given_) == reference
+
+
+def test_a_stop_that_sells_gets_out_through_a_gap() -> None:
+    unprotected = {(side, kind) for side in Side for kind in OrderType if not is_protected(side, kind)}
+    with_limit = {(side, kind) for side in Side for kind in OrderType if kind.has_limit}
+    assert unprotected - with_limit == {(Side.SELL, OrderType.STOP), (Side.SELL, OrderType.TRAILING_STOP)}
 
 
 @given(

@@ -104,7 +104,7 @@ def test_a_bracket_brings_its_legs() -> None:
     ]
     assert (profit.limit_price, profit.client_order_id, profit.time_in_force) == (120, str(PROFIT), TimeInForce.GTC)
     assert loss.terms is not None
-    assert (loss.terms.stop_price, loss.protection_price) == (80, 76)
+    assert (loss.terms.stop_price, loss.protection_price) == (80, None)
     assert held(account) == (1000 + fee(D(1000), RATE), 0), "the legs hold nothing before the order fills"
 
 

@@ -161,18 +161,22 @@ def test_each_condition_is_checked(command: PlaceOrder, code: str | None) -> Non
     assert denial(an_account(), command) == code
 
 
-def test_a_sell_that_trails_is_protected_from_where_it_stands_at_first() -> None:
+@pytest.mark.parametrize(
+    ("kind", "terms", "worst"),
+    [
+        (OrderType.STOP, {"stop_price": D(90)}, None),
+        (OrderType.TRAILING_STOP, {"trail_amount": D("9.99")}, None),
+        (OrderType.TRAILING_STOP, {"trail_amount": D(200)}, None),
+        (OrderType.MARKET_IF_TOUCHED, {"stop_price": D(120)}, D(114)),
+    ],
+)
+def test_a_stop_that_sells_gets_out_at_any_price(kind: OrderType, terms: dict[str, D], worst: D | None) -> None:
     account = an_account()
     done(account, an_order())
     done(account, a_fill(10, 100, 10, 100))
-
-    def protection(number: int, **terms: object) -> D | None:
-        done(account, an_order(number, Side.SELL, 1, type=OrderType.TRAILING_STOP, terms=Terms(**terms)))  # type: ignore[arg-type]
-        return account.orders[UUID(int=number)].protection_price
-
-    assert protection(11, trail_amount=D("9.99")) == D("85.5")
-    assert protection(12, trail_amount=D(200)) is None
-    assert account.balances["AAPL"].reserved == 2
+    done(account, an_order(11, Side.SELL, 1, type=kind, terms=Terms(**terms)))  # type: ignore[arg-type]
+    assert account.orders[UUID(int=11)].protection_price == worst
+    assert account.balances["AAPL"].reserved == 1
 
 
 def replace(**changed: object) -> ReplaceOrder:

@@ -207,7 +207,7 @@ async def bracket_through(fleet: Any) -> None:
                 order_type=OrderType.STOP,
                 quantity=Decimal(10),
                 limit_price=None,
-                protection_price=Decimal(76),
+                protection_price=None,
                 time_in_force=TimeInForce.GTC,
                 stop_price=Decimal(80),
             ),

@@ -124,7 +124,7 @@ class Breakout(Strategy[BreakoutParameters]):
     While it holds nothing, a buy stop waits at that high; when the high has fallen it is cancelled, and put anew at the
     next close. The average true range of those bars times `stop_ranges` is the risk a share. Exit `bracket`: the
     stop-loss lies that far below the entry, the take-profit `reward` times as far above it, both at work as soon as the
-    entry fills; where they are gone (price protection) they are put anew around the close. Exit `trailing_stop`: a stop
+    entry fills; where they are gone they are put anew around the close. Exit `trailing_stop`: a stop
     follows the price at that distance, from the close after the entry on.
     """
 

@@ -33,6 +33,7 @@ from fleet_simulator import (
     Scale,
     Side,
     Triggered,
+    is_protected,
     protection_price,
     protection_reference,
 )
@@ -208,7 +209,7 @@ class _Run:
             trail_percent=intent.trail_percent,
         )
         protection = None
-        if reference is not None:
+        if reference is not None and is_protected(intent.side, intent.type):
             protection = protection_price(intent.side, reference, self.protection_factor, self.scale.tick)
         return RunOrder(
             order_id=order_id,

@@ -42,7 +42,7 @@ from fleet_simulator.orders import (
     TimeInForce,
     command_order,
 )
-from fleet_simulator.protection import protection_price, protection_reference, reservation
+from fleet_simulator.protection import is_protected, protection_price, protection_reference, reservation
 from fleet_simulator.scale import OffGrid, Scale
 from fleet_simulator.slippage import HalfSpread, Slippage, SquareRootImpact, VolumeShare
 from fleet_simulator.triggers import Shown
@@ -101,6 +101,7 @@ __all__ = [
     "VolumeShare",
     "command_order",
     "fee",
+    "is_protected",
     "protection_price",
     "protection_reference",
     "reservation",

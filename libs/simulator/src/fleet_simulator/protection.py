@@ -26,6 +26,14 @@ def protection_price(side: Side, reference: Decimal, factor: Decimal, tick: Deci
     return EXACT.multiply(max(ticks, Decimal(1)), tick)
 
 
+def is_protected(side: Side, type: OrderType) -> bool:  # noqa: A002  the field's name everywhere
+    """Whether an order has a protection price: one without limit, but for a stop that sells.
+
+    That one gets out of a position, wherever the market has gone, and nothing is reserved by its price.
+    """
+    return not type.has_limit and not (side is Side.SELL and type.is_stop)
+
+
 def protection_reference(
     side: Side,
     type: OrderType,  # noqa: A002  the field's name everywhere

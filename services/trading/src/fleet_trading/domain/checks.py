@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Context, Decimal
 
-from fleet_simulator import OrderType, Side, protection_price, protection_reference, reservation
+from fleet_simulator import OrderType, Side, is_protected, protection_price, protection_reference, reservation
 from fleet_simulator.fees import EXACT
 
 from .account import Account
@@ -118,9 +118,9 @@ def _check_terms(command: PlaceOrder, terms: Terms, instrument: Instrument) -> N
 
 
 def protected(command: PlaceOrder, instrument: Instrument) -> Decimal | None:
-    """The protection price of an order without limit. One that waits for a price is measured from there, a market order
+    """The protection price of an order that has one. One that waits for a price is measured from there, a market order
     and a trailing stop from a price of the market that can be trusted."""
-    if command.limit_price is not None:
+    if not is_protected(command.side, command.type):
         return None
     conditions, side = command.conditions, command.side
     terms = command.terms or NO_TERMS
@@ -131,12 +131,11 @@ def protected(command: PlaceOrder, instrument: Instrument) -> Decimal | None:
         if price <= 0:
             raise Denial("no_reference", f"There is no price of {command.symbol} to measure the order by.")
         if command.terms is not None:
-            stop = protection_reference(
+            trailed = protection_reference(
                 side, command.type, price, trail_amount=terms.trail_amount, trail_percent=terms.trail_percent
             )
-            if stop is None:  # A sell that trails by more than the price: it never fires.
-                return None
-            price = stop
+            assert trailed is not None, "what trails and is protected is a buy: its stop lies above the price"
+            price = trailed
     return protection_price(side, price, conditions.protection_factor, instrument.tick)
 
 

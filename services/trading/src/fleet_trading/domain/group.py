@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import reduce
 from uuid import UUID
 
-from fleet_simulator import OrderType, Side, TimeInForce, protection_price
+from fleet_simulator import OrderType, Side, TimeInForce, is_protected, protection_price
 from fleet_simulator.fees import CURRENCY_PRECISION, EXACT, fee
 
 from .account import Account
@@ -40,7 +40,7 @@ def legs_of(order: Order, leg_ids: Sequence[UUID], factor: Decimal, tick: Decima
         exits.append((OrderType.STOP if limit is None else OrderType.STOP_LIMIT, limit, terms.stop_loss_price))
     legs = []
     for order_id, (kind, limit, stop) in zip(leg_ids, exits, strict=True):
-        is_protected = stop is not None and limit is None
+        bounded = stop is not None and is_protected(side, kind)
         leg = replace(
             order,
             order_id=order_id,
@@ -48,7 +48,7 @@ def legs_of(order: Order, leg_ids: Sequence[UUID], factor: Decimal, tick: Decima
             side=side,
             type=kind,
             limit_price=limit,
-            protection_price=protection_price(side, stop, factor, tick) if is_protected and stop else None,
+            protection_price=protection_price(side, stop, factor, tick) if bounded and stop else None,
             time_in_force=order.time_in_force if keeps else TimeInForce.GTC,
             terms=replace(shared, stop_price=stop),
         )
