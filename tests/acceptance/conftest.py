@@ -26,6 +26,7 @@ from fleet_contracts.topics import (
     venue_commands,
     venue_reports,
 )
+from fleet_contracts.venue import VenueOpenOrder
 from fleet_contracts.vocabulary import Side
 from fleet_exchange_connector.app import create_app as create_connector
 from fleet_exchange_connector.settings import Settings as ConnectorSettings
@@ -80,6 +81,21 @@ class Served(VenueUnderTest):
         await self.service.stop()
         yield
         await self.service.start()
+
+    def lose_answers(self, count: int) -> None:
+        self.cannot("an answer cannot be lost: it is committed together with what it tells")
+
+    def fail_queries(self, count: int) -> None:
+        self.cannot("a question cannot fail: it waits in its topic until it is answered")
+
+    def mix_reports(self) -> None:
+        self.cannot("its reports cannot change places: they are one record")
+
+    async def fill_after_cancel(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
+        self.cannot("what it has canceled it cannot fill: one writer keeps the book and tells it in order")
+
+    async def place_unasked(self, quantity: Decimal) -> VenueOpenOrder:
+        self.cannot("nobody but execution has a way to it")
 
 
 class Paper(Served):

@@ -15,7 +15,6 @@ from fleet_contracts.execution import OrderFilled, OrderReports
 from fleet_contracts.trading import Leg, SubmitOrder
 from fleet_contracts.vocabulary import OrderClass, OrderType, Side, VenueOrderStand
 from fleet_testkit.eventually import eventually
-from fleet_testkit.hostile import HostileVenue
 from fleet_testkit.venues import VenueUnderTest
 
 pytestmark = pytest.mark.timeout(60)
@@ -206,8 +205,6 @@ async def test_13_answers_come_in_the_wrong_order(venue: VenueUnderTest) -> None
 
 async def test_14_an_order_that_we_did_not_send_is_adopted(venue: VenueUnderTest) -> None:
     """somebody trades at the venue himself → told once the venue is compared with; our own orders go on"""
-    if not isinstance(venue, HostileVenue):
-        venue.cannot("nobody but execution has a way to it")
     open_still, ended = await venue.place_unasked(venue.lot * 5), await venue.place_unasked(venue.lot * 2)
     ours = await _resting(venue)
     for strange in (open_still, ended):

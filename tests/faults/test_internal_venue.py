@@ -164,12 +164,16 @@ async def answered(ask: Any) -> Any:
 async def compare(fleet: WholeFleet, traders: list[Trader]) -> None:
     """Journal, engine, trading: the same."""
     described = fleet.description
+    reported = await said(described["kafka"]["bootstrap"])
     commands = await log(described["kafka"]["bootstrap"], VENUE_INTERNAL_COMMANDS)
     assert sum(record.type == "venue.PlaceVenueOrder" for record in commands) >= ORDERS, Counter(
         r.type for r in commands
     )
     naive, machines = await naive_replay(commands, described["services"]["matching-engine"]["database_url"])
-    assert await said(described["kafka"]["bootstrap"]) == naive
+    # execution goes on asking what is open: what was asked since is answered in the replay only.
+    later = naive.keys() - reported.keys()
+    assert all(b'"query_id"' in (naive[place][2] or b"") for place in later), later
+    assert reported == {place: words for place, words in naive.items() if place not in later}
     books = {symbol: book for machine in machines for symbol, book in machine.venue.books.items()}
     for symbol in SYMBOLS:
         book = books[symbol]

@@ -153,7 +153,6 @@ class HostileVenue(VenueUnderTest):
         await self._say(self._fill(self._orders[(await self.placed(order)).venue_order_ref], quantity))
 
     async def place_unasked(self, quantity: Decimal) -> venue.VenueOpenOrder:
-        """An order that somebody has placed at the exchange himself."""
         placed = venue.VenueOpenOrder(
             venue_order_ref=uuid4(),
             account_id=uuid4(),

@@ -20,8 +20,8 @@ from fleet_testkit.eventually import eventually
 class VenueUnderTest:
     """A venue behind execution, both running; `desk` is where its orders come from.
 
-    An adapter's own class says how its market is moved and its connection cut. What it does not override here cannot
-    happen at it: those cases are skipped, and say why."""
+    An adapter's own class says how its market is moved, its connection cut, and how it can be made to go wrong. What
+    cannot happen at it by its nature calls `cannot`: the case is skipped, and the run prints why."""
 
     desk: Desk
     lot: Decimal
@@ -90,23 +90,31 @@ class VenueUnderTest:
 
     def lose_answers(self, count: int) -> None:
         """Of the next so many commands nothing is heard, though they are carried out."""
-        self.cannot("an answer cannot be lost: it is committed together with what it tells")
+        raise NotImplementedError
 
     def fail_queries(self, count: int) -> None:
         """The next so many questions are answered with an error of the server."""
-        self.cannot("a question cannot fail: it waits in its topic until it is answered")
+        raise NotImplementedError
 
     def mix_reports(self) -> None:
         """From now on what is said of one command comes in the wrong order."""
-        self.cannot("its reports cannot change places: they are one record")
+        raise NotImplementedError
 
     async def refuse_cancel(self, order: trading.SubmitOrder) -> None:
-        """Sees to it that the next cancel of the order is refused."""
+        """Sees to it that the next cancel of the order is refused: here, because it has filled by then."""
         await self.trade(order, order.quantity)
 
     async def fill_after_cancel(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
         """A fill that the venue tells after it has told the order's cancel."""
-        self.cannot("what it has canceled it cannot fill: one writer keeps the book and tells it in order")
+        raise NotImplementedError
+
+    async def place_unasked(self, quantity: Decimal) -> venue.VenueOpenOrder:
+        """An order to buy that somebody has placed at the venue himself."""
+        raise NotImplementedError
+
+    async def fill_unasked(self, placed: venue.VenueOpenOrder, quantity: Decimal) -> None:
+        """Has the market trade so much with it."""
+        raise NotImplementedError
 
     # The venue contract itself
 
