@@ -88,7 +88,8 @@ async def test_execution_is_told_what_is_open_and_what_was_filled(engine: Any) -
     await engine.command(*rest, engine.order("buy", "7", "70", symbol="IBM/USD"))
     await engine.told(rest[1].venue_order_ref, A, F)
     pages: list[Any] = []
-    after, since = None, "IBM/USD-1"
+    after: UUID | None = None
+    since: str | None = "IBM/USD-1"
     while not pages or pages[-1].has_more_orders or pages[-1].has_more_fills:
         asked = QueryVenueOpenOrders(
             query_id=uuid4(), symbol="IBM/USD", after=after, since_trade_id=since, most=1 if after is None else 3
