@@ -135,14 +135,7 @@ class Bus:
         decide: Callable[[Any, Sequence[C]], Awaitable[Sequence[R]]],
     ) -> GroupCommitter[C, R]:
         """Natural batching over this bus's transactions."""
-        committer = GroupCommitter(
-            self._open,
-            self.activity,
-            self.settings.pace(),
-            unit_of_work=unit_of_work,
-            touches=touches,
-            decide=decide,
-        )
+        committer = GroupCommitter(self._open, self.activity, unit_of_work=unit_of_work, touches=touches, decide=decide)
         self._committers.append(committer)
         return committer
 

@@ -1,6 +1,4 @@
-"""Natural batching of hot writes: commit at once when idle; what arrives meanwhile goes into the next transaction.
-
-Under load the next one begins a moment later (Pace), so that more goes into it."""
+"""Natural batching of hot writes: commit at once when idle; what arrives meanwhile goes into the next transaction."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -11,7 +9,6 @@ from fleet_chassis.database import CommitOutcomeUnknown, DatabaseUnavailable
 
 from .activity import Activity
 from .applying import Opening
-from .pace import Pace
 from .subscription import UnitOfWork
 from .transaction import Transaction
 
@@ -27,13 +24,12 @@ class GroupCommitter(Generic[C, R]):
     """Collects commands into groups, each decided in memory after one locked read, and committed once.
 
     A refusal is a result, not an exception. If a group fails all the same it is redone one by one; if the answer to
-    COMMIT is lost, each caller of the group gets CommitOutcomeUnknown."""
+    COMMIT is lost, each caller of the group gets CommitOutcomeUnknown. No timer."""
 
     def __init__(
         self,
         open_transaction: Opening,
         activity: Activity,
-        pace: Pace,
         *,
         unit_of_work: Callable[[Transaction], UnitOfWork],
         touches: Callable[[C], Iterable[str]],
@@ -42,7 +38,6 @@ class GroupCommitter(Generic[C, R]):
     ) -> None:
         self._open = open_transaction
         self._activity = activity
-        self._pace = pace
         self._unit_of_work = unit_of_work
         self._touches = touches
         self._decide = decide
@@ -82,7 +77,6 @@ class GroupCommitter(Generic[C, R]):
 
     async def _run(self) -> None:
         while self._waiting:
-            await self._pace.turn()
             group, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             with self._activity.handling():
                 await self._commit(group)

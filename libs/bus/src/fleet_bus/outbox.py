@@ -58,7 +58,6 @@ class Relay:
         self._clock = clock
         self._activity = activity
         self._wake = asyncio.Event()
-        self._pace = settings.pace()
         self._kafka = Streak(first_s=settings.backoff_first_s, most_s=settings.backoff_most_s)
         self._oldest_at: datetime | None = None
         self.failed = 0
@@ -144,7 +143,6 @@ class Relay:
         async with producer(self._settings.kafka_url, client_id) as client:
             sent: list[int] = []
             while True:
-                await self._pace.turn()
                 self._wake.clear()
                 read_at = time.monotonic()
                 if sent:

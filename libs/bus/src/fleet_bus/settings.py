@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from .pace import Pace
-
 
 @dataclass(frozen=True, slots=True)
 class BusSettings:
@@ -31,10 +29,6 @@ class BusSettings:
     not_yet_most_s: float = 60.0
     commit_every_s: float = 0.5
     """Offsets are an optimisation (the inbox is the truth), so they need not be committed with each batch."""
-    pace_s: float = 0.02
-    """Under load a group is committed, and the outbox sent, no more often than this: what came meanwhile shares it."""
-    pace_at_once: int = 5
-    """How many may follow each other without a pause, so that an order that comes alone is never held up."""
     due_batch: int = 200
     due_poll_s: float = 1.0
     silent_after_s: float = 5.0
@@ -42,10 +36,6 @@ class BusSettings:
     stuck_after_s: float = 30.0
     """A consumer that gets no answer, or has records ahead and gets none, for so long is built anew."""
     commit_timeout_s: float = 5.0
-
-    def pace(self) -> Pace:
-        """A replay has one thing on its way at a time: nothing could share its turn."""
-        return Pace(0 if self.is_replay else self.pace_s, self.pace_at_once)
 
     @property
     def is_replay(self) -> bool:
