@@ -44,7 +44,8 @@ async def said(kafka_url: str) -> Words:
         highest: dict[str, int] = {}
         for record in await log(kafka_url, topic):
             words = (record.event_id, record.occurred_at, record.payload)
-            assert found.setdefault((topic.name, record.key, record.sequence), words) == words
+            first = found.setdefault((topic.name, record.key, record.sequence), words)
+            assert first == words, f"{topic.name} {record.key} {record.sequence} was said twice"
             assert record.sequence <= highest.get(record.key, 0) + 1
             highest[record.key] = max(highest.get(record.key, 0), record.sequence)
     return found

@@ -9,7 +9,9 @@ CREATE TABLE ended_orders (
     stand text NOT NULL,
     code text,
     -- In lots.
-    cumulative bigint NOT NULL
+    cumulative bigint NOT NULL,
+    -- The offset of the snapshot that it was kept for.
+    kept_upto bigint NOT NULL
 );
 
 -- Both sides of each trade; quantities in lots, prices in ticks, fees in 1e-8 of the quote currency.

@@ -12,6 +12,7 @@ import msgspec
 from fleet_bus import CLOCK, Fact
 from fleet_bus.journal_partition import JournalPartition
 from fleet_bus.received import Record
+from fleet_chassis.database import Database
 from fleet_contracts import encode, venue
 from fleet_contracts.topics import VENUE_INTERNAL_COMMANDS
 from fleet_contracts.vocabulary import OrderType, SelfTrade, Side, TimeInForce
@@ -19,8 +20,9 @@ from fleet_matching_engine.app import engine_of
 from fleet_matching_engine.domain.orders import EndedOrder, OrderFill
 from fleet_matching_engine.domain.rules import INSTRUMENT, REFERENCE, RULES, STATE, Reference, Rules, State, Terms
 from fleet_matching_engine.domain.sessions import SESSION, Schedule
-from fleet_matching_engine.events import list_query, trade_number
+from fleet_matching_engine.events import trade_number
 from fleet_matching_engine.service import VenueMachine, fact
+from fleet_matching_engine.store import PostgresArchive
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -146,10 +148,10 @@ class Archived:
         self.ended: dict[str, EndedOrder] = {}
         self.fills: list[OrderFill] = []
 
-    def keep(self, machine: VenueMachine) -> None:
+    def keep(self, machine: VenueMachine, upto: int) -> None:
         self.ended |= machine.venue.ended
         self.fills += [fill for book in machine.venue.books.values() for fill in book.tape]
-        machine.venue.archived()
+        machine.venue.archived(upto)
 
     def recall(self, machine: VenueMachine, message: Any) -> None:
         machine.venue.recalled = self.ended
@@ -157,7 +159,7 @@ class Archived:
             since = trade_number(message.since_trade_id)
             found = [fill for fill in self.fills if fill.fill.trade >= since]
             found.sort(key=lambda one: (one.fill.trade, one.order_ref))
-            machine.venue.recalled_fills = {SYMBOL: found[: list_query(message).most + 1]}
+            machine.venue.recalled_fills = {(SYMBOL, since, message.most): found[: message.most + 1]}
 
 
 def run(asked: list[Any], engine: str, snapshots_at: set[int]) -> tuple[list[tuple[Any, ...]], list[str]]:
@@ -172,7 +174,7 @@ def run(asked: list[Any], engine: str, snapshots_at: set[int]) -> tuple[list[tup
     for offset, step in enumerate([*known, "later", *asked]):
         machine: Any = journal.machine
         if offset in snapshots_at:
-            archive.keep(machine)
+            archive.keep(machine, offset)
             content = journal.snapshot()
             journal = made()
             journal.restore(content)
@@ -279,6 +281,45 @@ def test_on_a_replay_time_is_the_markets() -> None:
         ]
         found += [type(report) for report in reports(said)]
     assert found == [venue.VenueOrderAccepted, venue.VenueOrderExpired, venue.VenueOrderAccepted]
+
+
+async def test_the_archive_tells_what_was_known_at_that_place(make_database: Any) -> None:
+    """listings in one batch or alone → the same; what was kept for a snapshot that was never stored → not there yet"""
+    journal = JournalPartition(VENUE_INTERNAL_COMMANDS, 0, "matching-engine", 1, VenueMachine(engine_of("naive"), 0))
+    rules = Rules(Decimal("0.2"), Decimal(10**9), 1_000, "cancel_newest")
+    for one in journal.next_facts([fact(RULES, rules), fact(INSTRUMENT, TERMS)], BEGIN):
+        journal.learn(one)
+    orders = [
+        msgspec.structs.replace(PLAIN, venue_order_ref=UUID(int=n), account_id=ACCOUNTS[n % 2], side=list(Side)[n % 2])
+        for n in range(1, 9)
+    ]
+    later = msgspec.structs.replace(PLAIN, venue_order_ref=UUID(int=99), time_in_force=TimeInForce.IOC)
+    listings = [
+        venue.QueryVenueOpenOrders(
+            query_id=UUID(int=since), symbol=SYMBOL, after=None, since_trade_id=f"{SYMBOL}-{since}", most=50
+        )
+        for since in (1, 3)
+    ]
+    async with Database(await make_database("matching-engine"), application_name="archive") as database:
+        archive = PostgresArchive(database)
+
+        async def obeyed(journal: JournalPartition, *messages: Any) -> list[tuple[Any, ...]]:
+            records = [record_of(message, journal.place.offset + n, BEGIN) for n, message in enumerate(messages)]
+            await archive.recall(journal.machine, records)
+            return [(r.event_id, r.sequence, r.payload) for record in records for r in journal.obey(record)]
+
+        await obeyed(journal, *orders)
+        await archive.keep(journal.machine, journal.place.offset)
+        content = journal.snapshot()
+        together = await obeyed(journal, *listings)
+        after = await obeyed(journal, later)
+        await archive.keep(journal.machine, journal.place.offset)  # and the process is killed
+        journal = JournalPartition(
+            VENUE_INTERNAL_COMMANDS, 0, "matching-engine", 1, VenueMachine(engine_of("naive"), 0)
+        )
+        journal.restore(content)
+        assert [said for one in listings for said in await obeyed(journal, one)] == together
+        assert await obeyed(journal, later) == after
 
 
 def reported_once(said: list[tuple[Any, ...]]) -> bool:

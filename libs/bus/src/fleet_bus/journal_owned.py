@@ -98,7 +98,7 @@ class Owned:
         started_at = time.perf_counter()
         if self.archive is not None:
             keep = self.archive.keep
-            await until_there(lambda: keep(self.journal.machine))
+            await until_there(lambda: keep(self.journal.machine, self.journal.place.offset))
         at, content = self.journal.place, self.journal.snapshot()
         await until_there(lambda: self.store.add_snapshot(self.epoch, at, content, now))
         self.snapshot_offset = at.offset

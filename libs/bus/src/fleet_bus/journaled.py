@@ -17,8 +17,10 @@ class Archive(Protocol):
     async def recall(self, machine: Any, records: Sequence[Record]) -> None:
         """Hands the machine what these records may ask for, before it obeys them, in a replay too."""
 
-    async def keep(self, machine: Any) -> None:
-        """Stores what has ended, then has the machine forget it: its snapshot is taken next."""
+    async def keep(self, machine: Any, upto: int) -> None:
+        """Stores what has ended before this offset, then has the machine forget it: its snapshot is taken next.
+
+        That may fail: whoever then begins at the snapshot before must not be handed what lies ahead of it."""
 
 
 @dataclass(frozen=True, slots=True)

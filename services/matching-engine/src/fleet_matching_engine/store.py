@@ -16,17 +16,19 @@ from fleet_matching_engine.events import trade_number
 _ROWS_AT_ONCE: Final = 5_000
 _FILL = "trade, quantity, price, cumulative, fee, is_maker, executed_at, market_at"
 _KEEP_ORDERS = """
-INSERT INTO ended_orders (venue_order_ref, account_id, symbol, stand, code, cumulative)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[]) ON CONFLICT DO NOTHING
+INSERT INTO ended_orders (venue_order_ref, account_id, symbol, stand, code, cumulative, kept_upto)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[])
+ON CONFLICT DO NOTHING
 """
 _KEEP_FILLS = f"""
 INSERT INTO fills (symbol, venue_order_ref, account_id, {_FILL})
 SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
                      $8::bigint[], $9::boolean[], $10::timestamptz[], $11::timestamptz[]) ON CONFLICT DO NOTHING
 """  # noqa: S608 (constants)
+# What was kept for a snapshot that was never stored lies ahead of a machine that begins at the one before.
 _ORDERS = """
 SELECT venue_order_ref, account_id, symbol, stand, code, cumulative FROM ended_orders
-WHERE venue_order_ref = ANY($1::uuid[])
+WHERE venue_order_ref = ANY($1::uuid[]) AND kept_upto <= $2
 """
 _FILLS_OF_ORDERS = f"""
 SELECT venue_order_ref, {_FILL} FROM fills WHERE venue_order_ref = ANY($1::uuid[]) ORDER BY venue_order_ref, trade
@@ -65,10 +67,10 @@ class PostgresArchive:
             if record.payload is not None and record.type == QueryVenueOpenOrders.type_name()
         ]
         venue.recalled, venue.recalled_fills = {}, {}
-        if not venue.has_archived or not (refs or lists):
+        if not venue.archived_upto or not (refs or lists):
             return
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_ORDERS, list(refs)) if refs else []
+            rows = await connection.fetch(_ORDERS, list(refs), venue.archived_upto) if refs else []
             filled = [row["venue_order_ref"] for row in rows if row["cumulative"]]
             fills: dict[UUID, list[Fill]] = {}
             for ref, *values in await connection.fetch(_FILLS_OF_ORDERS, filled) if filled else []:
@@ -80,14 +82,14 @@ class PostgresArchive:
                 if asked.since_trade_id is not None:
                     since = trade_number(asked.since_trade_id)
                     found = await connection.fetch(_FILLS_SINCE, asked.symbol, since, asked.most + 1)
-                    venue.recalled_fills.setdefault(asked.symbol, []).extend(
+                    venue.recalled_fills[asked.symbol, since, asked.most] = [
                         OrderFill(ref.hex, str(account_id), Fill(*values)) for ref, account_id, *values in found
-                    )
+                    ]
 
-    async def keep(self, machine: Any) -> None:
+    async def keep(self, machine: Any, upto: int) -> None:
         venue: Venue = machine.venue
         ended = (
-            (UUID(hex=ref), UUID(one.account_id), one.symbol, one.stand, one.code, one.cumulative)
+            (UUID(hex=ref), UUID(one.account_id), one.symbol, one.stand, one.code, one.cumulative, upto)
             for ref, one in venue.ended.items()
         )
         fills = (
@@ -95,11 +97,11 @@ class PostgresArchive:
             for symbol, book in venue.books.items()
             for one in book.tape
         )
-        for statement, width, rows in ((_KEEP_FILLS, 11, fills), (_KEEP_ORDERS, 6, ended)):
+        for statement, width, rows in ((_KEEP_FILLS, 11, fills), (_KEEP_ORDERS, 7, ended)):
             for some in _pieces(rows):
                 async with self._database.transaction() as connection:
                     await connection.execute(statement, *columns(some, width))
-        venue.archived()
+        venue.archived(upto)
 
 
 def _refs(record: Record) -> tuple[UUID, ...]:

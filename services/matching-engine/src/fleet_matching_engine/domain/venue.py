@@ -41,7 +41,7 @@ class _VenueState(msgspec.Struct, array_like=True):
     market_at: datetime
     books: list[BookState]
     ended: dict[str, EndedOrder]
-    has_archived: bool
+    archived_upto: int
 
 
 class Venue:
@@ -55,9 +55,11 @@ class Venue:
         self.ended: dict[str, EndedOrder] = {}
         """By reference: what has ended and is not in the archive yet."""
         self.recalled: dict[str, EndedOrder] = {}
-        """Of the archive: what the commands that come next ask for; so are the fills."""
-        self.recalled_fills: dict[str, list[OrderFill]] = {}
-        self.has_archived = False
+        """Of the archive: what the commands that come next ask for."""
+        self.recalled_fills: dict[tuple[str, int, int], list[OrderFill]] = {}
+        """So are these, by symbol, first trade and number asked for."""
+        self.archived_upto = 0
+        """The offset up to which the archive has what has ended; 0: it has nothing yet."""
         self._engine = engine
         self._market_at = _EPOCH
 
@@ -116,7 +118,9 @@ class Venue:
         book = self.books.get(query.symbol)
         if book is None:
             return Listed([], has_more_orders=False, fills=[], has_more_fills=False, last_trade=0)
-        return book.listed(query.after, query.since_trade, query.most, self.recalled_fills.get(query.symbol, ()))
+        since, most = query.since_trade, query.most
+        older = () if since is None else self.recalled_fills.get((query.symbol, since, most), ())
+        return book.listed(query.after, since, most, older)
 
     # Facts
 
@@ -197,9 +201,9 @@ class Venue:
     def _remember(self, ref: str, ended: EndedOrder) -> None:
         self.ended[ref] = ended
 
-    def archived(self) -> None:
-        """All that has ended, and every fill, is in the archive now."""
-        self.has_archived = self.has_archived or bool(self.ended) or any(book.tape for book in self.books.values())
+    def archived(self, upto: int) -> None:
+        """All that has ended before this offset, and every fill, is in the archive now."""
+        self.archived_upto = upto
         self.ended = {}
         for book in self.books.values():
             book.tape = []
@@ -216,7 +220,7 @@ class Venue:
             self._market_at,
             [book.state() for book in self.books.values()],
             self.ended,
-            self.has_archived,
+            self.archived_upto,
         )
         return msgspec.msgpack.encode(state)
 
@@ -226,7 +230,7 @@ class Venue:
         self.admission.states = {one.key: one for one in state.states}
         self.admission.rates = Rates(state.rates)
         self.users, self.ended, self._market_at = state.users, state.ended, state.market_at
-        self.has_archived = state.has_archived
+        self.archived_upto = state.archived_upto
         for one in state.books:
             self.list(one.terms)
             self.books[one.terms.symbol].restore(one)
