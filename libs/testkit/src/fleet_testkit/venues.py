@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from decimal import Decimal
 from typing import Any, NoReturn
 from uuid import UUID, uuid4
@@ -17,7 +18,7 @@ from fleet_testkit.desk import Desk
 from fleet_testkit.eventually import eventually
 
 
-class VenueUnderTest:
+class VenueUnderTest(ABC):
     """A venue behind execution, both running; `desk` is where its orders come from.
 
     An adapter's own class says how its market is moved, its connection cut, and how it can be made to go wrong. What
@@ -37,13 +38,13 @@ class VenueUnderTest:
 
     # The market
 
+    @abstractmethod
     async def price(self) -> Decimal:
         """What it trades at now."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def resting_price(self) -> Decimal:
         """A buyer's limit that rests now and that `trade` can fill."""
-        raise NotImplementedError
 
     async def far_price(self) -> Decimal:
         """A buyer's limit that nothing fills."""
@@ -52,34 +53,36 @@ class VenueUnderTest:
 
     async def supply(self, quantity: Decimal) -> None:
         """Sees to it that there is so much to be bought at the market."""
+        return
 
+    @abstractmethod
     async def trade(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
         """Has the market trade so much with the order."""
-        raise NotImplementedError
 
     fills_parts = True
     """Whether `trade` can be told how much; else it trades with the whole order."""
 
+    @abstractmethod
     async def stop_price(self) -> Decimal:
         """A buyer's stop that is not triggered as it comes and that `trigger` can trigger."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def trigger(self, order: trading.SubmitOrder) -> None:
         """Has the market come to the order's stop price, with so much to be bought there."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def profit_price(self) -> Decimal:
         """A seller's limit that `trade` can fill."""
-        raise NotImplementedError
 
     # What goes wrong
 
     def behave(self) -> None:
         """From now on nothing goes wrong; each case begins with it."""
+        return
 
+    @abstractmethod
     def away(self) -> contextlib.AbstractAsyncContextManager[None]:
         """It cannot be reached, and is back afterwards."""
-        raise NotImplementedError
 
     async def trade_while_away(self, order: trading.SubmitOrder, quantity: Decimal) -> bool:
         """Whether the market could trade with the order meanwhile."""
@@ -87,34 +90,35 @@ class VenueUnderTest:
 
     def repeat_reports(self) -> None:
         """From now on each report is said twice, where the venue's way of saying them lets that happen."""
+        return
 
+    @abstractmethod
     def lose_answers(self, count: int) -> None:
         """Of the next so many commands nothing is heard, though they are carried out."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fail_queries(self, count: int) -> None:
         """The next so many questions are answered with an error of the server."""
-        raise NotImplementedError
 
+    @abstractmethod
     def mix_reports(self) -> None:
         """From now on what is said of one command comes in the wrong order."""
-        raise NotImplementedError
 
     async def refuse_cancel(self, order: trading.SubmitOrder) -> None:
         """Sees to it that the next cancel of the order is refused: here, because it has filled by then."""
         await self.trade(order, order.quantity)
 
+    @abstractmethod
     async def fill_after_cancel(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
         """A fill that the venue tells after it has told the order's cancel."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def place_unasked(self, quantity: Decimal) -> venue.VenueOpenOrder:
         """An order to buy that somebody has placed at the venue himself."""
-        raise NotImplementedError
 
     async def fill_unasked(self, placed: venue.VenueOpenOrder, quantity: Decimal) -> None:
         """Has the market trade so much with it."""
-        raise NotImplementedError
+        self.cannot("nobody has placed an order there himself")
 
     # The venue contract itself
 

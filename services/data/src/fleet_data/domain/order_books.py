@@ -1,9 +1,9 @@
 """A venue's order book, followed from a snapshot by its deltas, each checked; what does not fit waits for the next one."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from heapq import nlargest, nsmallest
 from typing import Final
 from zlib import crc32
 
@@ -50,7 +50,6 @@ class OrderBook:
 
     def _checksum(self) -> int:
         """As the contract of BookSnapshot has it."""
-        bids, asks = self.levels()
-        best: Iterable[tuple[Decimal, Decimal]] = (*bids[:CHECKED_LEVELS], *asks[:CHECKED_LEVELS])
+        best = nlargest(CHECKED_LEVELS, self.bids.items()) + nsmallest(CHECKED_LEVELS, self.asks.items())
         text = "".join(f"{int(price / self.tick)}:{int(quantity / self.lot)};" for price, quantity in best)
         return crc32(text.encode())

@@ -40,7 +40,9 @@ def legs_of(order: Order, leg_ids: Sequence[UUID], factor: Decimal, tick: Decima
         exits.append((OrderType.STOP if limit is None else OrderType.STOP_LIMIT, limit, terms.stop_loss_price))
     legs = []
     for order_id, (kind, limit, stop) in zip(leg_ids, exits, strict=True):
-        bounded = stop is not None and is_protected(side, kind)
+        protection = None
+        if stop is not None and is_protected(side, kind):
+            protection = protection_price(side, stop, factor, tick)
         leg = replace(
             order,
             order_id=order_id,
@@ -48,7 +50,7 @@ def legs_of(order: Order, leg_ids: Sequence[UUID], factor: Decimal, tick: Decima
             side=side,
             type=kind,
             limit_price=limit,
-            protection_price=protection_price(side, stop, factor, tick) if bounded and stop else None,
+            protection_price=protection,
             time_in_force=order.time_in_force if keeps else TimeInForce.GTC,
             terms=replace(shared, stop_price=stop),
         )
