@@ -54,17 +54,24 @@ def _fleet(sustained_s: float) -> dict[str, Any]:
     # Thirty days of history would still be on their way while the first loads run.
     history = {"FLEET_EXCHANGE_CONNECTOR_HISTORY_DAYS": "1"}
     with whole_fleet("simulated", port_offset=900, environment=history) as fleet:
-        content = fleet.description
-        bare_ms = asyncio.run(
-            hops.measure(content["kafka"]["bootstrap"], content["postgres"]["url"], rate=100, seconds=10)
-        )
+        bare = asyncio.run(hops.measure(fleet.description, rate=100, seconds=10))
         found = asyncio.run(orders.measure(fleet, sustained_s=sustained_s))
-    bare = {"p50_ms": orders.percentile(bare_ms, 50), "p95_ms": orders.percentile(bare_ms, 95)}
-    fill = found["at 100/s"]["fill_p95_ms"]
-    ratio = round(fill / bare["p95_ms"], 2) if fill and bare["p95_ms"] else None
-    results = {"orders": found, "five_bare_hops_at_100_per_s": bare, "fill_p95_to_five_bare_hops": ratio}
+    quiet, in_batches = found["at 100/s"], found["batches of 100, 2000/s"]
+    results = {
+        "orders": found,
+        "five_bare_hops_at_100_per_s": bare,
+        "fill_p95_to_five_bare_hops": _ratio(quiet["fill_p95_ms"], bare["p95_ms"]),
+        "cpu_at_100_per_s_to_five_bare_hops": _ratio(quiet["cpu_us_per_order_total"], bare["cpu_us_each_total"]),
+        "cpu_in_batches_to_five_bare_hops": _ratio(
+            in_batches["cpu_us_per_order_total"], bare["in_batches_of_100_cpu_us_each_total"]
+        ),
+    }
     _show(results)
     return results
+
+
+def _ratio(ours: float | None, bare: float | None) -> float | None:
+    return round(ours / bare, 2) if ours and bare else None
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -9,12 +9,16 @@ import multiprocessing
 import secrets
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import asyncpg
 import uvloop
 from fleet_bus.admin import create_topics
 from fleet_bus.kafka import TopicPartition, consumer, producer
 from fleet_contracts.topics import Topic
+
+from bench.cpu import Cpu, stores_of, us_each
+from bench.orders import percentile
 
 HOPS = 5
 _SCHEMA = """
@@ -65,7 +69,7 @@ def _run_hop(url: str, bootstrap: str, prefix: str, hop: int) -> None:
 
 
 @contextlib.contextmanager
-def _processes(urls: list[str], bootstrap: str, prefix: str) -> Iterator[None]:
+def _processes(urls: list[str], bootstrap: str, prefix: str) -> Iterator[dict[str, int]]:
     context = multiprocessing.get_context("spawn")
     running = [
         context.Process(target=_run_hop, args=(url, bootstrap, prefix, hop), daemon=True)
@@ -74,49 +78,65 @@ def _processes(urls: list[str], bootstrap: str, prefix: str) -> Iterator[None]:
     for process in running:
         process.start()
     try:
-        yield
+        yield {f"hop-{hop}": process.pid for hop, process in enumerate(running) if process.pid is not None}
     finally:
         for process in running:
             process.terminate()
             process.join()
 
 
-async def _drive(bootstrap: str, prefix: str, *, rate: float, count: int) -> list[float]:
-    """Milliseconds from the send of each record to its arrival after the last hop."""
-    sink = _topic(prefix, HOPS).name
-    client = consumer(bootstrap, sink)
-    client.assign([TopicPartition(sink, 0)])
-    await client.start()
-    found: list[float] = []
+class _Line:
+    """The first topic and the last, held by whoever sends and awaits."""
 
-    async def collect() -> None:
-        while len(found) < count:
-            polled = await client.getmany(timeout_ms=500)
-            now = time.perf_counter_ns()
-            found.extend((now - int(r.value)) / 1e6 for records in polled.values() for r in records)
+    def __init__(self, bootstrap: str, prefix: str) -> None:
+        self._source = _topic(prefix, 0).name
+        self._sink = _topic(prefix, HOPS).name
+        self._producer = producer(bootstrap, "bench-source")
+        self._consumer = consumer(bootstrap, self._sink)
 
-    async with producer(bootstrap, "bench-source") as source:
-        for _ in range(5):  # until every hop has its partition
-            await source.send_and_wait(_topic(prefix, 0).name, value=str(time.perf_counter_ns()).encode(), partition=0)
+    async def __aenter__(self) -> "_Line":
+        self._client = await self._producer.__aenter__()
+        self._consumer.assign([TopicPartition(self._sink, 0)])
+        await self._consumer.start()
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:
+        await self._consumer.stop()
+        await self._producer.__aexit__(*raised)
+
+    async def send(self) -> None:
+        await self._client.send(self._source, value=str(time.perf_counter_ns()).encode(), partition=0)
+
+    async def arrived(self, count: int) -> list[float]:
+        """Milliseconds from the send of each record to its arrival after the last hop."""
+        found: list[float] = []
         async with asyncio.timeout(60):
-            while len(found) < 5:
-                polled = await client.getmany(timeout_ms=500)
-                found.extend(0.0 for records in polled.values() for _ in records)
-        found.clear()
-        collecting = asyncio.create_task(collect())
+            while len(found) < count:
+                polled = await self._consumer.getmany(timeout_ms=500)
+                now = time.perf_counter_ns()
+                found.extend((now - int(r.value)) / 1e6 for records in polled.values() for r in records)
+        return found
+
+    async def paced(self, *, rate: float, count: int) -> list[float]:
+        arriving = asyncio.create_task(self.arrived(count))
         begun = time.perf_counter()
         for n in range(count):
             if (wait := begun + n / rate - time.perf_counter()) > 0:
                 await asyncio.sleep(wait)
-            await source.send(_topic(prefix, 0).name, value=str(time.perf_counter_ns()).encode(), partition=0)
-        async with asyncio.timeout(60):
-            await collecting
-    await client.stop()
-    return found
+            await self.send()
+        return await arriving
+
+    async def in_batches(self, *, size: int, count: int) -> None:
+        """The next batch when the one before has come through."""
+        for _ in range(count // size):
+            for _ in range(size):
+                await self.send()
+            await self.arrived(size)
 
 
-async def measure(bootstrap: str, superuser_url: str, *, rate: float, seconds: float) -> list[float]:
-    """Milliseconds of every record through five bare hops at this rate."""
+async def measure(description: dict[str, Any], *, rate: float, seconds: float) -> dict[str, Any]:
+    """Records through five bare hops at this rate, then in batches of 100: milliseconds, and microseconds of CPU each."""
+    bootstrap, superuser_url = description["kafka"]["bootstrap"], description["postgres"]["url"]
     name = f"bench-{secrets.token_hex(4)}"
     prefix = f"{name}."
     await create_topics(bootstrap, [_topic(prefix, hop) for hop in range(HOPS + 1)])
@@ -130,8 +150,26 @@ async def measure(bootstrap: str, superuser_url: str, *, rate: float, seconds: f
             await connection.execute(_SCHEMA)
             await connection.close()
             urls.append(url)
-        with _processes(urls, bootstrap, prefix):
-            return await _drive(bootstrap, prefix, rate=rate, count=int(rate * seconds))
+        with _processes(urls, bootstrap, prefix) as hops:
+            pids = stores_of(description) | hops
+            async with _Line(bootstrap, prefix) as line:
+                for _ in range(5):  # until every hop has its partition
+                    await line.send()
+                await line.arrived(5)
+                paced, batches = int(rate * seconds), 20_000
+                cpu = Cpu(pids)
+                found = await line.paced(rate=rate, count=paced)
+                alone, cpu = us_each(cpu.used(), paced), Cpu(pids)
+                await line.in_batches(size=100, count=batches)
+                together = us_each(cpu.used(), batches)
+        return {
+            "p50_ms": percentile(found, 50),
+            "p95_ms": percentile(found, 95),
+            "cpu_us_each": alone,
+            "cpu_us_each_total": sum(alone.values()),
+            "in_batches_of_100_cpu_us_each": together,
+            "in_batches_of_100_cpu_us_each_total": sum(together.values()),
+        }
     finally:
         for hop in range(len(urls)):
             await server.execute(f'DROP DATABASE IF EXISTS "{name}-{hop}" WITH (FORCE)')

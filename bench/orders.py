@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-import psutil
 from whole_fleet import WholeFleet, until_priced
+
+from bench.cpu import Cpu, memory_mb, processes_of, us_each
 
 SYMBOL = "MSFT/USD"
 BUY = {"symbol": SYMBOL, "side": "buy", "type": "market", "quantity": "1", "time_in_force": "gtc"}
@@ -48,47 +49,6 @@ def percentile(values: list[float], percent: float) -> float | None:
         return None
     ordered = sorted(values)
     return round(ordered[min(len(ordered) - 1, math.ceil(len(ordered) * percent / 100) - 1)], 2)
-
-
-class Cpu:
-    """CPU seconds by process of the fleet, children included."""
-
-    def __init__(self, fleet: WholeFleet) -> None:
-        content = fleet.description
-        self._pids = {name: part["pid"] for name, part in content.items() if name in ("kafka", "postgres", "redis")}
-        for name, service in content["services"].items():
-            for instance in service["instances"]:
-                self._pids[f"{name}-{instance['ordinal']}"] = instance["pid"]
-        self._before = self._read()
-
-    def _read(self) -> dict[str, float]:
-        found = {}
-        for name, pid in self._pids.items():
-            seconds = 0.0
-            process = psutil.Process(pid)
-            for one in (process, *process.children(recursive=True)):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    times = one.cpu_times()
-                    seconds += times.user + times.system + times.children_user + times.children_system
-            found[name] = seconds
-        return found
-
-    def used(self) -> dict[str, float]:
-        """Seconds since this was made."""
-        now = self._read()
-        return {name: now[name] - before for name, before in self._before.items()}
-
-    def memory_mb(self) -> dict[str, float]:
-        """Proportional set size by process: shared pages counted once."""
-        found = {}
-        for name, pid in self._pids.items():
-            total = 0
-            process = psutil.Process(pid)
-            for one in (process, *process.children(recursive=True)):
-                with contextlib.suppress(psutil.Error):
-                    total += one.memory_full_info().pss
-            found[name] = round(total / 1e6, 1)
-        return found
 
 
 async def make_accounts(session: aiohttp.ClientSession, count: int) -> list[Account]:
@@ -196,7 +156,6 @@ async def _send(
 
 def describe(load: Load, cpu: dict[str, float], seconds: float) -> dict[str, Any]:
     """The figures of one load: microseconds of CPU per order by process, times, refusals."""
-    orders = max(load.accepted, 1)
     return {
         "accepted": load.accepted,
         "accepted_per_s": round(load.accepted / seconds, 1),
@@ -206,8 +165,8 @@ def describe(load: Load, cpu: dict[str, float], seconds: float) -> dict[str, Any
         "fill_p50_ms": percentile(load.fill_ms, 50),
         "fill_p95_ms": percentile(load.fill_ms, 95),
         "fill_max_ms": percentile(load.fill_ms, 100),
-        "cpu_us_per_order": {name: round(used / orders * 1e6) for name, used in sorted(cpu.items())},
-        "cpu_us_per_order_total": round(sum(cpu.values()) / orders * 1e6),
+        "cpu_us_per_order": us_each(cpu, load.accepted),
+        "cpu_us_per_order_total": round(sum(cpu.values()) / max(load.accepted, 1) * 1e6),
     }
 
 
@@ -225,16 +184,17 @@ async def measure(fleet: WholeFleet, *, sustained_s: float) -> dict[str, Any]:
             ("single, 600/s", 600, sustained_s, 1, USERS),
             ("batches of 100, 2000/s", 2000, sustained_s, 100, USERS),
         )
-        idle = Cpu(fleet)
+        pids = processes_of(fleet.description)
+        idle = Cpu(pids)
         await asyncio.sleep(5)
         found["idle_cpu_percent_of_a_core"] = round(sum(idle.used().values()) / 5 * 100, 1)
         for name, rate, seconds, batch, users in plan:
-            cpu = Cpu(fleet)
+            cpu = Cpu(pids)
             started = time.monotonic()
             load = await drive(session, accounts[:users], rate=rate, seconds=seconds, batch=batch)
             found[name] = describe(load, cpu.used(), time.monotonic() - started)
             found[name]["asked_per_s"] = rate
-        found["memory_mb"] = Cpu(fleet).memory_mb()
+        found["memory_mb"] = memory_mb(pids)
         found["memory_mb_total"] = round(sum(found["memory_mb"].values()), 1)
     return found
 
