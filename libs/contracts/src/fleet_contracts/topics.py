@@ -218,6 +218,7 @@ TRADING_ACTIVITY = Topic(
     (trading.AccountChanged,),
     _live("gateway", "strategy"),
 )
+TRADING_RISK_BREACHES = Topic("trading.risk-breaches", "trading", "account", (trading.AccountBreached,), ())
 EXECUTION_REPORTS = Topic(
     "execution.reports",
     "execution",
@@ -299,6 +300,7 @@ TOPICS: tuple[Topic, ...] = (
     TRADING_GRANTS,
     TRADING_ORDER_COMMANDS,
     TRADING_ACTIVITY,
+    TRADING_RISK_BREACHES,
     EXECUTION_REPORTS,
     AUTH_USERS,
     AUTH_SESSIONS,

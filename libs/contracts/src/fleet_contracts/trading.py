@@ -6,7 +6,17 @@ from typing import ClassVar
 from uuid import UUID
 
 from .message import Message, Value
-from .vocabulary import GrantState, Liquidity, OrderClass, OrderStatus, OrderType, SelfTrade, Side, TimeInForce
+from .vocabulary import (
+    GrantState,
+    Liquidity,
+    OrderClass,
+    OrderStatus,
+    OrderType,
+    SelfTrade,
+    Side,
+    TimeInForce,
+    TradingStateWord,
+)
 
 
 class TradingMessage(Message, frozen=True, kw_only=True):
@@ -238,3 +248,23 @@ class AccountChanged(TradingMessage, frozen=True, kw_only=True):
     balances: tuple[Balance, ...]
     positions: tuple[Position, ...]
     portfolio: Portfolio
+
+
+class AccountBreached(TradingMessage, frozen=True, kw_only=True):
+    """An account's use of a limit has come to 80 % or 100 % of it. Said once per crossing: again only after it was below.
+
+    `wanted_state` is the state that core-engine is asked to give the account; None: it is only told."""
+
+    account_id: UUID
+    user_id: UUID
+    limit: str
+    """The stable code of the check, for example `daily_loss`."""
+    symbol: str | None
+    """Of a limit that counts per symbol."""
+    level_percent: int
+    """80 or 100."""
+    allowed: Decimal
+    used: Decimal
+    wanted_state: TradingStateWord | None
+    version: int
+    """The account's."""
