@@ -11,7 +11,7 @@ export MYPYPATH := libs/bus/tests:tests/support
 # Arguments for the command behind a target: make up ARGS="--feed replay", make test ARGS=libs/bus.
 ARGS ?=
 
-.PHONY: help setup up down status logs reset demo test test-long test-e2e lint check bench lock migrate new-adr
+.PHONY: help setup up down status logs reset demo test test-long test-e2e lint check bench lock calendars migrate new-adr
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ lock: setup ## Resolve the dependencies anew into requirements.lock
 		$(foreach member,$(MEMBERS),--no-emit-package fleet-$(notdir $(member))) \
 		--python-version 3.11 -o requirements.lock pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS)) --group dev
 	@git diff --stat requirements.lock
+
+calendars: setup ## Write the packaged tables of exchanges that exchange_calendars knows
+	@$(BIN)/uv run -q --no-project --isolated --with exchange_calendars==4.13.2 python scripts/calendars.py
 
 migrate: setup ## Bring the databases of the running fleet up to date
 	@$(BIN)/fleet migrate $(ARGS)
