@@ -55,6 +55,7 @@ class Naive:
     orders: dict[int, tuple[Side, D, D]] = field(default_factory=dict)  # side, quantity, worst price
     closed: set[int] = field(default_factory=set)
     fills: list[tuple[int, D, D, D]] = field(default_factory=list)  # order, quantity, price, fee
+    trades: list[tuple[int, int]] = field(default_factory=list)  # trade and revision of each fill
     wanted: dict[int, tuple[D, D]] = field(default_factory=dict)  # quantity, limit of replaces without an answer
 
     def filled(self, number: int) -> D:
@@ -140,6 +141,21 @@ class AccountMachine(RuleBasedStateMachine):
         assert isinstance(events[0], OrderFilled)
         assert done(self.account, report) == []
         self.naive.fills.append((number, D(quantity), D(price), charged))
+        self.naive.trades.append((trade, 0))
+
+    @precondition(lambda self: bool(self.naive.fills))
+    @rule(data=st.data(), quantity=st.integers(0, 60), price=st.integers(40, 160), charged=st.integers(0, 3))
+    def correct(self, data: st.DataObject, quantity: int, price: int, charged: int) -> None:
+        """A trade becomes another one, or none; told again, or as it was before, it stays so. What has ended has ended."""
+        at = data.draw(st.integers(0, len(self.naive.fills) - 1))
+        number, (trade, revision) = self.naive.fills[at][0], self.naive.trades[at]
+        if not self.naive.is_open(number):
+            self.naive.closed.add(number)
+        done(self.account, a_fill(number, trade, quantity, price, charged, revision=revision + 1))
+        assert done(self.account, a_fill(number, trade, quantity, price, charged, revision=revision + 1)) == []
+        assert done(self.account, a_fill(number, trade, 7, 70, revision=revision)) == []
+        self.naive.fills[at] = (number, D(quantity), D(price), D(charged))
+        self.naive.trades[at] = (trade, revision + 1)
 
     def limits(self) -> list[int]:
         """Limit orders, the open ones if there are any."""

@@ -48,6 +48,15 @@ class OrderFilled(Report, frozen=True, kw_only=True, tag=True):
     side: Side | None = None
 
 
+class TradeCorrected(OrderFilled, frozen=True, kw_only=True, tag=True):
+    """What a trade is from now on, the venue says afterwards: `last_quantity` 0 busts it. `revision` counts the corrections
+    of a trade from 1, so that one told again, or late, changes nothing; `cumulative_quantity` is the order's with it."""
+
+    revision: int
+    code: str
+    detail: str
+
+
 class OrderCanceled(Report, frozen=True, kw_only=True, tag=True):
     """`code`: `requested`, `price_protection`, `ioc`, `halted`; `cumulative_quantity` is what had been filled by then."""
 
@@ -119,6 +128,7 @@ AnyReport = (
     | OrderExpired
     | OrderUnknown
     | OrderState
+    | TradeCorrected
 )
 
 

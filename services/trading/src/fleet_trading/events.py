@@ -269,6 +269,9 @@ class Announcer:
                 self._query(tx, account.orders[event.order_id], event.attempt)
             case domain.FillsMissing():
                 _alarm("fills_missing", account, event.order_id, told=str(event.told), booked=str(event.booked))
+            case domain.TradeCorrected(fill=fill):
+                told = f"{fill.quantity:f} at {fill.price:f}"
+                _alarm("trade_corrected", account, event.order_id, trade_id=str(fill.trade_id), told=told)
             case domain.AccountRestricted():
                 _alarm(event.reason.code, account, event.order_id, detail=event.reason.detail)
             case _:
@@ -338,7 +341,7 @@ class Announcer:
             user_id=account.user_id,
             version=version,
             orders=tuple(order_view(order) for order in (*changes.placed.values(), *changes.orders.values())),
-            trades=tuple(trade_view(trade, version) for trade in changes.trades),
+            trades=tuple(trade_view(trade, version) for trade in (*changes.trades, *changes.corrected)),
             balances=tuple(balance_view(c, account.balances[c], version) for c in sorted(changes.currencies)),
             positions=tuple(
                 position_view(s, account.positions[s], self._market, version) for s in sorted(changes.symbols)

@@ -1,6 +1,7 @@
 """Execution's reports as the domain's commands."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -49,6 +50,9 @@ def commands_of(message: execution.OrderReports, now: datetime) -> Iterator[Comm
 def _command(report: execution.AnyReport, user_id: UUID, now: datetime) -> Command:
     order_id = report.order_id
     match report:
+        case execution.TradeCorrected():
+            fill = _fill(report, user_id, now)
+            return replace(fill, revision=report.revision, correction=Reason(report.code, report.detail))
         case execution.OrderFilled():
             return _fill(report, user_id, now)
         case execution.OrderAccepted():

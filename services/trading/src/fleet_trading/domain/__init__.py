@@ -42,6 +42,7 @@ from .events import (
     ReplaceDenied,
     ReplaceRefused,
     ReplaceRequested,
+    TradeCorrected,
 )
 from .ledger import Book, Entry, EntryKind
 from .order import Order, Trade
@@ -123,6 +124,7 @@ __all__ = [
     "Stand",
     "Terms",
     "Trade",
+    "TradeCorrected",
     "TradingState",
     "Twap",
     "User",

@@ -43,6 +43,7 @@ class Changes:
     placed: dict[UUID, Order] = field(default_factory=dict)
     orders: dict[UUID, Order] = field(default_factory=dict)
     trades: list[Trade] = field(default_factory=list)
+    corrected: list[Trade] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     currencies: set[str] = field(default_factory=set)
     symbols: set[str] = field(default_factory=set)
@@ -83,7 +84,7 @@ class Account:
     balances: dict[str, Balance] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
     orders: dict[UUID, Order] = field(default_factory=dict)
-    known_trades: set[UUID] = field(default_factory=set)
+    known_trades: dict[UUID, Trade] = field(default_factory=dict)
     """Trades that are booked already, of those that have been asked about."""
     changes: Changes = field(default_factory=Changes)
 

@@ -85,7 +85,9 @@ class ReportReject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFill:
-    """`symbol` and `side` let a fill be booked of an order that nobody here knows."""
+    """`symbol` and `side` let a fill be booked of an order that nobody here knows.
+
+    `revision` above 0: what the trade is from now on, as its venue says afterwards (`correction`: why); quantity 0 busts it."""
 
     order_id: UUID
     trade_id: UUID
@@ -102,6 +104,8 @@ class ReportFill:
     user_id: UUID
     symbol: str | None = None
     side: Side | None = None
+    revision: int = 0
+    correction: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ from .commands import (
     ReportUnknown,
     VenueStand,
 )
+from .effects import apply
 from .events import (
     AccountRestricted,
     CancelRefused,
@@ -43,9 +44,10 @@ from .events import (
     OrderTriggered,
     OrderUnanswered,
     ReplaceRefused,
+    TradeCorrected,
 )
 from .group import group_of, held_by, is_whole, overfills
-from .order import Order
+from .order import Order, Trade
 from .placing import place
 from .replacing import replace_order, replace_rejected, replaced
 from .terms import OrderClass
@@ -182,8 +184,11 @@ def _state(account: Account, command: ReportState) -> list[Event]:
 
 
 def _fill(account: Account, command: ReportFill) -> list[Event]:
-    if command.trade_id in account.known_trades:
-        return []
+    known = account.known_trades.get(command.trade_id)
+    if known is not None:
+        return [] if command.revision <= known.revision else _corrected(account, known, command)
+    if not command.quantity:
+        return []  # Busted before it was heard of.
     order = account.orders.get(command.order_id)
     adopted = None
     if order is None:
@@ -193,6 +198,17 @@ def _fill(account: Account, command: ReportFill) -> list[Event]:
     if anomaly is not None:
         events.append(AccountRestricted(command.order_id, anomaly, command.now))
     return events
+
+
+def _corrected(account: Account, trade: Trade, command: ReportFill) -> list[Event]:
+    corrected = TradeCorrected(trade.order_id, trade, command)
+    after = copy.deepcopy(account)
+    apply(after, corrected)
+    short = [currency for currency, balance in after.balances.items() if balance.available < 0]
+    if not short:
+        return [corrected]
+    detail = f"A trade was corrected, and less than is reserved is left of {', '.join(short)}."
+    return [corrected, AccountRestricted(trade.order_id, Reason("balance_below_zero", detail), command.now)]
 
 
 class UnbookableFill(Exception):

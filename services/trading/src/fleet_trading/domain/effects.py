@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, assert_never
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from fleet_simulator import Side
 from fleet_simulator.fees import EXACT
@@ -30,6 +30,7 @@ from .events import (
     ReplaceDenied,
     ReplaceRefused,
     ReplaceRequested,
+    TradeCorrected,
 )
 from .group import group_of, holdings, is_whole
 from .ledger import Book, Entry, EntryKind
@@ -262,7 +263,6 @@ def _filled(account: Account, event: OrderFilled) -> None:
 
 def _book_fill(account: Account, order: Order, event: OrderFilled, notional: Decimal) -> None:
     fill = event.fill
-    account.known_trades.add(fill.trade_id)
     account.trade_no += 1
     trade = Trade(
         trade_id=fill.trade_id,
@@ -280,7 +280,9 @@ def _book_fill(account: Account, order: Order, event: OrderFilled, notional: Dec
         venue_trade_id=fill.venue_trade_id,
         executed_at=fill.executed_at,
         market_at=fill.market_at,
+        revision=fill.revision,
     )
+    account.known_trades[trade.trade_id] = trade
     account.changes.trades.append(trade)
     account.changes.market_at = fill.market_at
     is_buy = order.side is Side.BUY
@@ -293,15 +295,59 @@ def _book_fill(account: Account, order: Order, event: OrderFilled, notional: Dec
         posting.pair(EntryKind.FEE, fill.fee_currency, fill.fee.copy_negate(), Book.FEES)
 
 
+def _corrected(account: Account, event: TradeCorrected) -> None:
+    """The order and the ledger take the difference; the position what the opposite trade and then the true one make of it."""
+    fill, before = event.fill, event.trade
+    order = _changed(account, event.order_id, fill.now)
+    trade = replace(before, quantity=fill.quantity, price=fill.price, fee=fill.fee, revision=fill.revision)
+    account.known_trades[trade.trade_id] = trade
+    account.changes.corrected.append(trade)
+    account.changes.market_at = fill.market_at
+    was, now = EXACT.multiply(before.quantity, before.price), EXACT.multiply(fill.quantity, fill.price)
+    quantity, notional = EXACT.subtract(fill.quantity, before.quantity), EXACT.subtract(now, was)
+    charged = EXACT.subtract(fill.fee, before.fee)
+    order.filled_quantity = EXACT.add(order.filled_quantity, quantity)
+    order.filled_notional = EXACT.add(order.filled_notional, notional)
+    order.fees = EXACT.add(order.fees, charged)
+    order.reason = fill.correction
+    order.terms = replace(order.terms or NO_TERMS, has_corrections=True)
+    is_full = order.filled_quantity >= order.quantity
+    if order.is_open:
+        is_leg = order.parent_order_id is not None
+        order.stand = Stand.PARTIALLY_FILLED if order.filled_quantity else Stand.NEW
+        if is_full and not is_leg:
+            order.stand, order.pending, order.query_at = Stand.FILLED, Pending.NONE, None
+    elif order.stand is Stand.FILLED and not is_full:
+        order.stand = Stand.CANCELED
+    _hold(account, order)
+    sign = Decimal(1 if order.side is Side.BUY else -1)
+    posting = _Posting(account, event, f"correction {fill.revision} of trade {fill.trade_id}")
+    for currency, amount, against in (
+        (order.quote, EXACT.multiply(notional, -sign), Book.COUNTERPARTY),
+        (order.base, EXACT.multiply(quantity, sign), Book.COUNTERPARTY),
+        (before.fee_currency, charged.copy_negate(), Book.FEES),
+    ):
+        if amount:
+            posting.pair(EntryKind.CORRECTION, currency, amount, against)
+    account.changes.symbols.add(order.symbol)
+    position = account.positions[order.symbol]
+    for size, cost in ((EXACT.multiply(before.quantity, -sign), was), (EXACT.multiply(fill.quantity, sign), now)):
+        if size:
+            move(position, size, cost)
+
+
 class _Posting:
     """Writes the balanced pairs of one transaction."""
 
-    def __init__(self, account: Account, event: OrderFilled | Deposited, reference: str) -> None:
+    def __init__(self, account: Account, event: OrderFilled | TradeCorrected | Deposited, reference: str) -> None:
         self._account = account
         self._reference = reference
         match event:
             case OrderFilled(fill=fill):
                 self._transaction_id, self._at, self._market_at = fill.trade_id, fill.now, fill.market_at
+            case TradeCorrected(fill=fill):
+                self._transaction_id, self._at = uuid5(fill.trade_id, str(fill.revision)), fill.now
+                self._market_at = fill.market_at
             case Deposited():
                 self._transaction_id, self._at, self._market_at = event.transaction_id, event.now, event.market_at
             case _:
@@ -389,4 +435,5 @@ _EFFECTS: dict[type, Callable[[Account, Any], None]] = {
     FillsMissing: _nothing,
     AccountRestricted: _restricted,
     Deposited: _deposited,
+    TradeCorrected: _corrected,
 }

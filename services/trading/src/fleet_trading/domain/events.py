@@ -6,7 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from .commands import ReportFill
-from .order import Order
+from .order import Order, Trade
 from .terms import Figures
 from .values import Reason, Stand, Twap
 
@@ -40,6 +40,15 @@ class OrderFilled:
     order_id: UUID
     fill: ReportFill
     adopted: Order | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TradeCorrected:
+    """A trade that is booked is another one now (`fill`), or none. An order that has ended stays ended."""
+
+    order_id: UUID
+    trade: Trade
+    fill: ReportFill
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,4 +187,5 @@ Event = (
     | FillsMissing
     | AccountRestricted
     | Deposited
+    | TradeCorrected
 )

@@ -22,6 +22,7 @@ class EntryKind(StrEnum):
     DEPOSIT = "deposit"
     TRADE = "trade"
     FEE = "fee"
+    CORRECTION = "correction"
 
 
 class Entry(NamedTuple):

@@ -60,6 +60,11 @@ class Order:
         return self.stand not in TERMINAL
 
     @property
+    def has_trades(self) -> bool:
+        """Also of such as were busted."""
+        return bool(self.filled_quantity) or (self.terms is not None and self.terms.has_corrections)
+
+    @property
     def status(self) -> str:
         """The one word of API.md."""
         if self.pending is Pending.NONE or self.stand in TERMINAL:
@@ -171,7 +176,7 @@ def tidy(value: Decimal) -> Decimal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trade:
-    """A fill of a client's order, as it is booked."""
+    """A fill of a client's order, as it is booked and has been corrected since; quantity 0 is a bust."""
 
     trade_id: UUID
     trade_no: int
@@ -188,3 +193,5 @@ class Trade:
     venue_trade_id: str
     executed_at: datetime
     market_at: datetime
+    revision: int = 0
+    """How often its venue has corrected it."""

@@ -53,6 +53,7 @@ class Terms:
     stop_loss_limit_price: Decimal | None = None
     group: tuple[UUID, ...] = ()
     is_triggered: bool = False
+    has_corrections: bool = False
     first: Figures | None = None
     wanted: Figures | None = None
 

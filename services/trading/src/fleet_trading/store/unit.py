@@ -12,7 +12,7 @@ from fleet_trading.domain.account import Changes
 from fleet_trading.ports import Claim
 
 from .cache import AccountCache
-from .rows import GRANT_COLUMNS, ORDER_COLUMNS, grant_of, order_of, read_accounts, user_of
+from .rows import GRANT_COLUMNS, ORDER_COLUMNS, grant_of, order_of, read_accounts, trade_of, user_of
 from .writes import INSERT_ACCOUNT, account_row, write
 
 UNANSWERED = "unanswered-orders"
@@ -54,7 +54,7 @@ SELECT min(query_at) FROM orders
 WHERE account_id = $1 AND stand IN ('new', 'partially_filled') AND query_at > $2
 """
 _TRADES = """
-SELECT t.trade_id FROM unnest($1::uuid[], $2::uuid[]) AS k (order_id, trade_id)
+SELECT t.* FROM unnest($1::uuid[], $2::uuid[]) AS k (order_id, trade_id)
 JOIN trades AS t ON t.order_id = k.order_id AND t.trade_id = k.trade_id
 """
 _KEEP_USER = """
@@ -182,19 +182,18 @@ class PostgresUnit:
         return None if account is None else account.orders.get(order_id)
 
     async def _read_trades(self, keys: list[tuple[UUID, UUID, UUID]]) -> None:
-        # An order without a fill has no trade that could be told twice.
-        asked = [key for key in keys if self._has_fills(key[0], key[1])]
+        # An order without a trade has none that could be told twice.
+        asked = [key for key in keys if self._has_trades(key[0], key[1])]
         if not asked:
             return
         columns = [order_id for _, order_id, _ in asked], [trade_id for _, _, trade_id in asked]
-        known = {row["trade_id"] for row in await self._connection.fetch(_TRADES, *columns)}
-        for account_id, _, trade_id in asked:
-            if trade_id in known:
-                self._accounts[account_id].known_trades.add(trade_id)
+        for row in await self._connection.fetch(_TRADES, *columns):
+            trade = trade_of(row)
+            self._accounts[trade.account_id].known_trades[trade.trade_id] = trade
 
-    def _has_fills(self, account_id: UUID, order_id: UUID) -> bool:
+    def _has_trades(self, account_id: UUID, order_id: UUID) -> bool:
         order = self._known(account_id, order_id)
-        return order is not None and bool(order.filled_quantity)
+        return order is not None and order.has_trades
 
     async def _read_users(self, user_ids: list[UUID]) -> None:
         rows = await self._connection.fetch(

@@ -6,7 +6,7 @@ from uuid import UUID
 from fleet_bus import Transaction
 from fleet_chassis.database import columns
 
-from fleet_trading.domain import Account, Order
+from fleet_trading.domain import Account, Order, Trade
 
 from .rows import ACCOUNT_COLUMNS, ORDER_COLUMNS, order_row
 
@@ -56,10 +56,16 @@ INSERT INTO client_order_ids (account_id, client_order_id, order_id, body_hash)
 SELECT * FROM {_rows("uuid text uuid bytea")}
 """  # noqa: S608
 _TRADE_TYPES = """uuid bigint uuid uuid text text numeric numeric numeric text text text text timestamptz timestamptz
-bigint"""
+integer bigint"""
 _TRADES = f"""
 INSERT INTO trades (account_id, trade_no, trade_id, order_id, symbol, side, quantity, price, fee, fee_currency,
-liquidity, venue, venue_trade_id, executed_at, market_at, version) SELECT * FROM {_rows(_TRADE_TYPES)}
+liquidity, venue, venue_trade_id, executed_at, market_at, revision, version) SELECT * FROM {_rows(_TRADE_TYPES)}
+"""  # noqa: S608
+_CORRECTED = f"""
+UPDATE trades AS t SET quantity = n.quantity, price = n.price, fee = n.fee, revision = n.revision, version = n.version
+FROM {_rows("uuid bigint numeric numeric numeric integer bigint")}
+     AS n (account_id, trade_no, quantity, price, fee, revision, version)
+WHERE t.account_id = n.account_id AND t.trade_no = n.trade_no
 """  # noqa: S608
 _ENTRIES = f"""
 INSERT INTO entries (account_id, entry_no, transaction_id, book, kind, currency, amount, balance_after, reference,
@@ -111,6 +117,7 @@ def write(
         (_ORDERS, [_changed_order(o) for a in accounts for o in a.changes.orders.values()]),
         (_CLAIMS, list(claims)),
         (_TRADES, _trades(accounts)),
+        (_CORRECTED, [_corrected(account, t) for account in accounts for t in account.changes.corrected]),
         (_ENTRIES, _entries(accounts)),
     ]
     for statement, rows in tables:
@@ -182,11 +189,24 @@ def _trades(accounts: Sequence[Account]) -> Rows:
             trade.venue_trade_id,
             trade.executed_at,
             trade.market_at,
+            trade.revision,
             account.version,
         )
         for account in accounts
         for trade in account.changes.trades
     ]
+
+
+def _corrected(account: Account, trade: Trade) -> tuple[object, ...]:
+    return (
+        account.account_id,
+        trade.trade_no,
+        trade.quantity,
+        trade.price,
+        trade.fee,
+        trade.revision,
+        account.version,
+    )
 
 
 def _entries(accounts: Sequence[Account]) -> Rows:
