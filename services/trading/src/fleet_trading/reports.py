@@ -1,7 +1,6 @@
 """Execution's reports as the domain's commands."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -50,9 +49,6 @@ def commands_of(message: execution.OrderReports, now: datetime) -> Iterator[Comm
 def _command(report: execution.AnyReport, user_id: UUID, now: datetime) -> Command:
     order_id = report.order_id
     match report:
-        case execution.TradeCorrected():
-            fill = _fill(report, user_id, now)
-            return replace(fill, revision=report.revision, correction=Reason(report.code, report.detail))
         case execution.OrderFilled():
             return _fill(report, user_id, now)
         case execution.OrderAccepted():
@@ -95,6 +91,7 @@ def _command(report: execution.AnyReport, user_id: UUID, now: datetime) -> Comma
 
 
 def _fill(report: execution.OrderFilled, user_id: UUID, now: datetime) -> ReportFill:
+    correction = report if isinstance(report, execution.TradeCorrected) else None
     return ReportFill(
         order_id=report.order_id,
         trade_id=report.trade_id,
@@ -111,4 +108,6 @@ def _fill(report: execution.OrderFilled, user_id: UUID, now: datetime) -> Report
         user_id=user_id,
         symbol=report.symbol,
         side=None if report.side is None else Side(report.side.value),
+        revision=0 if correction is None else correction.revision,
+        correction=None if correction is None else Reason(correction.code, correction.detail),
     )
