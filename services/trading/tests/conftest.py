@@ -181,6 +181,14 @@ class TradingUnderTest:
             r.message for r in self.heard if type(r.message) is kind and getattr(r.message, "user_id", None) == user
         ]
 
+    async def parked(self) -> int:
+        connection = await asyncpg.connect(self.settings.database_url.get_secret_value())
+        try:
+            count: int = await connection.fetchval("SELECT count(*) FROM parked")
+        finally:
+            await connection.close()
+        return count
+
     async def books_hold(self) -> None:
         connection = await asyncpg.connect(self.settings.database_url.get_secret_value())
         try:

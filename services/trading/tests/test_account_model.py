@@ -24,7 +24,7 @@ from fleet_trading.domain import (
     ReportReplaceReject,
 )
 from fleet_trading.domain.account import Position
-from fleet_trading.domain.effects import move
+from fleet_trading.domain.booking import move
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule

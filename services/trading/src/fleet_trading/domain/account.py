@@ -57,6 +57,15 @@ class Changes:
         """Whether anybody outside hears of it."""
         return bool(self.placed or self.orders or self.entries or self.is_status)
 
+    def correct(self, trade: Trade) -> None:
+        """In place, where this transaction writes it first or corrects it already."""
+        for told in (self.trades, self.corrected):
+            for index, before in enumerate(told):
+                if before.trade_id == trade.trade_id:
+                    told[index] = trade
+                    return
+        self.corrected.append(trade)
+
     def __bool__(self) -> bool:
         return self.is_told or self.is_row
 

@@ -1,0 +1,170 @@
+"""What a fact does to the books: balanced entries, trades, and positions at average cost."""
+
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID, uuid5
+
+from fleet_simulator import Side
+from fleet_simulator.fees import EXACT
+
+from .account import Account, Balance, Position
+from .events import Deposited, OrderFilled, TradeCorrected
+from .ledger import Book, Entry, EntryKind
+from .order import Order, Trade, share
+from .values import ZERO
+
+
+def balance_of(account: Account, currency: str) -> Balance:
+    """To be changed."""
+    account.changes.currencies.add(currency)
+    balance = account.balances.get(currency)
+    if balance is None:
+        balance = account.balances[currency] = Balance()
+    return balance
+
+
+def book_fill(account: Account, order: Order, event: OrderFilled, notional: Decimal) -> None:
+    fill = event.fill
+    account.trade_no += 1
+    trade = Trade(
+        trade_id=fill.trade_id,
+        trade_no=account.trade_no,
+        order_id=order.order_id,
+        account_id=account.account_id,
+        symbol=order.symbol,
+        side=order.side,
+        quantity=fill.quantity,
+        price=fill.price,
+        fee=fill.fee,
+        fee_currency=fill.fee_currency,
+        liquidity=fill.liquidity,
+        venue=fill.venue,
+        venue_trade_id=fill.venue_trade_id,
+        executed_at=fill.executed_at,
+        market_at=fill.market_at,
+        revision=fill.revision,
+    )
+    account.known_trades[trade.trade_id] = trade
+    account.changes.trades.append(trade)
+    account.changes.market_at = fill.market_at
+    is_buy = order.side is Side.BUY
+    posting = _Posting(account, fill.trade_id, f"trade {fill.trade_id}", fill.now, fill.market_at)
+    posting.pair(EntryKind.TRADE, order.quote, notional.copy_negate() if is_buy else notional, Book.COUNTERPARTY)
+    posting.pair(
+        EntryKind.TRADE, order.base, fill.quantity if is_buy else fill.quantity.copy_negate(), Book.COUNTERPARTY
+    )
+    if fill.fee:
+        posting.pair(EntryKind.FEE, fill.fee_currency, fill.fee.copy_negate(), Book.FEES)
+    _move(account, order.symbol, fill.quantity if is_buy else fill.quantity.copy_negate(), notional)
+
+
+def _move(account: Account, symbol: str, quantity: Decimal, notional: Decimal) -> None:
+    if not quantity:
+        return
+    position = account.positions.get(symbol)
+    if position is None:
+        position = account.positions[symbol] = Position()
+    account.changes.symbols.add(symbol)
+    move(position, quantity, notional)
+
+
+def book_correction(account: Account, order: Order, event: TradeCorrected) -> None:
+    """The ledger takes the difference; the position what the opposite trade and then the true one make of it."""
+    fill, before = event.fill, event.trade
+    trade = replace(before, quantity=fill.quantity, price=fill.price, fee=fill.fee, revision=fill.revision)
+    account.known_trades[trade.trade_id] = trade
+    account.changes.correct(trade)
+    account.changes.market_at = fill.market_at
+    was, now = EXACT.multiply(before.quantity, before.price), EXACT.multiply(fill.quantity, fill.price)
+    quantity, notional = EXACT.subtract(fill.quantity, before.quantity), EXACT.subtract(now, was)
+    charged = EXACT.subtract(fill.fee, before.fee)
+    sign = Decimal(1 if order.side is Side.BUY else -1)
+    transaction_id = uuid5(fill.trade_id, str(fill.revision))
+    reference = f"correction {fill.revision} of trade {fill.trade_id}"
+    posting = _Posting(account, transaction_id, reference, fill.now, fill.market_at)
+    for currency, amount, against in (
+        (order.quote, EXACT.multiply(notional, -sign), Book.COUNTERPARTY),
+        (order.base, EXACT.multiply(quantity, sign), Book.COUNTERPARTY),
+        (before.fee_currency, charged.copy_negate(), Book.FEES),
+    ):
+        if amount:
+            posting.pair(EntryKind.CORRECTION, currency, amount, against)
+    for size, cost in ((EXACT.multiply(before.quantity, -sign), was), (EXACT.multiply(fill.quantity, sign), now)):
+        _move(account, order.symbol, size, cost)
+
+
+class _Posting:
+    """Writes the balanced pairs of one transaction."""
+
+    def __init__(
+        self, account: Account, transaction_id: UUID, reference: str, at: datetime, market_at: datetime
+    ) -> None:
+        self._account = account
+        self._transaction_id = transaction_id
+        self._reference = reference
+        self._at = at
+        self._market_at = market_at
+
+    def pair(self, kind: EntryKind, currency: str, amount: Decimal, against: Book) -> None:
+        """The client's balance changes by `amount`, the house's book by its opposite."""
+        balance = balance_of(self._account, currency)
+        balance.total = EXACT.add(balance.total, amount) or ZERO
+        self._entry(kind, currency, amount, Book.CLIENT, balance.total)
+        self._entry(kind, currency, amount.copy_negate(), against, None)
+
+    def _entry(self, kind: EntryKind, currency: str, amount: Decimal, book: Book, after: Decimal | None) -> None:
+        account = self._account
+        account.entry_no += 1
+        account.changes.entries.append(
+            Entry(
+                entry_no=account.entry_no,
+                transaction_id=self._transaction_id,
+                book=book,
+                kind=kind,
+                currency=currency,
+                amount=amount,
+                balance_after=after,
+                reference=self._reference,
+                # T+0: the paper venue settles at once. A venue that settles later brings its own rule.
+                settles_on=self._market_at.date(),
+                at=self._at,
+                market_at=self._market_at,
+            )
+        )
+
+
+def move(position: Position, quantity: Decimal, notional: Decimal) -> None:
+    """Adds a signed quantity that was traded for `notional` (both sides above 0), at average cost.
+
+    What reduces takes its share of the cost out, rounded to 12 decimals, all of it with the last unit, so that cost
+    that came in equals cost that went out; what goes through zero opens anew at the price of this trade."""
+    before = position.quantity
+    after = EXACT.add(before, quantity)
+    signed_cost = notional if quantity > 0 else notional.copy_negate()
+    if before == 0 or (before > 0) == (quantity > 0):
+        position.quantity, position.cost = after, EXACT.add(position.cost, signed_cost)
+        return
+    size, held = quantity.copy_abs(), before.copy_abs()
+    if size <= held:
+        released = position.cost if size == held else share(position.cost, size, held)
+        _release(position, released, signed_cost)
+        position.quantity = after or ZERO
+        return
+    closing = share(signed_cost, held, size)
+    _release(position, position.cost, closing)
+    position.quantity, position.cost = after, EXACT.subtract(signed_cost, closing)
+
+
+def _release(position: Position, released: Decimal, traded_for: Decimal) -> None:
+    """`released` cost leaves; `traded_for` is the signed cost of the trade that lets it go, so the two offset."""
+    position.cost = EXACT.subtract(position.cost, released) or ZERO
+    position.realized_pnl = EXACT.subtract(position.realized_pnl, EXACT.add(released, traded_for)) or ZERO
+
+
+def book_deposit(account: Account, event: Deposited) -> None:
+    posting = _Posting(account, event.transaction_id, event.source, event.now, event.market_at)
+    posting.pair(EntryKind.DEPOSIT, event.currency, event.amount, Book.FUNDING)
+    account.changes.market_at = event.market_at
+    if event.currency == account.base_currency and account.day is not None:
+        account.day_open_equity = EXACT.add(account.day_open_equity, event.amount)
