@@ -18,7 +18,7 @@ help: ## List the targets
 
 setup: ## Install everything into .venv and .fleet/jars (a second run works offline)
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) was found. Install Python 3.11 or newer, or name one: make setup PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) scripts/setup.py
+	@$(PYTHON) scripts/setup.py $(if $(filter file,$(origin PYTHON)),--fastest)
 
 up: setup ## Start the fleet in the background on a simulated market; says what to try
 	@$(BIN)/fleet up $(ARGS)

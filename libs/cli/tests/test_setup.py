@@ -32,6 +32,26 @@ def test_a_python_without_venv_is_told_what_to_install(set_up: ModuleType, tmp_p
     assert not (tmp_path / "venv").exists()
 
 
+def python_of(folder: Path, name: str, version: str, seconds: str) -> Path:
+    python = folder / name
+    python.write_text(f"#!/bin/sh\necho {version} {seconds}\n")
+    python.chmod(0o755)
+    return python
+
+
+def test_the_systems_python_is_taken_where_it_is_clearly_faster_and_of_the_same_version(
+    set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(set_up.sys, "executable", str(python_of(tmp_path, "first", "3 11", "0.100")))
+    assert set_up.faster_python(python_of(tmp_path, "faster", "3 11", "0.070")) == str(tmp_path / "faster")
+    assert set_up.faster_python(python_of(tmp_path, "alike", "3 11", "0.095")) is None
+    assert set_up.faster_python(python_of(tmp_path, "newer", "3 12", "0.050")) is None
+    assert set_up.faster_python(tmp_path / "not-there") is None
+    (broken := tmp_path / "broken").write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    assert set_up.faster_python(broken) is None
+
+
 def test_an_old_python_and_a_full_disk_are_told(set_up: ModuleType) -> None:
     with pytest.raises(set_up.SetUpFailure, match=r"Python 3\.9 is too old.*make setup PYTHON="):
         set_up.require_python((3, 9))
