@@ -75,4 +75,13 @@ async def test_a_correction_is_booked_once_and_the_books_hold(fleet: Any) -> Non
     (shown_trade,) = (await fleet.call("GET", "/api/v1/trades", user=user)).body["data"]
     assert (shown_trade["trade_id"], shown_trade["quantity"]) == (str(trade), "0")
     assert await fleet.balance(user, "AAPL") == (0, 0)
+    events = (await fleet.call("GET", f"/api/v1/orders/{order['order_id']}/events", user=user)).body["data"]
+    told = [(event["version"], event["event"], event["status"], event.get("trade_id")) for event in events]
+    assert told == [
+        (1, "placed", "pending_new", None),
+        (2, "filled", "filled", str(trade)),
+        (3, "trade_reduced", "canceled", str(trade)),
+        (4, "trade_busted", "canceled", str(trade)),
+    ]
+    assert events[3]["reason"] == {"code": "bust", "detail": "Clearly erroneous."}
     await fleet.books_hold()

@@ -1,6 +1,7 @@
 """`/orders`: what is asked for goes through the group committer; what is read comes straight from the database."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from fleet_chassis.shapes import FastJSON, Symbol
 from fleet_contracts import trading as shown
 from starlette.responses import Response
 
-from fleet_trading.domain import Order
+from fleet_trading.domain import Order, Transition, first_transition
 from fleet_trading.events import first_view, order_view
 from fleet_trading.ports import account_key
 from fleet_trading.service.orders import (
@@ -228,6 +229,39 @@ async def get_order(order_id: str, caller: UserCaller, trading: Service) -> Resp
     """One order."""
     caller.require_scope("read")
     return FastJSON(order_view(await _own_order(trading, caller, order_id)))
+
+
+class OrderEvent(msgspec.Struct, omit_defaults=True):
+    """One step of an order: its version and status after it, when, and why. A fill's size and price are its trade's."""
+
+    version: int
+    at: datetime
+    event: str
+    status: str
+    reason: shown.Reason | None = None
+    trade_id: UUID | None = None
+
+
+@router.get(
+    "/{order_id}/events",
+    response_class=FastJSON,
+    responses=answers(200, page_of(OrderEvent), "Oldest first; all on one page."),
+)
+async def get_order_events(order_id: str, caller: UserCaller, trading: Service) -> Response:
+    """What has happened to the order: each step with its time and cause."""
+    caller.require_scope("read")
+    order = await _own_order(trading, caller, order_id)
+    found = await trading.readings.order_events(order.order_id)
+    assert found is not None, "orders are never deleted"
+    data = [_event(transition) for transition in (first_transition(found[0]), *found[1])]
+    return FastJSON({"data": data, "next_cursor": None, "has_more": False})
+
+
+def _event(transition: Transition) -> OrderEvent:
+    version, at, event, status, why, trade_id = transition
+    return OrderEvent(
+        version, at, event, status, None if why is None else shown.Reason(code=why.code, detail=why.detail), trade_id
+    )
 
 
 async def _own_order(trading: Trading, caller: Caller, order_id: str) -> Order:

@@ -45,8 +45,9 @@ from .events import (
     TradeCorrected,
 )
 from .ledger import Book, Entry, EntryKind
-from .order import Order, Trade
+from .order import Order, Trade, first_transition
 from .portfolio import Marks, Portfolio, valued
+from .states import Step, Transition
 from .terms import NO_TERMS, Asked, Figures, OrderClass, Terms, malformed, merged
 from .values import (
     TERMINAL,
@@ -122,14 +123,17 @@ __all__ = [
     "ReportTrigger",
     "ReportUnknown",
     "Stand",
+    "Step",
     "Terms",
     "Trade",
     "TradeCorrected",
     "TradingState",
+    "Transition",
     "Twap",
     "User",
     "apply",
     "decide",
+    "first_transition",
     "malformed",
     "merged",
     "valued",

@@ -10,6 +10,7 @@ from fleet_simulator.fees import EXACT
 
 from .ledger import Entry
 from .order import Order, Trade
+from .states import Transition
 from .values import ZERO, AccountStatus
 
 
@@ -42,6 +43,7 @@ class Changes:
 
     placed: dict[UUID, Order] = field(default_factory=dict)
     orders: dict[UUID, Order] = field(default_factory=dict)
+    transitions: dict[UUID, list[Transition]] = field(default_factory=dict)
     trades: list[Trade] = field(default_factory=list)
     corrected: list[Trade] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)

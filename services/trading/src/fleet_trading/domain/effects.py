@@ -34,8 +34,12 @@ from .events import (
 )
 from .group import group_of, holdings, is_whole
 from .order import Order
+from .states import Step, Transition, after
 from .terms import NO_TERMS, Figures
-from .values import ZERO, AccountStatus, Pending, Stand
+from .values import ZERO, AccountStatus, Pending, Reason
+
+MOST_TRANSITIONS = 500
+"""Kept of an order, besides how it ended: at some 100 bytes each, in its row."""
 
 
 def apply(account: Account, event: Event) -> None:
@@ -81,31 +85,35 @@ def _note(account: Account, order: Order) -> None:
         account.changes.orders[order.order_id] = order
 
 
+def _step(
+    account: Account, order: Order, step: Step, *, reason: Reason | None = None, trade_id: UUID | None = None
+) -> None:
+    """Takes the order one step on, and notes it."""
+    order.stand, order.pending = after(step, order.stand, order.pending, order.beneath)
+    if order.pending is Pending.NONE:
+        order.query_at = None
+    # The first and the last are kept, so that no order's row grows without end.
+    if order.version <= MOST_TRANSITIONS or not order.is_open:
+        transition = Transition(order.version, order.updated_at, step.value, order.status, reason, trade_id)
+        account.changes.transitions.setdefault(order.order_id, []).append(transition)
+
+
 def _accepted(account: Account, event: OrderAccepted) -> None:
+    _heard(account, event, Step.ACCEPTED)
+
+
+def _heard(account: Account, event: OrderAccepted | OrderTriggered, step: Step) -> None:
+    """The venue has the order. What was asked since is not answered by that, and is still to be asked about."""
     order = _changed(account, event.order_id, event.now)
     order.is_accepted = True
     order.reason = None
-    _heard(order)
-
-
-def _heard(order: Order) -> None:
-    """The venue has the order. What was asked since is not answered by that, and is still to be asked about."""
-    if order.pending is Pending.CANCEL or order.pending is Pending.REPLACE:
-        return
-    order.query_at = None
-    order.pending = Pending.NONE
+    _step(account, order, step)
 
 
 def _closed(account: Account, event: OrderClosed) -> None:
     order = _changed(account, event.order_id, event.now)
-    order.stand = event.stand
     order.reason = event.reason
-    _ended(account, order)
-
-
-def _ended(account: Account, order: Order) -> None:
-    order.pending = Pending.NONE
-    order.query_at = None
+    _step(account, order, Step(event.stand.value), reason=event.reason)
     _hold(account, order)
 
 
@@ -122,8 +130,8 @@ def _hold(account: Account, order: Order) -> None:
 def _hold_together(account: Account, orders: Sequence[Order], now: datetime) -> None:
     for order in orders:
         if order.is_open and is_whole(order, orders):
-            _changed(account, order.order_id, now)
-            order.stand, order.pending, order.query_at, order.reason = Stand.FILLED, Pending.NONE, None, None
+            _changed(account, order.order_id, now).reason = None
+            _step(account, order, Step.FILLED)
     for order, amount in zip(orders, holdings(orders), strict=True):
         held, order.reserved = order.reserved, amount
         if held != amount:
@@ -137,8 +145,11 @@ def _want(order: Order, wanted: Figures | None) -> None:
 
 def _replace_requested(account: Account, event: ReplaceRequested) -> None:
     order = _changed(account, event.order_id, event.now)
-    _want(order, event.wanted)
-    order.pending = Pending.REPLACE
+    wanted = event.wanted
+    asked = {"quantity": wanted.quantity, "limit_price": wanted.limit_price, "stop_price": wanted.stop_price}
+    detail = ", ".join(f"{name} {value:f}" for name, value in asked.items() if value is not None)
+    _want(order, wanted)
+    _step(account, order, Step.REPLACE_REQUESTED, reason=Reason("requested", detail))
     order.query_at = event.query_at
     order.queries = 0
     _hold(account, order)
@@ -146,17 +157,10 @@ def _replace_requested(account: Account, event: ReplaceRequested) -> None:
 
 def _replace_refused(account: Account, event: ReplaceRefused) -> None:
     order = _changed(account, event.order_id, event.now)
-    _answered(order)
-    order.reason = event.reason
-    _hold(account, order)
-
-
-def _answered(order: Order) -> None:
-    """A replace is; a cancel that was asked for since is not."""
     _want(order, None)
-    if order.pending is Pending.REPLACE:
-        order.pending = Pending.NONE if order.is_accepted else Pending.NEW
-        order.query_at = None
+    order.reason = event.reason
+    _step(account, order, Step.REPLACE_REFUSED, reason=event.reason)
+    _hold(account, order)
 
 
 def _replaced(account: Account, event: OrderReplaced) -> None:
@@ -168,42 +172,38 @@ def _replaced(account: Account, event: OrderReplaced) -> None:
     order.is_accepted = True
     order.reason = event.reason
     if event.is_answer:
-        _answered(order)
-    _heard(order)
+        _want(order, None)
+    _step(account, order, Step.REPLACED if event.is_answer else Step.CHANGED, reason=event.reason)
     # A leg can grow while the order is open that it waits for; what its venue says after that is the last word.
     parent = account.orders.get(order.parent_order_id) if order.parent_order_id is not None else None
     if order.filled_quantity and order.filled_quantity >= order.quantity and (parent is None or not parent.is_open):
-        order.stand = Stand.FILLED
-        _ended(account, order)
-    else:
-        _hold(account, order)
+        _step(account, order, Step.FILLED)
+    _hold(account, order)
 
 
 def _triggered(account: Account, event: OrderTriggered) -> None:
-    order = _changed(account, event.order_id, event.now)
+    order = account.orders[event.order_id]
     order.terms = replace(order.terms or NO_TERMS, is_triggered=True)
-    order.is_accepted = True
-    order.reason = None
-    _heard(order)
+    _heard(account, event, Step.TRIGGERED)
 
 
 def _cancel_requested(account: Account, event: CancelRequested) -> None:
     order = _changed(account, event.order_id, event.now)
-    order.pending = Pending.CANCEL
+    _step(account, order, Step.CANCEL_REQUESTED)
     order.query_at = event.query_at
 
 
 def _cancel_refused(account: Account, event: CancelRefused) -> None:
     order = _changed(account, event.order_id, event.now)
     order.is_accepted = True
-    order.pending = Pending.NONE if order.wanted is None else Pending.REPLACE
-    if order.wanted is None:
-        order.query_at = None
     order.reason = event.reason
+    _step(account, order, Step.CANCEL_REFUSED, reason=event.reason)
 
 
 def _unanswered(account: Account, event: OrderUnanswered) -> None:
-    _changed(account, event.order_id, event.now).reason = event.reason
+    order = _changed(account, event.order_id, event.now)
+    order.reason = event.reason
+    _step(account, order, Step.UNANSWERED, reason=event.reason)
 
 
 def _queried(account: Account, event: OrderQueried) -> None:
@@ -234,16 +234,11 @@ def _filled(account: Account, event: OrderFilled) -> None:
     order.fees = EXACT.add(order.fees, fill.fee)
     order.is_accepted = True
     is_leg = order.terms is not None and order.parent_order_id is not None
-    if order.filled_quantity >= order.quantity and not is_leg:
-        order.stand = Stand.FILLED
-        order.reason = None if event.adopted is None else order.reason
-        _ended(account, order)
-    else:
-        if order.is_open:
-            order.stand = Stand.PARTIALLY_FILLED
-            order.reason = None
-            _heard(order)
-        _hold(account, order)
+    is_full = order.filled_quantity >= order.quantity and not is_leg
+    if event.adopted is None and (is_full or order.is_open):
+        order.reason = None
+    _step(account, order, Step.FILLED if is_full else Step.PARTIALLY_FILLED, trade_id=fill.trade_id)
+    _hold(account, order)
     book_fill(account, order, event, notional)
 
 
@@ -258,16 +253,16 @@ def _corrected(account: Account, event: TradeCorrected) -> None:
     order.fees = EXACT.add(order.fees, charged)
     order.reason = fill.correction
     order.terms = replace(order.terms or NO_TERMS, has_corrections=True)
-    is_full = order.filled_quantity >= order.quantity
-    if order.is_open:
-        is_leg = order.parent_order_id is not None
-        order.stand = Stand.PARTIALLY_FILLED if order.filled_quantity else Stand.NEW
-        if is_full and not is_leg:
-            order.stand, order.pending, order.query_at = Stand.FILLED, Pending.NONE, None
-    elif order.stand is Stand.FILLED and not is_full:
-        order.stand = Stand.CANCELED
+    _step(account, order, _step_of_correction(order), reason=fill.correction, trade_id=fill.trade_id)
     _hold(account, order)
     book_correction(account, order, event)
+
+
+def _step_of_correction(order: Order) -> Step:
+    if order.filled_quantity >= order.quantity:
+        is_leg = order.parent_order_id is not None
+        return Step.FILLED if order.is_open and not is_leg else Step.TRADE_CORRECTED
+    return Step.TRADE_REDUCED if order.filled_quantity else Step.TRADE_BUSTED
 
 
 _EFFECTS: dict[type, Callable[[Account, Any], None]] = {

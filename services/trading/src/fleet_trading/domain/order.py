@@ -8,6 +8,7 @@ from uuid import UUID
 from fleet_simulator import OrderType, Side, TimeInForce, reservation
 from fleet_simulator.fees import EXACT, fee
 
+from .states import Transition
 from .terms import Figures, OrderClass, Terms
 from .values import TERMINAL, ZERO, Pending, Reason, Stand
 
@@ -63,6 +64,13 @@ class Order:
     def has_trades(self) -> bool:
         """Also of such as were busted."""
         return bool(self.filled_quantity) or (self.terms is not None and self.terms.has_corrections)
+
+    @property
+    def beneath(self) -> Pending:
+        """What its pending cancel or replace lies upon."""
+        if self.pending is Pending.CANCEL and self.wanted is not None:
+            return Pending.REPLACE
+        return Pending.NONE if self.is_accepted else Pending.NEW
 
     @property
     def status(self) -> str:
@@ -151,6 +159,15 @@ class Order:
             fee(EXACT.add(filled_notional, notional), self.highest_fee), fee(filled_notional, self.highest_fee)
         )
         return EXACT.add(notional, fees)
+
+
+def first_transition(order: Order) -> Transition:
+    """How it began, which is not kept with the others since its row tells it."""
+    if order.stand is Stand.DENIED:
+        return Transition(1, order.created_at, "denied", order.status, order.reason)
+    adopted = order.reason if order.reason is not None and order.reason.code == "adopted" else None
+    status = Stand.NEW if adopted else "pending_new"
+    return Transition(1, order.created_at, "adopted" if adopted else "placed", str(status), adopted)
 
 
 _ONE = Decimal(1)

@@ -6,9 +6,10 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 from fleet_chassis.database import Database
 
-from fleet_trading.domain import Account, Order, Trade
+from fleet_trading.domain import Account, Order, Trade, Transition
 
 from .rows import ACCOUNT_COLUMNS, ORDER_COLUMNS, account_of, order_of, read_accounts, trade_of
 
@@ -68,6 +69,15 @@ class Readings:
         async with self._database.connection() as connection:
             row = await connection.fetchrow(f"SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = $1", order_id)  # noqa: S608
         return None if row is None else order_of(row)
+
+    async def order_events(self, order_id: UUID) -> tuple[Order, list[Transition]] | None:
+        """The order, and each step since it was placed."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                f"SELECT {ORDER_COLUMNS}, history FROM orders WHERE order_id = $1",  # noqa: S608  constant columns
+                order_id,
+            )
+        return None if row is None else (order_of(row), msgspec.convert(row["history"] or [], list[Transition]))
 
     async def order_named(self, account_id: UUID, client_order_id: str) -> Order | None:
         async with self._database.connection() as connection:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+import msgspec
 from fleet_bus import Transaction
 from fleet_chassis.database import columns
 
@@ -36,19 +37,20 @@ SET quantity = excluded.quantity, cost = excluded.cost, realized_pnl = excluded.
 _ORDER_TYPES = """uuid text uuid uuid uuid uuid uuid text text text text text numeric numeric numeric numeric text text
 timestamptz timestamptz timestamptz text text boolean numeric numeric numeric numeric text text bigint timestamptz
 integer jsonb"""
-_NEW_ORDERS = f"INSERT INTO orders ({ORDER_COLUMNS}) SELECT * FROM {_rows(_ORDER_TYPES)}"  # noqa: S608
+_NEW_ORDERS = f"INSERT INTO orders ({ORDER_COLUMNS}, history) SELECT * FROM {_rows(_ORDER_TYPES + ' jsonb')}"  # noqa: S608
 _CHANGE_TYPES = """uuid numeric numeric text text boolean numeric numeric numeric numeric text text bigint timestamptz
-integer timestamptz jsonb"""
+integer timestamptz jsonb jsonb"""
 _ORDERS = f"""
 UPDATE orders AS o SET quantity = n.quantity, limit_price = n.limit_price, stand = n.stand, pending = n.pending,
 is_accepted = n.is_accepted, filled_quantity = n.filled_quantity,
 filled_notional = n.filled_notional, fees = n.fees, reserved = n.reserved,
 reason_code = n.reason_code, reason_detail = n.reason_detail, version = n.version, query_at = n.query_at,
-queries = n.queries, updated_at = n.updated_at, terms = n.terms
+queries = n.queries, updated_at = n.updated_at, terms = n.terms,
+history = coalesce(o.history || n.history, o.history, n.history)
 FROM {_rows(_CHANGE_TYPES)}
      AS n (order_id, quantity, limit_price, stand, pending, is_accepted, filled_quantity, filled_notional, fees,
            reserved, reason_code, reason_detail, version, query_at, queries, updated_at,
-           terms)
+           terms, history)
 WHERE o.order_id = n.order_id
 """  # noqa: S608
 _CLAIMS = f"""
@@ -77,6 +79,8 @@ INSERT_ACCOUNT = f"""
 INSERT INTO accounts ({ACCOUNT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 ON CONFLICT (account_id) DO NOTHING RETURNING account_id
 """  # noqa: S608  constant columns
+
+_encoder = msgspec.json.Encoder()
 
 Rows = list[tuple[object, ...]]
 
@@ -108,13 +112,17 @@ def write(
     strays: Sequence[Order],
 ) -> None:
     """Leaves the changes of the accounts, whose versions have been raised, to be written with the transaction."""
-    placed = [order_row(order) for account in accounts for order in account.changes.placed.values()]
+    placed = [
+        (*order_row(order), _history(account, order))
+        for account in accounts
+        for order in account.changes.placed.values()
+    ]
     tables: list[tuple[str, Rows]] = [
         (_ACCOUNTS, [_changed_account(account) for account in accounts]),
         (_BALANCES, [_balance(a, c) for a in accounts for c in a.changes.currencies]),
         (_POSITIONS, [_position(a, s) for a in accounts for s in a.changes.symbols]),
-        (_NEW_ORDERS, placed + [order_row(order) for order in strays]),
-        (_ORDERS, [_changed_order(o) for a in accounts for o in a.changes.orders.values()]),
+        (_NEW_ORDERS, placed + [(*order_row(order), None) for order in strays]),
+        (_ORDERS, [_changed_order(o, a) for a in accounts for o in a.changes.orders.values()]),
         (_CLAIMS, list(claims)),
         (_TRADES, _trades(accounts)),
         (_CORRECTED, [_corrected(account, t) for account in accounts for t in account.changes.corrected]),
@@ -148,7 +156,7 @@ def _position(account: Account, symbol: str) -> tuple[object, ...]:
     return account.account_id, symbol, position.quantity, position.cost, position.realized_pnl
 
 
-def _changed_order(order: Order) -> tuple[object, ...]:
+def _changed_order(order: Order, account: Account) -> tuple[object, ...]:
     reason = order.reason
     return (
         order.order_id,
@@ -168,7 +176,14 @@ def _changed_order(order: Order) -> tuple[object, ...]:
         order.queries,
         order.updated_at,
         order.terms,
+        _history(account, order),
     )
+
+
+def _history(account: Account, order: Order) -> msgspec.Raw | None:
+    """As JSON: a list within a column of rows would be taken for a dimension of it."""
+    transitions = account.changes.transitions.get(order.order_id)
+    return None if transitions is None else msgspec.Raw(_encoder.encode(transitions))
 
 
 def _trades(accounts: Sequence[Account]) -> Rows:
