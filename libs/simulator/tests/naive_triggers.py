@@ -138,7 +138,11 @@ class NaiveTriggers:
     def orphan(self, parent: Naive, at: int) -> None:
         for child in [o for o in self.live if o["parent"] == parent["ref"]]:
             child["parent"] = None
-            if child["size"] == child["filled"]:
+            if child["size"] == child["filled"] and child["filled"]:
+                self.live.remove(child)
+                self.out.append(("replaced", child["ref"], child["size"], "parent_ended"))
+                self.orphan(child, at)
+            elif child["size"] == child["filled"]:
                 self.cancel(child, "parent_ended", at)
 
     # Prices

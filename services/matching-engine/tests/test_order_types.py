@@ -20,7 +20,7 @@ from fleet_contracts.venue import (
     VenueOrderState,
     VenueOrderTriggered,
 )
-from fleet_contracts.vocabulary import OrderType, VenueOrderStand
+from fleet_contracts.vocabulary import OrderType, SelfTrade, VenueOrderStand
 from fleet_matching_engine.domain.sessions import Schedule
 from fleet_testkit.eventually import eventually
 
@@ -57,6 +57,30 @@ async def test_a_bracket_is_kept_at_the_venue(engine: Any) -> None:
     await engine.command(engine.of(loss, CancelVenueOrder))
     *_, canceled = await engine.told(loss.venue_order_ref, A, VenueOrderReplaced, VenueOrderReplaced, C)
     assert (canceled.code, canceled.cumulative_quantity) == ("requested", 0)
+
+
+async def test_a_leg_that_is_full_when_its_order_ends_is_filled(engine: Any) -> None:
+    parent, mine = uuid4(), {"symbol": "BTC/USD", "account_id": uuid4()}
+    profit = engine.order("sell", "4", "330", parent_ref=parent, **mine)
+    entry = engine.order("buy", "4", "300", venue_order_ref=parent, **mine)
+    others = engine.order("sell", "3", "300", symbol="BTC/USD"), engine.order("buy", "3", "330", symbol="BTC/USD")
+    await engine.command(
+        profit, entry, *others, engine.of(entry, CancelVenueOrder), engine.of(profit, QueryVenueOrders)
+    )
+    *_, last, state = await engine.told(
+        profit.venue_order_ref, A, VenueOrderReplaced, F, VenueOrderReplaced, VenueOrderState
+    )
+    assert (last.code, last.quantity, last.cumulative_quantity) == ("parent_ended", 3, 3)
+    assert (state.stand, state.code, len(state.fills)) == (VenueOrderStand.FILLED, None, 1)
+
+
+async def test_an_order_that_self_trade_prevention_leaves_nothing_of_has_ended(engine: Any) -> None:
+    mine = {"symbol": "BTC/USD", "account_id": uuid4(), "self_trade": SelfTrade.DECREMENT}
+    rests, comes = engine.order("buy", "2", "300", **mine), engine.order("sell", "5", "300", **mine)
+    await engine.command(rests, comes, engine.of(rests, QueryVenueOrders), engine.of(comes, CancelVenueOrder))
+    *_, canceled, state = await engine.told(rests.venue_order_ref, A, C, VenueOrderState)
+    assert (canceled.code, state.stand, state.code) == ("self_trade", VenueOrderStand.CANCELED, "self_trade")
+    await engine.told(comes.venue_order_ref, A, VenueOrderReplaced, C)
 
 
 async def test_legs_of_an_order_that_the_venue_refuses_end(engine: Any) -> None:

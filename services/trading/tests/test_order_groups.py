@@ -148,7 +148,7 @@ def test_a_leg_that_ends_full_with_its_order_is_filled_whichever_is_heard_first(
         done(account, a_fill(10, 100, 4, 100))
         done(account, told(profit, 4))
         done(account, a_fill(11, 101, 4, 120))
-        ends = [canceled(profit, "parent_ended"), canceled(parent)]
+        ends = [told(profit, 4, "parent_ended"), canceled(parent)]
         for report in ends if is_leg_first else reversed(ends):
             done(account, report)
         assert (profit.status, parent.status) == ("filled", "canceled")

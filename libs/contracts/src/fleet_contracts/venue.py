@@ -135,7 +135,8 @@ class VenueCancelRejected(VenueReport, frozen=True, kw_only=True, tag=True):
 class VenueOrderReplaced(VenueReport, frozen=True, kw_only=True, tag=True):
     """The order as it is now; its priority is kept only where just the quantity fell.
 
-    `code`: `requested`, or why the venue did it: `oco`, `parent_filled`, `reduce_only`, `self_trade`, `corporate_action`."""
+    `code`: `requested`, or why the venue did it: `oco`, `parent_filled`, `reduce_only`, `self_trade`, `corporate_action`,
+    or `parent_ended`: filled as far as it came, it grows no more; this is its end, and it is filled."""
 
     quantity: Decimal
     limit_price: Decimal | None

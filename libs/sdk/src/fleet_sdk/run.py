@@ -36,6 +36,7 @@ from fleet_simulator import (
     is_protected,
     protection_price,
     protection_reference,
+    trail_ppm,
 )
 from fleet_simulator import Bar as MarketBar
 
@@ -239,7 +240,7 @@ class _Run:
             protection_price=self._ticks(order.protection_price),
             stop_price=self._ticks(asked.stop_price),
             trail_amount=self._ticks(asked.trail_amount),
-            trail_ppm=None if asked.trail_percent is None else int(asked.trail_percent.scaleb(4)),
+            trail_ppm=None if asked.trail_percent is None else trail_ppm(asked.trail_percent),
             expires_at=None if asked.expires_at is None else _ns(asked.expires_at),
             post_only=asked.post_only,
             reduce_only=asked.reduce_only,

@@ -43,7 +43,7 @@ from fleet_simulator.orders import (
     command_order,
 )
 from fleet_simulator.protection import is_protected, protection_price, protection_reference, reservation
-from fleet_simulator.scale import OffGrid, Scale
+from fleet_simulator.scale import OffGrid, Scale, trail_ppm
 from fleet_simulator.slippage import HalfSpread, Slippage, SquareRootImpact, VolumeShare
 from fleet_simulator.triggers import Shown
 
@@ -105,4 +105,5 @@ __all__ = [
     "protection_price",
     "protection_reference",
     "reservation",
+    "trail_ppm",
 ]

@@ -43,6 +43,8 @@ class BookExchange(Exchange):
             if order.reduce_only:
                 self._fit(order, at)
         waiting = [order for order in waiting if self._is_open(order)]
+        if not waiting:
+            return events + self._settled(at)  # what rests does not cross
         orders = waiting + [o for o in self.orders.values() if o.phase is Phase.BOOK and o.resting]
         found = clearing(orders, reference)
         if found is not None:

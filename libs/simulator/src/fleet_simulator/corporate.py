@@ -5,14 +5,15 @@ from fleet_simulator.orders import Order
 
 def split(order: Order, numerator: int, denominator: int) -> bool:
     """Lots that have filled stay as they are, of the old kind; those that are open become new ones."""
-    was_waiting = order.remaining == 0  # for its parent
     remaining = order.remaining * numerator // denominator
+    filled = (order.filled_quantity + order.split_gain) * numerator // denominator
+    order.split_gain = filled - order.filled_quantity
     order.declared = order.declared * numerator // denominator
     order.granted = order.granted * numerator // denominator
     order.quantity = order.filled_quantity + remaining
     if order.display_quantity is not None:
         order.display_quantity = max(1, order.display_quantity * numerator // denominator)
-    order.minimum_quantity = order.minimum_quantity * numerator // denominator
+    order.minimum_quantity = 0 if order.filled_quantity else order.minimum_quantity * numerator // denominator
     order.ahead = None
 
     def price(old: int | None) -> int | None:
@@ -25,7 +26,8 @@ def split(order: Order, numerator: int, denominator: int) -> bool:
     order.protection_price, order.mark = price(order.protection_price), price(order.mark)
     order.trail_amount = price(order.trail_amount)
     prices = (order.limit_price, order.stop_price, order.protection_price, order.mark, order.trail_amount)
-    return (remaining > 0 or (was_waiting and order.declared > 0)) and all(p is None or p > 0 for p in prices)
+    may_grow = order.parent_ref is not None and order.declared > 0
+    return (remaining > 0 or may_grow) and all(p is None or p > 0 for p in prices)
 
 
 def dividend(order: Order, ticks: int) -> bool:

@@ -81,7 +81,8 @@ class CancelRejected:
 @dataclass(frozen=True, slots=True)
 class Replaced:
     """The order as it is from now on; `quantity` is its total. `reason`: `requested`, or why the venue did it:
-    `oco`, `reduce_only`, `parent_filled`, `self_trade`, `corporate_action`."""
+    `oco`, `reduce_only`, `parent_filled`, `self_trade`, `corporate_action`, or `parent_ended`: a child that is filled as
+    far as it came grows no more, so that this is its end."""
 
     order_ref: str
     account_id: str

@@ -48,8 +48,8 @@ class Exchange(OrderLifecycle):
 
     def end_session(self, at: int) -> list[Event]:
         """Expires the day orders accepted before this end of a session: the first to end after their acceptance."""
-        for order in list(self._of_session.values()):
-            if order.time_in_force is TimeInForce.DAY and order.accepted_at < at and self._is_open(order):
+        for order in list(self._of_session.get(TimeInForce.DAY, {}).values()):
+            if order.accepted_at < at and self._is_open(order):
                 self._end(order, Expired(order.order_ref, order.account_id, at), at)
         return self._settled(at)
 
@@ -104,17 +104,22 @@ class Exchange(OrderLifecycle):
         """Takes them out, changes them and puts them back in their order of priority; what cannot stand any more ends."""
         orders = sorted(orders, key=lambda order: order.priority)
         working = [order for order in orders if order.phase is Phase.BOOK]
+        ended: list[Order] = []
         for order in orders:
             self._take_out(order)
             if not adjust(order):
                 order.phase = Phase.AUCTION  # held: it is in neither the book nor the triggers any more
-                self._cancel_order(order, "corporate_action", at)
+                ended.append(order)
                 continue
             self._tell_replaced(order, "corporate_action", at)
-            if order.phase is Phase.TRIGGER:
+            if not order.remaining:
+                order.phase = Phase.PARENT
+            elif order.phase is Phase.TRIGGER:
                 self._triggers.add(order)
+        for order in ended:  # with all of their children adjusted
+            self._cancel_order(order, "corporate_action", at)
         for order in working:
-            if self._is_open(order):
+            if self._is_open(order) and order.phase is Phase.BOOK:
                 self._enter(order, at)
         return self._settled(at)
 
@@ -124,15 +129,11 @@ class Exchange(OrderLifecycle):
 
     def waiting_for(self, auction: TimeInForce) -> list[Order]:
         """Orders that an auction would send into the book, by arrival."""
-        return [
-            order
-            for order in list(self._of_session.values())
-            if order.phase is Phase.AUCTION and order.time_in_force is auction
-        ]
+        return [order for order in self._of_session.get(auction, {}).values() if order.phase is Phase.AUCTION]
 
     @property
     def has_session_orders(self) -> bool:
-        return bool(self._of_session)
+        return any(self._of_session.values())
 
     @property
     def changed(self) -> set[str]:
@@ -172,17 +173,14 @@ class Exchange(OrderLifecycle):
         found = sorted(orders, key=lambda order: order.arrival)
         self.orders = {order.order_ref: order for order in found}
         self._triggers = Triggers()
-        self._reducing, self._of_session = {}, {}
+        self._of_session, self._of_account = {}, {}
         self._expiring = sorted((o.expires_at, o.arrival, o) for o in found if o.expires_at is not None)
         self.positions = Positions(positions)
         self._groups = Groups()
-        self._numbers = {}
         for order in found:
             self._index(order)
             if order.phase is Phase.TRIGGER:
                 self._triggers.add(order)
-            number, count = self._numbers.get(order.account_id, (order.account, 0))
-            self._numbers[order.account_id] = number, count + 1
         in_book = [order for order in found if order.phase is Phase.BOOK and order.resting]
         self._matcher.restore(book, in_book)
 

@@ -3,6 +3,7 @@
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from fleet_simulator.admission import refusal
 from fleet_simulator.events import (
@@ -19,9 +20,18 @@ from fleet_simulator.events import (
 from fleet_simulator.fees import Executed, FeeModel
 from fleet_simulator.groups import Groups
 from fleet_simulator.matcher import Decremented, Fill, Match, Matcher, Printed
-from fleet_simulator.orders import Order, Phase, Place
+from fleet_simulator.orders import Order, Phase, Place, TimeInForce
 from fleet_simulator.positions import Positions
 from fleet_simulator.triggers import Shown, Triggers, fires, follow
+
+
+@dataclass(slots=True)
+class _Account:
+    """One that has open orders: its number in the book, its orders, and those of them that only reduce."""
+
+    number: int
+    orders: dict[str, Order] = field(default_factory=dict)
+    reducing: dict[str, Order] = field(default_factory=dict)
 
 
 class OrderLifecycle:
@@ -35,11 +45,10 @@ class OrderLifecycle:
         self._matcher = matcher
         self._groups = Groups()
         self._triggers = Triggers()
-        self._reducing: dict[str, Order] = {}
-        self._of_session: dict[str, Order] = {}  # those that a session's end ends, or its auctions fill
+        self._of_session: dict[TimeInForce, dict[str, Order]] = {}  # what a session's end ends, or its auctions fill
         self._expiring: list[tuple[int, int, Order]] = []
         self._arrivals = self._trades = self._book_ids = self._accounts = 0
-        self._numbers: dict[str, tuple[int, int]] = {}  # account -> its number in the book, its open orders
+        self._of_account: dict[str, _Account] = {}
         self._events: list[Event] = []
         self._due: deque[Order | Shown] = deque()
 
@@ -51,9 +60,9 @@ class OrderLifecycle:
             if command.order_ref not in self.orders:
                 self._orphan(command.order_ref, at)
             return
-        number, count = self._numbers.get(command.account_id, (self._accounts, 0))
-        self._accounts += not count
-        self._numbers[command.account_id] = number, count + 1
+        account = self._of_account.get(command.account_id)
+        number = self._accounts if account is None else account.number
+        self._accounts += account is None
         order = Order.of(command, accepted_at=at, arrival=self._arrivals, account=number)
         self._arrivals += 1
         self.orders[order.order_ref] = order
@@ -128,14 +137,15 @@ class OrderLifecycle:
                     order.resting -= match.quantity
                     self._fill(match, at)
                     touched[order.order_ref] = order, touched.get(order.order_ref, (order, 0))[1] + match.quantity
-                case Decremented():
+                case Decremented() if match.quantity < order.remaining or order.parent_ref in self.orders:
                     order.resting -= match.quantity
                     order.quantity -= match.quantity
                     self._tell_replaced(order, "self_trade", at)
                     touched.setdefault(order.order_ref, (order, 0))
                 case _:
                     order.resting = 0
-                    self._events.append(Canceled(order.order_ref, order.account_id, at, match.reason))
+                    reason = "self_trade" if isinstance(match, Decremented) else match.reason
+                    self._events.append(Canceled(order.order_ref, order.account_id, at, reason))
                     self._drop(order)
                     ended.append(order)
         for order, quantity in touched.values():
@@ -202,12 +212,13 @@ class OrderLifecycle:
     # Parents, groups, and orders that only reduce
 
     def _grant(self, children: Iterable[Order], parent: Order, at: int) -> None:
-        """Each is as large, in proportion, as what has filled of its parent, and gets no smaller by it. All have grown
-        before one of them goes to work: what it fills at once makes the others of its group smaller."""
-        whole = parent.quantity if parent.parent_ref is None else parent.declared  # a child's quantity still grows
+        """Each is as large, in proportion, as what has filled of its parent, and gets no smaller by it: what is taken
+        from the parent unfilled is no part of it. All have grown before one of them goes to work: what it fills at once
+        makes the others of its group smaller."""
+        filled = parent.filled_quantity + parent.split_gain
         grown: list[Order] = []
         for child in children:
-            more = child.declared * parent.filled_quantity // whole - child.granted
+            more = child.declared * filled // parent.declared - child.granted
             if more > 0:
                 child.granted += more
                 child.quantity += more
@@ -242,18 +253,20 @@ class OrderLifecycle:
 
     def _fit(self, order: Order, at: int) -> bool:
         """Cuts an order that only reduces to the room there is, after those of its kind that came before."""
-        room = self.positions.room(order.account_id, order.side, self.orders.values())
-        for other in self._reducing.values():
+        account = self._of_account[order.account_id]
+        room = self.positions.room(order.account_id, order.side, account.orders.values())
+        for other in account.reducing.values():
             if other is order:
                 break
-            if other.account_id == order.account_id and other.side is order.side and other.phase is Phase.BOOK:
+            if other.side is order.side and other.phase is Phase.BOOK:
                 room -= other.remaining
         if order.remaining > room:
             self._shrink(order, order.remaining - max(room, 0), "reduce_only", at)
         return order.remaining > 0
 
     def _fit_account(self, account_id: str, at: int) -> None:
-        for order in [each for each in self._reducing.values() if each.account_id == account_id]:
+        account = self._of_account.get(account_id)
+        for order in [] if account is None else list(account.reducing.values()):
             if order.phase is Phase.BOOK and self._is_open(order):
                 self._fit(order, at)
 
@@ -279,31 +292,40 @@ class OrderLifecycle:
 
     def _index(self, order: Order) -> None:
         self._groups.add(order)
+        account = self._of_account.setdefault(order.account_id, _Account(order.account))
+        account.orders[order.order_ref] = order
         if order.reduce_only:
-            self._reducing[order.order_ref] = order
+            account.reducing[order.order_ref] = order
         if order.time_in_force.is_of_session:
-            self._of_session[order.order_ref] = order
+            self._of_session.setdefault(order.time_in_force, {})[order.order_ref] = order
 
     def _drop(self, order: Order) -> None:
         del self.orders[order.order_ref]
         self._groups.remove(order)
         if order.expires_at is not None:
             del self._expiring[bisect_left(self._expiring, (order.expires_at, order.arrival, order))]
-        self._reducing.pop(order.order_ref, None)
-        self._of_session.pop(order.order_ref, None)
+        if order.time_in_force.is_of_session:
+            del self._of_session[order.time_in_force][order.order_ref]
         self._triggers.changed.discard(order.order_ref)
-        number, count = self._numbers[order.account_id]
-        if count > 1:
-            self._numbers[order.account_id] = number, count - 1
-        else:
-            del self._numbers[order.account_id]
+        account = self._of_account[order.account_id]
+        del account.orders[order.order_ref]
+        account.reducing.pop(order.order_ref, None)
+        if not account.orders:
+            del self._of_account[order.account_id]
 
     def _orphan(self, parent_ref: str, at: int) -> None:
-        """Children of an order that has ended, or never began, keep what its fills have released, or end with it."""
+        """Children of an order that has ended, or never began, keep what its fills have released, or end with it: one
+        that has filled as far as it came is filled, and told that it will not grow."""
         for child in self._groups.children(parent_ref):
             self._groups.orphan(child)
             self._triggers.changed.add(child.order_ref)
-            if not child.remaining:
+            if child.remaining:
+                continue
+            if child.filled_quantity:
+                self._tell_replaced(child, "parent_ended", at)
+                self._drop(child)
+                self._orphan(child.order_ref, at)
+            else:
                 self._cancel_order(child, "parent_ended", at)
 
     def _is_open(self, order: Order) -> bool:

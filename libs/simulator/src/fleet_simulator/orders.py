@@ -178,7 +178,8 @@ class Order:
     priority, `entered_at` when it came into the book. `met_quote`: a quote stood when it came, so what is left of it
     has rested since. `resting` is what of it the book holds (a slice, of an iceberg), `mark` the price a trailing stop
     is measured from, `ahead` what stands before it at its price (`None`: unknown). `declared` and `granted` are the
-    quantity a child was placed with and what its parent's fills have released of it; `elected`: its trigger has fired.
+    quantity it was placed with, or asked for since, and what its parent's fills have released of it; `split_gain` what
+    splits have made of its fills beyond `filled_quantity`; `elected`: its trigger has fired.
     """
 
     order_ref: str
@@ -219,6 +220,7 @@ class Order:
     declared: int = 0
     granted: int = 0
     elected: bool = False
+    split_gain: int = 0
 
     def __post_init__(self) -> None:
         # A row written before there was anything but market and limit orders lacks these: all of it is in the book.
@@ -228,6 +230,8 @@ class Order:
             self.entered_at = self.accepted_at
         if self.resting < 0:
             self.resting = self.remaining
+        if not self.declared:
+            self.declared = self.quantity
 
     @classmethod
     def of(cls, place: Place, *, accepted_at: int, arrival: int, account: int) -> "Order":

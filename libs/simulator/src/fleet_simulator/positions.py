@@ -34,14 +34,11 @@ class Positions:
 
     def room(self, account_id: str, side: Side, orders: Iterable[Order]) -> int:
         """Lots that orders of this side may trade without increasing the position or turning it round, besides what
-        the account's plain orders of that side in the book may trade before them."""
+        the account's plain orders of that side in the book may trade before them; `orders` are all of the account."""
         held = self.of(account_id)
         plain = sum(
             order.remaining
             for order in orders
-            if order.account_id == account_id
-            and order.side is side
-            and not order.reduce_only
-            and order.phase is Phase.BOOK
+            if order.side is side and not order.reduce_only and order.phase is Phase.BOOK
         )
         return max(0, (-held if side is Side.BUY else held) - plain)

@@ -1,11 +1,12 @@
 """Between Decimals at the edge and the integers inside: exact both ways, or refused."""
 
 from dataclasses import dataclass
-from decimal import ROUND_FLOOR, Context, Decimal
+from decimal import ROUND_FLOOR, Context, Decimal, InvalidOperation
 
 from fleet_simulator.fees import CURRENCY_PRECISION, EXACT
 
 _WIDE = Context(prec=80)
+_ONE_PPM = Decimal("0.0001")
 
 
 class OffGrid(ValueError):
@@ -49,8 +50,16 @@ class Scale:
         return Decimal(units).scaleb(-CURRENCY_PRECISION, EXACT)
 
 
+def trail_ppm(percent: Decimal) -> int:
+    """The trail of a trailing stop in millionths of the price: 1.5 % is 15,000. It has at most 4 decimals (OffGrid)."""
+    return _steps("trail_percent", percent, _ONE_PPM)
+
+
 def _steps(what: str, value: Decimal, step: Decimal) -> int:
-    steps, rest = _WIDE.divmod(value, step)
+    try:
+        steps, rest = _WIDE.divmod(value, step)
+    except InvalidOperation:  # it is no number, or one of more than 80 digits
+        raise OffGrid(what, value, step) from None
     if rest:
         raise OffGrid(what, value, step)
     return int(steps)

@@ -22,6 +22,7 @@ from fleet_contracts.matching_engine import BookDelta, BookLevel, BookSnapshot
 from fleet_contracts.vocabulary import Liquidity, OrderType, Side, TimeInForce, VenueOrderStand, VenueStateWord
 from fleet_simulator import Scale
 from fleet_simulator.fees import EXACT
+from fleet_simulator.reasons import DETAILS, code_of
 
 from fleet_matching_engine.domain.book import SymbolBook, fill_of
 from fleet_matching_engine.domain.orders import (
@@ -52,39 +53,14 @@ SNAPSHOT_DEPTH: Final = 100
 STATE_FILLS: Final = 1_000
 """Fills told in one VenueOrderState, about 400 bytes each; an order with more is told in several."""
 
-_CODES: Final = {"immediate_or_cancel": "ioc", "fill_or_kill": "fok"}
-"""The simulator's reasons, as the contracts have them."""
-_DETAILS: Final = {
-    "requested": "Canceled on request.",
-    "ioc": "What did not fill at once was canceled.",
-    "fok": "It could not fill at once and whole.",
-    "price_protection": "The market stands beyond the order's protection price, or the venue's price band.",
-    "no_liquidity": "Nothing stands on the other side of the book.",
-    "self_trade": "It met an order of the same account.",
-    "post_only": "It would have traded at once.",
-    "minimum_quantity": "Less than its minimum quantity could be traded at once.",
-    "replaced": "The new quantity is no more than what is filled.",
-    "reduce_only": "There is no position here that it could reduce.",
-    "oco": "Another order of its group took its place.",
-    "parent_ended": "The order that it waited for has ended.",
-    "auction": "It did not trade in its auction.",
+_DETAILS: Final = DETAILS | {
     "mass_cancel": "An operator of the venue canceled it.",
-    "market_halted": "Trading is halted.",
     "market_closed": "Out of the session only orders for an auction are taken.",
-    "unknown_order": "There is no such open order here.",
-    "unknown_symbol": "This venue does not trade it.",
-    "too_late": "It came after the time by which it should have been sent.",
     "rate_limited": "The account sends too many orders a second.",
     "price_band": "The price is too far from the reference price, or from the price that the order waits for.",
     "max_order_notional": "The order is larger than this venue takes.",
     "min_notional": "The order is smaller than this venue takes.",
     "min_quantity": "The quantity is smaller than this venue takes.",
-    "invalid_quantity": "A quantity is not a positive multiple of the lot size, or does not go with the others.",
-    "invalid_price": "A price is missing, not positive, not a multiple of the tick size, or one too many.",
-    "invalid_time_in_force": "The order's times or conditions do not go together.",
-    "invalid_group": "Orders of this group cannot stand together.",
-    "already_expired": "Its end has passed.",
-    "book_full": "The book has no room for another order.",
 }
 
 
@@ -213,7 +189,7 @@ def _told(report: Report, symbol: str, book: SymbolBook | None, when: Moment) ->
 
 
 def _why(reason: str) -> dict[str, Any]:
-    code = _CODES.get(reason, reason)
+    code = code_of(reason)
     return {"code": code, "detail": _DETAILS[code]}
 
 

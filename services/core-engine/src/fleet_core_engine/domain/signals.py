@@ -6,10 +6,8 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
-from fleet_simulator import OrderType, Side, TimeInForce, protection_reference
+from fleet_simulator import OffGrid, OrderType, Side, TimeInForce, protection_reference, trail_ppm
 from fleet_simulator.admission import conditions_refusal
-
-PPM_OF_PERCENT = 10_000
 
 
 class Action(StrEnum):
@@ -80,18 +78,21 @@ class Signal:
             return False
         if self.quantity is None or self.quantity <= 0:
             return False
-        trail_ppm = None if self.trail_percent is None else self.trail_percent * PPM_OF_PERCENT
+        try:
+            ppm = None if self.trail_percent is None else trail_ppm(self.trail_percent)
+        except OffGrid:
+            return False
         refusal = conditions_refusal(
             self.order_type,
             self.time_in_force,
             limit_price=self.limit_price,
             stop_price=self.stop_price,
             trail_amount=self.trail_amount,
-            trail_ppm=trail_ppm,
+            trail_ppm=ppm,
             expires_at=self.expires_at,
             post_only=self.post_only,
         )
-        return refusal is None and (trail_ppm is None or not trail_ppm % 1) and self._has_whole_exits
+        return refusal is None and self._has_whole_exits
 
     @property
     def _has_whole_exits(self) -> bool:

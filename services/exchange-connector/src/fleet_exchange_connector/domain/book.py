@@ -27,8 +27,6 @@ from fleet_exchange_connector.domain.reporting import Reporter
 from fleet_exchange_connector.domain.times import from_ns, next_midnight, to_ns
 
 _EMPTY = {"bid": 0, "bid_size": 0, "ask": 0, "ask_size": 0}
-_ONE_PPM = Decimal("0.0001")
-"""The grid of a trail in percent."""
 _FILLED_GROUPS = 32
 """Groups remembered whose one order filled before the other came, which follows at once if at all."""
 
@@ -233,7 +231,7 @@ class Book:
             protection_price=self._ticks(command.protection_price),
             stop_price=self._ticks(command.stop_price),
             trail_amount=self._ticks(command.trail_amount),
-            trail_ppm=_ppm(command.trail_percent),
+            trail_ppm=None if command.trail_percent is None else core.trail_ppm(command.trail_percent),
             display_quantity=self._lots(command.display_quantity),
             minimum_quantity=self._lots(command.minimum_quantity) or 0,
             expires_at=None if command.expires_at is None else to_ns(command.expires_at),
@@ -265,14 +263,6 @@ class Book:
                 self._filled_groups.append(group)
         for ref in ended:
             self._groups.pop(ref, None)
-
-
-def _ppm(percent: Decimal | None) -> int | None:
-    if percent is None:
-        return None
-    if percent % _ONE_PPM:
-        raise core.OffGrid("price", percent, _ONE_PPM)
-    return int(percent / _ONE_PPM)
 
 
 def _code_of(off: core.OffGrid) -> str:

@@ -4,37 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
 from uuid import UUID
 
 from fleet_simulator import Liquidity, OrderType, SelfTrade, Side, TimeInForce
-
-DETAILS: Final = {
-    "requested": "Canceled on request.",
-    "price_protection": "The market stands beyond the order's protection price.",
-    "ioc": "What did not fill at once was canceled.",
-    "fok": "It could not fill at once and whole.",
-    "minimum_quantity": "Less than its minimum quantity could be traded at its first price.",
-    "post_only": "It would have traded at once.",
-    "self_trade": "It met an order of the same account.",
-    "no_liquidity": "Nothing stands to be taken.",
-    "reduce_only": "There is no position left that it could reduce.",
-    "oco": "Another order of its group has taken its place.",
-    "parent_ended": "The order it waited for has ended.",
-    "auction": "It did not trade in its auction.",
-    "corporate_action": "It cannot stand after a split or a dividend.",
-    "replaced": "The new quantity is no more than what is filled.",
-    "too_late": "It came after the time by which it should have been sent.",
-    "already_expired": "Its end has passed.",
-    "market_halted": "Trading is halted.",
-    "unknown_symbol": "This venue does not trade it.",
-    "unknown_order": "There is no such open order here.",
-    "invalid_quantity": "A quantity is not a positive multiple of the lot size, or does not go with the order.",
-    "invalid_price": "A price is missing, not positive, not a multiple of the tick size, or does not go with the order.",
-    "invalid_time_in_force": "Its time in force does not go with its other conditions.",
-    "invalid_group": "It cannot stand together with the other orders of its group.",
-}
-"""What a code says in words."""
+from fleet_simulator.reasons import DETAILS
 
 
 class Stand(StrEnum):

@@ -7,12 +7,12 @@ from decimal import Decimal
 from uuid import UUID
 
 import fleet_simulator as core
+from fleet_simulator.reasons import DETAILS, code_of
 
 from fleet_exchange_connector.domain.instruments import Instrument
-from fleet_exchange_connector.domain.orders import DETAILS, Change, Fill, Report, ReportKind, Stand, Status
+from fleet_exchange_connector.domain.orders import Change, Fill, Report, ReportKind, Stand, Status
 from fleet_exchange_connector.domain.times import from_ns
 
-_CODES = {"immediate_or_cancel": "ioc", "fill_or_kill": "fok"}
 _REFUSALS: dict[type[core.Event], tuple[ReportKind, Stand]] = {
     core.Rejected: (ReportKind.REJECTED, Stand.REJECTED),
     core.CancelRejected: (ReportKind.CANCEL_REJECTED, Stand.UNKNOWN),
@@ -74,7 +74,10 @@ class Reporter:
                 said = _said(ReportKind.TRIGGERED, event, working)
                 yield replace(said, trigger_price=self._scale.price(event.price))
             case core.Replaced():
-                yield replace(_said(ReportKind.REPLACED, event, working), change=self._change(event))
+                # A leg that is full is told so when the order it waited for has ended.
+                is_last = event.reason == "parent_ended"
+                status = Status(stand=Stand.FILLED, cumulative_quantity=filled) if is_last else working
+                yield replace(_said(ReportKind.REPLACED, event, status), change=self._change(event))
             case core.Canceled():
                 yield _said(ReportKind.CANCELED, event, _ended(Stand.CANCELED, event.reason, filled))
             case core.Expired():
@@ -125,5 +128,5 @@ def _said(kind: ReportKind, event: core.Event, status: Status) -> Report:
 
 
 def _ended(stand: Stand, reason: str, filled: Decimal) -> Status:
-    code = _CODES.get(reason, reason)
-    return Status(stand=stand, cumulative_quantity=filled, code=code, detail=DETAILS.get(code, code))
+    code = code_of(reason)
+    return Status(stand=stand, cumulative_quantity=filled, code=code, detail=DETAILS[code])

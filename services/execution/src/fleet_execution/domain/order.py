@@ -150,10 +150,12 @@ class VenueOrder:
             return self, ()
         conditions = replace(self.terms.conditions, stop_price=fact.stop_price)
         terms = replace(self.terms, quantity=fact.quantity, limit_price=fact.limit_price, conditions=conditions)
-        if terms == self.terms and self.stand is Stand.WORKING:
+        has_grown_up = not may_grow or fact.code == "parent_ended"
+        is_full = has_grown_up and 0 < fact.quantity <= self.cumulative_quantity
+        if terms == self.terms and self.stand is Stand.WORKING and not is_full:
             return self, (fact,)
         order = replace(self._heard(now), terms=terms)
-        if 0 < fact.quantity <= order.cumulative_quantity and not may_grow:
+        if is_full:
             order = replace(order, stand=Stand.FILLED, is_cancel_pending=False, ended_at=now)
         is_fill_missing = fact.cumulative_quantity > order.cumulative_quantity
         return order, ((fact, Ask(self.command_sequence)) if is_fill_missing else (fact,))

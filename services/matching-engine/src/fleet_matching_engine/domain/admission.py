@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
-from fleet_simulator import OffGrid, Order, OrderType, Scale, SelfTrade, Side
+from fleet_simulator import OffGrid, Order, OrderType, Scale, SelfTrade, Side, trail_ppm
 from fleet_simulator import Place as Placed
 from fleet_simulator import Replace as Changed
 from fleet_simulator.book.commands import MAX_PRICE, MAX_QUANTITY
@@ -17,7 +17,6 @@ from fleet_matching_engine.domain.rates import Rates
 from fleet_matching_engine.domain.rules import HALTED, VENUE, Reference, Rules, State
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_PPM_OF_PERCENT: Final = 10_000
 
 
 class Refused(Exception):
@@ -173,12 +172,10 @@ def _ticks(scale: Scale, price: Decimal | None) -> int | None:
 
 
 def _ppm(percent: Decimal | None) -> int | None:
-    if percent is None:
-        return None
-    ppm = percent * _PPM_OF_PERCENT
-    if ppm != int(ppm):
-        raise Refused("invalid_price")
-    return int(ppm)
+    try:
+        return None if percent is None else trail_ppm(percent)
+    except OffGrid:
+        raise Refused("invalid_price") from None
 
 
 def ns_of(at: datetime) -> int:

@@ -20,6 +20,7 @@ from fleet_simulator import (
     Liquidity,
     Order,
     Rejected,
+    Replaced,
     TimeInForce,
 )
 from fleet_simulator.book import Book
@@ -176,6 +177,8 @@ class SymbolBook:
                     cumulative = self._ended(event, "expired", None)
                 case Rejected(reason=reason):
                     cumulative = self._ended(event, "rejected", reason)
+                case Replaced(reason="parent_ended"):
+                    cumulative = self._forget(ref, event.account_id, "filled", None)
                 case _:
                     cumulative = self.filled(ref)
             effects.reports.append(Report(event, cumulative))

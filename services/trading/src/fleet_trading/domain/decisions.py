@@ -108,12 +108,7 @@ def _missing(order: Order, command: ReportCancel | ReportExpiry | ReportReplace 
 
 
 def _canceled(account: Account, command: ReportCancel) -> list[Event]:
-    order = account.orders.get(command.order_id)
-    # Filled as far as it could ever be, a leg that ends with the order it waited for is filled.
-    is_full = (
-        order is not None and command.reason.code == "parent_ended" and 0 < order.quantity <= order.filled_quantity
-    )
-    return _close(account, command.order_id, Stand.FILLED if is_full else Stand.CANCELED, command)
+    return _close(account, command.order_id, Stand.CANCELED, command)
 
 
 def _expired(account: Account, command: ReportExpiry) -> list[Event]:

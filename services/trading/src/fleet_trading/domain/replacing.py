@@ -121,7 +121,7 @@ def replaced(order: Order, command: ReportReplace) -> Iterator[Event]:
         now.stop_price if command.stop_price in (None, now.stop_price) else command.stop_price,
     )
     is_answer = command.code == "requested" and wanted is not None and _is_answered(now, wanted, told)
-    if told != now or is_answer:
+    if told != now or is_answer or command.code == "parent_ended":
         reason = None
         if command.code != "requested":
             reason = Reason(command.code, f"The venue changed the order, its quantity was {now.quantity:f}.")
