@@ -12,7 +12,7 @@ from fleet_chassis.shapes import Symbol
 from fleet_simulator import OrderType, Side, TimeInForce
 from pydantic import TypeAdapter, ValidationError
 
-from fleet_trading.domain import Asked, OrderClass, Terms, Twap, malformed, merged
+from fleet_trading.domain import ZERO, Asked, OrderClass, Terms, Twap, malformed, merged
 
 MOST_ORDERS = 500
 LONGEST_ALGO_S = 86_400
@@ -53,7 +53,13 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     side: Literal["buy", "sell"]
     type: Literal["market", "limit", "stop", "stop_limit", "trailing_stop", "market_if_touched", "limit_if_touched"]
     quantity: Number | None = None
-    notional: Annotated[Number | None, _said("Not built yet.")] = None
+    notional: Annotated[
+        Number | None,
+        _said(
+            "Instead of quantity: for so much of the quote currency, at its limit or stop price, else at the ask or bid of "
+            "the moment, down to whole lots."
+        ),
+    ] = None
     limit_price: Annotated[Number | None, _said("Of limit, stop_limit and limit_if_touched, and of these only.")] = None
     stop_price: Annotated[
         Number | None,
@@ -116,7 +122,7 @@ class BatchBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class ParsedOrder(msgspec.Struct, frozen=True):
-    """A body with its exact values."""
+    """A body with its exact values. With a `notional` the quantity is 0, and found at acceptance."""
 
     symbol: str
     side: Side
@@ -129,6 +135,7 @@ class ParsedOrder(msgspec.Struct, frozen=True):
     venue: str | None
     algo: Twap | None = None
     terms: Terms | None = None
+    notional: Decimal | None = None
 
 
 _order_decoder = msgspec.json.Decoder(OrderBody)
@@ -144,10 +151,10 @@ def parse_order(content: bytes | msgspec.Raw) -> ParsedOrder:
     """The order in a body. Raises Problem: 400 `malformed_json`, 422 `invalid_request` or `unsupported`."""
     body: OrderBody = _decoded(_order_decoder, content)
     order_type, time_in_force = _TYPES[body.type], _TIMES[body.time_in_force]
-    if body.notional is not None:
-        raise _unsupported("notional", str(body.notional))
-    if body.quantity is None:
-        raise _invalid("quantity", "is required", "missing")
+    if body.quantity is None and body.notional is None:
+        raise _invalid("quantity", "is required, or notional", "missing")
+    if body.quantity is not None and body.notional is not None:
+        raise _invalid("notional", "is given instead of quantity, not with it", "notional")
     client_order_id = body.client_order_id
     if client_order_id is not None:
         if not _CLIENT_ORDER_ID.fullmatch(client_order_id):
@@ -156,12 +163,12 @@ def parse_order(content: bytes | msgspec.Raw) -> ParsedOrder:
             raise _invalid("client_order_id", "must not begin with sig-, which is kept for strategies", "reserved")
     if body.venue is not None and not _VENUE.fullmatch(body.venue):
         raise _invalid("venue", "must be the name of a venue, such as paper", "venue")
-    side, quantity = _SIDES[body.side], _parse_number("quantity", body.quantity)
+    side, quantity = _SIDES[body.side], _parse_optional("quantity", body.quantity)
     limit_price = None if body.limit_price is None else _parse_number("limit_price", body.limit_price)
     terms = None
     if not _is_plain(body, order_type):
         limit_price, terms = merged(limit_price, _parse_terms(body))
-        wrong = malformed(Asked(side, order_type, quantity, limit_price, time_in_force, terms))
+        wrong = malformed(Asked(side, order_type, quantity or ZERO, limit_price, time_in_force, terms))
         if wrong is not None:
             raise _invalid(wrong.field, wrong.message, wrong.code)
     if body.algo is not None and (terms is not None or time_in_force not in _ALGO_TIMES):
@@ -170,10 +177,11 @@ def parse_order(content: bytes | msgspec.Raw) -> ParsedOrder:
         symbol=_parse_symbol(body.symbol),
         side=side,
         type=order_type,
-        quantity=quantity,
+        quantity=ZERO if quantity is None else quantity,
         limit_price=limit_price,
         time_in_force=time_in_force,
         client_order_id=client_order_id,
+        notional=_parse_optional("notional", body.notional),
         account_id=body.account_id,
         venue=body.venue,
         algo=None if body.algo is None else _parse_algo(body.algo),

@@ -144,6 +144,7 @@ async def _submission(trading: Trading, caller: Caller, order: ParsedOrder) -> S
         venue=order.venue,
         algo=order.algo,
         terms=order.terms,
+        notional=order.notional,
     )
 
 

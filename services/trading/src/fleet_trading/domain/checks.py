@@ -13,7 +13,7 @@ from .order import Order
 from .terms import NO_TERMS, Asked, Terms, leg_side, malformed
 from .values import ZERO, AccountStatus, Instrument, Reason, Reference, TradingState
 
-_WIDE = Context(prec=80)
+WIDE = Context(prec=80)
 
 
 class Denial(Exception):
@@ -65,7 +65,7 @@ def check_open_for(account: Account, conditions: Conditions, symbol: str, *, buy
 def check_quantity(quantity: Decimal, instrument: Instrument) -> None:
     if quantity <= 0:
         raise Denial("invalid_quantity", f"The quantity must be above 0, was {quantity:f}.")
-    if _WIDE.remainder(quantity, instrument.lot):
+    if WIDE.remainder(quantity, instrument.lot):
         raise Denial("invalid_quantity", f"The quantity must be a multiple of {instrument.lot:f}, was {quantity:f}.")
     if quantity < instrument.min_quantity:
         raise Denial(
@@ -85,7 +85,7 @@ def _check_limit(command: PlaceOrder, instrument: Instrument) -> None:
 
 
 def check_price(field: str, price: Decimal, instrument: Instrument) -> None:
-    if price <= 0 or _WIDE.remainder(price, instrument.tick):
+    if price <= 0 or WIDE.remainder(price, instrument.tick):
         raise Denial("invalid_price", f"The {field} must be a multiple of {instrument.tick:f}, was {price:f}.")
 
 
@@ -105,7 +105,7 @@ def _check_terms(command: PlaceOrder, terms: Terms, instrument: Instrument) -> N
         if price is not None:
             check_price(field, price, instrument)
     display = terms.display_quantity
-    if display is not None and _WIDE.remainder(display, instrument.lot):
+    if display is not None and WIDE.remainder(display, instrument.lot):
         raise Denial(
             "invalid_quantity", f"The display_quantity must be a multiple of {instrument.lot:f}, was {display:f}."
         )
@@ -126,10 +126,7 @@ def protected(command: PlaceOrder, instrument: Instrument) -> Decimal | None:
     terms = command.terms or NO_TERMS
     price = terms.stop_price
     if price is None:
-        reference = _trusted(conditions, command.symbol)
-        price = (reference.ask if side is Side.BUY else reference.bid) or reference.last
-        if price <= 0:
-            raise Denial("no_reference", f"There is no price of {command.symbol} to measure the order by.")
+        price = market_price(command)
         if command.terms is not None:
             trailed = protection_reference(
                 side, command.type, price, trail_amount=terms.trail_amount, trail_percent=terms.trail_percent
@@ -137,6 +134,15 @@ def protected(command: PlaceOrder, instrument: Instrument) -> Decimal | None:
             assert trailed is not None, "what trails and is protected is a buy: its stop lies above the price"
             price = trailed
     return protection_price(side, price, conditions.protection_factor, instrument.tick)
+
+
+def market_price(command: PlaceOrder) -> Decimal:
+    """What it would fill at now, if its reference can be trusted."""
+    reference = _trusted(command.conditions, command.symbol)
+    price = (reference.ask if command.side is Side.BUY else reference.bid) or reference.last
+    if price <= 0:
+        raise Denial("no_reference", f"There is no price of {command.symbol} to measure the order by.")
+    return price
 
 
 def _trusted(conditions: Conditions, symbol: str) -> Reference:

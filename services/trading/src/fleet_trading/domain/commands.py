@@ -49,6 +49,8 @@ class PlaceOrder:
     algo: Twap | None = None
     terms: Terms | None = None
     leg_ids: tuple[UUID, ...] = ()
+    notional: Decimal | None = None
+    """Instead of a quantity: what it may come to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

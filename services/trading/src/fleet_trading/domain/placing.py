@@ -1,16 +1,22 @@
 """Acceptance: an order is placed, with the legs that come with it, or denied."""
 
+from dataclasses import replace
+
+from fleet_simulator.fees import EXACT
+
 from .account import Account
-from .checks import Denial, check_conditions, check_notional, protected, reserve, reserve_group
+from .checks import WIDE, Denial, check_conditions, check_notional, market_price, protected, reserve, reserve_group
 from .commands import PlaceOrder
 from .events import Event, OrderDenied, OrderPlaced
 from .group import legs_of
 from .order import Order
+from .terms import NO_TERMS, Terms
 from .values import ZERO, Pending, Stand
 
 
 def place(account: Account, command: PlaceOrder) -> list[Event]:
     try:
+        command = sized(command)
         instrument = check_conditions(account, command)
         protection = protected(command, instrument)
         check_notional(command, instrument)
@@ -18,6 +24,8 @@ def place(account: Account, command: PlaceOrder) -> list[Event]:
         order.pending = Pending.NEW
         order.protection_price = protection
         order.query_at = command.conditions.query_at
+        if command.algo is not None:
+            order.terms = Terms(algo=command.algo)
         if not command.leg_ids:
             order.reserved = reserve(account, command, instrument, protection)
             return [OrderPlaced(order, command.algo)]
@@ -29,6 +37,23 @@ def place(account: Account, command: PlaceOrder) -> list[Event]:
         denied.stand = Stand.DENIED
         denied.reason = denial.reason
         return [OrderDenied(denied)]
+
+
+def sized(command: PlaceOrder) -> PlaceOrder:
+    """With the quantity that its notional comes to, down to whole lots: at its limit or stop price, else at the price of
+    the market that it is measured by."""
+    instrument, notional = command.conditions.instrument, command.notional
+    if notional is None or instrument is None:
+        return command
+    price = command.limit_price or (command.terms or NO_TERMS).stop_price or market_price(command)
+    if price <= 0 or notional <= 0:
+        raise Denial(
+            "invalid_notional", f"The notional and its price must be above 0, were {notional:f} and {price:f}."
+        )
+    lots = WIDE.divide_int(notional, EXACT.multiply(price, instrument.lot))
+    if not lots:
+        raise Denial("invalid_notional", f"The notional must be enough for {instrument.lot:f}, was {notional:f}.")
+    return replace(command, quantity=EXACT.multiply(lots, instrument.lot))
 
 
 def _order(command: PlaceOrder) -> Order:

@@ -62,6 +62,8 @@ def _check(account: Account, order: Order, wanted: Figures, command: ReplaceOrde
     if instrument is None:
         raise Denial("unknown_symbol", f"No such symbol is traded here, was {order.symbol}.")
     now, terms = order.figures, order.terms or NO_TERMS
+    if terms.algo is not None:
+        raise Denial("unsupported", "An order that an algorithm works cannot be replaced.")
     grows = wanted.quantity > now.quantity or (wanted.limit_price or ZERO) > (now.limit_price or ZERO)
     check_open_for(account, command.conditions, order.symbol, buys=order.side is Side.BUY and grows)
     if wanted.quantity != now.quantity:

@@ -12,6 +12,8 @@ from fleet_simulator import OrderType, Side, TimeInForce
 from fleet_simulator.admission import MAX_SLICES
 from fleet_simulator.fees import EXACT
 
+from .values import Twap
+
 
 class OrderClass(StrEnum):
     """`bracket`: take-profit and stop-loss wait for the order. `oto`: one of them does. `oco`: the order is the
@@ -54,6 +56,8 @@ class Terms:
     group: tuple[UUID, ...] = ()
     is_triggered: bool = False
     has_corrections: bool = False
+    algo: Twap | None = None
+    """How execution works it."""
     first: Figures | None = None
     wanted: Figures | None = None
 

@@ -54,12 +54,16 @@ class Submission:
     market_at: datetime | None = None
     algo: Twap | None = None
     terms: Terms | None = None
+    notional: Decimal | None = None
+    """Instead of a quantity, which is 0 then."""
 
     def body_hash(self) -> bytes:
         """Equal for equal bodies; the account is part of the key and not of the body."""
         body = f"{self.symbol} {self.side} {self.type} {self.quantity} {self.limit_price} {self.time_in_force} {self.venue}"
         if self.algo is not None:
             body += f" {self.algo}"
+        if self.notional is not None:
+            body += f" notional {self.notional}"
         if self.terms is not None:
             body += f" {self.terms.asked()}"
         return blake2b(body.encode(), digest_size=16).digest()
@@ -320,6 +324,7 @@ class OrderDesk:
             algo=submission.algo,
             conditions=conditions,
             terms=submission.terms,
+            notional=submission.notional,
             leg_ids=tuple(self._ids.new_id() for _ in range(submission.terms.leg_count)) if submission.terms else (),
         )
 
