@@ -7,8 +7,9 @@ from uuid import UUID
 from fleet_simulator import OrderType, Side, TimeInForce
 from fleet_trading.domain import (
     Account,
+    Adjust,
     Conditions,
-    Deposit,
+    EntryKind,
     Event,
     Instrument,
     OrderDenied,
@@ -63,7 +64,15 @@ def an_account(usd: object = 100_000) -> Account:
     )
     done(
         account,
-        Deposit(transaction_id=UUID(int=3), currency="USD", amount=D(str(usd)), source="s", now=NOW, market_at=NOW),
+        Adjust(
+            transaction_id=UUID(int=3),
+            kind=EntryKind.DEPOSIT,
+            currency="USD",
+            amount=D(str(usd)),
+            source="s",
+            now=NOW,
+            market_at=NOW,
+        ),
     )
     return account
 

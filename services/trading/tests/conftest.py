@@ -117,9 +117,13 @@ class TradingUnderTest:
     async def call(
         self, method: str, path: str, body: Any = None, *, user: UUID, roles: tuple[str, ...] = ("trader",), **more: Any
     ) -> TradingReply:
-        scopes = ["read"] if roles == ("viewer",) else ["read", "trade", "strategy"]
+        scopes = more.pop("scopes", ["read"] if roles == ("viewer",) else ["read", "trade", "strategy"])
+        issuer = more.pop("issuer", None)
+        signer = (
+            AssertionSigner(issuer, self.settings.private_key_file.parent / f"{issuer}.pem") if issuer else self.signer
+        )
         claims = {"sub": str(user), "roles": list(roles), "scopes": scopes, "sid": "s"}
-        sent = {"Authorization": f"Bearer {self.signer.sign('trading', claims)}"} | more.pop("headers", {})
+        sent = {"Authorization": f"Bearer {signer.sign('trading', claims)}"} | more.pop("headers", {})
         if body is not None:
             more["json"] = body
         async with self.http.request(method, self.url + path, headers=sent, **more) as response:

@@ -44,6 +44,7 @@ _ROUTES: dict[bytes, Route] = dict(
         _route("strategies", "strategy", "read", "strategy"),
         _route("deployments", "strategy", "read", "strategy"),
         _route("accounts", "trading", "read", "trade"),
+        _route("transfers", "trading", "read", "transfer"),
         _route("orders", "trading", "read", "trade"),
         _route("trades", "trading", "read", "trade"),
         _route("positions", "trading", "read", "trade"),

@@ -63,6 +63,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     bus.add(consumers.order_requests(trading.unit, desk, market))
     bus.add(consumers.users(trading.unit, market, settings.trading_opening_deposit))
     bus.add(consumers.unanswered(trading.unit))
+    bus.add(consumers.resets(trading.unit, desk, market, settings.trading_opening_deposit))
     bus.add(consumers.forgetting())
 
     @asynccontextmanager

@@ -19,11 +19,12 @@ from .domain.group import taken_back
 from .ports import Market, account_key, claim_key, user_key
 from .reports import commands_of, report_touches
 from .service.accounts import default_account_id, open_default_account
+from .service.money import go_on_with_reset
 from .service.orders import Cancellation, OrderDesk, Refused, Submission
 from .service.reports import ask_about_unanswered, book
 from .store import Forgetting, PostgresUnit
 from .store.forgetting import FORGET
-from .store.unit import UNANSWERED
+from .store.unit import RESET, UNANSWERED
 
 log = get_logger("fleet_trading")
 
@@ -136,6 +137,18 @@ def unanswered(unit: Unit) -> DueKind:
             await ask_about_unanswered(uow, account)
 
     return DueKind(UNANSWERED, "wall", unit, lambda aggregate_id: [account_key(UUID(aggregate_id))], on_due)
+
+
+def resets(unit: Unit, desk: OrderDesk, market: Market, opening_deposit: Decimal) -> DueKind:
+    """Accounts that begin anew, once their orders have ended."""
+
+    async def on_due(uow: PostgresUnit, due: Due) -> None:
+        account_id, _, reset_id = due.aggregate_id.partition(":")
+        account = uow.account(UUID(account_id))
+        if account is not None:
+            await go_on_with_reset(uow, account, UUID(reset_id), desk=desk, market=market, opening=opening_deposit)
+
+    return DueKind(RESET, "wall", unit, lambda aggregate_id: [account_key(UUID(aggregate_id[:36]))], on_due)
 
 
 def forgetting() -> DueKind:

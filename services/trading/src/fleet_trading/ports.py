@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
 
-from .domain import Account, Event, Grant, Instrument, Marks, Order, Reference, TradingState, User
+from .domain import Account, Adjustment, Event, Grant, Growth, Instrument, Marks, Order, Reference, TradingState, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,28 @@ class UnitOfWork(Protocol):
         """Loads orders whose report is overdue; says whether those are all, and when the next one will be overdue."""
         ...
 
+    async def has_open_orders(self, account: Account) -> bool:
+        """Those with a pending cancel too."""
+        ...
+
+    async def last_growth(self, account: Account) -> Growth | None:
+        """After the account's last flow; None before the first."""
+        ...
+
+    async def adjustments(self, transaction_id: UUID) -> list[Adjustment]:
+        """What is booked already under this id."""
+        ...
+
+    def add_adjustment(self, adjustment: Adjustment) -> None: ...
+    def reset_later(self, account: Account, reset_id: UUID, at: datetime) -> None:
+        """Looks at that time whether the account's orders have ended, so that it can begin anew."""
+        ...
+
+    async def peek(self, account_id: UUID) -> Account | None:
+        """As it is committed now, without its lock: to be looked at only."""
+        ...
+
+    async def count_accounts(self, user_id: UUID) -> int: ...
     async def insert_account(self, account: Account) -> bool:
         """False if it is there already; then nothing is changed."""
         ...

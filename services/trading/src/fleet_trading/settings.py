@@ -19,5 +19,7 @@ class Settings(DatabaseSettings):
     """So long a process that has just started holds readiness back for the first instrument and fresh price, so that an
     order sent the moment the fleet is ready is judged by a market; a paused feed must not hold it for ever."""
     trading_opening_deposit: Decimal = Field(default=Decimal(100_000), ge=0)
+    trading_most_accounts: int = Field(default=20, ge=1)
+    """Accounts of one user: each is walked over by what checks the books and takes their snapshots."""
     trading_cached_accounts: int = Field(default=10_000, ge=0)
     """Accounts kept in memory between transactions: about 5 kB each."""

@@ -47,12 +47,15 @@ CHECKS: dict[str, str] = {
         ) AS t ON t.order_id = o.order_id
         WHERE coalesce(o.filled_quantity, 0) <> coalesce(t.quantity, 0)
            OR coalesce(o.filled_notional, 0) <> coalesce(t.notional, 0) OR coalesce(o.fees, 0) <> coalesce(t.fees, 0)""",
+    "the two sides of a transfer are not the same": """
+        SELECT transaction_id, currency, sum(amount) AS amount FROM entries
+        WHERE book = 'transfers' GROUP BY 1, 2 HAVING sum(amount) <> 0""",
     "a position is not the sum of its trades": """
         SELECT coalesce(p.account_id, t.account_id) AS account_id, coalesce(p.symbol, t.symbol) AS symbol,
                p.quantity, t.quantity AS of_trades
         FROM positions AS p FULL JOIN (
             SELECT account_id, symbol, sum(CASE side WHEN 'buy' THEN quantity ELSE -quantity END) AS quantity
-            FROM trades GROUP BY 1, 2
+            FROM trades JOIN accounts AS a USING (account_id) WHERE trades.trade_no > a.epoch_trade_no GROUP BY 1, 2
         ) AS t ON t.account_id = p.account_id AND t.symbol = p.symbol
         WHERE coalesce(p.quantity, 0) <> coalesce(t.quantity, 0)""",
     "a trade is booked twice": """

@@ -2,9 +2,11 @@
 
 from .context import Trading
 from .internal import router as internal
+from .money import internal as money_internal
+from .money import router as money
 from .orders import router as orders
 from .reads import router as reads
 
-ROUTERS = (orders, reads, internal)
+ROUTERS = (orders, reads, money, internal, money_internal)
 
 __all__ = ["ROUTERS", "Trading"]

@@ -2,10 +2,11 @@
 
 from .account import Account, Balance, Position
 from .commands import (
+    Adjust,
+    BeginReset,
     CancelOrder,
     Command,
     Conditions,
-    Deposit,
     PlaceOrder,
     QueryUnanswered,
     ReplaceOrder,
@@ -20,14 +21,16 @@ from .commands import (
     ReportState,
     ReportTrigger,
     ReportUnknown,
+    Reset,
 )
 from .decisions import decide
 from .effects import apply
 from .events import (
+    AccountReset,
     AccountRestricted,
+    Adjusted,
     CancelRefused,
     CancelRequested,
-    Deposited,
     Event,
     FillsMissing,
     OrderAccepted,
@@ -42,9 +45,10 @@ from .events import (
     ReplaceDenied,
     ReplaceRefused,
     ReplaceRequested,
+    ResetBegun,
     TradeCorrected,
 )
-from .ledger import Book, Entry, EntryKind
+from .ledger import FLOWS, Adjustment, Book, Entry, EntryKind, Growth
 from .order import Order, Trade, first_transition
 from .portfolio import Marks, Portfolio, valued
 from .states import Step, Transition
@@ -65,28 +69,33 @@ from .values import (
 )
 
 __all__ = [
+    "FLOWS",
     "NO_TERMS",
     "TERMINAL",
     "ZERO",
     "Account",
+    "AccountReset",
     "AccountRestricted",
     "AccountStatus",
+    "Adjust",
+    "Adjusted",
+    "Adjustment",
     "Asked",
     "Balance",
+    "BeginReset",
     "Book",
     "CancelOrder",
     "CancelRefused",
     "CancelRequested",
     "Command",
     "Conditions",
-    "Deposit",
-    "Deposited",
     "Entry",
     "EntryKind",
     "Event",
     "Figures",
     "FillsMissing",
     "Grant",
+    "Growth",
     "Instrument",
     "Marks",
     "Order",
@@ -122,6 +131,8 @@ __all__ = [
     "ReportState",
     "ReportTrigger",
     "ReportUnknown",
+    "Reset",
+    "ResetBegun",
     "Stand",
     "Step",
     "Terms",

@@ -87,6 +87,8 @@ class Account:
     version: int = 0
     entry_no: int = 0
     trade_no: int = 0
+    epoch_trade_no: int = 0
+    """Its trades up to this one were made before its last reset."""
     watch_at: datetime | None = None
     """When the next row is due that looks for orders without an answer."""
     day: date | None = None

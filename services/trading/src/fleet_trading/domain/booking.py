@@ -9,10 +9,10 @@ from fleet_simulator import Side
 from fleet_simulator.fees import EXACT
 
 from .account import Account, Balance, Position
-from .events import Deposited, OrderFilled, TradeCorrected
-from .ledger import Book, Entry, EntryKind
+from .events import AccountReset, Adjusted, OrderFilled, TradeCorrected
+from .ledger import AGAINST, FLOWS, Book, Entry, EntryKind
 from .order import Order, Trade, share
-from .values import ZERO
+from .values import ZERO, AccountStatus
 
 
 def balance_of(account: Account, currency: str) -> Balance:
@@ -162,9 +162,25 @@ def _release(position: Position, released: Decimal, traded_for: Decimal) -> None
     position.realized_pnl = EXACT.subtract(position.realized_pnl, EXACT.add(released, traded_for)) or ZERO
 
 
-def book_deposit(account: Account, event: Deposited) -> None:
+def book_adjustment(account: Account, event: Adjusted) -> None:
     posting = _Posting(account, event.transaction_id, event.source, event.now, event.market_at)
-    posting.pair(EntryKind.DEPOSIT, event.currency, event.amount, Book.FUNDING)
+    posting.pair(event.kind, event.currency, event.amount, AGAINST[event.kind])
     account.changes.market_at = event.market_at
-    if event.currency == account.base_currency and account.day is not None:
+    if event.kind in FLOWS and event.currency == account.base_currency and account.day is not None:
         account.day_open_equity = EXACT.add(account.day_open_equity, event.amount)
+
+
+def book_reset(account: Account, event: AccountReset) -> None:
+    """Positions begin anew with the balances; what was traded stays to be seen, and counts no more."""
+    posting = _Posting(account, event.transaction_id, "reset", event.now, event.market_at)
+    for currency in sorted(account.balances):
+        if account.balances[currency].total:
+            posting.pair(EntryKind.RESET, currency, account.balances[currency].total.copy_negate(), Book.FUNDING)
+    posting.pair(EntryKind.RESET, account.base_currency, event.opening, Book.FUNDING)
+    account.changes.symbols.update(account.positions)
+    account.positions = {symbol: Position() for symbol in account.positions}
+    account.epoch_trade_no = account.trade_no
+    account.status = AccountStatus.ACTIVE
+    account.changes.is_status = True
+    account.changes.market_at = event.market_at
+    account.day, account.day_open_equity = event.market_at.date(), event.opening

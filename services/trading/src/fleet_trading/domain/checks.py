@@ -55,6 +55,8 @@ def _leg_side(command: PlaceOrder) -> Side:
 def check_open_for(account: Account, conditions: Conditions, symbol: str, *, buys: bool) -> None:
     if conditions.state is TradingState.HALTED:
         raise Denial("market_halted", f"Trading of {symbol} is halted.")
+    if account.status is AccountStatus.RESETTING:
+        raise Denial("account_resetting", "The account begins anew; its orders are being cancelled.")
     if buys:
         if conditions.state is TradingState.REDUCING:
             raise Denial("market_reducing", f"Only orders that reduce a position are accepted in {symbol} now.")

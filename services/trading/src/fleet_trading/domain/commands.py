@@ -1,4 +1,4 @@
-"""What an account is asked to do (PlaceOrder, CancelOrder) and what it is told has happened (Report…, Deposit)."""
+"""What an account is asked to do (PlaceOrder, CancelOrder) and what it is told has happened (Report…, Adjust)."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fleet_simulator import OrderType, Side, TimeInForce
 
+from .ledger import EntryKind
 from .terms import Terms
 from .values import Instrument, Reason, Reference, TradingState, Twap
 
@@ -199,11 +200,29 @@ class QueryUnanswered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deposit:
+class Adjust:
+    """A fact that is no trade: the balance changes by `amount`, which is signed."""
+
     transaction_id: UUID
+    kind: EntryKind
     currency: str
     amount: Decimal
     source: str
+    now: datetime
+    market_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginReset:
+    """A paper account is to begin anew, once its orders have ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset:
+    """All that it has goes, and so much of its base currency comes."""
+
+    transaction_id: UUID
+    opening: Decimal
     now: datetime
     market_at: datetime
 
@@ -224,5 +243,7 @@ Command = (
     | ReportUnknown
     | ReportState
     | QueryUnanswered
-    | Deposit
+    | Adjust
+    | BeginReset
+    | Reset
 )

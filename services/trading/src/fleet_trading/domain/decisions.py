@@ -10,9 +10,10 @@ from fleet_simulator.fees import EXACT
 
 from .account import Account
 from .commands import (
+    Adjust,
+    BeginReset,
     CancelOrder,
     Command,
-    Deposit,
     PlaceOrder,
     QueryUnanswered,
     ReplaceOrder,
@@ -27,14 +28,16 @@ from .commands import (
     ReportState,
     ReportTrigger,
     ReportUnknown,
+    Reset,
     VenueStand,
 )
 from .effects import apply
 from .events import (
+    AccountReset,
     AccountRestricted,
+    Adjusted,
     CancelRefused,
     CancelRequested,
-    Deposited,
     Event,
     FillsMissing,
     OrderAccepted,
@@ -44,6 +47,7 @@ from .events import (
     OrderTriggered,
     OrderUnanswered,
     ReplaceRefused,
+    ResetBegun,
     TradeCorrected,
 )
 from .group import group_of, held_by, is_whole, overfills
@@ -51,7 +55,7 @@ from .order import Order, Trade
 from .placing import place
 from .replacing import replace_order, replace_rejected, replaced
 from .terms import OrderClass
-from .values import ZERO, Pending, Reason, Stand
+from .values import ZERO, AccountStatus, Pending, Reason, Stand
 
 FIRST_QUERY_PAUSE_S = 5
 LONGEST_QUERY_PAUSE_S = 300
@@ -181,7 +185,9 @@ def _state(account: Account, command: ReportState) -> list[Event]:
 def _fill(account: Account, command: ReportFill) -> list[Event]:
     known = account.known_trades.get(command.trade_id)
     if known is not None:
-        return [] if command.revision <= known.revision else _corrected(account, known, command)
+        # What was traded before a reset has been wiped out by it.
+        is_told = command.revision <= known.revision or known.trade_no <= account.epoch_trade_no
+        return [] if is_told else _corrected(account, known, command)
     if not command.quantity:
         return []  # Busted before it was heard of.
     order = account.orders.get(command.order_id)
@@ -303,12 +309,22 @@ def _query(account: Account, command: QueryUnanswered) -> list[Event]:
     return events
 
 
-def _deposit(_account: Account, command: Deposit) -> list[Event]:
-    return [
-        Deposited(
-            command.transaction_id, command.currency, command.amount, command.source, command.now, command.market_at
-        )
-    ]
+def _adjust(account: Account, command: Adjust) -> list[Event]:
+    c = command
+    events: list[Event] = [Adjusted(c.transaction_id, c.kind, c.currency, c.amount, c.source, c.now, c.market_at)]
+    left = EXACT.add(account.balance(c.currency).available, c.amount)
+    if c.amount < 0 and left < 0:
+        detail = f"{-c.amount:f} {c.currency} were taken ({c.kind}), available is {left:f}."
+        events.append(AccountRestricted(None, Reason("balance_below_zero", detail), c.now))
+    return events
+
+
+def _begin_reset(account: Account, _command: BeginReset) -> list[Event]:
+    return [] if account.status is AccountStatus.RESETTING else [ResetBegun()]
+
+
+def _reset(_account: Account, command: Reset) -> list[Event]:
+    return [AccountReset(command.transaction_id, command.opening, command.now, command.market_at)]
 
 
 _DECISIONS: dict[type, Callable[[Account, Any], list[Event]]] = {
@@ -327,5 +343,7 @@ _DECISIONS: dict[type, Callable[[Account, Any], list[Event]]] = {
     ReportUnknown: _unknown,
     ReportState: _state,
     QueryUnanswered: _query,
-    Deposit: _deposit,
+    Adjust: _adjust,
+    BeginReset: _begin_reset,
+    Reset: _reset,
 }

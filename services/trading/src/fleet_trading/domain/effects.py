@@ -10,12 +10,13 @@ from uuid import UUID
 from fleet_simulator.fees import EXACT
 
 from .account import Account
-from .booking import balance_of, book_correction, book_deposit, book_fill
+from .booking import balance_of, book_adjustment, book_correction, book_fill, book_reset
 from .events import (
+    AccountReset,
     AccountRestricted,
+    Adjusted,
     CancelRefused,
     CancelRequested,
-    Deposited,
     Event,
     FillsMissing,
     OrderAccepted,
@@ -30,6 +31,7 @@ from .events import (
     ReplaceDenied,
     ReplaceRefused,
     ReplaceRequested,
+    ResetBegun,
     TradeCorrected,
 )
 from .group import group_of, holdings, is_whole
@@ -218,9 +220,14 @@ def _nothing(account: Account, event: FillsMissing | ReplaceDenied) -> None:
 
 
 def _restricted(account: Account, event: AccountRestricted) -> None:
-    if account.status is not AccountStatus.REDUCE_ONLY:
+    if account.status is AccountStatus.ACTIVE:
         account.status = AccountStatus.REDUCE_ONLY
         account.changes.is_status = True
+
+
+def _reset_begun(account: Account, _event: ResetBegun) -> None:
+    account.status = AccountStatus.RESETTING
+    account.changes.is_status = True
 
 
 def _filled(account: Account, event: OrderFilled) -> None:
@@ -282,6 +289,8 @@ _EFFECTS: dict[type, Callable[[Account, Any], None]] = {
     OrderQueried: _queried,
     FillsMissing: _nothing,
     AccountRestricted: _restricted,
-    Deposited: book_deposit,
+    Adjusted: book_adjustment,
+    ResetBegun: _reset_begun,
+    AccountReset: book_reset,
     TradeCorrected: _corrected,
 }

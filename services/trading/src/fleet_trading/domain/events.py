@@ -6,6 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from .commands import ReportFill
+from .ledger import EntryKind
 from .order import Order, Trade
 from .terms import Figures
 from .values import Reason, Stand, Twap
@@ -154,17 +155,33 @@ class FillsMissing:
 class AccountRestricted:
     """A fact was booked that acceptance had not allowed for: an alarm, and the account is reduce-only."""
 
-    order_id: UUID
+    order_id: UUID | None
     reason: Reason
     now: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Deposited:
+class Adjusted:
     transaction_id: UUID
+    kind: EntryKind
     currency: str
     amount: Decimal
     source: str
+    now: datetime
+    market_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ResetBegun:
+    """From here on nothing new is accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountReset:
+    """A new beginning: what was there has gone out by entries, and nothing is deleted."""
+
+    transaction_id: UUID
+    opening: Decimal
     now: datetime
     market_at: datetime
 
@@ -186,6 +203,8 @@ Event = (
     | OrderQueried
     | FillsMissing
     | AccountRestricted
-    | Deposited
+    | Adjusted
+    | ResetBegun
+    | AccountReset
     | TradeCorrected
 )

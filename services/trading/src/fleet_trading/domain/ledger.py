@@ -5,7 +5,7 @@ accounts, an account's entries are numbered without gaps under its lock, and acc
 The house's total is the sum of a book over all accounts."""
 
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -16,13 +16,74 @@ class Book(StrEnum):
     COUNTERPARTY = "counterparty"
     FEES = "fees"
     FUNDING = "funding"
+    TRANSFERS = "transfers"
+    """Sums to zero over all accounts."""
 
 
 class EntryKind(StrEnum):
     DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    TRANSFER = "transfer"
+    RESET = "reset"
+    FUNDING = "funding"
+    DIVIDEND = "dividend"
     TRADE = "trade"
     FEE = "fee"
     CORRECTION = "correction"
+
+
+FLOWS = frozenset({EntryKind.DEPOSIT, EntryKind.WITHDRAWAL, EntryKind.TRANSFER, EntryKind.RESET})
+"""Money that comes and goes without being earned or lost."""
+
+AGAINST = {
+    EntryKind.DEPOSIT: Book.FUNDING,
+    EntryKind.WITHDRAWAL: Book.FUNDING,
+    EntryKind.CORRECTION: Book.FUNDING,
+    EntryKind.TRANSFER: Book.TRANSFERS,
+    EntryKind.FEE: Book.FEES,
+    EntryKind.FUNDING: Book.COUNTERPARTY,
+    EntryKind.DIVIDEND: Book.COUNTERPARTY,
+}
+"""The book of the house against which an adjustment is booked."""
+
+
+class Growth(NamedTuple):
+    """What one unit of money has become since the account began, by the time of its last flow, and what the account was
+    worth after that: so the time-weighted return of any stretch is known without looking back (each stretch between two
+    flows by itself, linked: the GIPS standards' "true" time-weighted return)."""
+
+    factor: Decimal
+    equity: Decimal
+
+    def at(self, equity: Decimal) -> Decimal:
+        """The factor when the account is worth `equity`. What began with nothing, or with debts, has no return."""
+        if self.equity <= 0:
+            return self.factor
+        return _WIDE.divide(_WIDE.multiply(self.factor, equity), self.equity).quantize(
+            _FACTOR_UNIT, ROUND_HALF_EVEN, _WIDE
+        )
+
+
+_WIDE = Context(prec=80)
+_FACTOR_UNIT = Decimal(1).scaleb(-12)
+
+
+class Adjustment(NamedTuple):
+    """What was booked on an account by anything but a trade; its fields are the columns of `adjustments`.
+
+    `growth` of what is a flow only."""
+
+    account_id: UUID
+    entry_no: int
+    transaction_id: UUID
+    kind: EntryKind
+    currency: str
+    amount: Decimal
+    source: str
+    other_account_id: UUID | None
+    at: datetime
+    market_at: datetime
+    growth: Growth | None
 
 
 class Entry(NamedTuple):

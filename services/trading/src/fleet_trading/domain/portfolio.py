@@ -69,7 +69,7 @@ def valued(account: Account, marks: Marks, day: date) -> Portfolio:
         realized = EXACT.add(realized, position.realized_pnl)
         if position.quantity:
             unrealized = EXACT.add(unrealized, value(symbol, position, marks).unrealized_pnl or ZERO)
-    equity = _equity(account, marks.mark)
+    equity = equity_of(account, marks)
     opened = account.day_open_equity if account.day == day else equity_before(account, marks, day)
     return Portfolio(
         equity=equity,
@@ -80,6 +80,11 @@ def valued(account: Account, marks: Marks, day: date) -> Portfolio:
         realized_pnl=realized,
         day_pnl=EXACT.subtract(equity, opened),
     )
+
+
+def equity_of(account: Account, marks: Marks) -> Decimal:
+    """What it is worth now, in its base currency."""
+    return _equity(account, marks.mark)
 
 
 def equity_before(account: Account, marks: Marks, day: date) -> Decimal:

@@ -34,10 +34,12 @@ class Pending(StrEnum):
 
 
 class AccountStatus(StrEnum):
-    """`reduce_only`: something happened that acceptance had not allowed for; only sells are accepted."""
+    """`reduce_only`: something happened that acceptance had not allowed for; only sells are accepted.
+    `resetting`: its open orders are cancelled first, and no new ones are accepted."""
 
     ACTIVE = "active"
     REDUCE_ONLY = "reduce_only"
+    RESETTING = "resetting"
 
 
 class TradingState(StrEnum):

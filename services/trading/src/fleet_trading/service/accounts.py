@@ -5,11 +5,11 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID, uuid5
 
-from fleet_trading.domain import Account, Deposit, Grant, Reason, User
+from fleet_trading.domain import Account, Adjust, EntryKind, Grant, Reason, User
 from fleet_trading.ports import Market, UnitOfWork
 
+from .money import KEY_REUSED, adjust
 from .orders import ACCOUNT_NOT_FOUND
-from .recording import carry_out
 
 BASE_CURRENCY = "USD"
 
@@ -32,16 +32,56 @@ async def open_default_account(uow: UnitOfWork, user: User, *, deposit: Decimal,
     )
     if not await uow.insert_account(account):
         return False
-    command = Deposit(
+    await _open_with(uow, account, deposit, market)
+    return True
+
+
+async def _open_with(uow: UnitOfWork, account: Account, deposit: Decimal, market: Market) -> None:
+    command = Adjust(
         transaction_id=uuid5(account.account_id, "opening deposit"),
-        currency=BASE_CURRENCY,
+        kind=EntryKind.DEPOSIT,
+        currency=account.base_currency,
         amount=deposit,
         source="opening deposit",
         now=uow.now,
         market_at=market.market_at(),
     )
-    carry_out(uow, account, command)
-    return True
+    await adjust(uow, account, command, market=market)
+
+
+async def open_account(
+    uow: UnitOfWork,
+    *,
+    account_id: UUID,
+    user_id: UUID,
+    name: str,
+    kind: str,
+    deposit: Decimal,
+    most: int,
+    market: Market,
+) -> tuple[Account, bool] | Reason:
+    """Another account, as it was opened, and whether that was before. The user's default account is locked, so that no
+    two are opened at once."""
+    if kind != "paper":
+        return Reason("unsupported", f"Accounts are paper accounts, was {kind}.")
+    account = Account(
+        account_id=account_id,
+        user_id=user_id,
+        name=name,
+        kind=kind,
+        base_currency=BASE_CURRENCY,
+        is_default=False,
+        created_at=uow.now,
+    )
+    known = await uow.peek(account_id)
+    if known is not None:
+        account.version = 1
+        return (account, True) if (known.name, known.kind) == (name, kind) else KEY_REUSED
+    if await uow.count_accounts(user_id) >= most:
+        return Reason("too_many_accounts", f"A user has up to {most} accounts.")
+    await uow.insert_account(account)
+    await _open_with(uow, account, deposit, market)
+    return account, False
 
 
 def grant(

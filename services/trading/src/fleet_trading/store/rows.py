@@ -10,8 +10,11 @@ from fleet_simulator import OrderType, Side, TimeInForce
 from fleet_trading.domain import (
     Account,
     AccountStatus,
+    Adjustment,
     Balance,
+    EntryKind,
     Grant,
+    Growth,
     Order,
     Pending,
     Position,
@@ -94,7 +97,7 @@ def order_row(order: Order) -> tuple[object, ...]:
 
 
 ACCOUNT_COLUMNS = """account_id, user_id, name, kind, base_currency, is_default, created_at, status, version, entry_no,
-trade_no, watch_at, day, day_open_equity"""
+trade_no, epoch_trade_no, watch_at, day, day_open_equity"""
 
 
 def account_of(row: asyncpg.Record, balances: Iterable[asyncpg.Record], positions: Iterable[asyncpg.Record]) -> Account:
@@ -110,6 +113,7 @@ def account_of(row: asyncpg.Record, balances: Iterable[asyncpg.Record], position
         version=row["version"],
         entry_no=row["entry_no"],
         trade_no=row["trade_no"],
+        epoch_trade_no=row["epoch_trade_no"],
         watch_at=row["watch_at"],
         day=row["day"],
         day_open_equity=row["day_open_equity"],
@@ -150,6 +154,12 @@ def trade_of(row: asyncpg.Record) -> Trade:
 
 def user_of(row: asyncpg.Record) -> User:
     return User(row["user_id"], tuple(row["roles"]), row["status"], row["version"])
+
+
+def adjustment_of(row: asyncpg.Record) -> Adjustment:
+    growth = None if row["growth"] is None else Growth(row["growth"], row["equity"])
+    named = {name: row[name] for name in Adjustment._fields if name not in {"kind", "growth"}}
+    return Adjustment(kind=EntryKind(row["kind"]), growth=growth, **named)
 
 
 GRANT_COLUMNS = "deployment_id, account_id, user_id, symbols, max_order_notional, expires_at, is_active, version"

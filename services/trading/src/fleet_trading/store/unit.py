@@ -7,14 +7,16 @@ from uuid import UUID
 
 from fleet_bus import Transaction
 
-from fleet_trading.domain import Account, Event, Grant, Order, User
+from fleet_trading.domain import Account, Adjustment, Event, Grant, Growth, Order, User
 from fleet_trading.domain.account import Changes
 from fleet_trading.ports import Claim
 
 from .cache import AccountCache
-from .rows import GRANT_COLUMNS, ORDER_COLUMNS, grant_of, order_of, read_accounts, trade_of, user_of
+from .rows import GRANT_COLUMNS, ORDER_COLUMNS, adjustment_of, grant_of, order_of, read_accounts, trade_of, user_of
 from .writes import INSERT_ACCOUNT, account_row, write
 
+RESET = "account-reset"
+"""The kind of due rows of accounts that begin anew; the aggregate is `<account>:<reset>`."""
 UNANSWERED = "unanswered-orders"
 """The kind of due rows that look for orders without an answer; the aggregate is the account."""
 
@@ -65,6 +67,18 @@ WHERE users.version < excluded.version
 _KEEP_GRANT = f"""
 INSERT INTO grants ({GRANT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (deployment_id) DO UPDATE SET is_active = excluded.is_active, version = excluded.version
+"""  # noqa: S608
+
+
+_HAS_OPEN = "SELECT EXISTS (SELECT FROM orders WHERE account_id = $1 AND stand IN ('new', 'partially_filled'))"
+_GROWTH = """
+SELECT growth, equity FROM adjustments WHERE account_id = $1 AND growth IS NOT NULL ORDER BY entry_no DESC LIMIT 1
+"""
+_ADJUSTMENT_COLUMNS = """account_id, entry_no, transaction_id, kind, currency, amount, source, other_account_id, at,
+market_at, growth, equity"""
+_ADJUSTMENTS = f"SELECT {_ADJUSTMENT_COLUMNS} FROM adjustments WHERE transaction_id = $1 ORDER BY account_id"  # noqa: S608
+_ADD_ADJUSTMENT = f"""
+INSERT INTO adjustments ({_ADJUSTMENT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 """  # noqa: S608
 
 
@@ -237,6 +251,32 @@ class PostgresUnit:
             self._attach(order_of(row))
         next_at = await self._connection.fetchval(_NEXT_UNANSWERED, account.account_id, self.now)
         return len(rows) < limit, next_at
+
+    async def has_open_orders(self, account: Account) -> bool:
+        has_any: bool = await self._connection.fetchval(_HAS_OPEN, account.account_id)
+        return has_any
+
+    async def last_growth(self, account: Account) -> Growth | None:
+        row = await self._connection.fetchrow(_GROWTH, account.account_id)
+        return None if row is None else Growth(row["growth"], row["equity"])
+
+    async def adjustments(self, transaction_id: UUID) -> list[Adjustment]:
+        return [adjustment_of(row) for row in await self._connection.fetch(_ADJUSTMENTS, transaction_id)]
+
+    def add_adjustment(self, adjustment: Adjustment) -> None:
+        *values, growth = adjustment
+        self._tx.write(_ADD_ADJUSTMENT, *values, *(growth or (None, None)))
+
+    def reset_later(self, account: Account, reset_id: UUID, at: datetime) -> None:
+        self._tx.schedule(RESET, f"{account.account_id}:{reset_id}", account.version, "wall", at)
+
+    async def peek(self, account_id: UUID) -> Account | None:
+        found = await read_accounts(self._connection, [account_id])
+        return found[0] if found else None
+
+    async def count_accounts(self, user_id: UUID) -> int:
+        count: int = await self._connection.fetchval("SELECT count(*) FROM accounts WHERE user_id = $1", user_id)
+        return count
 
     async def insert_account(self, account: Account) -> bool:
         if await self._connection.fetchval(INSERT_ACCOUNT, *account_row(account)) is None:

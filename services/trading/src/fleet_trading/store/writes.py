@@ -19,9 +19,9 @@ def _rows(types: str) -> str:
 
 _ACCOUNTS = f"""
 UPDATE accounts AS a SET version = n.version, status = n.status, entry_no = n.entry_no, trade_no = n.trade_no,
-watch_at = n.watch_at, day = n.day, day_open_equity = n.day_open_equity
-FROM {_rows("uuid bigint text bigint bigint timestamptz date numeric")}
-     AS n (account_id, version, status, entry_no, trade_no, watch_at, day, day_open_equity)
+epoch_trade_no = n.epoch_trade_no, watch_at = n.watch_at, day = n.day, day_open_equity = n.day_open_equity
+FROM {_rows("uuid bigint text bigint bigint bigint timestamptz date numeric")}
+     AS n (account_id, version, status, entry_no, trade_no, epoch_trade_no, watch_at, day, day_open_equity)
 WHERE a.account_id = n.account_id
 """  # noqa: S608  constants, here and below
 _BALANCES = f"""
@@ -76,7 +76,7 @@ SELECT * FROM {_rows("uuid bigint uuid text text text numeric numeric text date 
 """  # noqa: S608
 
 INSERT_ACCOUNT = f"""
-INSERT INTO accounts ({ACCOUNT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+INSERT INTO accounts ({ACCOUNT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 ON CONFLICT (account_id) DO NOTHING RETURNING account_id
 """  # noqa: S608  constant columns
 
@@ -99,6 +99,7 @@ def account_row(account: Account) -> tuple[object, ...]:
         account.version,
         account.entry_no,
         account.trade_no,
+        account.epoch_trade_no,
         account.watch_at,
         account.day,
         account.day_open_equity,
@@ -140,6 +141,7 @@ def _changed_account(account: Account) -> tuple[object, ...]:
         account.status,
         account.entry_no,
         account.trade_no,
+        account.epoch_trade_no,
         account.watch_at,
         account.day,
         account.day_open_equity,

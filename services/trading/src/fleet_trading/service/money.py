@@ -1,0 +1,200 @@
+"""What moves money but no trade: deposits and other entries with a source, transfers, and beginning anew."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from fleet_simulator.fees import EXACT
+
+from fleet_trading.domain import (
+    FLOWS,
+    ZERO,
+    Account,
+    AccountStatus,
+    Adjust,
+    Adjustment,
+    BeginReset,
+    EntryKind,
+    Growth,
+    Reason,
+    Reset,
+)
+from fleet_trading.domain.portfolio import equity_of
+from fleet_trading.ports import Market, UnitOfWork
+
+from .orders import ACCOUNT_NOT_FOUND, Cancellation, OrderDesk
+from .recording import carry_out
+
+CANCEL_GROUP = 500
+"""Orders cancelled in one transaction of a reset."""
+PAUSE = timedelta(seconds=1)
+"""Between two looks whether the orders of a reset have ended."""
+
+ACCOUNT_RESETTING = Reason("account_resetting", "The account begins anew; its orders are being cancelled.")
+KEY_REUSED = Reason("idempotency_key_reused", "This Idempotency-Key came before with another body.")
+
+
+async def adjust(
+    uow: UnitOfWork, account: Account, command: Adjust, *, market: Market, other_account_id: UUID | None = None
+) -> Adjustment:
+    """Books it with its source, and, for a flow, how the account had grown till then."""
+    growth = None
+    if command.kind in FLOWS:
+        before = equity_of(account, market)
+        last = await uow.last_growth(account)
+        factor = Decimal(1) if last is None else last.at(before)
+        growth = Growth(factor, EXACT.add(before, command.amount))
+    carry_out(uow, account, command, market=market, day=command.market_at.date())
+    return _keep(uow, account, command, growth, other_account_id)
+
+
+def _keep(
+    uow: UnitOfWork, account: Account, command: Adjust, growth: Growth | None, other_account_id: UUID | None = None
+) -> Adjustment:
+    adjustment = Adjustment(
+        account_id=account.account_id,
+        entry_no=account.entry_no,
+        transaction_id=command.transaction_id,
+        kind=command.kind,
+        currency=command.currency,
+        amount=command.amount,
+        source=command.source,
+        other_account_id=other_account_id,
+        at=command.now,
+        market_at=command.market_at,
+        growth=growth,
+    )
+    uow.add_adjustment(adjustment)
+    return adjustment
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    adjustment: Adjustment
+    is_replay: bool
+
+
+async def book_entry(
+    uow: UnitOfWork,
+    account: Account | None,
+    *,
+    transaction_id: UUID,
+    kind: EntryKind,
+    amount: Decimal,
+    currency: str,
+    source: str,
+    market: Market,
+) -> Booked | Reason:
+    """What another part of the platform says has happened. A withdrawal is asked for and may be refused; the rest are
+    facts. The same id again changes nothing."""
+    if account is None:
+        return ACCOUNT_NOT_FOUND
+    for known in await uow.adjustments(transaction_id):
+        if (known.account_id, known.kind, known.amount, known.currency) != (account.account_id, kind, amount, currency):
+            return KEY_REUSED
+        return Booked(known, is_replay=True)
+    if currency != account.base_currency:
+        return Reason("unsupported", f"Only {account.base_currency} is booked without a trade, was {currency}.")
+    if kind is EntryKind.WITHDRAWAL and (short := _short(account, currency, amount.copy_negate())) is not None:
+        return short
+    command = Adjust(
+        transaction_id=transaction_id,
+        kind=kind,
+        currency=currency,
+        amount=amount,
+        source=source,
+        now=uow.now,
+        market_at=market.market_at(),
+    )
+    return Booked(await adjust(uow, account, command, market=market), is_replay=False)
+
+
+def _short(account: Account, currency: str, amount: Decimal) -> Reason | None:
+    available = account.balance(currency).available
+    if amount <= available:
+        return None
+    return Reason("insufficient_funds", f"{amount:f} {currency} are wanted, available was {max(available, ZERO):f}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """Between two accounts of one owner."""
+
+    transfer_id: UUID
+    user_id: UUID
+    from_account_id: UUID
+    to_account_id: UUID
+    currency: str
+    amount: Decimal
+
+
+async def transfer(uow: UnitOfWork, asked: Transfer, *, market: Market) -> Booked | Reason:
+    """Both sides in this transaction; both accounts are locked. The adjustment is that of the account it comes from."""
+    source, target = uow.account(asked.from_account_id), uow.account(asked.to_account_id)
+    if source is None or target is None or not source.user_id == target.user_id == asked.user_id:
+        return ACCOUNT_NOT_FOUND
+    for known in await uow.adjustments(asked.transfer_id):
+        if known.amount < 0:
+            same = (known.account_id, known.other_account_id, known.currency, -known.amount)
+            is_same = same == (asked.from_account_id, asked.to_account_id, asked.currency, asked.amount)
+            return Booked(known, is_replay=True) if is_same else KEY_REUSED
+    if not asked.currency == source.base_currency == target.base_currency or source.kind != target.kind:
+        return Reason("unsupported", "Money in the base currency is transferred, between accounts of one kind.")
+    if AccountStatus.RESETTING in (source.status, target.status):
+        return ACCOUNT_RESETTING
+    short = _short(source, asked.currency, asked.amount)
+    if short is not None:
+        return short
+    taken = Adjust(
+        transaction_id=asked.transfer_id,
+        kind=EntryKind.TRANSFER,
+        currency=asked.currency,
+        amount=asked.amount.copy_negate(),
+        source=f"transfer to {target.account_id}",
+        now=uow.now,
+        market_at=market.market_at(),
+    )
+    given = replace(taken, amount=asked.amount, source=f"transfer from {source.account_id}")
+    booked = await adjust(uow, source, taken, market=market, other_account_id=target.account_id)
+    await adjust(uow, target, given, market=market, other_account_id=source.account_id)
+    return Booked(booked, is_replay=False)
+
+
+async def begin_reset(uow: UnitOfWork, account: Account | None, user_id: UUID, reset_id: UUID) -> bool | Reason:
+    """Nothing new is accepted from here on; the rest is done once its orders have ended. True: it was asked for before."""
+    if account is None or account.user_id != user_id:
+        return ACCOUNT_NOT_FOUND
+    if account.kind != "paper":
+        return Reason("unsupported", f"Only a paper account begins anew, was {account.kind}.")
+    if account.status is AccountStatus.RESETTING or await uow.adjustments(reset_id):
+        return True
+    carry_out(uow, account, BeginReset())
+    uow.reset_later(account, reset_id, uow.now)
+    return False
+
+
+async def go_on_with_reset(
+    uow: UnitOfWork, account: Account, reset_id: UUID, *, desk: OrderDesk, market: Market, opening: Decimal
+) -> None:
+    """Cancels what is open; where nothing is, the account begins anew."""
+    if account.status is not AccountStatus.RESETTING:
+        return
+    for order in await uow.load_open_orders(account, limit=CANCEL_GROUP):
+        desk.cancel(uow, Cancellation(account.account_id, account.user_id, order.order_id))
+    if await uow.has_open_orders(account):
+        account.changes.is_row = True
+        uow.reset_later(account, reset_id, uow.now + PAUSE)
+        return
+    command = Reset(transaction_id=reset_id, opening=opening, now=uow.now, market_at=market.market_at())
+    carry_out(uow, account, command)
+    booked = Adjust(
+        transaction_id=reset_id,
+        kind=EntryKind.RESET,
+        currency=account.base_currency,
+        amount=opening,
+        source="reset",
+        now=command.now,
+        market_at=command.market_at,
+    )
+    _keep(uow, account, booked, Growth(Decimal(1), opening))
