@@ -30,7 +30,8 @@ async def moved(fleet: Any, user: UUID, source: Any, target: Any, amount: str, *
 
 
 async def test_another_account_is_opened_once_a_key_and_trades_by_itself(fleet: Any) -> None:
-    user, key = fleet.a_user(), {"headers": {"Idempotency-Key": "one"}}
+    user = fleet.a_user()
+    key: dict[str, Any] = {"headers": {"Idempotency-Key": "one"}}
     replies = await asyncio.gather(*(opened(fleet, user, **key) for _ in range(3)))
     assert {reply.status for reply in replies} == {201}
     assert sorted(reply.headers.get("Idempotent-Replayed", "") for reply in replies) == ["", "true", "true"]
@@ -157,7 +158,7 @@ async def test_a_reset_cancels_then_begins_anew_and_deletes_nothing(fleet: Any) 
     await fleet.publish(EXECUTION_REPORTS, str(account), message)
 
     async def is_booked() -> bool:
-        return await fleet.balance(user, "AAPL") == (1, 0)
+        return bool(await fleet.balance(user, "AAPL") == (1, 0))
 
     await eventually(is_booked)
     assert await fleet.balance(user) == (99_950, 0)
