@@ -18,9 +18,9 @@ RESUME = {**HALT, "action": "resume"}
 
 
 async def test_a_halt_holds_without_kafka_and_over_a_restart_until_it_is_released() -> None:
-    """Kafka stopped → halt holds within 1 s → cancels work → down and up → still halted → resume → trades again."""
+    """Kafka stopped → halt holds within 1 s → what rests is out → down and up → still halted → another resumes → trades."""
     with whole_fleet("simulated", port_offset=640, trading=2) as fleet:
-        async with fleet.admin() as admin, fleet.user() as user, fleet.user() as other_user:
+        async with fleet.admin() as admin, fleet.admin() as other, fleet.user() as user, fleet.user() as other_user:
             for client in (user.client, other_user.client):
                 await until_priced(client, SYMBOL)
                 filled = await client.place_order(market_order())
@@ -37,7 +37,7 @@ async def test_a_halt_holds_without_kafka_and_over_a_restart_until_it_is_release
                 assert told == dict.fromkeys(
                     ("trading-0", "trading-1", "execution-0", "exchange-connector-0", "matching-engine-0"), "ok"
                 )
-            await user.client.cancel_order(resting["order_id"])
+            # The last gate has taken it out by itself.
             await until_status(user.client, resting["order_id"], "canceled", timeout_s=60)
             await asyncio.to_thread(fleet.down)
             await asyncio.to_thread(fleet.up)
@@ -45,7 +45,10 @@ async def test_a_halt_holds_without_kafka_and_over_a_restart_until_it_is_release
                 await client.login(user.email, user.password)
                 await until_priced(client, SYMBOL)
                 await assert_halted(client)
-                await admin.request("POST", SWITCH, RESUME)
+                with pytest.raises(ApiError) as refused:
+                    await admin.request("POST", SWITCH, RESUME)
+                assert refused.value.code == "second_person_required"
+                await other.request("POST", SWITCH, RESUME)
                 placed = await client.place_order(market_order())
                 await until_status(client, placed["order_id"], "filled")
         fleet.verify_books()

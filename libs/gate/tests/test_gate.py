@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 from uuid import uuid4
 
 import aiohttp
@@ -22,11 +23,12 @@ from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
 from fleet_chassis.settings import ServiceSettings
-from fleet_contracts import encode
-from fleet_contracts.core_engine import TradingStateChanged
+from fleet_contracts import Message, encode
+from fleet_contracts.core_engine import Heartbeat, TradingStateChanged
 from fleet_contracts.topics import CORE_ENGINE_STATE
 from fleet_contracts.vocabulary import StateScope, TradingStateWord
 from fleet_gate import Gate, States, state_key
+from fleet_testkit.clock import FakeClock
 from fleet_testkit.eventually import eventually
 from fleet_testkit.fixtures import KafkaForTests, MakeDatabase
 from fleet_testkit.http import served
@@ -67,6 +69,7 @@ class Process:
     gate: Gate
     url: str
     signers: dict[str, AssertionSigner]
+    heard: list[Message]
 
     async def tell(self, told: TradingStateChanged, *, by: str = "core-engine") -> aiohttp.ClientResponse:
         headers = {"Authorization": f"Bearer {self.signers[by].sign('trading')}", "Content-Type": "application/json"}
@@ -90,20 +93,34 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def process(keys: Path, database_url: str, kafka_url: str = SILENT_KAFKA) -> AsyncIterator[Process]:
+async def process(
+    keys: Path,
+    database_url: str,
+    kafka_url: str = SILENT_KAFKA,
+    *,
+    prefix: str = "",
+    clock: FakeClock | None = None,
+    feed: Literal["simulated", "replay"] = "simulated",
+) -> AsyncIterator[Process]:
     """What trading, execution and exchange-connector have of the gate, as a process of its own would."""
     settings = ServiceSettings(
         service="trading",
         port=0,
         kafka_url=kafka_url,
+        topic_prefix=prefix,
+        feed=feed,
         instances=keys / "instances.json",
         private_key_file=keys / "core-engine.pem",
         public_keys_file=keys / "public.json",
     )
     health = Health()
     async with Database(SecretStr(database_url), application_name="gate-test") as database:
-        bus = Bus(settings, database)
+        bus = Bus(settings, database, clock=clock)
         gate = Gate(bus, database)
+        heard: list[Message] = []
+        bus.table(CORE_ENGINE_STATE, TradingStateChanged).on_change(
+            lambda _, one: heard.append(one.message) if one else None
+        )
 
         @contextlib.asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -114,7 +131,7 @@ async def process(keys: Path, database_url: str, kafka_url: str = SILENT_KAFKA) 
         app.include_router(gate.router)
         async with served(app) as url:
             signers = {name: AssertionSigner(name, keys / f"{name}.pem") for name in ("core-engine", "strategy", "cli")}
-            yield Process(gate, url, signers)
+            yield Process(gate, url, signers, heard)
 
 
 async def test_a_halt_told_directly_holds_without_kafka_and_survives_a_restart(
@@ -167,11 +184,12 @@ async def test_a_state_heard_from_kafka_is_obeyed_and_kept(
 
 
 @contextlib.asynccontextmanager
-async def publishing(keys: Path, database_url: str, kafka_url: str) -> AsyncIterator[Bus]:
+async def publishing(keys: Path, database_url: str, kafka_url: str, *, prefix: str = "") -> AsyncIterator[Bus]:
     settings = ServiceSettings(
         service="core-engine",
         port=0,
         kafka_url=kafka_url,
+        topic_prefix=prefix,
         instances=keys / "instances.json",
         private_key_file=keys / "core-engine.pem",
         public_keys_file=keys / "public.json",
@@ -180,6 +198,33 @@ async def publishing(keys: Path, database_url: str, kafka_url: str) -> AsyncIter
         bus = Bus(settings, database)
         async with bus.running(Health()):
             yield bus
+
+
+async def test_without_the_heartbeat_only_what_reduces_until_it_comes_again(
+    keys: Path, make_database: MakeDatabase, kafka: KafkaForTests
+) -> None:
+    prefix = kafka.unique("gate") + "."
+    await create_topics(kafka.bootstrap, [CORE_ENGINE_STATE], prefix=prefix)
+    clock, database_url, writer_url = FakeClock(), await make_database(MIGRATIONS), await make_database(MIGRATIONS)
+    for feed in ("simulated", "replay"):
+        async with (
+            process(keys, database_url, kafka.bootstrap, prefix=prefix, clock=clock, feed=feed) as trading,
+            publishing(keys, writer_url, kafka.bootstrap, prefix=prefix) as core_engine,
+        ):
+            assert trading.gate.state() is ACTIVE, "a heartbeat that never came is not missed"
+            await beat(core_engine, clock)
+            await eventually(lambda: trading.heard)
+            clock.advance(seconds=10)
+            assert trading.gate.state() is ACTIVE
+            clock.advance(seconds=1)
+            assert trading.gate.state() is (REDUCING if feed == "simulated" else ACTIVE)
+            await beat(core_engine, clock)
+            await eventually(lambda: trading.gate.state() is ACTIVE)
+
+
+async def beat(core_engine: Bus, clock: FakeClock) -> None:
+    async with core_engine.transaction() as tx:
+        tx.publish(CORE_ENGINE_STATE, "heartbeat", Heartbeat(at=clock.now()))
 
 
 async def kept(database_url: str, symbol: str) -> bool:

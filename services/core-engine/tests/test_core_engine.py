@@ -27,6 +27,7 @@ from fleet_contracts.topics import (
     TOPICS,
     TRADING_ACCOUNTS,
     TRADING_GRANTS,
+    TRADING_RISK_BREACHES,
 )
 from fleet_contracts.vocabulary import (
     DeploymentState,
@@ -46,7 +47,7 @@ from fleet_testkit.http import served
 from fleet_testkit.peers import BUS_MIGRATIONS, Keys, Peers, peers, ready
 
 CALLED = ("core-engine", "gateway", "trading", "execution", "exchange-connector", "matching-engine")
-ADMIN = UUID(int=7)
+ADMIN, OTHER_ADMIN = UUID(int=7), UUID(int=8)
 DAY = datetime(2012, 5, 18, 20, 0, tzinfo=UTC)
 
 
@@ -56,8 +57,8 @@ class CoreEngine:
     keys: Keys
     others: Peers
 
-    def admin(self) -> dict[str, str]:
-        return self.keys.of_user("core-engine", ADMIN, "read", "trade", "admin", roles=["admin"])
+    def admin(self, user_id: UUID = ADMIN) -> dict[str, str]:
+        return self.keys.of_user("core-engine", user_id, "read", "trade", "admin", roles=["admin"])
 
     def trader(self) -> dict[str, str]:
         return self.keys.of_user("core-engine", uuid4(), "read", "trade")
@@ -143,7 +144,8 @@ async def test_a_halted_symbol_keeps_its_bars_but_its_steps_end(core_engine: Cor
     [withheld] = await eventually(lambda: others.heard_of(said.BarWithheld, symbol))
     assert withheld.reason == "halted"
     await eventually(lambda: [one for one in others.heard_of(MarketStepEnded) if symbol in one.symbols])
-    assert await kill_switch(core_engine, scope="symbol", target=symbol, action="resume") == 200
+    assert await kill_switch(core_engine, scope="symbol", target=symbol, action="resume") == 403
+    assert await kill_switch(core_engine, OTHER_ADMIN, scope="symbol", target=symbol, action="resume") == 200
     await others.say(bar(symbol, DAY + timedelta(minutes=1)))
     await eventually(lambda: others.heard_of(data.BarClosed, symbol))
     halted, resumed = others.heard_of(said.TradingStateChanged, f"symbol:{symbol}")
@@ -195,6 +197,55 @@ async def test_a_signal_that_may_not_be_is_dropped_with_its_reason(core_engine: 
     [dropped] = await eventually(lambda: others.heard_of(said.SignalDropped, str(signal.deployment_id)))
     assert dropped.reason == "max_order_notional"
     assert others.heard_of(said.OrderRequested, str(signal.account_id)) == []
+
+
+async def test_an_account_that_has_breached_a_limit_is_restricted_and_only_an_admin_releases_it(
+    core_engine: CoreEngine,
+) -> None:
+    others, account = core_engine.others, account_of(signal_of("AAPL/USD"))
+    owner = account[2].user_id  # type: ignore[attr-defined]
+    key = f"account:{account[1]}"
+    await others.say(
+        account, breach_of(account[1], owner, None), breach_of(account[1], owner, TradingStateWord.REDUCING)
+    )
+    [reducing] = await eventually(lambda: others.heard_of(said.TradingStateChanged, key))
+    assert (reducing.state, reducing.by) == (TradingStateWord.REDUCING, "risk")
+    assert reducing.reason == "daily_loss: 1000.5 of 1000"
+    # What is stricter stays, however often risk asks for less.
+    headers = core_engine.keys.of_user("core-engine", owner, "trade")
+    url, body = f"{core_engine.url}/api/v1/risk/kill-switch", {"scope": "account", "reason": "a test"}
+    async with aiohttp.ClientSession(headers=headers) as client:
+        halted = await client.post(url, json=body | {"action": "halt"})
+        assert (halted.status, (await halted.json())["target"]) == (200, account[1])
+        await others.say(breach_of(account[1], owner, TradingStateWord.REDUCING))
+        resumed = await client.post(url, json=body | {"action": "resume"})
+        assert (resumed.status, (await resumed.json())["state"]) == (200, "reducing")
+        again = await client.post(url, json=body | {"action": "resume"})
+        assert (again.status, (await again.json())["code"]) == (403, "held_by_another")
+        of_others = await client.post(url, json=body | {"action": "halt", "target": str(uuid4())})
+        assert (of_others.status, (await of_others.json())["code"]) == (404, "account_not_found")
+    assert await kill_switch(core_engine, scope="account", target=account[1], action="resume") == 200
+    states = [one.state.value for one in others.heard_of(said.TradingStateChanged, key)]
+    assert states[:3] == ["reducing", "halted", "reducing"]
+
+
+async def test_the_heartbeat_is_heard_again_and_again(core_engine: CoreEngine) -> None:
+    await eventually(lambda: len(core_engine.others.heard_of(said.Heartbeat, "heartbeat")) >= 2)
+
+
+def breach_of(account_id: str, user_id: UUID, wanted: TradingStateWord | None) -> tuple[Topic, str, Message]:
+    breach = trading.AccountBreached(
+        account_id=UUID(account_id),
+        user_id=user_id,
+        limit="daily_loss",
+        symbol=None,
+        level_percent=100,
+        allowed=Decimal(1000),
+        used=Decimal("1000.5"),
+        wanted_state=wanted,
+        version=1,
+    )
+    return TRADING_RISK_BREACHES, account_id, breach
 
 
 async def test_the_status_tells_states_prices_and_instances(core_engine: CoreEngine) -> None:
@@ -315,7 +366,7 @@ async def define(core_engine: CoreEngine, symbol: str) -> None:
     await core_engine.others.say((DATA_INSTRUMENTS, symbol, instrument), (DATA_QUOTES, symbol, quote))
 
 
-async def kill_switch(core_engine: CoreEngine, **body: str) -> int:
+async def kill_switch(core_engine: CoreEngine, by: UUID = ADMIN, **body: str) -> int:
     """The status with which it is answered; a symbol not known yet is asked for again."""
 
     async def answered() -> int:
@@ -323,7 +374,7 @@ async def kill_switch(core_engine: CoreEngine, **body: str) -> int:
             response = await client.post(
                 f"{core_engine.url}/api/v1/risk/kill-switch",
                 json={"reason": "a test", **body},
-                headers=core_engine.admin(),
+                headers=core_engine.admin(by),
             )
             return 0 if response.status == 422 else response.status
 

@@ -20,7 +20,7 @@ from fleet_testkit.http import served
 from fleet_testkit.peers import Keys
 
 SILENT_KAFKA = "127.0.0.1:9"
-ADMIN = UUID(int=7)
+ADMIN, OTHER_ADMIN = UUID(int=7), UUID(int=8)
 
 
 @dataclass
@@ -52,6 +52,16 @@ async def obeys(told: dict[str, Any]) -> web.Response:
     return web.json_response(told)
 
 
+def obeying_already(halt: dict[str, Any]) -> Callable[[dict[str, Any]], Awaitable[web.Response]]:
+    """Was told this one without core-engine, by `fleet halt`."""
+
+    async def answers(told: dict[str, Any]) -> web.Response:
+        is_newer = (told["epoch"], told["version"]) > (halt["epoch"], halt["version"])
+        return web.json_response(told if is_newer else halt)
+
+    return answers
+
+
 async def hangs(_: dict[str, Any]) -> web.Response:
     await asyncio.Event().wait()
     raise AssertionError
@@ -68,8 +78,10 @@ class Fleet:
     keys: Keys
     instances: dict[str, Instance]
 
-    async def kill_switch(self, *, scopes: tuple[str, ...] = ("admin",), **body: Any) -> tuple[int, dict[str, Any]]:
-        headers = self.keys.of_user("core-engine", ADMIN, *scopes)
+    async def kill_switch(
+        self, *, by: UUID = ADMIN, scopes: tuple[str, ...] = ("admin",), **body: Any
+    ) -> tuple[int, dict[str, Any]]:
+        headers = self.keys.of_user("core-engine", by, *scopes)
         async with aiohttp.ClientSession() as client:
             request = {"reason": "a test", **body}
             response = await client.post(f"{self.url}/api/v1/risk/kill-switch", json=request, headers=headers)
@@ -121,13 +133,13 @@ async def test_a_halt_is_told_to_every_instance_within_a_second_without_kafka(ha
         for told in instance.told
     )
     waiting = await halted_fleet.fetch("SELECT key FROM outbox WHERE topic = 'core-engine.state'")
-    assert [row["key"] for row in waiting] == ["system"]
+    assert [row["key"] for row in waiting if row["key"] != "heartbeat"] == ["system"]
 
 
 async def test_each_change_has_a_higher_version_and_is_kept(halted_fleet: Fleet) -> None:
     answers = await asyncio.gather(
         halted_fleet.kill_switch(scope="symbol", target="AAPL-USD", action="halt"),
-        halted_fleet.kill_switch(scope="symbol", target="AAPL/USD", action="resume"),
+        halted_fleet.kill_switch(by=OTHER_ADMIN, scope="symbol", target="AAPL/USD", action="resume"),
         halted_fleet.kill_switch(scope="system", action="halt"),
     )
     versions = [answer["version"] for _, answer in answers]
@@ -142,9 +154,8 @@ async def test_each_change_has_a_higher_version_and_is_kept(halted_fleet: Fleet)
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        ({"scope": "account", "target": "x", "action": "halt"}, "unsupported"),
-        ({"scope": "venue", "target": "paper", "action": "halt"}, "unsupported"),
-        ({"scope": "system", "action": "reduce"}, "unsupported"),
+        ({"scope": "account", "target": "x", "action": "halt"}, "invalid_request"),
+        ({"scope": "venue", "action": "halt"}, "invalid_request"),
         ({"scope": "system", "action": "halt", "target": "AAPL/USD"}, "invalid_request"),
         ({"scope": "symbol", "action": "halt"}, "invalid_request"),
         ({"scope": "symbol", "action": "halt", "target": "not a symbol"}, "invalid_request"),
@@ -160,12 +171,56 @@ async def test_what_cannot_be_done_changes_nothing(halted_fleet: Fleet, body: di
     assert await halted_fleet.fetch("SELECT version FROM trading_state_version") == before
 
 
+@pytest.mark.parametrize(("scope", "target"), [("system", None), ("venue", "paper"), ("symbol", "IBM/USD")], ids=str)
+async def test_another_person_releases(halted_fleet: Fleet, scope: str, target: str | None) -> None:
+    body: dict[str, Any] = {"scope": scope} if target is None else {"scope": scope, "target": target}
+    await halted_fleet.kill_switch(action="halt", **body)
+    for action in ("reduce", "resume"):
+        status, problem = await halted_fleet.kill_switch(action=action, **body)
+        assert (status, problem["code"]) == (403, "second_person_required")
+    status, answer = await halted_fleet.kill_switch(by=OTHER_ADMIN, action="reduce", **body)
+    assert (status, answer["state"], answer["target"]) == (200, "reducing", target)
+    # Now the other one has restricted it.
+    status, _ = await halted_fleet.kill_switch(by=OTHER_ADMIN, action="resume", **body)
+    assert status == 403
+    status, answer = await halted_fleet.kill_switch(action="resume", **body)
+    assert (status, answer["state"]) == (200, "active")
+    status, answer = await halted_fleet.kill_switch(action="resume", **body)
+    assert status == 200, "what is active already is released by anybody"
+
+
+async def test_any_admin_releases_an_account(halted_fleet: Fleet) -> None:
+    body: dict[str, Any] = {"scope": "account", "target": str(UUID(int=70))}
+    for action, state in (("halt", "halted"), ("reduce", "reducing"), ("resume", "active")):
+        status, answer = await halted_fleet.kill_switch(action=action, **body)
+        assert (status, answer["state"]) == (200, state)
+
+
+async def test_a_state_told_without_core_engine_is_known_and_overruled_by_a_higher_version(halted_fleet: Fleet) -> None:
+    _, answer = await halted_fleet.kill_switch(scope="symbol", target="MSFT/USD", action="reduce")
+    instance = halted_fleet.instances["execution-0"]
+    fields = ("scope", "target", "state", "epoch", "version", "by", "reason", "changed_at")
+    before = {name: answer[name] for name in fields}
+    instance.answer = obeying_already(before | {"state": "halted", "version": answer["version"] + 5, "by": "cli:op"})
+    try:
+        # Judged anew by what is held there: the same admin releases what somebody else has halted.
+        status, released = await halted_fleet.kill_switch(scope="symbol", target="MSFT/USD", action="halt")
+        assert (status, released["version"] > answer["version"] + 5) == (200, True)
+        results = {one["instance"]: one["result"] for one in released["instances"]}
+        assert results["execution-0"] == "ok"
+    finally:
+        instance.answer = obeys
+    states = await halted_fleet.fetch("SELECT changed_by FROM trading_state_changes WHERE target = 'MSFT/USD'")
+    assert "cli:op" in {row["changed_by"] for row in states}
+
+
 async def test_only_an_admin_may_halt(halted_fleet: Fleet) -> None:
     status, problem = await halted_fleet.kill_switch(scopes=("read", "trade"), scope="system", action="halt")
     assert (status, problem["code"]) == (403, "insufficient_scope")
 
 
 async def test_the_status_is_told_without_kafka(halted_fleet: Fleet) -> None:
+    await halted_fleet.kill_switch(scope="system", action="halt")
     headers = halted_fleet.keys.of_user("core-engine", ADMIN, "read")
     started = time.perf_counter()
     async with aiohttp.ClientSession() as client:

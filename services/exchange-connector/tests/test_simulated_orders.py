@@ -15,6 +15,7 @@ from fleet_testkit.eventually import eventually
 
 ACCEPTED, FILLED, CANCELED = venue.VenueOrderAccepted, venue.VenueOrderFilled, venue.VenueOrderCanceled
 REJECTED, STATE = venue.VenueOrderRejected, venue.VenueOrderState
+REPLACE_REJECTED = venue.VenueReplaceRejected
 
 
 async def test_a_market_order_fills_at_the_quote_that_stands(simulated: Any) -> None:
@@ -182,16 +183,52 @@ async def test_a_halt_refuses_orders_and_lets_cancels_and_queries_through(simula
     await simulated.command(resting)
     await simulated.told(resting.venue_order_ref, ACCEPTED)
     await _set_state(simulated, "halted", version=1)
+    # Nobody asked for this cancel.
+    _, canceled = await simulated.told(resting.venue_order_ref, ACCEPTED, CANCELED)
+    assert canceled.code == "market_halted"
     refused, elsewhere = simulated.place("GOOG/USD"), simulated.place("IBM/USD")
-    await simulated.command(refused, simulated.cancel_of(resting), simulated.query_of(resting), elsewhere)
+    late = simulated.cancel_of(resting)
+    await simulated.command(refused, late, simulated.query_of(resting), elsewhere)
     (rejected,) = await simulated.told(refused.venue_order_ref, REJECTED)
     assert rejected.code == "market_halted"
-    await simulated.told(resting.venue_order_ref, ACCEPTED, CANCELED, STATE)
+    *_, state = await simulated.told(resting.venue_order_ref, ACCEPTED, CANCELED, venue.VenueCancelRejected, STATE)
+    assert state.stand is VenueOrderStand.CANCELED
     await simulated.told(elsewhere.venue_order_ref, ACCEPTED, FILLED)
     await _set_state(simulated, "active", version=2)
     order = simulated.place("GOOG/USD")
     await simulated.command(order)
     await simulated.told(order.venue_order_ref, ACCEPTED, FILLED)
+
+
+async def test_in_reduce_only_the_venue_takes_what_reduces_and_leaves_what_rests(simulated: Any) -> None:
+    resting = simulated.place("GOOG/USD", limit_price=Decimal(1))
+    await simulated.command(resting)
+    await simulated.told(resting.venue_order_ref, ACCEPTED)
+    await _set_state(simulated, "reducing", version=3)
+    buy, sell = simulated.place("GOOG/USD"), simulated.place("GOOG/USD", side=Side.SELL, protection_price=Decimal(1))
+    await simulated.command(buy, sell, _raised(simulated, resting))
+    assert (await simulated.told(buy.venue_order_ref, REJECTED))[0].code == "market_reducing"
+    await simulated.told(sell.venue_order_ref, ACCEPTED, FILLED)
+    _, refused = await simulated.told(resting.venue_order_ref, ACCEPTED, REPLACE_REJECTED)
+    assert refused.code == "market_reducing"
+    await _set_state(simulated, "active", version=4)
+    await simulated.command(simulated.cancel_of(resting))
+
+
+async def test_a_halt_takes_out_what_is_open_within_two_seconds(simulated: Any) -> None:
+    orders = [simulated.place("GOOG/USD", limit_price=Decimal(1)) for _ in range(20)]
+    await simulated.command(*orders)
+    for order in orders:
+        await simulated.told(order.venue_order_ref, ACCEPTED)
+    await _set_state(simulated, "halted", version=5)
+    refs = [order.venue_order_ref for order in orders]
+
+    async def are_out() -> bool:
+        rows = await simulated.fetch("SELECT venue_order_ref, stand FROM venue_orders WHERE open IS NOT NULL")
+        return not {row["venue_order_ref"] for row in rows} & set(refs)
+
+    await eventually(are_out, timeout_s=2)
+    await _set_state(simulated, "active", version=6)
 
 
 async def test_two_processes_are_one_venue(simulated: Any) -> None:
@@ -202,6 +239,12 @@ async def test_two_processes_are_one_venue(simulated: Any) -> None:
             await simulated.told(order.venue_order_ref, ACCEPTED, FILLED, timeout_s=30)
     epochs = await simulated.fetch("SELECT epoch FROM feed_epoch")
     assert epochs[0]["epoch"] == 1, "one of them holds the feed"
+
+
+def _raised(simulated: Any, order: venue.PlaceVenueOrder) -> venue.ReplaceVenueOrder:
+    cancel = simulated.cancel_of(order)
+    fields = {name: getattr(cancel, name) for name in cancel.__struct_fields__}
+    return venue.ReplaceVenueOrder(**fields | {"quantity": None, "limit_price": Decimal(2)})
 
 
 async def _set_state(simulated: Any, state: str, *, version: int) -> None:

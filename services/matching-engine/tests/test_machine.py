@@ -18,7 +18,17 @@ from fleet_contracts.topics import VENUE_INTERNAL_COMMANDS
 from fleet_contracts.vocabulary import OrderType, SelfTrade, Side, TimeInForce
 from fleet_matching_engine.app import engine_of
 from fleet_matching_engine.domain.orders import EndedOrder, OrderFill
-from fleet_matching_engine.domain.rules import INSTRUMENT, REFERENCE, RULES, STATE, Reference, Rules, State, Terms
+from fleet_matching_engine.domain.rules import (
+    ALONE,
+    INSTRUMENT,
+    REFERENCE,
+    RULES,
+    STATE,
+    Reference,
+    Rules,
+    State,
+    Terms,
+)
 from fleet_matching_engine.domain.sessions import SESSION, Schedule
 from fleet_matching_engine.events import trade_number
 from fleet_matching_engine.service import VenueMachine, fact
@@ -50,7 +60,9 @@ def some_steps(chance: Random, count: int) -> list[Any]:
         elif draw < 0.99:
             found.append(fact(REFERENCE, Reference(SYMBOL, Decimal(chance.randint(97, 103)))))
         else:
-            found += [fact(STATE, State("symbol", SYMBOL, word, 1, n)) for n, word in enumerate(("halted", "active"))]
+            words = (chance.choice(("halted", "reducing")), "active")
+            key = chance.choice((("symbol", SYMBOL), ALONE))
+            found += [fact(STATE, State(key[0], key[1], word, 1, n)) for n, word in enumerate(words)]
     return found
 
 

@@ -119,6 +119,24 @@ async def test_a_halt_takes_out_what_is_open_and_refuses_what_is_new(ruled: Any)
     await eventually(is_taken, 10)
 
 
+async def test_in_reduce_only_nothing_that_increases_is_taken(ruled: Any) -> None:
+    await ruled.say_state(ruled.state(StateScope.VENUE, "internal", TradingStateWord.REDUCING))
+
+    async def is_refused() -> bool:
+        one = ruled.order("buy", "1", "94")
+        await ruled.command(one)
+        await eventually(lambda: ruled.reports(one.venue_order_ref), 10)
+        [report] = ruled.reports(one.venue_order_ref)
+        return isinstance(report, R) and report.code == "market_reducing"
+
+    await eventually(is_refused, 10)
+    sell = ruled.order("sell", "1", "106")
+    await ruled.command(sell)
+    await ruled.told(sell.venue_order_ref, A)
+    await ruled.command(ruled.of(sell, CancelVenueOrder))
+    await ruled.say_state(ruled.state(StateScope.VENUE, "internal", TradingStateWord.ACTIVE))
+
+
 async def test_an_operator_takes_out_orders(ruled: Any) -> None:
     one, other = ruled.order("buy", "1", "93"), ruled.order("buy", "1", "93")
     await ruled.command(one, other)

@@ -26,6 +26,12 @@ class TradingStateChanged(CoreEngineMessage, frozen=True, kw_only=True):
     changed_at: datetime
 
 
+class Heartbeat(CoreEngineMessage, frozen=True, kw_only=True):
+    """core-engine is there. Key `heartbeat`; every 2 s on live feeds, never on a replay."""
+
+    at: datetime
+
+
 class BarWithheld(CoreEngineMessage, frozen=True, kw_only=True):
     symbol: str
     timeframe: Timeframe

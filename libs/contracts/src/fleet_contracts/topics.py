@@ -150,8 +150,8 @@ CORE_ENGINE_MARKET = Topic(
 CORE_ENGINE_STATE = Topic(
     "core-engine.state",
     "core-engine",
-    "scope and target",
-    (core_engine.TradingStateChanged,),
+    "scope and target; `heartbeat`",
+    (core_engine.TradingStateChanged, core_engine.Heartbeat),
     _table("trading", "execution", "exchange-connector", "matching-engine", "strategy", "gateway"),
     compacted=True,
     retention=None,
@@ -218,7 +218,13 @@ TRADING_ACTIVITY = Topic(
     (trading.AccountChanged,),
     _live("gateway", "strategy"),
 )
-TRADING_RISK_BREACHES = Topic("trading.risk-breaches", "trading", "account", (trading.AccountBreached,), ())
+TRADING_RISK_BREACHES = Topic(
+    "trading.risk-breaches",
+    "trading",
+    "account",
+    (trading.AccountBreached,),
+    _work("core-engine"),
+)
 EXECUTION_REPORTS = Topic(
     "execution.reports",
     "execution",

@@ -7,6 +7,7 @@ database that hangs must not delay a halt."""
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -16,16 +17,19 @@ from fleet_chassis.database import Database, is_down
 from fleet_chassis.health import Health
 from fleet_chassis.logging import get_logger
 from fleet_contracts import Message
-from fleet_contracts.core_engine import TradingStateChanged
+from fleet_contracts.core_engine import Heartbeat, TradingStateChanged
 from fleet_contracts.topics import CORE_ENGINE_STATE
 from fleet_contracts.vocabulary import TradingStateWord
 
 from . import store
 from .api import state_router
-from .states import States
+from .states import States, strictest
 
 KEEP_RETRY_S = 1.0
 """How long a state heard from Kafka waits in memory alone when the database did not take it."""
+
+ALONE_AFTER = timedelta(seconds=10)
+"""Five heartbeats of core-engine: who has missed as many cannot be told to stop by it."""
 
 log = get_logger("fleet_gate")
 
@@ -39,11 +43,19 @@ class Gate:
             ...
             if gate.state(symbol=order.symbol, account_id=order.account_id) is TradingStateWord.HALTED: ...
 
-    Until `running()` has loaded what was kept, everything is halted."""
+    Until `running()` has loaded what was kept, everything is halted. Without core-engine's heartbeat for `alone_after`
+    the state is no better than reducing, until it comes again. A heartbeat that never came is not missed: neither on a
+    replay, which has none, nor before core-engine has started for the first time.
 
-    def __init__(self, bus: Bus, database: Database) -> None:
+    `has_halt` is set whenever a halt is obeyed, and at the start where one holds: the last gate before a venue waits for
+    it, clears it, and takes out what is open there."""
+
+    def __init__(self, bus: Bus, database: Database, *, alone_after: timedelta = ALONE_AFTER) -> None:
+        self.has_halt = asyncio.Event()
         self._bus = bus
         self._database = database
+        self._alone_after = alone_after
+        self._heartbeat_at: datetime | None = None
         self._states = States()
         self._is_loaded = False
         self._unkept: dict[str, TradingStateChanged] = {}
@@ -57,7 +69,14 @@ class Gate:
         """The strictest state of the system and of each target that is named: a lookup in memory, no I/O."""
         if not self._is_loaded:
             return TradingStateWord.HALTED
-        return self._states.strictest(symbol=symbol, venue=venue, account_id=account_id)
+        held = self._states.strictest(symbol=symbol, venue=venue, account_id=account_id)
+        return strictest(held, TradingStateWord.REDUCING) if self.is_alone else held
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether core-engine's heartbeat is missing."""
+        at = self._heartbeat_at
+        return at is not None and self._bus.settings.feed != "replay" and self._bus.clock.now() - at > self._alone_after
 
     def held(self) -> list[TradingStateChanged]:
         """Every state that is obeyed, of each scope and target; none before `running()` has loaded them."""
@@ -68,9 +87,11 @@ class Gate:
         """Loads what is kept, then keeps what is heard until it is left."""
         for change in await store.load(self._database):
             self._states.obey(change)
+            self._note_halt(change)
         self._is_loaded = True
         async with Background(health) as background:
             background.start("gate.keep", self._keep_heard())
+            background.start("gate.heartbeat", self._tell_when_alone())
             yield
 
     async def _told(self, change: TradingStateChanged) -> TradingStateChanged:
@@ -82,6 +103,9 @@ class Gate:
 
     def _heard(self, key: str, received: Received[Message] | None) -> None:
         # At each start the whole topic is heard again; what is not newer than the kept states changes nothing.
+        if received is not None and isinstance(received.message, Heartbeat):
+            # By our own clock, and what was said before we started counts from then on: clocks may differ.
+            self._heartbeat_at = self._bus.clock.now()
         if received is None or not isinstance(received.message, TradingStateChanged):
             return
         if self._obey(received.message):
@@ -99,7 +123,20 @@ class Gate:
                 epoch=change.epoch,
                 version=change.version,
             )
+            self._note_halt(change)
         return is_newer
+
+    def _note_halt(self, change: TradingStateChanged) -> None:
+        if change.state is TradingStateWord.HALTED:
+            self.has_halt.set()
+
+    async def _tell_when_alone(self) -> None:
+        was_alone = False
+        while True:
+            await asyncio.sleep(1)
+            if self.is_alone is not was_alone:
+                was_alone = not was_alone
+                log.warning("heartbeat_missing" if was_alone else "heartbeat_back")
 
     async def _keep_heard(self) -> None:
         while True:

@@ -8,6 +8,11 @@ from fleet_contracts.vocabulary import StateScope, TradingStateWord
 _STRICTNESS = {TradingStateWord.ACTIVE: 0, TradingStateWord.REDUCING: 1, TradingStateWord.HALTED: 2}
 
 
+def strictest(*words: TradingStateWord) -> TradingStateWord:
+    """Of several states the one that allows least; of none `active`."""
+    return max(words, key=_STRICTNESS.__getitem__, default=TradingStateWord.ACTIVE)
+
+
 def state_key(scope: StateScope, target: str | None) -> str:
     """The key of core-engine.state: `system`, or scope and target, for example `symbol:AAPL/USD`."""
     return scope.value if target is None else f"{scope.value}:{target}"
@@ -45,5 +50,4 @@ class States:
             keys.append(state_key(StateScope.VENUE, venue))
         if account_id is not None:
             keys.append(state_key(StateScope.ACCOUNT, str(account_id)))
-        words = (self._held[key].state for key in keys if key in self._held)
-        return max(words, key=_STRICTNESS.__getitem__, default=TradingStateWord.ACTIVE)
+        return strictest(*(self._held[key].state for key in keys if key in self._held))

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fleet_bus import Bus
 from fleet_chassis.app import new_app
 from fleet_chassis.assertions import AssertionSigner
+from fleet_chassis.background import Background
 from fleet_chassis.calls import ServiceClient
 from fleet_chassis.clock import Clock
 from fleet_chassis.database import Database
@@ -26,7 +27,8 @@ from fleet_contracts.topics import (
 )
 
 from . import consumers
-from .api import kill_switch_router, status_router
+from .adopting import adopt_told
+from .api import Targets, kill_switch_router, status_router
 from .settings import Settings
 from .telling import Fleet
 
@@ -51,6 +53,10 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     max_age = None if settings.feed == "replay" else timedelta(seconds=settings.core_engine_signal_max_age_s)
     bus.add(consumers.bars())
     bus.add(consumers.signals(known, max_age=max_age))
+    bus.add(consumers.breaches())
+    every = timedelta(seconds=settings.core_engine_heartbeat_s)
+    if settings.feed != "replay":
+        bus.add(consumers.heartbeat(every))
     signer = AssertionSigner(settings.service, settings.private_key_file, clock)
     client = ServiceClient(signer, Instances(settings.instances))
     fleet = Fleet(client, timeout_s=settings.core_engine_call_timeout_s)
@@ -61,11 +67,16 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             await stack.enter_async_context(database)
             await stack.enter_async_context(client)
             await stack.enter_async_context(bus.running(health))
+            if settings.feed != "replay":
+                async with bus.transaction() as tx:
+                    consumers.begin_heartbeat(tx, every)
+            background = await stack.enter_async_context(Background(health))
+            background.start("adopt", adopt_told(bus, database, fleet, every_s=settings.core_engine_adopt_s))
             yield
 
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet core-engine", lifespan, health)
-    app.include_router(kill_switch_router(bus, fleet, known.instruments))
+    app.include_router(kill_switch_router(bus, fleet, Targets(known.instruments, venues, known.accounts)))
     app.include_router(status_router(bus, database, fleet, venues=venues, quotes=known.quotes))
     app.include_router(internal_router(bus))
     return app

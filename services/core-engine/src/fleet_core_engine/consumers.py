@@ -4,21 +4,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from fleet_bus import NotYet, Received, TableView, Work
+from fleet_bus import Due, DueKind, NotYet, Received, TableView, Transaction, Work
 from fleet_contracts import data, strategy, trading
+from fleet_contracts.core_engine import Heartbeat
 from fleet_contracts.exchange_connector import MarketStepEnded
 from fleet_contracts.topics import (
     CORE_ENGINE_MARKET,
     CORE_ENGINE_ORDER_REQUESTS,
     CORE_ENGINE_SIGNAL_OUTCOMES,
+    CORE_ENGINE_STATE,
     DATA_BARS,
     STRATEGY_SIGNALS,
+    TRADING_RISK_BREACHES,
 )
 
 from . import events, service
 from .domain.signals import Circumstances, Missing, judge
 from .store.market import PostgresMarketUnitOfWork
-from .store.states import PostgresSignalUnitOfWork
+from .store.states import PostgresSignalUnitOfWork, PostgresStateUnitOfWork
+
+HEARTBEAT = "heartbeat"
+"""The kind of its due row, and its key on core-engine.state."""
 
 
 def bars() -> Work:
@@ -74,12 +80,15 @@ def signals(known: Known, *, max_age: timedelta | None) -> Work:
     async def validate(uow: PostgresSignalUnitOfWork, received: Received[strategy.SignalRaised]) -> None:
         raised = received.message
         account = known.accounts.get(str(raised.account_id))
+        instrument = known.instruments.get(raised.symbol)
         circumstances = Circumstances(
             account_owner=None if account is None else account.user_id,
             deployment=events.deployment_of(known.deployments.get(str(raised.deployment_id))),
             grant=events.grant_of(known.grants.get(str(raised.grant_id))),
-            is_symbol_known=known.instruments.get(raised.symbol) is not None,
-            state=uow.word(raised.symbol, raised.account_id),
+            is_symbol_known=instrument is not None,
+            state=uow.word(
+                raised.symbol, None if instrument is None else instrument.reference_venue, raised.account_id
+            ),
             quote=events.quote_of(known.quotes.get(raised.symbol)),
             now=uow.now if max_age is not None else received.market_at or raised.raised_at,
             max_age=max_age,
@@ -102,3 +111,36 @@ def signals(known: Known, *, max_age: timedelta | None) -> Work:
         touches=lambda _: (),
         handlers={strategy.SignalRaised: validate},
     )
+
+
+def breaches() -> Work:
+    """An account that trading's risk wants restricted is."""
+
+    async def restrict(uow: PostgresStateUnitOfWork, received: Received[trading.AccountBreached]) -> None:
+        breach = received.message
+        if breach.wanted_state is not None:
+            reason = f"{breach.limit}: {breach.used:f} of {breach.allowed:f}"
+            await service.restrict_by_risk(uow, breach.account_id, breach.wanted_state, reason)
+
+    return Work(
+        name="breaches",
+        topics=(TRADING_RISK_BREACHES,),
+        unit_of_work=PostgresStateUnitOfWork,
+        touches=lambda breach: (str(breach.account_id),),
+        handlers={trading.AccountBreached: restrict},
+    )
+
+
+def heartbeat(every: timedelta) -> DueKind:
+    """Who hears it knows that core-engine can tell it to stop; not on a replay."""
+
+    async def beat(uow: PostgresSignalUnitOfWork, _: Due) -> None:
+        begin_heartbeat(uow.transaction, every)
+
+    return DueKind(HEARTBEAT, "wall", PostgresSignalUnitOfWork, lambda _: (), beat)
+
+
+def begin_heartbeat(tx: Transaction, every: timedelta) -> None:
+    """Says it now, and again after `every`."""
+    tx.publish(CORE_ENGINE_STATE, HEARTBEAT, Heartbeat(at=tx.now))
+    tx.schedule(HEARTBEAT, "core-engine", 0, "wall", tx.now + every)

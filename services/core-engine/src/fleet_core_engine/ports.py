@@ -5,6 +5,7 @@ from typing import Protocol
 from uuid import UUID
 
 from fleet_contracts.core_engine import TradingStateChanged
+from fleet_contracts.vocabulary import StateScope
 
 from .domain.bars import Series, Step
 from .domain.signals import Word
@@ -32,8 +33,8 @@ class SignalUnitOfWork(Protocol):
     @property
     def now(self) -> datetime: ...
 
-    def word(self, symbol: str, account_id: UUID) -> Word:
-        """The strictest state of system, symbol and account."""
+    def word(self, symbol: str, venue: str | None, account_id: UUID) -> Word:
+        """The strictest state of system, symbol, venue and account."""
         ...
 
 
@@ -45,6 +46,18 @@ class StateUnitOfWork(Protocol):
 
     async def next_version(self) -> tuple[int, int]:
         """(database epoch, version), higher than of every change before; the next caller waits until this one is over."""
+        ...
+
+    async def count_from(self, version: int) -> None:
+        """The next version is higher than this one, too; the next caller waits until this one is over."""
+        ...
+
+    async def held(self, scope: StateScope, target: str | None) -> TradingStateChanged | None:
+        """The newest change of it; None: there was none."""
+        ...
+
+    async def held_by_others(self, scope: StateScope, target: str | None, by: str) -> TradingStateChanged | None:
+        """The newest change of it by somebody else."""
         ...
 
     async def save(self, change: TradingStateChanged) -> None:

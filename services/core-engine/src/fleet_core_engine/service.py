@@ -1,9 +1,11 @@
 """The use cases of core-engine that change something of its own."""
 
 from datetime import datetime
+from uuid import UUID
 
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.vocabulary import StateScope, TradingStateWord
+from fleet_gate import strictest
 
 from .domain.bars import Series, reason_to_withhold
 from .ports import MarketUnitOfWork, StateUnitOfWork
@@ -18,12 +20,43 @@ def release_bar(uow: MarketUnitOfWork, series: Series, close_at: datetime) -> st
     return reason
 
 
+RISK = "risk"
+"""Who changes the state of an account that has breached a limit."""
+
+
+class SecondPersonNeeded(Exception):
+    """Who restricted a system, a venue or a symbol last does not release it: another does."""
+
+
+class HeldByAnother(Exception):
+    """The owner of an account has not restricted it himself."""
+
+
 async def change_state(
-    uow: StateUnitOfWork, scope: StateScope, target: str | None, state: TradingStateWord, *, by: str, reason: str
+    uow: StateUnitOfWork,
+    scope: StateScope,
+    target: str | None,
+    state: TradingStateWord,
+    *,
+    by: str,
+    reason: str,
+    is_owner: bool = False,
 ) -> TradingStateChanged:
     """Changes the state of a scope and target, under a version higher than any before. Saying it twice is a change, too:
-    whoever missed the first hears the second."""
+    whoever missed the first hears the second.
+
+    Anybody who may may restrict. Who releases a system, venue or symbol is not who restricted it last; the owner of an
+    account takes back what he said himself, down to what others have said of it."""
     epoch, version = await uow.next_version()
+    held = await uow.held(scope, target)
+    if held is not None and is_looser(state, held.state):
+        if is_owner:
+            other = await uow.held_by_others(scope, target, by)
+            state = state if other is None else strictest(state, other.state)
+            if not is_looser(state, held.state):
+                raise HeldByAnother
+        elif scope is not StateScope.ACCOUNT and held.by == by:
+            raise SecondPersonNeeded
     change = TradingStateChanged(
         scope=scope,
         target=target,
@@ -36,3 +69,24 @@ async def change_state(
     )
     await uow.save(change)
     return change
+
+
+async def adopt(uow: StateUnitOfWork, change: TradingStateChanged) -> bool:
+    """Takes over a state that was told to the gates without us (`fleet halt`); whether it is newer than ours."""
+    await uow.count_from(change.version)
+    held = await uow.held(change.scope, change.target)
+    if held is not None and (held.epoch, held.version) >= (change.epoch, change.version):
+        return False
+    await uow.save(change)
+    return True
+
+
+async def restrict_by_risk(uow: StateUnitOfWork, account_id: UUID, wanted: TradingStateWord, reason: str) -> None:
+    """Never loosens: an admin releases the account."""
+    held = await uow.held(StateScope.ACCOUNT, str(account_id))
+    if is_looser(TradingStateWord.ACTIVE if held is None else held.state, wanted):
+        await change_state(uow, StateScope.ACCOUNT, str(account_id), wanted, by=RISK, reason=reason)
+
+
+def is_looser(state: TradingStateWord, than: TradingStateWord) -> bool:
+    return state is not than and strictest(state, than) is than

@@ -9,5 +9,9 @@ class Settings(DatabaseSettings):
 
     core_engine_signal_max_age_s: float = Field(default=10.0, gt=0)
     """A signal older than this was raised for a market that is gone; twice the time an order has to reach its venue."""
+    core_engine_heartbeat_s: float = Field(default=2.0, gt=0, le=5.0)
+    """Five of them missed, trading and the last gates take only what reduces: 10 s, which two must fit in."""
+    core_engine_adopt_s: float = Field(default=10.0, gt=0)
+    """How often the gates are asked for states that were told without us: a look at a handful of instances."""
     core_engine_call_timeout_s: float = Field(default=0.5, gt=0)
     """For a direct call of a state or a look at an instance's health: a halt is told, or given up on, within it."""

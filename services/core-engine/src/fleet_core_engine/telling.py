@@ -9,22 +9,27 @@ from typing import Any, Literal
 import msgspec
 from fleet_chassis.calls import Answer, CallFailed, ServiceClient
 from fleet_chassis.instances import Instance
+from fleet_chassis.logging import get_logger
 from fleet_contracts.core_engine import TradingStateChanged
+from fleet_gate import States
 
 GATES = ("trading", "execution", "exchange-connector", "matching-engine")
 """The services that obey a trading state by direct call."""
+
+log = get_logger("fleet_core_engine")
 
 Result = Literal["ok", "unreachable", "error"]
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What became of a direct call. `ok`: the instance obeys this state or a later one, and keeps it."""
+    """What became of a direct call. `ok`: the instance obeys this state or a later one, `other`, and keeps it."""
 
     instance: str
     result: Result
     ms: int
     detail: str | None
+    other: TradingStateChanged | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +43,6 @@ class InstanceStatus:
     outbox: int | None
     parked: int | None
     ms: int
-
-
-class _Obeyed(msgspec.Struct):
-    epoch: int
-    version: int
 
 
 class _Readiness(msgspec.Struct):
@@ -64,8 +64,26 @@ class Fleet:
 
     async def tell(self, change: TradingStateChanged) -> Sequence[Told]:
         """Tells every instance that is a gate, besides the record on Kafka that may be late."""
-        instances = [instance for service in GATES for instance in self._client.instances.of(service)]
-        return await asyncio.gather(*(self._tell(instance, change) for instance in instances))
+        return await asyncio.gather(*(self._tell(instance, change) for instance in self._gates()))
+
+    async def obeyed(self) -> Sequence[TradingStateChanged]:
+        """The newest state of each scope and target that any gate obeys, of those that answer."""
+        states = States()
+        for told in await asyncio.gather(*(self._obeyed(instance) for instance in self._gates())):
+            for change in told:
+                states.obey(change)
+        return states.all()
+
+    def _gates(self) -> Sequence[Instance]:
+        return [instance for service in GATES for instance in self._client.instances.of(service)]
+
+    async def _obeyed(self, instance: Instance) -> Sequence[TradingStateChanged]:
+        try:
+            answer = await self._call(instance, "GET", "/internal/state")
+            return answer.decode(list[TradingStateChanged]) if answer.is_success else ()
+        except (CallFailed, msgspec.MsgspecError) as error:
+            log.info("gate_not_asked", instance=f"{instance.name}-{instance.ordinal}", error=str(error))
+            return ()
 
     async def status(self) -> Sequence[InstanceStatus]:
         """How every instance of the fleet is, core-engine among them."""
@@ -75,12 +93,13 @@ class Fleet:
         started = time.perf_counter()
         result: Result
         detail: str | None = None
+        other: TradingStateChanged | None = None
         try:
             answer = await self._call(instance, "POST", "/internal/state", change)
-            result, detail = _outcome(answer, change)
+            result, detail, other = _outcome(answer, change)
         except CallFailed as error:
             result, detail = "unreachable", str(error)
-        return Told(f"{instance.name}-{instance.ordinal}", result, _ms(started), detail)
+        return Told(f"{instance.name}-{instance.ordinal}", result, _ms(started), detail, other)
 
     async def _status(self, instance: Instance) -> InstanceStatus:
         started = time.perf_counter()
@@ -117,13 +136,14 @@ class Fleet:
         )
 
 
-def _outcome(answer: Answer, change: TradingStateChanged) -> tuple[Result, str | None]:
+def _outcome(answer: Answer, change: TradingStateChanged) -> tuple[Result, str | None, TradingStateChanged | None]:
     if not answer.is_success:
-        return "error", f"status {answer.status}"
-    obeyed = answer.decode(_Obeyed)
-    if (obeyed.epoch, obeyed.version) < (change.epoch, change.version):
-        return "error", f"obeys version {obeyed.version} of epoch {obeyed.epoch}"
-    return "ok", None
+        return "error", f"status {answer.status}", None
+    obeyed = answer.decode(TradingStateChanged)
+    held, told = (obeyed.epoch, obeyed.version), (change.epoch, change.version)
+    if held < told:
+        return "error", f"obeys version {obeyed.version} of epoch {obeyed.epoch}", None
+    return "ok", None, None if obeyed == change else obeyed
 
 
 def _ms(started: float) -> int:

@@ -21,15 +21,16 @@ from fleet_chassis.instances import Instances
 from fleet_chassis.internal import internal_router
 from fleet_contracts.data import InstrumentDefined
 from fleet_contracts.topics import DATA_INSTRUMENTS
-from fleet_contracts.vocabulary import TradingStateWord
 from fleet_gate import Gate
 
 from fleet_exchange_connector import consumers, events
 from fleet_exchange_connector.api import exchanges_router, replays_router
 from fleet_exchange_connector.domain.bars import Step, steps
 from fleet_exchange_connector.domain.instruments import VENUE, offered
+from fleet_exchange_connector.domain.orders import Restriction
 from fleet_exchange_connector.domain.replays import Replay
 from fleet_exchange_connector.feed import SimulatedFeed
+from fleet_exchange_connector.halting import cancel_when_halted
 from fleet_exchange_connector.replay_rest import LooksForRest, ReplayRest, asking_all
 from fleet_exchange_connector.settings import Settings
 from fleet_exchange_connector.starting import begin_history_when_ready, start
@@ -59,10 +60,10 @@ def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksFo
     if not is_replay:
         row = MarketRow(instruments, seed=settings.exchange_connector_seed, stretches=settings.stretches)
 
-    def is_halted(symbol: str, account_id: UUID) -> bool:
-        return gate.state(symbol=symbol, venue=VENUE, account_id=account_id) is TradingStateWord.HALTED
+    def restriction(symbol: str, account_id: UUID) -> Restriction:
+        return Restriction(gate.state(symbol=symbol, venue=VENUE, account_id=account_id).value)
 
-    unit_of_work = opening(Stores(instruments, BookCache(), row, is_halted, events.publish))
+    unit_of_work = opening(Stores(instruments, BookCache(), row, restriction, events.publish))
     rest = ReplayRest(database, bus.clock.now)
     bus.add(consumers.commands(unit_of_work))
     if is_replay:
@@ -90,8 +91,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksFo
                 rest.looks = looks or await stack.enter_async_context(observer)
             await stack.enter_async_context(bus.running(health))
             await start(bus, unit_of_work, instruments, settings)
+            background = await stack.enter_async_context(Background(health))
+            background.start("halting", cancel_when_halted(bus, gate, unit_of_work, sorted(instruments)))
             if row is not None:
-                background = await stack.enter_async_context(Background(health))
                 feed = SimulatedFeed(bus, database, row, instruments)
                 health.check("feed", feed.ready)
                 background.start("feed", feed.run())

@@ -10,7 +10,15 @@ from fleet_exchange_connector.domain.bars import Bar
 from fleet_exchange_connector.domain.book import Book
 from fleet_exchange_connector.domain.instruments import Instrument
 from fleet_exchange_connector.domain.market import Market
-from fleet_exchange_connector.domain.orders import Fill, KnownOrder, OpenOrder, OrderCommand, PlaceOrder, Report
+from fleet_exchange_connector.domain.orders import (
+    Fill,
+    KnownOrder,
+    OpenOrder,
+    OrderCommand,
+    PlaceOrder,
+    Report,
+    Restriction,
+)
 from fleet_exchange_connector.domain.replays import Replay
 
 
@@ -111,7 +119,7 @@ class OrderWork(Says, Protocol):
     def is_waiting(self, venue_order_ref: UUID, account_id: UUID) -> bool:
         """Whether the order was received and waits for its symbol's next bar."""
 
-    def is_halted(self, symbol: str, account_id: UUID) -> bool: ...
+    def restriction(self, symbol: str, account_id: UUID) -> Restriction: ...
 
     def add(self, command: PlaceOrder) -> None:
         """A new order; what became of it is recorded with its reports."""

@@ -41,6 +41,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         instruments=instruments.values,
         quote=quotes.get,
         states=gate.held,
+        is_alone=lambda: gate.is_alone,
         now=bus.clock.now,
     )
     engine = engine_of(settings.matching_engine_book)

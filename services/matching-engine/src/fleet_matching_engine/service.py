@@ -27,8 +27,11 @@ from fleet_simulator.book import Book
 from fleet_matching_engine import events
 from fleet_matching_engine.domain.orders import Effects, Moment
 from fleet_matching_engine.domain.rules import (
+    ACTIVE,
+    ALONE,
     INSTRUMENT,
     MASS_CANCEL,
+    REDUCING,
     REFERENCE,
     RULES,
     STATE,
@@ -141,6 +144,7 @@ class World:
         instruments: Callable[[], Iterable[InstrumentDefined]],
         quote: Callable[[str], BestQuote | None],
         states: Callable[[], Iterable[TradingStateChanged]],
+        is_alone: Callable[[], bool],
         now: Callable[[], datetime],
     ) -> None:
         self._rules = rules
@@ -148,6 +152,7 @@ class World:
         self._instruments = instruments
         self._quote = quote
         self._states = states
+        self._is_alone = is_alone
         self._now = now
 
     def news_for(self, machine: VenueMachine) -> Sequence[Fact]:
@@ -162,6 +167,9 @@ class World:
             if held is None or (held.epoch, held.version) < (change.epoch, change.version):
                 state = State(change.scope.value, change.target, change.state.value, change.epoch, change.version)
                 found.append(fact(STATE, state))
+        alone, known = REDUCING if self._is_alone() else ACTIVE, venue.admission.states.get(ALONE)
+        if alone != (ACTIVE if known is None else known.word):
+            found.append(fact(STATE, State(ALONE[0], ALONE[1], alone, 0, 0)))
         return found
 
     def _of_instrument(self, venue: Venue, defined: InstrumentDefined) -> Iterator[Fact]:

@@ -7,6 +7,7 @@ import asyncpg
 from fleet_bus import Transaction
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.topics import CORE_ENGINE_STATE
+from fleet_contracts.vocabulary import StateScope
 from fleet_gate import States, change_of, state_key
 
 from fleet_core_engine.domain.signals import Word
@@ -15,10 +16,17 @@ _NEXT_VERSION = """
 UPDATE trading_state_version SET version = version + 1
 RETURNING (SELECT epoch FROM bus_writer) AS epoch, version
 """
+_COUNT_FROM = "UPDATE trading_state_version SET version = greatest(version, $1)"
+_HELD = "SELECT * FROM trading_state WHERE scope = $1 AND target IS NOT DISTINCT FROM $2"
+_HELD_BY_OTHERS = """
+SELECT * FROM trading_state_changes WHERE scope = $1 AND target IS NOT DISTINCT FROM $2 AND changed_by <> $3
+ORDER BY version DESC LIMIT 1
+"""
 _SAVE = """
 WITH said AS (
     INSERT INTO trading_state_changes (scope, target, state, epoch, version, changed_by, reason, changed_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    ON CONFLICT (version) DO NOTHING -- one told without us may have the number of one that it did not know of
 )
 INSERT INTO trading_state (scope, target, state, epoch, version, changed_by, reason, changed_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -34,6 +42,13 @@ class PostgresStateUnitOfWork:
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
 
+    async def lock(self, _ids: object) -> None:
+        """For who decides on what is held before a version is taken."""
+        await self.count_from(0)
+
+    async def flush(self) -> None:
+        """All is written when it is saved."""
+
     @property
     def now(self) -> datetime:
         return self._tx.now
@@ -42,6 +57,17 @@ class PostgresStateUnitOfWork:
         row = await self._tx.connection.fetchrow(_NEXT_VERSION)
         assert row is not None
         return row["epoch"], row["version"]
+
+    async def count_from(self, version: int) -> None:
+        await self._tx.connection.execute(_COUNT_FROM, version)
+
+    async def held(self, scope: StateScope, target: str | None) -> TradingStateChanged | None:
+        row = await self._tx.connection.fetchrow(_HELD, scope.value, target)
+        return None if row is None else change_of(row)
+
+    async def held_by_others(self, scope: StateScope, target: str | None, by: str) -> TradingStateChanged | None:
+        row = await self._tx.connection.fetchrow(_HELD_BY_OTHERS, scope.value, target, by)
+        return None if row is None else change_of(row)
 
     async def save(self, change: TradingStateChanged) -> None:
         await self._tx.connection.execute(
@@ -72,8 +98,8 @@ class PostgresSignalUnitOfWork:
     async def lock(self, _ids: object) -> None:
         self._states = await restrictions(self.transaction.connection)
 
-    def word(self, symbol: str, account_id: UUID) -> Word:
-        return Word(self._states.strictest(symbol=symbol, account_id=account_id).value)
+    def word(self, symbol: str, venue: str | None, account_id: UUID) -> Word:
+        return Word(self._states.strictest(symbol=symbol, venue=venue, account_id=account_id).value)
 
     async def flush(self) -> None:
         """There is nothing to write: what is decided is published."""

@@ -92,6 +92,20 @@ class Book:
         cancel = core.Cancel(str(command.venue_order_ref), str(command.account_id), command.command_sequence)
         return self._reports(self._market.apply(cancel, to_ns(market_at)), now)
 
+    def take_out(self, order: OpenOrder, code: str, market_at: datetime, *, now: datetime) -> list[Report]:
+        """Cancels it on the venue's own account, as long as it is open: the end of one order may be that of another."""
+        ref = str(order.venue_order_ref)
+        if ref not in self._market.orders:
+            return []
+        return self._reports(
+            self._market.apply(core.Cancel(ref, str(order.account_id), 0, code), to_ns(market_at)), now
+        )
+
+    def increases(self, venue_order_ref: UUID) -> bool:
+        """Whether the order, if it is open, makes a position larger."""
+        order = self._market.orders.get(str(venue_order_ref))
+        return order is not None and order.side is core.Side.BUY and not order.reduce_only
+
     # Prices
 
     def show(

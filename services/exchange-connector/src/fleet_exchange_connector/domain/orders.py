@@ -21,6 +21,14 @@ class Stand(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Restriction(StrEnum):
+    """What the trading state forbids: nothing, what increases a position, everything but cancels."""
+
+    NONE = "active"
+    REDUCING = "reducing"
+    HALTED = "halted"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceOrder:
     venue_order_ref: UUID

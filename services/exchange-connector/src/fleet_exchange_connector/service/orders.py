@@ -3,6 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
+from fleet_simulator import Side
+
 from fleet_exchange_connector.domain.book import Book
 from fleet_exchange_connector.domain.looking import look
 from fleet_exchange_connector.domain.orders import (
@@ -14,6 +16,7 @@ from fleet_exchange_connector.domain.orders import (
     ReplaceOrder,
     Report,
     ReportKind,
+    Restriction,
     Stand,
     Status,
     refused,
@@ -77,6 +80,21 @@ async def list_open(work: OrderWork, command: ListQuery) -> None:
     )
 
 
+def cancel_halted(work: OrderWork, symbol: str) -> None:
+    """Takes out what is open and may not be, whoever placed it and whether execution knows of it or not."""
+    book = work.book(symbol)
+    if book is None:
+        return
+    reports = look_now(work, symbol)
+    market_at = market_time(work, symbol)
+    for order in book.listed():
+        if work.restriction(symbol, order.account_id) is Restriction.HALTED:
+            canceled = book.take_out(order, "market_halted", market_at, now=work.now)
+            work.record(symbol, canceled)
+            reports += canceled
+    _tell(work, symbol, reports)
+
+
 async def watch(work: OrderWork, symbol: str) -> None:
     """Time has passed: the book looks at the price."""
     _tell(work, symbol, look_now(work, symbol))
@@ -108,10 +126,11 @@ def _decided(work: OrderWork, book: Book | None, command: OrderCommand, market_a
         case CancelOrder():
             return book.cancel(command, market_at, now=work.now)
         case ReplaceOrder():
-            code = _refusal(work, command)
+            code = _refusal(work, command, increases=book.increases(command.venue_order_ref))
             return [refused(command, code, market_at)] if code else book.replace(command, market_at, now=work.now)
         case PlaceOrder():
-            code = _refusal(work, command) or _is_over(work, command, market_at)
+            increases = command.side is Side.BUY and not command.reduce_only
+            code = _refusal(work, command, increases=increases) or _is_over(work, command, market_at)
             if code:
                 return book.refuse(command, code, market_at, now=work.now)
             return book.place(command, market_at, now=work.now)
@@ -125,10 +144,13 @@ def market_time(work: OrderWork, symbol: str) -> datetime:
     return work.now if book is None else max(work.now, book.market_at)
 
 
-def _refusal(work: OrderWork, command: PlaceOrder | ReplaceOrder) -> str | None:
+def _refusal(work: OrderWork, command: PlaceOrder | ReplaceOrder, *, increases: bool) -> str | None:
     if command.send_by is not None and work.now > command.send_by:
         return "too_late"
-    return "market_halted" if work.is_halted(command.symbol, command.account_id) else None
+    restriction = work.restriction(command.symbol, command.account_id)
+    if restriction is Restriction.HALTED:
+        return "market_halted"
+    return "market_reducing" if restriction is Restriction.REDUCING and increases else None
 
 
 def _is_over(work: OrderWork, command: PlaceOrder, market_at: datetime) -> str | None:

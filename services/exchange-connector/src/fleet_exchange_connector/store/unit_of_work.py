@@ -21,6 +21,7 @@ from fleet_exchange_connector.domain.orders import (
     PlaceOrder,
     Report,
     ReportKind,
+    Restriction,
     Status,
 )
 from fleet_exchange_connector.domain.replays import Replay
@@ -50,7 +51,7 @@ class Stores:
     instruments: Mapping[str, Instrument]
     cache: books.BookCache
     market_row: MarketRow | None
-    is_halted: Callable[[str, UUID], bool]
+    restriction: Callable[[str, UUID], Restriction]
     publish: Callable[[Transaction, Event], None]
 
 
@@ -156,8 +157,8 @@ class UnitOfWork:
     def is_waiting(self, venue_order_ref: UUID, account_id: UUID) -> bool:
         return (venue_order_ref, account_id) in self._waiting
 
-    def is_halted(self, symbol: str, account_id: UUID) -> bool:
-        return self._stores.is_halted(symbol, account_id)
+    def restriction(self, symbol: str, account_id: UUID) -> Restriction:
+        return self._stores.restriction(symbol, account_id)
 
     def add(self, command: PlaceOrder) -> None:
         self._added[command.venue_order_ref] = command

@@ -14,7 +14,7 @@ from fleet_simulator.book.commands import MAX_PRICE, MAX_QUANTITY
 from fleet_matching_engine.domain.book import SymbolBook
 from fleet_matching_engine.domain.orders import Moment, Place, Replace
 from fleet_matching_engine.domain.rates import Rates
-from fleet_matching_engine.domain.rules import HALTED, VENUE, Reference, Rules, State
+from fleet_matching_engine.domain.rules import ALONE, HALTED, REDUCING, VENUE, Reference, Rules, State
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -38,7 +38,8 @@ class Admission:
 
     def placed(self, command: Place, book: SymbolBook, when: Moment) -> Placed:
         """The order in the simulator's words."""
-        rules = self._may_act(command, book, when)
+        increases = command.side is Side.BUY and not command.reduce_only
+        rules = self._may_act(command, book, when, increases=increases)
         if not (book.is_open or (command.time_in_force.is_auction and command.parent_ref is None)):
             raise Refused("market_closed")
         if command.expires_at is not None and ns_of(command.expires_at) <= when.ns:
@@ -75,7 +76,8 @@ class Admission:
         return placed
 
     def changed(self, command: Replace, book: SymbolBook, order: Order | None, when: Moment) -> Changed:
-        rules = self._may_act(command, book, when)
+        increases = order is not None and order.side is Side.BUY and not order.reduce_only
+        rules = self._may_act(command, book, when, increases=increases)
         if not book.is_open:
             raise Refused("market_closed")
         changed = Changed(
@@ -93,15 +95,18 @@ class Admission:
             _in_band(changed.limit_price or order.limit_price, self._band(book, waits_at))
         return changed
 
-    def _may_act(self, command: Place | Replace, book: SymbolBook, when: Moment) -> Rules:
+    def _may_act(self, command: Place | Replace, book: SymbolBook, when: Moment, *, increases: bool) -> Rules:
         """The last gate: in time, not halted, and not too many."""
         rules = self.rules
         if rules is None:
             raise Refused("market_halted")  # its rules come with the first fact
         if command.send_by is not None and when.at > command.send_by:
             raise Refused("too_late")
-        if is_halted(self.states, book.terms.symbol, command.account_id):
+        words = words_of(self.states, book.terms.symbol, command.account_id)
+        if HALTED in words:
             raise Refused("market_halted")
+        if increases and REDUCING in words:
+            raise Refused("market_reducing")
         if not self.rates.is_free(command.account_id, ns_of(when.at), rules.rate):
             raise Refused("rate_limited")
         return rules
@@ -129,9 +134,9 @@ class Admission:
         return max(int(low), 1), int(high)
 
 
-def is_halted(states: Mapping[tuple[str, str | None], State], symbol: str, account_id: str) -> bool:
-    keys = (("system", None), ("venue", VENUE), ("symbol", symbol), ("account", account_id))
-    return any((state := states.get(key)) is not None and state.word == HALTED for key in keys)
+def words_of(states: Mapping[tuple[str, str | None], State], symbol: str, account_id: str) -> set[str]:
+    keys = (("system", None), ALONE, ("venue", VENUE), ("symbol", symbol), ("account", account_id))
+    return {state.word for key in keys if (state := states.get(key)) is not None}
 
 
 def _protected(placed: Placed, band: tuple[int, int] | None) -> Placed:

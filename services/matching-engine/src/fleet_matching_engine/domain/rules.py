@@ -15,7 +15,11 @@ REFERENCE: Final = "reference"
 STATE: Final = "state"
 MASS_CANCEL: Final = "mass-cancel"
 
+ACTIVE: Final = "active"
 HALTED: Final = "halted"
+REDUCING: Final = "reducing"
+ALONE: Final = ("heartbeat", None)
+"""The scope and target of the state in which core-engine's heartbeat is missing."""
 
 
 class Rules(msgspec.Struct, frozen=True, array_like=True):

@@ -1,0 +1,110 @@
+"""How the fleet is: services, venues, the age of prices, the trading state."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from fastapi import APIRouter
+from fleet_bus import Bus, TableView
+from fleet_chassis.assertions import UserCaller
+from fleet_chassis.database import Database
+from fleet_chassis.shapes import Resource
+from fleet_contracts.core_engine import TradingStateChanged
+from fleet_contracts.data import BestQuote
+from fleet_contracts.exchange_connector import VenueStatus
+from fleet_contracts.vocabulary import StateScope, TradingStateWord
+
+from fleet_core_engine.store.states import current_states
+from fleet_core_engine.telling import Fleet
+
+from .shown import TradingStateShown
+
+
+class InstanceShown(Resource):
+    """`outbox` and `parked`: records not sent yet and keys set aside; null where an instance does not tell."""
+
+    service: str
+    ordinal: int
+    is_ready: bool
+    checks: dict[str, str]
+    outbox: int | None
+    parked: int | None
+    ms: int
+
+
+class VenueShown(Resource):
+    venue: str
+    state: str
+    feed: str
+    heartbeat_at: datetime
+    capabilities: list[str]
+    detail: str | None
+
+
+class DataShown(Resource):
+    """The last price of a symbol: its market time, and on live feeds its age."""
+
+    symbol: str
+    market_at: datetime
+    age_s: float | None
+    is_stale: bool
+
+
+class SystemStatus(Resource):
+    feed: str
+    as_of: datetime
+    market_at: datetime | None
+    is_ready: bool
+    trading_state: TradingStateWord
+    states: list[TradingStateShown]
+    services: list[InstanceShown]
+    venues: list[VenueShown]
+    data: list[DataShown]
+
+
+def status_router(
+    bus: Bus,
+    database: Database,
+    fleet: Fleet,
+    *,
+    venues: TableView[VenueStatus],
+    quotes: TableView[BestQuote],
+) -> APIRouter:
+    """`GET /system/status`: from tables in memory and one call to each instance, so that it answers without Kafka."""
+    router = APIRouter(prefix="/api/v1/system", tags=["system"])
+
+    @router.get("/status")
+    async def status(caller: UserCaller) -> SystemStatus:
+        """Services and their readiness, venues, the age of prices, the trading state."""
+        caller.require_scope("read")
+        async with database.connection() as connection:
+            states = await current_states(connection)
+        instances = await fleet.status()
+        now = bus.clock.now()
+        is_live = bus.settings.feed != "replay"
+        return SystemStatus(
+            feed=bus.settings.feed,
+            as_of=now,
+            market_at=bus.market_at,
+            is_ready=bool(instances) and all(instance.is_ready for instance in instances),
+            trading_state=_of_system(states),
+            states=[TradingStateShown.model_validate(state) for state in states],
+            services=[InstanceShown.model_validate(instance) for instance in instances],
+            venues=[VenueShown.model_validate(venue) for venue in sorted(venues.values(), key=lambda one: one.venue)],
+            data=[_data(quote, now if is_live else None) for quote in sorted(quotes.values(), key=lambda q: q.symbol)],
+        )
+
+    return router
+
+
+def _of_system(states: Sequence[TradingStateChanged]) -> TradingStateWord:
+    return next((state.state for state in states if state.scope is StateScope.SYSTEM), TradingStateWord.ACTIVE)
+
+
+def _data(quote: BestQuote, now: datetime | None) -> DataShown:
+    """`now` None: a replay, whose market stands still between its steps and whose prices do not age."""
+    return DataShown(
+        symbol=quote.symbol,
+        market_at=quote.market_at,
+        age_s=None if now is None else round((now - quote.market_at).total_seconds(), 3),
+        is_stale=now is not None and quote.stale_after is not None and now > quote.stale_after,
+    )
