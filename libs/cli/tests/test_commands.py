@@ -20,7 +20,9 @@ def fleet(*words: str, state: Path, answer: str = "") -> subprocess.CompletedPro
     return subprocess.run(command, capture_output=True, text=True, input=answer, check=False)
 
 
-@pytest.mark.parametrize("words", [["status"], ["rest"], ["parked", "list"], ["restart", "trading"]])
+@pytest.mark.parametrize(
+    "words", [["status"], ["rest"], ["parked", "list"], ["ledger", "verify"], ["restart", "trading"]]
+)
 def test_what_needs_a_fleet_says_that_none_runs(words: list[str], tmp_path: Path) -> None:
     done = fleet(*words, state=tmp_path)
     assert done.returncode == 1

@@ -63,6 +63,8 @@ def test_the_five_curl_lines_run_as_pasted(commanded: WholeFleet) -> None:
     assert both.returncode == 1 and "one of --stop, --touch and --trail" in both.stderr
     refused = fleet(commanded, "order", "sell", "AAPL/USD", "2", **user)
     assert refused.returncode == 1 and refused.stderr.startswith("error: ")
+    books = fleet(commanded, "ledger", "verify")
+    assert books.returncode == 0 and "the books hold" in books.stdout, books
 
 
 def test_a_session_is_kept_until_it_ends(commanded: WholeFleet) -> None:

@@ -12,7 +12,7 @@ from fleet_cli import fleet
 from fleet_cli.bench import bench
 from fleet_cli.console import FleetGroup, out
 from fleet_cli.doctor import doctor
-from fleet_cli.operate import migrate, parked, rest, users
+from fleet_cli.operate import ledger, migrate, parked, rest, users
 from fleet_cli.orders import logout, order
 
 app = typer.Typer(
@@ -53,6 +53,7 @@ def demo(
 
 
 app.add_typer(users, name="users")
+app.add_typer(ledger, name="ledger")
 app.add_typer(parked, name="parked")
 app.add_typer(bench, name="bench")
 

@@ -1,4 +1,4 @@
-"""parked, rest, users: what an operator does to a running fleet.
+"""parked, rest, ledger, users: what an operator does to a running fleet.
 
 What talks to the services is imported where it is used: half a second that the other commands need not wait.
 """
@@ -6,6 +6,7 @@ What talks to the services is imported where it is used: half a second that the 
 from __future__ import annotations
 
 import getpass
+import json
 from typing import Annotated
 
 import typer
@@ -15,12 +16,13 @@ from fleet_launcher.migrating import migrate as migrate_all
 from fleet_launcher.services import SERVICES
 from rich.table import Table
 
-from fleet_cli.console import DEFAULT_STATE, StateOption, out, run, state_of
+from fleet_cli.console import DEFAULT_STATE, StateOption, fail, out, run, state_of
 
 parked = typer.Typer(
     no_args_is_help=True,
     help="Messages that a service could not handle: they are set aside, with what comes behind them of the same key.",
 )
+ledger = typer.Typer(no_args_is_help=True, help="The books of all accounts.")
 users = typer.Typer(no_args_is_help=True, help="Make users of any role, the first administrator too.")
 
 ServiceArgument = Annotated[str, typer.Argument(help="The service that set the key aside.")]
@@ -93,6 +95,24 @@ def rest(
     for line in (*verdict.waiting_for, *verdict.parked):
         out.print(line)
     raise typer.Exit(1)
+
+
+@ledger.command("verify")
+def ledger_verify(state_dir: StateOption = DEFAULT_STATE) -> None:
+    """Hold all books against themselves, from the first entry on; exit code 1 and the differences, if there are any."""
+    done = run_admin(state_of(state_dir), "trading", ["verify"])
+    if not done.stdout.startswith("{"):
+        fail("The books could not be read", done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "")
+    verdict = json.loads(done.stdout)
+    table = Table("currency", "debits", "credits", box=None, pad_edge=False)
+    for total in verdict["totals"]:
+        table.add_row(total["currency"], total["debits"], total["credits"])
+    out.print(table)
+    out.print(", ".join(f"{count} {what}" for what, count in verdict["counts"].items()))
+    for problem in verdict["problems"]:
+        out.print(problem, soft_wrap=True)
+    out.print("the books hold" if verdict["ok"] else f"{len(verdict['problems'])} differences")
+    raise typer.Exit(0 if verdict["ok"] else 1)
 
 
 def migrate(state_dir: StateOption = DEFAULT_STATE) -> None:

@@ -16,6 +16,7 @@ from fleet_simulator import OrderType, Side, TimeInForce
 
 from . import domain
 from .domain.group import taken_back
+from .events import books_do_not_hold
 from .ports import Market, account_key, claim_key, user_key
 from .reports import commands_of, report_touches
 from .service.accounts import default_account_id, open_default_account
@@ -23,6 +24,7 @@ from .service.money import go_on_with_reset
 from .service.orders import Cancellation, OrderDesk, Refused, Submission
 from .service.reports import ask_about_unanswered, book
 from .store import Forgetting, PostgresUnit
+from .store.checking import CHECK, BookCheck
 from .store.forgetting import FORGET
 from .store.unit import RESET, UNANSWERED
 
@@ -149,6 +151,16 @@ def resets(unit: Unit, desk: OrderDesk, market: Market, opening_deposit: Decimal
             await go_on_with_reset(uow, account, UUID(reset_id), desk=desk, market=market, opening=opening_deposit)
 
     return DueKind(RESET, "wall", unit, lambda aggregate_id: [account_key(UUID(aggregate_id[:36]))], on_due)
+
+
+def checking() -> DueKind:
+    """The books, some accounts a second. Housekeeping too."""
+
+    async def on_due(uow: BookCheck, due: Due) -> None:
+        for problem in await uow.check(due):
+            books_do_not_hold(problem)
+
+    return DueKind(CHECK, "wall", BookCheck, lambda aggregate_id: [aggregate_id], on_due, counts_at_rest=False)
 
 
 def forgetting() -> DueKind:

@@ -354,6 +354,12 @@ class Announcer:
         tx.publish(TRADING_GRANTS, str(grant.deployment_id), grant_view(grant))
 
 
+def books_do_not_hold(problem: str) -> None:
+    """Said by the check that never ends, each time it finds it."""
+    ALARMS.labels("books_do_not_hold").inc()
+    log.error("books_do_not_hold", problem=problem)
+
+
 def _alarm(code: str, account: Account, order_id: object, **data: str) -> None:
     ALARMS.labels(code).inc()
     log.error("trading_alarm", code=code, account_id=account.account_id, order_id=order_id, **data)
