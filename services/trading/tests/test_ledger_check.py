@@ -89,7 +89,7 @@ async def test_what_does_not_hold_is_an_alarm(fleet: Any) -> None:
     try:
 
         def alarms() -> float:
-            return ALARMS.labels("books_do_not_hold")._value.get()
+            return float(ALARMS.labels("books_do_not_hold")._value.get())
 
         async def checked(after: float) -> bool:
             fleet.clock.advance(seconds=11)
