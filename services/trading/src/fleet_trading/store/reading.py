@@ -24,6 +24,7 @@ ORDER BY order_id DESC LIMIT $5
     for status, condition in (("open", f"AND {_OPEN}"), ("closed", f"AND NOT ({_OPEN})"), ("all", ""))
 }
 """By status: account, user, before, symbol, limit."""
+_transitions = msgspec.json.Decoder(Transition)
 
 
 class Readings:
@@ -77,7 +78,7 @@ class Readings:
                 f"SELECT {ORDER_COLUMNS}, history FROM orders WHERE order_id = $1",  # noqa: S608  constant columns
                 order_id,
             )
-        return None if row is None else (order_of(row), msgspec.convert(row["history"] or [], list[Transition]))
+        return None if row is None else (order_of(row), _transitions.decode_lines(row["history"] or ""))
 
     async def order_named(self, account_id: UUID, client_order_id: str) -> Order | None:
         async with self._database.connection() as connection:
