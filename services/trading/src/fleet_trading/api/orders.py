@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from fleet_contracts import trading as shown
 from starlette.responses import Response
 
 from fleet_trading.domain import Order, Transition, first_transition
+from fleet_trading.domain.order import tidy
 from fleet_trading.events import first_view, order_view
 from fleet_trading.ports import account_key
 from fleet_trading.service.orders import (
@@ -31,6 +33,7 @@ from fleet_trading.service.orders import (
     Replacement,
     Submission,
     Submitted,
+    touches,
 )
 
 from .bodies import (
@@ -104,6 +107,44 @@ async def post_batch(request: Request) -> Response:
         raise _slow_path()
     outcomes = iter(committed)
     return FastJSON([_item(request, next(outcomes)) if item is None else item for item in items], 207)
+
+
+class Previewed(msgspec.Struct):
+    """`estimated_cost` at its limit or stop price, else at the price of the market, below 0 for a sale; `estimated_fee` the
+    highest on that. What is not known is null."""
+
+    accepted: bool
+    reasons: list[shown.Reason]
+    estimated_cost: Decimal | None
+    estimated_fee: Decimal | None
+    buying_power_after: Decimal | None
+
+
+@router.post(
+    "/preview",
+    response_class=FastJSON,
+    responses=answers(200, Previewed, "What would become of the order."),
+    openapi_extra=takes(OrderBody, EXAMPLES),
+)
+async def post_preview(request: Request) -> Response:
+    """Says whether an order would be accepted, all that is against it, and what it would cost. Nothing is kept of it."""
+    caller = await _trader(request)
+    trading = _knowing(request)
+    submission = await _submission(trading, caller, parse_order(await _json(request)))
+    async with trading.bus.transaction() as tx:
+        uow = trading.unit(tx)
+        await uow.lock(touches(submission))
+        found = trading.desk.preview(uow, submission)
+    if isinstance(found, Refused):
+        raise problem_of(found.reason)
+    answer = Previewed(
+        accepted=not found.reasons,
+        reasons=[shown.Reason(code=reason.code, detail=reason.detail) for reason in found.reasons],
+        estimated_cost=None if found.cost is None else tidy(found.cost),
+        estimated_fee=None if found.fee is None else tidy(found.fee),
+        buying_power_after=None if found.buying_power_after is None else tidy(found.buying_power_after),
+    )
+    return FastJSON(answer)
 
 
 async def _trader(request: Request) -> Caller:

@@ -51,6 +51,7 @@ from .events import (
 from .ledger import FLOWS, Adjustment, Book, Entry, EntryKind, Growth
 from .order import Order, Trade, first_transition
 from .portfolio import Marks, Portfolio, valued
+from .preview import Preview, preview
 from .states import Step, Transition
 from .terms import NO_TERMS, Asked, Figures, OrderClass, Terms, malformed, merged
 from .values import (
@@ -113,6 +114,7 @@ __all__ = [
     "PlaceOrder",
     "Portfolio",
     "Position",
+    "Preview",
     "QueryUnanswered",
     "Reason",
     "Reference",
@@ -147,5 +149,6 @@ __all__ = [
     "first_transition",
     "malformed",
     "merged",
+    "preview",
     "valued",
 ]

@@ -1,6 +1,6 @@
 """The checks before acceptance, in their order; the first that fails denies with its code."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
 
 from fleet_simulator import OrderType, Side, is_protected, protection_price, protection_reference, reservation
@@ -10,7 +10,7 @@ from .account import Account
 from .commands import Conditions, PlaceOrder
 from .group import holdings
 from .order import Order
-from .terms import NO_TERMS, Asked, Terms, leg_side, malformed
+from .terms import NO_TERMS, Asked, leg_side, malformed
 from .values import ZERO, AccountStatus, Instrument, Reason, Reference, TradingState
 
 WIDE = Context(prec=80)
@@ -26,26 +26,40 @@ class Denial(Exception):
 
 def check_conditions(account: Account, command: PlaceOrder) -> Instrument:
     """All that does not depend on money. Returns the instrument."""
+    instrument = known_instrument(command)
+    for check in CHECKS_OF_FORM:
+        check(account, command, instrument)
+    for check in CHECKS_OF_PLACE:
+        check(account, command, instrument)
+    return instrument
+
+
+def known_instrument(command: PlaceOrder) -> Instrument:
     conditions = command.conditions
     if conditions.forbidden is not None:
         raise Denial(conditions.forbidden.code, conditions.forbidden.detail)
-    instrument = conditions.instrument
-    if instrument is None:
+    if conditions.instrument is None:
         raise Denial("unknown_symbol", f"No such symbol is traded here, was {command.symbol}.")
+    return conditions.instrument
+
+
+def _check_size(_account: Account, command: PlaceOrder, instrument: Instrument) -> None:
     check_quantity(command.quantity, instrument)
-    _check_limit(command, instrument)
-    if command.terms is not None:
-        _check_terms(command, command.terms, instrument)
+
+
+def _check_venue(_account: Account, command: PlaceOrder, instrument: Instrument) -> None:
     if command.venue is not None and command.venue not in instrument.venues:
         raise Denial(
             "unsupported", f"{command.symbol} is traded at {', '.join(instrument.venues)}, was {command.venue}."
         )
-    if command.algo is not None and conditions.query_at is None:
+    if command.algo is not None and command.conditions.query_at is None:
         raise Denial("unsupported", "On a replay, whose market moves in steps, no algorithm works an order.")
+
+
+def _check_state(account: Account, command: PlaceOrder, _instrument: Instrument) -> None:
     # The legs of a sell buy again.
     buys = command.side is Side.BUY or (bool(command.leg_ids) and _leg_side(command) is Side.BUY)
-    check_open_for(account, conditions, command.symbol, buys=buys)
-    return instrument
+    check_open_for(account, command.conditions, command.symbol, buys=buys)
 
 
 def _leg_side(command: PlaceOrder) -> Side:
@@ -75,7 +89,7 @@ def check_quantity(quantity: Decimal, instrument: Instrument) -> None:
         )
 
 
-def _check_limit(command: PlaceOrder, instrument: Instrument) -> None:
+def _check_limit(_account: Account, command: PlaceOrder, instrument: Instrument) -> None:
     limit = command.limit_price
     if limit is None:
         if command.type is OrderType.LIMIT:
@@ -91,8 +105,10 @@ def check_price(field: str, price: Decimal, instrument: Instrument) -> None:
         raise Denial("invalid_price", f"The {field} must be a multiple of {instrument.tick:f}, was {price:f}.")
 
 
-def _check_terms(command: PlaceOrder, terms: Terms, instrument: Instrument) -> None:
-    c = command
+def _check_terms(_account: Account, command: PlaceOrder, instrument: Instrument) -> None:
+    c, terms = command, command.terms
+    if terms is None:
+        return
     wrong = malformed(Asked(c.side, c.type, c.quantity, c.limit_price, c.time_in_force, terms))
     if wrong is not None:
         raise Denial(wrong.code, f"{wrong.field} {wrong.message}.")
@@ -117,6 +133,13 @@ def _check_terms(command: PlaceOrder, terms: Terms, instrument: Instrument) -> N
         )
     for price in (terms.take_profit_price, terms.stop_loss_limit_price or terms.stop_loss_price):
         check_notional_of(command.quantity, price, instrument)
+
+
+Check = Callable[[Account, PlaceOrder, Instrument], None]
+CHECKS_OF_FORM: tuple[Check, ...] = (_check_size, _check_limit, _check_terms)
+"""Of what is asked for. In their order, each by itself, so that a preview can tell all that fail."""
+CHECKS_OF_PLACE: tuple[Check, ...] = (_check_venue, _check_state)
+"""Of where and when it is asked for."""
 
 
 def protected(command: PlaceOrder, instrument: Instrument) -> Decimal | None:

@@ -1,6 +1,7 @@
 """Acceptance: an order is placed, with the legs that come with it, or denied."""
 
 from dataclasses import replace
+from decimal import Decimal
 
 from fleet_simulator.fees import EXACT
 
@@ -11,7 +12,7 @@ from .events import Event, OrderDenied, OrderPlaced
 from .group import legs_of
 from .order import Order
 from .terms import NO_TERMS, Terms
-from .values import ZERO, Pending, Stand
+from .values import ZERO, Instrument, Pending, Stand
 
 
 def place(account: Account, command: PlaceOrder) -> list[Event]:
@@ -20,17 +21,7 @@ def place(account: Account, command: PlaceOrder) -> list[Event]:
         instrument = check_conditions(account, command)
         protection = protected(command, instrument)
         check_notional(command, instrument)
-        order = _order(command)
-        order.pending = Pending.NEW
-        order.protection_price = protection
-        order.query_at = command.conditions.query_at
-        if command.algo is not None:
-            order.terms = Terms(algo=command.algo)
-        if not command.leg_ids:
-            order.reserved = reserve(account, command, instrument, protection)
-            return [OrderPlaced(order, command.algo)]
-        legs = legs_of(order, command.leg_ids, command.conditions.protection_factor, instrument.tick)
-        reserve_group(account, [order, *legs], instrument)
+        order, *legs = orders_of(account, command, instrument, protection)
         return [OrderPlaced(order, command.algo, tuple(legs))]
     except Denial as denial:
         denied = _order(command)
@@ -39,13 +30,28 @@ def place(account: Account, command: PlaceOrder) -> list[Event]:
         return [OrderDenied(denied)]
 
 
+def orders_of(account: Account, command: PlaceOrder, instrument: Instrument, protection: Decimal | None) -> list[Order]:
+    """The order and its legs, with what they hold. Raises Denial where that is not there."""
+    order = _order(command)
+    order.pending = Pending.NEW
+    order.protection_price = protection
+    order.query_at = command.conditions.query_at
+    if command.algo is not None:
+        order.terms = Terms(algo=command.algo)
+    if not command.leg_ids:
+        order.reserved = reserve(account, command, instrument, protection)
+        return [order]
+    orders = [order, *legs_of(order, command.leg_ids, command.conditions.protection_factor, instrument.tick)]
+    reserve_group(account, orders, instrument)
+    return orders
+
+
 def sized(command: PlaceOrder) -> PlaceOrder:
-    """With the quantity that its notional comes to, down to whole lots: at its limit or stop price, else at the price of
-    the market that it is measured by."""
+    """With the quantity that its notional comes to, down to whole lots."""
     instrument, notional = command.conditions.instrument, command.notional
     if notional is None or instrument is None:
         return command
-    price = command.limit_price or (command.terms or NO_TERMS).stop_price or market_price(command)
+    price = price_of(command)
     if price <= 0 or notional <= 0:
         raise Denial(
             "invalid_notional", f"The notional and its price must be above 0, were {notional:f} and {price:f}."
@@ -54,6 +60,11 @@ def sized(command: PlaceOrder) -> PlaceOrder:
     if not lots:
         raise Denial("invalid_notional", f"The notional must be enough for {instrument.lot:f}, was {notional:f}.")
     return replace(command, quantity=EXACT.multiply(lots, instrument.lot))
+
+
+def price_of(command: PlaceOrder) -> Decimal:
+    """What it may be expected to fill at: its limit or stop price, else the price of the market."""
+    return command.limit_price or (command.terms or NO_TERMS).stop_price or market_price(command)
 
 
 def _order(command: PlaceOrder) -> Order:

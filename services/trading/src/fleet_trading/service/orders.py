@@ -19,6 +19,7 @@ from fleet_trading.domain import (
     OrderDenied,
     OrderPlaced,
     PlaceOrder,
+    Preview,
     Reason,
     ReplaceDenied,
     ReplaceOrder,
@@ -28,6 +29,7 @@ from fleet_trading.domain import (
     Twap,
     User,
     decide,
+    preview,
 )
 from fleet_trading.ports import Market, UnitOfWork, account_key, claim_key, order_key
 
@@ -197,6 +199,12 @@ class OrderDesk:
         order = self._place(uow, account, submission, self._conditions(uow, submission, seen, forbidden))
         uow.add_claim(order, body_hash)
         return Submitted(order, is_replay=False)
+
+    def preview(self, uow: UnitOfWork, submission: Submission) -> Preview | Refused:
+        account = uow.account(submission.account_id)
+        if account is None or account.user_id != submission.user_id:
+            return Refused(ACCOUNT_NOT_FOUND)
+        return preview(account, self._command(submission, self._conditions(uow, submission, {}, None)))
 
     def submit_signal(self, uow: UnitOfWork, submission: Submission, owner: User | None) -> Outcome:
         """A strategy's order: it acts with the rights that its owner has at this moment."""
