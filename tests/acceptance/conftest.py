@@ -27,7 +27,7 @@ from fleet_contracts.topics import (
     venue_reports,
 )
 from fleet_contracts.venue import VenueOpenOrder
-from fleet_contracts.vocabulary import Side
+from fleet_contracts.vocabulary import OrderType, Side
 from fleet_exchange_connector.app import create_app as create_connector
 from fleet_exchange_connector.settings import Settings as ConnectorSettings
 from fleet_execution.app import create_app as create_execution
@@ -118,6 +118,9 @@ class Paper(Served):
 
     profit_price = stop_price
 
+    async def exit_price(self) -> Decimal:
+        return await self.resting_price()
+
     async def trigger(self, order: trading.SubmitOrder) -> None:
         await self.trade(order, order.quantity)
 
@@ -159,9 +162,19 @@ class Internal(Served):
     async def profit_price(self) -> Decimal:
         return Decimal(105)
 
+    async def exit_price(self) -> Decimal:
+        return Decimal(98)
+
     async def trigger(self, order: trading.SubmitOrder) -> None:
-        """Others trade at its price, and more is offered there."""
-        offer = self.desk.order(order.quantity + self.lot, order.stop_price, side=Side.SELL)
+        """Others trade at its price, and more is to be had there. A trailing stop has seen a price before."""
+        price = order.stop_price or await self.price()
+        if order.trail_amount is not None:
+            await self._print(order, price, self.lot)
+            price += order.trail_amount
+        await self._print(order, price, order.quantity + self.lot)
+
+    async def _print(self, order: trading.SubmitOrder, price: Decimal, quantity: Decimal) -> None:
+        offer = self.desk.order(quantity, price, side=Side.SELL if order.side is Side.BUY else Side.BUY)
         await self.desk.say(offer)
         await self.desk.until(offer, "working")
         await self.trade(offer, self.lot)
@@ -245,15 +258,22 @@ async def internal(around: Surroundings) -> AsyncIterator[VenueUnderTest]:
 
 
 @contextlib.asynccontextmanager
-async def hostile(around: Surroundings) -> AsyncIterator[VenueUnderTest]:
-    url = await around.make_database([BUS_MIGRATIONS])
-    async with hostile_venue(around.desk, url, around.kafka, around.prefix) as venue:
+async def hostile(around: Surroundings, *order_types: OrderType) -> AsyncIterator[VenueUnderTest]:
+    url, clock = await around.make_database([BUS_MIGRATIONS]), around.clock
+    async with hostile_venue(
+        around.desk, url, around.kafka, around.prefix, clock=clock, order_types=order_types
+    ) as venue:
         await around.lists(venue.tick)
         await venue.connect()
         yield venue
 
 
-VENUES = {"paper": paper, "internal": internal, "hostile": hostile}
+VENUES: dict[str, Callable[[Surroundings], contextlib.AbstractAsyncContextManager[VenueUnderTest]]] = {
+    "paper": paper,
+    "internal": internal,
+    "hostile": lambda around: hostile(around, OrderType.STOP),
+    "plain": hostile,
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=VENUES)

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,8 +15,12 @@ import msgspec
 import pytest
 import pytest_asyncio
 from fleet_contracts import TOPICS, execution, venue
-from fleet_contracts.exchange_connector import VenueStatus
+from fleet_contracts.core_engine import TradingStateChanged
+from fleet_contracts.data import InstrumentDefined
+from fleet_contracts.exchange_connector import Quote, VenueStatus
 from fleet_contracts.topics import (
+    DATA_INSTRUMENTS,
+    EXCHANGE_CONNECTOR_MARKET_DATA,
     EXCHANGE_CONNECTOR_STATUS,
     EXECUTION_REPORTS,
     TRADING_ORDER_COMMANDS,
@@ -24,7 +28,16 @@ from fleet_contracts.topics import (
     VENUE_PAPER_REPORTS,
 )
 from fleet_contracts.trading import CancelOrder, Leg, QueryOrder, ReplaceOrder, SubmitOrder
-from fleet_contracts.vocabulary import Liquidity, OrderClass, OrderType, Side, TimeInForce, VenueStateWord
+from fleet_contracts.vocabulary import (
+    Liquidity,
+    OrderClass,
+    OrderType,
+    Side,
+    StateScope,
+    TimeInForce,
+    TradingStateWord,
+    VenueStateWord,
+)
 from fleet_execution.app import create_app
 from fleet_execution.settings import Settings
 from fleet_testkit.clock import FakeClock
@@ -109,6 +122,55 @@ class ExecutionUnderTest:
     @staticmethod
     def canceled(place: venue.PlaceVenueOrder, code: str = "requested", upto: int = 0) -> venue.VenueOrderCanceled:
         return venue.VenueOrderCanceled(**said(place), code=code, detail="", cumulative_quantity=Decimal(upto))
+
+    async def lists(self, symbol: str = "AAPL/USD") -> None:
+        """The instrument is known, with a tick of a cent."""
+        defined = InstrumentDefined(
+            symbol=symbol,
+            name="Apple",
+            asset_class="stock",
+            base="AAPL",
+            quote="USD",
+            tick_size=Decimal("0.01"),
+            lot_size=Decimal(1),
+            min_quantity=Decimal(1),
+            min_notional=Decimal(1),
+            maker_fee=Decimal(0),
+            taker_fee=Decimal(0),
+            calendar="24/7",
+            venues=("paper",),
+            reference_venue="paper",
+            simulated=True,
+            version=1,
+        )
+        await self.peers.say((DATA_INSTRUMENTS, symbol, defined))
+
+    async def quote(self, bid: str, ask: str, *, age_s: float = 0.0) -> None:
+        """The venue shows these, a moment after what it showed before, or so long ago."""
+        at = self.clock.advance(seconds=0.001) - timedelta(seconds=age_s)
+        prices = {"bid": Decimal(bid), "bid_size": Decimal(1), "ask": Decimal(ask), "ask_size": Decimal(1)}
+        quote = Quote(symbol="AAPL/USD", venue="paper", market_at=at, **prices)
+        await self.peers.say((EXCHANGE_CONNECTOR_MARKET_DATA, "AAPL/USD", quote), market_at=at)
+
+    async def tell_state(
+        self, scope: StateScope, target: str, word: TradingStateWord, version: int
+    ) -> TradingStateChanged:
+        """As core-engine does, directly."""
+        state = TradingStateChanged(
+            scope=scope,
+            target=target,
+            state=word,
+            epoch=1,
+            version=version,
+            by="an admin",
+            reason="a test",
+            changed_at=self.clock.now(),
+        )
+        headers = self.keys.of_service("core-engine", "execution")
+        url = f"{self.url}/internal/state"
+        async with self.http.post(url, json=msgspec.to_builtins(state), headers=headers) as response:
+            assert response.status == 200
+        return state
 
     async def status(self, word: VenueStateWord, *capabilities: str) -> None:
         """What the paper venue says of itself."""

@@ -8,9 +8,8 @@ from uuid import uuid4
 
 import msgspec
 from fleet_contracts import TOPICS, execution, venue
-from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.exchange_connector import takes
-from fleet_contracts.topics import CORE_ENGINE_STATE, TRADING_ACCOUNTS
+from fleet_contracts.topics import CORE_ENGINE_STATE, TRADING_ACCOUNTS, Reading
 from fleet_contracts.trading import Account, CancelOrder, QueryOrder, ReplaceOrder, SubmitOrder
 from fleet_contracts.vocabulary import Liquidity, OrderType, Side, StateScope, TradingStateWord, VenueOrderStand
 from fleet_execution.domain import venue_order_ref
@@ -158,22 +157,7 @@ async def test_a_halt_stops_orders_but_not_cancels_and_queries(execution_service
 
 async def tell_state(execution_service: Any, word: TradingStateWord, version: int) -> None:
     """As core-engine does, directly and on its topic."""
-    state = TradingStateChanged(
-        scope=StateScope.SYMBOL,
-        target="IBM/USD",
-        state=word,
-        epoch=1,
-        version=version,
-        by="an admin",
-        reason="a test",
-        changed_at=execution_service.clock.now(),
-    )
-    async with execution_service.http.post(
-        f"{execution_service.url}/internal/state",
-        json=msgspec.to_builtins(state),
-        headers=execution_service.keys.of_service("core-engine", "execution"),
-    ) as response:
-        assert response.status == 200, await response.text()
+    state = await execution_service.tell_state(StateScope.SYMBOL, "IBM/USD", word, version)
     await execution_service.peers.say((CORE_ENGINE_STATE, "symbol:IBM/USD", state))
 
 
@@ -319,7 +303,9 @@ async def test_an_execution_is_shown_to_its_owner_and_admins_only(
 
 
 async def test_it_reads_every_topic_it_is_named_a_reader_of(execution_service: Any) -> None:
-    declared = {t.name for t in TOPICS if any(reader.service == "execution" for reader in t.readers)}
+    """But for the prices, of which it keeps no place."""
+    counted = [(t.name, r.reading) for t in TOPICS for r in t.readers if r.service == "execution"]
+    declared = {name for name, reading in counted if reading is not Reading.LIVE}
 
     async def is_whole() -> bool:
         headers = execution_service.keys.of_service("cli", "execution")

@@ -2,13 +2,12 @@
 
 from decimal import Decimal as D
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 from fleet_contracts import venue
 from fleet_contracts.exchange_connector import takes
 from fleet_contracts.trading import CancelOrder, QueryOrder, SubmitOrder
-from fleet_contracts.vocabulary import OrderClass, OrderType
+from fleet_contracts.vocabulary import OrderType, TimeInForce
 from fleet_execution.domain import venue_order_ref
 from fleet_testkit.eventually import eventually
 
@@ -91,27 +90,19 @@ async def test_a_leg_is_cancelled_for_itself(execution_service: Any, an_oco: Sub
     assert (await service.names(an_oco, 3))[2] == ("stop-loss", "OrderCanceled", "requested")
 
 
-async def test_what_the_venue_cannot_do_is_refused_whole(execution_service: Any, a_bracket: SubmitOrder) -> None:
+async def test_what_cannot_be_watched_for_is_refused_whole(execution_service: Any, a_bracket: SubmitOrder) -> None:
+    """Of a day at a venue that has no stops: the end of its session would be ours to keep."""
     service = execution_service
     await service.can(takes(OrderType.LIMIT))
-    await service.command(a_bracket)
-    assert await service.names(a_bracket, 3) == [
+    await service.lists()
+    profit, stop = a_bracket.legs
+    a_day = msgspec.structs.replace(stop, time_in_force=TimeInForce.DAY)
+    bracket = msgspec.structs.replace(a_bracket, legs=(profit, a_day))
+    await service.command(bracket)
+    assert await service.names(bracket, 3) == [
         ("order", "OrderRejected", "unsupported"),
         ("take-profit", "OrderCanceled", "parent_ended"),
         ("stop-loss", "OrderCanceled", "parent_ended"),
     ]
-    assert service.told(a_bracket.account_id)[0].detail == "paper does not say that it takes stop orders"
+    assert service.told(a_bracket.account_id)[0].detail == "a stop that its venue does not have is not day"
     assert service.sent(venue.PlaceVenueOrder, a_bracket.account_id) == []
-    profit = msgspec.structs.replace(a_bracket.legs[0], order_id=uuid4())
-    oto = msgspec.structs.replace(a_bracket, order_id=uuid4(), legs=(profit,), order_class=OrderClass.OTO)
-    simple = msgspec.structs.replace(
-        a_bracket, order_id=uuid4(), order_type=OrderType.TRAILING_STOP, limit_price=None, trail_amount=D(1), legs=()
-    )
-    await service.command(simple, oto)
-    await service.placed_with_legs(oto, 1)
-    said = service.told(a_bracket.account_id)[3]
-    assert (said.order_id, said.code, said.detail) == (
-        simple.order_id,
-        "unsupported",
-        "paper does not say that it takes trailing_stop orders",
-    )

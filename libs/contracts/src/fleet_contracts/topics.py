@@ -61,7 +61,7 @@ EXCHANGE_CONNECTOR_MARKET_DATA = Topic(
     "exchange-connector",
     "symbol",
     (exchange_connector.Quote, exchange_connector.Trade),
-    _work("data") + _live("gateway"),
+    _work("data") + _live("execution", "gateway"),
     direct=True,
 )
 EXCHANGE_CONNECTOR_BARS = Topic(

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
 from fleet_bus import Bus, Received, Watch
+from fleet_chassis.clock import Clock
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
 from fleet_contracts import Message, trading, venue
-from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, VenueStatus, takes
+from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, Quote, VenueStatus, takes
 from fleet_contracts.topics import (
+    EXCHANGE_CONNECTOR_MARKET_DATA,
     EXCHANGE_CONNECTOR_STATUS,
     venue_commands,
     venue_reports,
@@ -25,42 +26,15 @@ from fleet_contracts.vocabulary import Liquidity, OrderType, Side, TimeInForce, 
 
 from fleet_testkit.desk import Desk
 from fleet_testkit.eventually import eventually
+from fleet_testkit.exchange import ExchangeOrder, ref_of, report_of, shown
 from fleet_testkit.peers import Process
 from fleet_testkit.venues import VenueUnderTest
 
 PRICE = Decimal(100)
 FEE_RATE = Decimal("0.001")
-CAPABILITIES = ("market", "limit", "gtc", "cancel", "replace", "query", takes(OrderType.STOP), LISTS_OPEN_ORDERS)
+CAPABILITIES = ("market", "limit", "gtc", "cancel", "replace", "query", LISTS_OPEN_ORDERS)
 
 _Reports = list[venue.AnyVenueReport]
-
-
-@dataclass
-class _Order:
-    """An order as the exchange has it."""
-
-    place: venue.PlaceVenueOrder | venue.VenueOpenOrder
-    quantity: Decimal
-    limit_price: Decimal | None
-    stand: VenueOrderStand = VenueOrderStand.WORKING
-    code: str | None = None
-    fills: list[venue.VenueOrderFilled] = field(default_factory=list)
-
-    @property
-    def cumulative(self) -> Decimal:
-        return sum((fill.last_quantity for fill in self.fills), Decimal(0))
-
-    @property
-    def is_working(self) -> bool:
-        return self.stand is VenueOrderStand.WORKING
-
-    @property
-    def notional(self) -> Decimal:
-        return sum((fill.last_quantity * fill.last_price for fill in self.fills), Decimal(0))
-
-    @property
-    def fees(self) -> Decimal:
-        return sum((fill.fee for fill in self.fills), Decimal(0))
 
 
 class HostileVenue(VenueUnderTest):
@@ -69,10 +43,11 @@ class HostileVenue(VenueUnderTest):
     lot = Decimal(1)
     tick = Decimal("0.01")
 
-    def __init__(self, desk: Desk, bus: Bus) -> None:
+    def __init__(self, desk: Desk, bus: Bus, clock: Clock, order_types: Sequence[OrderType]) -> None:
         self.desk = desk
+        self._clock, self._order_types = clock, order_types
         self._bus = bus
-        self._orders: dict[UUID, _Order] = {}
+        self._orders: dict[UUID, ExchangeOrder] = {}
         self._fills: list[venue.VenueOrderFilled] = []
         self._commands: asyncio.Queue[Any] = asyncio.Queue()
         self._reachable = asyncio.Event()
@@ -93,13 +68,41 @@ class HostileVenue(VenueUnderTest):
     async def profit_price(self) -> Decimal:
         return PRICE + 5
 
+    async def exit_price(self) -> Decimal:
+        return PRICE - 5
+
     async def trigger(self, order: trading.SubmitOrder) -> None:
+        """What it has no order type for it shows quotes for, until somebody has noticed."""
+        if order.order_type not in self._order_types:
+            best, turned = PRICE, PRICE + (order.trail_amount or 0)
+            while not self.parts(order):
+                await self._quote(order.stop_price or best)
+                await self._quote(order.stop_price or turned)
+                await self.desk.until(order)
+                with contextlib.suppress(AssertionError):
+                    await eventually(lambda: self.parts(order), 0.2)
+            return
         found = self._orders[(await self.placed(order)).venue_order_ref]
-        at = venue.VenueOrderTriggered(**_of(found.place), trigger_price=order.stop_price or PRICE)
+        at = venue.VenueOrderTriggered(**report_of(found.place), trigger_price=order.stop_price or PRICE)
         await self._say([at, *self._fill(found, found.quantity)])
 
+    async def _quote(self, price: Decimal) -> None:
+        """By the clock of who hears it: a price of the past would trigger nothing."""
+        size, at = Decimal(100), self._clock.now()
+        quote = Quote(
+            symbol=self.desk.symbol,
+            venue=self.name,
+            bid=price,
+            bid_size=size,
+            ask=price,
+            ask_size=size,
+            market_at=at,
+        )
+        async with self._bus.transaction() as tx:
+            tx.publish(EXCHANGE_CONNECTOR_MARKET_DATA, self.desk.symbol, quote, market_at=at)
+
     async def trade(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
-        def here() -> list[_Order]:
+        def here() -> list[ExchangeOrder]:
             return [self._orders[ref] for place in self.parts(order) if (ref := place.venue_order_ref) in self._orders]
 
         await eventually(here, what="the order at the exchange")
@@ -164,7 +167,7 @@ class HostileVenue(VenueUnderTest):
             limit_price=PRICE,
             cumulative_quantity=Decimal(0),
         )
-        self._orders[placed.venue_order_ref] = _Order(placed, quantity, PRICE)
+        self._orders[placed.venue_order_ref] = ExchangeOrder(placed, quantity, PRICE)
         return placed
 
     async def fill_unasked(self, placed: venue.VenueOpenOrder, quantity: Decimal) -> None:
@@ -208,8 +211,9 @@ class HostileVenue(VenueUnderTest):
 
     async def _status(self, state: VenueStateWord) -> None:
         now = datetime.now(UTC)
+        capabilities = (*CAPABILITIES, *map(takes, self._order_types))
         status = VenueStatus(
-            venue=self.name, state=state, feed="simulated", heartbeat_at=now, capabilities=CAPABILITIES
+            venue=self.name, state=state, feed="simulated", heartbeat_at=now, capabilities=capabilities
         )
         async with self._bus.transaction() as tx:
             tx.publish(EXCHANGE_CONNECTOR_STATUS, self.name, status)
@@ -232,14 +236,14 @@ class HostileVenue(VenueUnderTest):
         ref = command.venue_order_ref
         if ref in self._orders:
             return [self._state(ref, command.account_id)]
-        self._orders[ref] = order = _Order(command, command.quantity, command.limit_price)
-        if command.order_type not in (OrderType.MARKET, OrderType.LIMIT, OrderType.STOP):
+        self._orders[ref] = order = ExchangeOrder(command, command.quantity, command.limit_price)
+        if command.order_type not in (OrderType.MARKET, OrderType.LIMIT, *self._order_types):
             order.stand, order.code = VenueOrderStand.REJECTED, "unsupported"
-            return [venue.VenueOrderRejected(**_of(command), code="unsupported", detail="Market, limit and stop only.")]
+            return [venue.VenueOrderRejected(**report_of(command), code="unsupported", detail="It has not been named.")]
         if command.quantity % self.lot or (command.limit_price or self.tick) % self.tick:
             order.stand, order.code = VenueOrderStand.REJECTED, "invalid_order"
-            return [venue.VenueOrderRejected(**_of(command), code="invalid_order", detail="It is off the grid.")]
-        reports: _Reports = [venue.VenueOrderAccepted(**_of(command))]
+            return [venue.VenueOrderRejected(**report_of(command), code="invalid_order", detail="It is off the grid.")]
+        reports: _Reports = [venue.VenueOrderAccepted(**report_of(command))]
         if command.order_type is OrderType.MARKET:
             half = command.quantity // 2 // self.lot * self.lot
             reports += self._fill(order, half) + self._fill(order, command.quantity - half)
@@ -248,41 +252,43 @@ class HostileVenue(VenueUnderTest):
     def _cancel(self, command: venue.CancelVenueOrder) -> _Reports:
         order = self._open(command)
         if order is None:
-            return [venue.VenueCancelRejected(**_of(command), code="unknown_order", detail="Not open here.")]
+            return [venue.VenueCancelRejected(**report_of(command), code="unknown_order", detail="Not open here.")]
         if command.venue_order_ref in self._refusing:
             self._refusing.remove(command.venue_order_ref)
-            return [venue.VenueCancelRejected(**_of(command), code="busy", detail="Not now.")]
+            return [venue.VenueCancelRejected(**report_of(command), code="busy", detail="Not now.")]
         order.stand, order.code = VenueOrderStand.CANCELED, "requested"
         canceled = venue.VenueOrderCanceled(
-            **_of(command), code="requested", detail="As asked.", cumulative_quantity=order.cumulative
+            **report_of(command), code="requested", detail="As asked.", cumulative_quantity=order.cumulative
         )
         return [canceled]
 
     def _replace(self, command: venue.ReplaceVenueOrder) -> _Reports:
         order = self._open(command)
         if order is None:
-            return [venue.VenueReplaceRejected(**_of(command), code="unknown_order", detail="Not open here.")]
+            return [venue.VenueReplaceRejected(**report_of(command), code="unknown_order", detail="Not open here.")]
         if (command.limit_price or self.tick) % self.tick:
-            return [venue.VenueReplaceRejected(**_of(command), code="invalid_price", detail="It is off the grid.")]
+            return [
+                venue.VenueReplaceRejected(**report_of(command), code="invalid_price", detail="It is off the grid.")
+            ]
         order.quantity = command.quantity or order.quantity
         order.limit_price = command.limit_price or order.limit_price
         replaced = venue.VenueOrderReplaced(
-            **_of(command),
+            **report_of(command),
             quantity=order.quantity,
             limit_price=order.limit_price,
             cumulative_quantity=order.cumulative,
         )
         return [replaced]
 
-    def _open(self, command: venue.CancelVenueOrder | venue.ReplaceVenueOrder) -> _Order | None:
+    def _open(self, command: venue.CancelVenueOrder | venue.ReplaceVenueOrder) -> ExchangeOrder | None:
         order = self._orders.get(command.venue_order_ref)
         is_own = order is not None and order.place.account_id == command.account_id
         return order if is_own and order is not None and order.is_working else None
 
-    def _fill(self, order: _Order, quantity: Decimal) -> _Reports:
+    def _fill(self, order: ExchangeOrder, quantity: Decimal) -> _Reports:
         price = order.limit_price or order.place.stop_price or PRICE
         fill = venue.VenueOrderFilled(
-            **_of(order.place),
+            **report_of(order.place),
             venue_trade_id=f"t{len(self._fills) + 1}",
             last_quantity=quantity,
             last_price=price,
@@ -310,7 +316,7 @@ class HostileVenue(VenueUnderTest):
                 fills=(),
             )
         return venue.VenueOrderState(
-            **_of(order.place),
+            **report_of(order.place),
             stand=order.stand,
             cumulative_quantity=order.cumulative,
             fills=tuple(order.fills),
@@ -328,13 +334,13 @@ class HostileVenue(VenueUnderTest):
         listed = [
             order for ref, order in self._orders.items() if order.is_working or (ref in filled and query.after is None)
         ]
-        page = sorted((order for order in listed if query.after is None or _ref(order) > query.after), key=_ref)
+        page = sorted((order for order in listed if query.after is None or ref_of(order) > query.after), key=ref_of)
         return venue.VenueOpenOrders(
             venue=self.name,
             symbol=query.symbol,
             query_id=query.query_id,
             market_at=datetime.now(UTC),
-            orders=tuple(_shown(order) for order in page[: query.most]),
+            orders=tuple(shown(order) for order in page[: query.most]),
             has_more_orders=len(page) > query.most,
             fills=tuple(fills),
             has_more_fills=has_more_fills,
@@ -342,43 +348,15 @@ class HostileVenue(VenueUnderTest):
         )
 
 
-def _ref(order: _Order) -> UUID:
-    return order.place.venue_order_ref
-
-
-def _of(placed: Any) -> dict[str, Any]:
-    """What every report of an order names."""
-    return {
-        "venue_order_ref": placed.venue_order_ref,
-        "account_id": placed.account_id,
-        "market_at": datetime.now(UTC),
-    }
-
-
-def _shown(order: _Order) -> venue.VenueOpenOrder:
-    place = order.place
-    return venue.VenueOpenOrder(
-        venue_order_ref=place.venue_order_ref,
-        account_id=place.account_id,
-        user_id=place.user_id,
-        side=place.side,
-        order_type=place.order_type,
-        time_in_force=place.time_in_force,
-        quantity=order.quantity,
-        limit_price=order.limit_price,
-        cumulative_quantity=order.cumulative,
-        cumulative_notional=order.notional,
-        fees=order.fees,
-        stand=order.stand,
-    )
-
-
 @contextlib.asynccontextmanager
-async def hostile_venue(desk: Desk, database_url: str, kafka_url: str, prefix: str) -> AsyncIterator[HostileVenue]:
-    """The venue, not connected yet. Its topics are there, and `database_url` has the bus's migrations."""
+async def hostile_venue(
+    desk: Desk, database_url: str, kafka_url: str, prefix: str, *, clock: Clock, order_types: Sequence[OrderType]
+) -> AsyncIterator[HostileVenue]:
+    """The venue, not connected yet, with these order types besides market and limit. Its topics are there, and
+    `database_url` has the bus's migrations. `clock` is that of the execution in front of it."""
     async with Database(database_url, application_name=desk.venue) as database:
         bus = Bus(Process(desk.venue, kafka_url, prefix), database)
-        found = HostileVenue(desk, bus)
+        found = HostileVenue(desk, bus, clock, order_types)
         bus.add(Watch("commands", (venue_commands(desk.venue),), found.hear))
         async with bus.running(Health()):
             await eventually(lambda: bus.ready() is None, 30)

@@ -67,8 +67,12 @@ class VenueUnderTest(ABC):
         """A buyer's stop that is not triggered as it comes and that `trigger` can trigger."""
 
     @abstractmethod
+    async def exit_price(self) -> Decimal:
+        """A seller's stop that `trigger` can trigger; `profit_price` is not reached with it."""
+
+    @abstractmethod
     async def trigger(self, order: trading.SubmitOrder) -> None:
-        """Has the market come to the order's stop price, with so much to be bought there."""
+        """Has the market come to the order's stop price, or turn by its trail, with so much to be traded there."""
 
     @abstractmethod
     async def profit_price(self) -> Decimal:
@@ -134,11 +138,11 @@ class VenueUnderTest(ABC):
 
     def parts(self, order: trading.SubmitOrder) -> list[venue.PlaceVenueOrder]:
         """What execution told the venue of the order, which is known by its account, side and prices: one venue order, of
-        a leg that execution holds perhaps several."""
-        terms = order.account_id, order.side, order.limit_price, order.stop_price
+        a leg that execution holds perhaps several. One whose price execution watches has no stop any more."""
+        terms, stops = (order.account_id, order.side, order.limit_price), (order.stop_price, None)
         heard = self.desk.peers.heard_of(venue.PlaceVenueOrder)
-        found = {p.venue_order_ref: p for p in heard if (p.account_id, p.side, p.limit_price, p.stop_price) == terms}
-        return list(found.values())
+        found = [p for p in heard if (p.account_id, p.side, p.limit_price) == terms and p.stop_price in stops]
+        return list({place.venue_order_ref: place for place in found}.values())
 
     async def placed(self, order: trading.SubmitOrder) -> venue.PlaceVenueOrder:
         """The one venue order that it is."""

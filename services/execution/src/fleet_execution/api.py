@@ -38,12 +38,16 @@ class Fill(Resource):
 
 
 class VenueOrderShown(Resource):
-    """`stand`: sent, working, filled, canceled, expired, rejected (by the venue) or refused (by us, never sent)."""
+    """`stand`: sent, working, filled, canceled, expired, rejected (by the venue) or refused (by us, never sent).
+
+    `is_watched`: it waits here for its price, and no venue has it yet."""
 
     venue_order_ref: UUID
     venue: str
     stand: str
     is_cancel_pending: bool
+    is_watched: bool
+    triggered_at: datetime | None
     side: str
     type: str
     quantity: DecimalString
@@ -281,6 +285,8 @@ def _shown(order: VenueOrder) -> VenueOrderShown:
         venue=order.key.venue,
         stand=order.stand,
         is_cancel_pending=order.is_cancel_pending,
+        is_watched=order.is_watched,
+        triggered_at=order.triggered_at,
         side=terms.side,
         type=terms.order_type,
         quantity=terms.quantity,

@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from decimal import Decimal
 from uuid import UUID
 
 from fastapi import FastAPI
 from fleet_bus import Bus, NotYet
 from fleet_chassis.app import new_app
+from fleet_chassis.background import Background
 from fleet_chassis.clock import Clock
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
@@ -21,10 +21,12 @@ from fleet_gate import Gate
 
 from . import consumers
 from .api import router
-from .domain import OrderKey
+from .domain import OrderKey, VenueOrder
 from .settings import Settings
 from .store.comparing import ROUND
 from .store.forgetting import FORGET
+from .store.unit import watched
+from .watching import PriceWatch
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
@@ -60,14 +62,21 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             for venue in venues:
                 tx.schedule(ROUND, venue, consumers.STARTED, "wall", tx.now)
 
-    def lot_of(symbol: str) -> Decimal:
+    def instrument_of(symbol: str) -> InstrumentDefined:
         found = instruments.get(symbol)
         if found is None:
             raise NotYet(f"instrument {symbol}")
-        return found.lot_size
+        return found
 
-    bus.add(consumers.commands(refusal, lot_of))
+    async def watched_orders() -> list[VenueOrder]:
+        async with database.connection() as connection:
+            return await watched(connection)
+
+    watch = PriceWatch(bus.clock, watched_orders, consumers.looks(bus, refusal))
+
+    bus.add(consumers.commands(refusal, instrument_of))
     bus.add(consumers.steps(refusal))
+    bus.add(watch.subscription())
     bus.add(consumers.reports(settings.execution_venues))
     bus.add(consumers.statuses())
     bus.add(consumers.forgetting())
@@ -81,8 +90,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with database, gate.running(health), bus.running(health):
+        async with database, gate.running(health), bus.running(health), Background(health) as background:
             await begin_rounds()
+            background.start("watch", watch.run())
             yield
 
     health.check("database", database.check)

@@ -1,13 +1,13 @@
 """What execution hears: trading's commands and the venues' reports."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from fleet_bus import Due, DueKind, NotYet, Received, Work
+from fleet_bus import Bus, Due, DueKind, GroupCommitter, NotYet, Received, Work
 from fleet_chassis.logging import get_logger
+from fleet_contracts.data import InstrumentDefined
 from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, ORDER_GROUPS, VenueStatus
 from fleet_contracts.topics import TRADING_ORDER_COMMANDS
 from fleet_contracts.trading import CancelOrder, QueryOrder, ReplaceOrder, SubmitOrder
@@ -18,8 +18,9 @@ from . import events
 from .domain import venue_order_ref
 from .events import AnyCommand, change_of, fact_of, key_of, legs_of, refs_of, terms_of
 from .ports import UnitOfWork, VenueState
-from .service import learning, orders, reconciling
+from .service import learning, orders, reconciling, triggers
 from .service.refusing import Refusal
+from .service.triggers import Look
 from .store.comparing import ROUND, ComparingPostgresUnitOfWork
 from .store.forgetting import FORGET, Forgetting
 from .store.unit import STEP, PostgresUnitOfWork
@@ -36,7 +37,17 @@ def steps(refusal: Refusal) -> DueKind:
     return DueKind(STEP, "wall", PostgresUnitOfWork, lambda order_id: (str(venue_order_ref(UUID(order_id))),), handle)
 
 
-def commands(refusal: Refusal, lot_of: Callable[[str], Decimal]) -> Work:
+def looks(bus: Bus, refusal: Refusal) -> GroupCommitter[Look, None]:
+    """What a watch of prices has seen of orders that wait for one."""
+
+    async def decide(uow: PostgresUnitOfWork, seen: Sequence[Look]) -> list[None]:
+        await triggers.look(uow, seen, refusal=refusal)
+        return [None] * len(seen)
+
+    return bus.group_committer(unit_of_work=PostgresUnitOfWork, touches=lambda look: (str(look.ref),), decide=decide)
+
+
+def commands(refusal: Refusal, instrument_of: Callable[[str], InstrumentDefined]) -> Work:
     """Trading's commands, in each account's order."""
 
     async def submit(uow: UnitOfWork, received: Received[SubmitOrder]) -> None:
@@ -48,7 +59,10 @@ def commands(refusal: Refusal, lot_of: Callable[[str], Decimal]) -> Work:
             command_sequence=received.sequence,
             market_at=_market_at(received),
             refusal=refusal,
-            algo=None if command.algo is None else events.twap_of(command.algo, lot_of(command.symbol), uow.now),
+            tick_of=lambda symbol: instrument_of(symbol).tick_size,
+            algo=None
+            if command.algo is None
+            else events.twap_of(command.algo, instrument_of(command.symbol).lot_size, uow.now),
             legs=legs_of(command, are_held=not uow.can(command.venue, ORDER_GROUPS)) if command.legs else None,
         )
 

@@ -1,13 +1,14 @@
 """Orders that hang together (bracket, OTO, OCO): how they begin, how large a leg may be, what a venue keeps itself. Pure."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
+from uuid import UUID
 
 from .order import VenueOrder, submit
-from .values import Accepted, Cancel, Canceled, Leg, OrderKey, Outcome, Place, Refused, Rejected, Stand, Terms
+from .values import Accepted, Cancel, Canceled, Leg, OrderKey, Outcome, Place, Refused, Rejected, Stand, Terms, Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,9 @@ class Group:
     def children_of(self, leg: VenueOrder) -> list[VenueOrder]:
         return [child for child in self.children if child.parent_ref == leg.key.ref]
 
+    def children_of_others(self, leg: VenueOrder) -> list[VenueOrder]:
+        return [child for child in self.children if child.parent_ref != leg.key.ref]
+
     def whole(self, leg: VenueOrder) -> Decimal:
         """What all legs together may come to: what has filled of the order they wait for, or all of an OCO."""
         assert leg.leg is not None
@@ -50,11 +54,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Legs:
-    """What comes with a new order. `are_oco`: at work together with it, instead of waiting for it. `are_held`: by us."""
+    """What comes with a new order. `are_oco`: at work together with it, instead of waiting for it. `are_held`: by us.
+
+    `triggers`: of those, the order too, whose type the venue does not have."""
 
     orders: tuple[tuple[OrderKey, Terms], ...]
     are_oco: bool
     are_held: bool
+    triggers: Mapping[UUID, Trigger] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,7 @@ def begin(
 
     def submitted(key: OrderKey, terms: Terms, leg: Leg | None) -> VenueOrder:
         order, _ = submit(key, terms, command_sequence=command_sequence, market_at=market_at, now=now, refusal=refusal)
-        return replace(order, group_ref=group_ref, leg=leg)
+        return replace(order, group_ref=group_ref, leg=leg, trigger=legs.triggers.get(key.ref))
 
     group_ref, is_oco, is_held = key.ref, legs.are_oco, legs.are_held
     root = submitted(key, terms, Leg(terms.quantity, waits=False, is_held=is_held) if is_oco else None)
@@ -96,11 +103,11 @@ def begin(
     oco_group = group_ref if len(legs.orders) + is_oco > 1 else None
     told: list[tuple[VenueOrder, Outcome]] = []
     for order in (root, *rows) if is_oco else (*rows, root):
-        if order.leg is None:
-            told.append((order, Place(command_sequence, order.terms)))
-        elif is_held:
+        if order.is_watched or (is_held and order.leg is not None):
             begun = replace(order, stand=Stand.WORKING, accepted_at=now)
             told.append((begun, Accepted(market_at)))
+        elif order.leg is None:
+            told.append((order, Place(command_sequence, order.terms)))
         else:
             parent_ref = group_ref if order.leg.waits else None
             told.append((order, Place(command_sequence, order.terms, parent_ref, oco_group)))

@@ -1,5 +1,7 @@
 """Legs that we hold, for their venue keeps no groups: it sees children of them, sized anew from what has filled. Pure.
 
+A leg whose type their venue has not waits for its price here (domain/triggers.py) and has children only when that has come.
+
 The one rule: what a leg has filled and all that may still fill of its children, be their cancel asked for or not, is never
 more than the leg may come to. So nothing grows before what it replaces is confirmed to be gone."""
 
@@ -9,10 +11,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid5
 
+from . import triggers
 from .groups import Group, Step
 from .order import Decision, VenueOrder, submit
 from .values import (
-    Amend,
     Ask,
     Canceled,
     CancelRejected,
@@ -23,9 +25,9 @@ from .values import (
     Refused,
     Rejected,
     Replaced,
-    ReplaceRejected,
     Stand,
     Stated,
+    Triggered,
 )
 
 AGAIN = timedelta(seconds=5)
@@ -48,9 +50,17 @@ def heard(
         legs = _with(legs, _close(of, after.code or _EXPIRED, after.detail or ""))
     elif of is not None and not of.is_cancel_pending and after.triggered_at and not before.triggered_at:
         # As at a venue that keeps groups: what an election makes a market order must not meet the other leg's fill.
-        legs = tuple(leg if leg is of else _close(leg, "oco", "the other leg was triggered") for leg in legs)
+        legs = tuple(leg if leg is of else _close(leg, *_OTHER_TRIGGERED) for leg in legs)
     is_refused = any(isinstance(outcome, CancelRejected) for outcome in told)
     return _balance(group, legs, _Moment(now, market_at, spared=after.key.ref if is_refused else None))
+
+
+def elect(group: Group, leg: VenueOrder, price: Decimal, *, now: datetime, market_at: datetime) -> Step:
+    """A leg that waits here for its price has it. The other one has to be gone before it is placed."""
+    elected = replace(leg, triggered_at=now, updated_at=now)
+    legs = tuple(elected if each is leg else _close(each, *_OTHER_TRIGGERED) for each in group.legs)
+    step = _balance(group, legs, _Moment(now, market_at, is_time=True))
+    return replace(step, told=((elected, Triggered(market_at, price)), *step.told))
 
 
 def cancel(group: Group, leg: VenueOrder, *, now: datetime, market_at: datetime) -> Step:
@@ -66,18 +76,12 @@ def amend(
     group: Group, leg: VenueOrder, change: Change, *, command_sequence: int, now: datetime, market_at: datetime
 ) -> Step:
     """Its prices change here; children at others are cancelled, and new ones follow as these are gone."""
-    (outcome,) = leg.amend(change, command_sequence=command_sequence, market_at=market_at, now=now)
-    if not isinstance(outcome, Amend):
-        return Step(told=((leg, outcome),))
-    terms, stop = leg.terms, leg.terms.conditions.stop_price
-    if (change.limit_price and terms.limit_price is None) or (change.stop_price and stop is None):
-        return Step(told=((leg, ReplaceRejected(market_at, "invalid_price", "the order has no such price")),))
-    limit, stop = change.limit_price or terms.limit_price, change.stop_price or stop
-    conditions = replace(terms.conditions, stop_price=stop)
-    amended = replace(leg, terms=replace(terms, limit_price=limit, conditions=conditions), updated_at=now)
-    told = Replaced(market_at, terms.quantity, limit, stop, leg.cumulative_quantity)
+    amended, outcomes = triggers.amend(leg, change, command_sequence=command_sequence, market_at=market_at, now=now)
+    told = tuple((amended, outcome) for outcome in outcomes)
+    if amended is leg:
+        return Step(told=told)
     step = _balance(group, _with(group.legs, amended), _Moment(now, market_at))
-    return replace(step, told=((amended, told), *step.told))
+    return replace(step, told=(*told, *step.told))
 
 
 def query(group: Group, leg: VenueOrder, *, market_at: datetime) -> Step:
@@ -98,6 +102,7 @@ def _ended_by_itself(before: VenueOrder, after: VenueOrder) -> bool:
 
 
 _EXPIRED = "expired"
+_OTHER_TRIGGERED = "oco", "the other leg was triggered"
 
 
 def _close(leg: VenueOrder, code: str, detail: str) -> VenueOrder:
@@ -124,7 +129,8 @@ class _Moment:
 
 def _balance(group: Group, legs: Sequence[VenueOrder], moment: _Moment) -> Step:
     """Every leg as large as it may be now, whatever has happened before."""
-    counted = tuple(_counted(leg, group.children_of(leg)) for leg in legs)
+    ended = (_close(leg, _EXPIRED, "") if triggers.has_expired(leg, moment.now) else leg for leg in legs)
+    counted = tuple(_counted(leg, group.children_of(leg)) for leg in ended)
     known = {order.key.ref: order for order in group.legs}
     group = replace(group, legs=counted)
     changed: list[VenueOrder] = []
@@ -164,6 +170,10 @@ def _sized(group: Group, leg: VenueOrder, moment: _Moment) -> _Sized:
     children = group.children_of(leg)
     changed, told, look_at = _cleared(leg, children, room, moment)
     missing = room - sum(map(_open, children), Decimal(0))
+    if leg.is_watched:
+        missing, look_at = Decimal(0), triggers.expires_at(leg)
+    elif leg.trigger is not None:
+        missing -= sum(map(_open, group.children_of_others(leg)), Decimal(0))
     if missing > 0:
         look_at = _place_at(children, moment)
         if moment.is_time and look_at <= moment.now:
@@ -182,6 +192,8 @@ def _sized(group: Group, leg: VenueOrder, moment: _Moment) -> _Sized:
     quantity = max(size, leg.cumulative_quantity)
     if quantity != leg.terms.quantity and not leg.is_cancel_pending:
         code = "parent_filled" if quantity > leg.terms.quantity else "oco"
+        if leg.trigger is not None and not leg.terms.quantity:
+            leg = replace(leg, trigger=replace(leg.trigger, since=moment.market_at))
         leg = replace(leg, terms=replace(leg.terms, quantity=quantity))
         told.insert(0, (leg, Replaced(moment.market_at, quantity, *_prices(leg), leg.cumulative_quantity, code)))
     return leg, changed, told, look_at
@@ -195,7 +207,7 @@ def _cleared(
     told: _Told = []
     is_waited_for = False
     for child in (child for child in children if not child.stand.is_terminal):
-        is_kept = not child.is_cancel_pending and _prices(child) == _prices(leg) and _open(child) <= room
+        is_kept = not child.is_cancel_pending and _prices(child) == _prices_there(leg) and _open(child) <= room
         if is_kept:
             room -= _open(child)
         elif not child.is_cancel_pending and child.key.ref != moment.spared:
@@ -224,13 +236,19 @@ def _prices(order: VenueOrder) -> tuple[Decimal | None, Decimal | None]:
     return order.terms.limit_price, order.terms.conditions.stop_price
 
 
+def _prices_there(leg: VenueOrder) -> tuple[Decimal | None, Decimal | None]:
+    limit, stop = _prices(leg)
+    return limit, stop if leg.trigger is None else None
+
+
 def _placed(leg: VenueOrder, quantity: Decimal, number: int, moment: _Moment) -> Decision:
     """Only the first of an OCO can come too late: what protects a position is better sent late than never."""
     assert leg.leg is not None
     send_by = leg.terms.send_by if number == 1 and not leg.leg.waits else None
+    terms = leg.terms if leg.trigger is None else triggers.at_venue(leg.terms)
     child, outcomes = submit(
         replace(leg.key, named=uuid5(leg.key.order_id, f"leg:{number}")),
-        replace(leg.terms, quantity=quantity, send_by=send_by),
+        replace(terms, quantity=quantity, send_by=send_by if leg.trigger is None else None),
         command_sequence=leg.command_sequence,
         market_at=moment.market_at,
         now=moment.now,

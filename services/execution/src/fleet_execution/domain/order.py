@@ -29,6 +29,7 @@ from .values import (
     Stated,
     Terms,
     Totals,
+    Trigger,
     Triggered,
     VenueFact,
 )
@@ -60,15 +61,25 @@ class VenueOrder:
     group_ref: UUID | None = None
     """Of all orders of a group: the row of the one that brought the others along."""
     leg: Leg | None = None
+    trigger: Trigger | None = None
+    """Of an order whose type its venue does not have; what its venue is sent has no trigger."""
     fills: tuple[Filled, ...] = ()
 
     def cancel(self, *, command_sequence: int, market_at: datetime, now: datetime) -> "Decision":
         """Asks the venue once; the one answer answers every cancel that came meanwhile."""
         if self.stand.is_terminal:
             return self, (CancelRejected(market_at, "too_late_to_cancel", f"the order has ended, was {self.stand}"),)
+        if self.is_watched:
+            fact = Canceled(market_at, "requested", "canceled on request", self.cumulative_quantity)
+            return self.end(Stand.CANCELED, fact.code, fact.detail, now=now), (fact,)
         if self.is_cancel_pending:
             return self, ()
         return replace(self, is_cancel_pending=True, updated_at=now), (Cancel(command_sequence),)
+
+    @property
+    def is_watched(self) -> bool:
+        """It waits here for a price, and no venue has it yet."""
+        return self.trigger is not None and self.triggered_at is None and not self.stand.is_terminal
 
     @property
     def is_held(self) -> bool:
@@ -91,6 +102,8 @@ class VenueOrder:
             return (ReplaceRejected(market_at, "cancel_pending", "the order is being canceled"),)
         if change.send_by is not None and now > change.send_by:
             return (ReplaceRejected(market_at, "too_late", _REFUSALS["too_late"]),)
+        if self.trigger is not None and self.triggered_at is not None and change.stop_price is not None:
+            return (ReplaceRejected(market_at, "invalid_price", "the order has been triggered"),)
         if self.group_ref is not None and change.quantity is not None:
             whole = self.terms.quantity if self.leg is None else self.leg.declared
             if change.quantity != whole:
@@ -103,7 +116,7 @@ class VenueOrder:
         """What we know answers where it is the end; of an open order the venue knows more than we do."""
         if self.stand is Stand.REFUSED:
             return (Rejected(market_at, self.code or "", self.detail or ""),)
-        if self.stand.is_terminal:
+        if self.stand.is_terminal or self.is_watched:
             return (self._state(market_at),)
         return (Ask(command_sequence),)
 
@@ -115,7 +128,9 @@ class VenueOrder:
             case Accepted():
                 if self.stand is not Stand.SENT:
                     return self, ()
-                return replace(self, stand=Stand.WORKING, accepted_at=now, updated_at=now), (fact,)
+                # Who waited here for a price has been told so before.
+                order = replace(self, stand=Stand.WORKING, accepted_at=self.accepted_at or now, updated_at=now)
+                return order, ((fact,) if self.accepted_at is None else ())
             case Filled():
                 order = self._filled((fact,), now, may_grow)
                 return order, ((fact,) if order is not self else ())
@@ -148,6 +163,9 @@ class VenueOrder:
         One of nothing is no filled order: it is a leg that nothing is left for, and its venue says how it ends."""
         if self.stand.is_terminal:
             return self, ()
+        if self.trigger is not None:
+            # Its venue knows of no stop.
+            fact = replace(fact, stop_price=self.terms.conditions.stop_price)
         conditions = replace(self.terms.conditions, stop_price=fact.stop_price)
         terms = replace(self.terms, quantity=fact.quantity, limit_price=fact.limit_price, conditions=conditions)
         has_grown_up = not may_grow or fact.code == "parent_ended"

@@ -79,6 +79,26 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class Trigger:
+    """Of an order whose type its venue does not have: prices are watched for it, and it is placed when they trigger it.
+
+    `since`: prices after that market time count, and the one that stands then. `mark`: the best price that a trailing stop
+    has seen."""
+
+    since: datetime
+    tick: Decimal
+    mark: Decimal | None = None
+
+
+class Prices(NamedTuple):
+    """What a venue shows at one market time; a trade is both, a side without a price None."""
+
+    at: datetime
+    bid: Decimal | None
+    ask: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class Leg:
     """What an order is in its group, whose other orders fill instead of it; the order that legs wait for is none.
 

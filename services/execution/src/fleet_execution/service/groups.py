@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
-from fleet_execution.domain import Change, OrderKey, Outcome, Refused, Terms, VenueOrder, groups, held
+from fleet_execution.domain import Change, OrderKey, Outcome, Refused, Terms, VenueOrder, groups, held, triggers
 from fleet_execution.ports import Told, UnitOfWork
 
 from .refusing import Refusal, refusal_of
@@ -24,7 +25,11 @@ def begin(
     taken = groups.begin(
         key, terms, legs, command_sequence=command_sequence, market_at=market_at, now=uow.now, refusal=refusal
     )
-    uow.publish(_keep(uow, taken, key.ref), market_at=market_at)
+    told = _keep(uow, taken, key.ref)
+    root = uow.find(key.ref)
+    if root is not None and (at := triggers.expires_at(root)) is not None and taken.look_at is None:
+        uow.look_at(root, at)
+    uow.publish(told, market_at=market_at)
 
 
 async def step(uow: UnitOfWork, root: VenueOrder, *, refusal: Refusal) -> None:
@@ -46,6 +51,12 @@ def amend(uow: UnitOfWork, leg: VenueOrder, change: Change, *, command_sequence:
     assert leg.group_ref is not None
     group = uow.group(leg.group_ref)
     taken = held.amend(group, leg, change, command_sequence=command_sequence, now=uow.now, market_at=market_at)
+    uow.publish(_keep(uow, taken, leg.group_ref), market_at=market_at)
+
+
+def elect(uow: UnitOfWork, leg: VenueOrder, price: Decimal, *, market_at: datetime) -> None:
+    assert leg.group_ref is not None
+    taken = held.elect(uow.group(leg.group_ref), leg, price, now=uow.now, market_at=market_at)
     uow.publish(_keep(uow, taken, leg.group_ref), market_at=market_at)
 
 

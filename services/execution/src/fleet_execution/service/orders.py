@@ -1,6 +1,7 @@
 """The commands of trading: submit, cancel, replace, query."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -16,12 +17,13 @@ from fleet_execution.domain import (
     never_sent,
     submit,
 )
+from fleet_execution.domain import triggers as watching
 from fleet_execution.domain.groups import Legs
 from fleet_execution.domain.twap import Twap
 from fleet_execution.ports import Told, UnitOfWork
 
-from . import groups, working
-from .refusing import PLAIN, Refusal, refusal_of, unsupported
+from . import groups, triggers, working
+from .refusing import PLAIN, Refusal, refusal_of
 
 
 def submit_order(
@@ -32,10 +34,12 @@ def submit_order(
     command_sequence: int,
     market_at: datetime,
     refusal: Refusal,
+    tick_of: triggers.TickOf,
     algo: Twap | None = None,
     legs: Legs | None = None,
 ) -> None:
-    """Places the order at its venue once, a row first and the command with it; or begins to work it; or its group."""
+    """Places the order at its venue once, a row first and the command with it; or begins to work it, or its group, or to
+    watch prices for it."""
     wishes = () if legs is None else legs.orders
     if uow.is_never_sent(key.ref) or any(uow.is_never_sent(leg.ref) for leg, _ in wishes):
         keys = (key, *(leg for leg, _ in wishes))
@@ -47,18 +51,24 @@ def submit_order(
     if legs is not None:
         if algo is not None:
             may_not = Refused("unsupported", "an order that an algorithm works has no legs")
-        types = [terms.order_type, *(leg_terms.order_type for _, leg_terms in legs.orders)]
-        may_not = may_not or unsupported(uow, key, types)
+        found, unwatched = triggers.triggers_of(uow, ((key, terms), *wishes), tick_of=tick_of, market_at=market_at)
+        legs = replace(legs, are_held=legs.are_held or bool(found), triggers=found)
+        may_not = may_not or unwatched
         groups.begin(uow, key, terms, legs, command_sequence=command_sequence, market_at=market_at, refusal=may_not)
         return
     if algo is not None:
         working.begin(uow, key, terms, algo, command_sequence=command_sequence, market_at=market_at, refusal=may_not)
         return
+    found = {}
     if may_not is None and terms.order_type not in PLAIN:
-        may_not = unsupported(uow, key, (terms.order_type,))
+        found, may_not = triggers.triggers_of(uow, ((key, terms),), tick_of=tick_of, market_at=market_at)
     order, outcomes = submit(
         key, terms, command_sequence=command_sequence, market_at=market_at, now=uow.now, refusal=may_not
     )
+    if found and not order.stand.is_terminal:
+        order, outcomes = watching.begin(order, found[key.ref], now=uow.now)
+        if (at := watching.expires_at(order)) is not None:
+            uow.look_at(order, at)
     uow.save(order)
     uow.publish(_told(order, outcomes), market_at=market_at)
 
@@ -77,6 +87,9 @@ async def cancel_order(uow: UnitOfWork, key: OrderKey, *, command_sequence: int,
         groups.cancel(uow, order, market_at=market_at)
         return
     changed, outcomes = order.cancel(command_sequence=command_sequence, market_at=market_at, now=uow.now)
+    if order.is_watched:
+        await triggers.end(uow, order, (changed, outcomes), market_at=market_at)
+        return
     if changed is not order:
         uow.save(changed)
     uow.publish(_told(order, outcomes), market_at=market_at)
@@ -97,6 +110,9 @@ def replace_order(
         return
     if order.is_held:
         groups.amend(uow, order, change, command_sequence=command_sequence, market_at=market_at)
+        return
+    if order.is_watched:
+        triggers.amend(uow, order, change, command_sequence=command_sequence, market_at=market_at)
         return
     outcomes = order.amend(change, command_sequence=command_sequence, market_at=market_at, now=uow.now)
     uow.publish(_told(order, outcomes), market_at=market_at)
@@ -127,11 +143,13 @@ def _told(order: VenueOrder, outcomes: Iterable[Outcome]) -> list[Told]:
 
 
 async def step_order(uow: UnitOfWork, ref: UUID, *, refusal: Refusal) -> None:
-    """Time has come for an order that execution works or whose legs it holds."""
+    """Time has come for an order that execution works, watches prices for, or whose legs it holds."""
     order = uow.find(ref)
     if order is None:
         return
-    if order.algo is not None:
+    if order.is_watched and not order.is_held:
+        await triggers.expire(uow, order)
+    elif order.algo is not None:
         await working.step(uow, order, refusal=refusal)
     elif order.group_ref is not None:
         await groups.step(uow, order, refusal=refusal)

@@ -1,6 +1,6 @@
 """Why an order may not go to its venue now."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from fleet_execution.domain import OrderKey, Refused, refused
 from fleet_execution.ports import UnitOfWork
@@ -15,11 +15,3 @@ PLAIN = frozenset({"market", "limit"})
 def refusal_of(uow: UnitOfWork, key: OrderKey, refusal: Refusal) -> Refused | None:
     code = refusal(key) or ("venue_in_doubt" if uow.is_in_doubt(key.venue, key.symbol) else None)
     return None if code is None else refused(code)
-
-
-def unsupported(uow: UnitOfWork, key: OrderKey, order_types: Iterable[str]) -> Refused | None:
-    """Of what a venue does not name it takes nothing: an order is refused rather than pretended."""
-    for order_type in order_types:
-        if order_type not in PLAIN and not uow.can(key.venue, f"order_types:{order_type}"):
-            return Refused("unsupported", f"{key.venue} does not say that it takes {order_type} orders")
-    return None

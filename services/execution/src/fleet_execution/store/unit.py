@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 from fleet_bus import Transaction
 
-from fleet_execution.domain import NO_CONDITIONS, Conditions, Filled, Leg, OrderKey, Stand, Terms, VenueOrder
+from fleet_execution.domain import NO_CONDITIONS, Conditions, Filled, Leg, OrderKey, Stand, Terms, Trigger, VenueOrder
 from fleet_execution.domain.groups import Group
 from fleet_execution.domain.twap import Twap
 from fleet_execution.events import messages
@@ -17,7 +17,7 @@ from fleet_execution.ports import Told
 
 _FACTS = (
     "quantity, limit_price, conditions, algo, stand, cumulative_quantity, is_cancel_pending, code, detail, accepted_at, ended_at,"
-    " triggered_at, updated_at"
+    " triggered_at, trigger, updated_at"
 )
 _COLUMNS = (
     "order_id, account_id, user_id, symbol, venue, side, order_type, protection_price,"
@@ -35,14 +35,14 @@ SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[],
     $9::numeric[], $10::text[], $11::timestamptz[], $12::bigint[], $13::timestamptz[], $14::timestamptz[], $15::uuid[],
     $16::uuid[], $17::jsonb[], $18::numeric[], $19::numeric[], $20::jsonb[], $21::jsonb[], $22::text[], $23::numeric[],
     $24::boolean[], $25::text[], $26::text[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[],
-    $30::timestamptz[])
+    $30::jsonb[], $31::timestamptz[])
 """  # noqa: S608 (constants)
 _UPDATE = f"""
 UPDATE venue_orders SET ({_FACTS}) = (n.quantity, n.limit_price, n.conditions, n.algo, n.stand, n.cumulative_quantity,
-    n.is_cancel_pending, n.code, n.detail, n.accepted_at, n.ended_at, n.triggered_at, n.updated_at)
+    n.is_cancel_pending, n.code, n.detail, n.accepted_at, n.ended_at, n.triggered_at, n.trigger, n.updated_at)
 FROM unnest($1::uuid[], $2::numeric[], $3::numeric[], $4::jsonb[], $5::jsonb[], $6::text[], $7::numeric[],
     $8::boolean[], $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
-    $14::timestamptz[]) AS n (venue_order_ref, {_FACTS})
+    $14::jsonb[], $15::timestamptz[]) AS n (venue_order_ref, {_FACTS})
 WHERE venue_orders.venue_order_ref = n.venue_order_ref
 """  # noqa: S608 (constants)
 _INSERT_FILLS = """
@@ -188,6 +188,15 @@ async def venue_orders_of(connection: asyncpg.Connection, order_id: UUID) -> lis
     return await _with_fills(connection, rows)
 
 
+async def watched(connection: asyncpg.Connection) -> list[VenueOrder]:
+    """All orders that wait here for a price; a leg of nothing yet does not."""
+    rows = await connection.fetch(
+        f"{_SELECT} WHERE trigger IS NOT NULL AND triggered_at IS NULL AND ended_at IS NULL"
+        " AND quantity > 0 AND NOT is_cancel_pending"
+    )
+    return [_order(row) for row in rows]
+
+
 async def group_of(connection: asyncpg.Connection, group_ref: UUID) -> Group:
     rows = await connection.fetch(f"{_SELECT} WHERE group_ref = $1", group_ref)
     orders = [_order(row) for row in rows]
@@ -233,6 +242,7 @@ def _order(row: asyncpg.Record) -> VenueOrder:
         parent_ref=row["parent_ref"],
         group_ref=row["group_ref"],
         leg=None if row["leg"] is None else msgspec.convert(row["leg"], Leg),
+        trigger=None if row["trigger"] is None else msgspec.convert(row["trigger"], Trigger),
     )
 
 
@@ -259,7 +269,7 @@ def _facts(order: VenueOrder) -> tuple[object, ...]:
         *(terms.quantity, terms.limit_price, None if terms.conditions == NO_CONDITIONS else terms.conditions),
         order.algo,
         *(order.stand.value, order.cumulative_quantity, order.is_cancel_pending, order.code, order.detail),
-        *(order.accepted_at, order.ended_at, order.triggered_at, order.updated_at),
+        *(order.accepted_at, order.ended_at, order.triggered_at, order.trigger, order.updated_at),
     )
 
 

@@ -1,0 +1,145 @@
+"""Prices as this process sees them, and the orders that wait for one: who is triggered is told to a transaction."""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from fleet_bus import GroupCommitter, Received
+from fleet_bus import Watch as Subscription
+from fleet_bus.failures import is_down
+from fleet_chassis.clock import Clock
+from fleet_chassis.logging import get_logger
+from fleet_contracts.exchange_connector import Quote, Trade
+from fleet_contracts.topics import EXCHANGE_CONNECTOR_MARKET_DATA
+
+from .domain import Prices, VenueOrder
+from .domain.triggers import LIFETIME, Watch, marked, since
+from .service.triggers import Look
+
+log = get_logger("fleet_execution")
+
+READ_S = 0.25
+"""So often the orders under watch are read; a new one is shown the prices of that time too."""
+LEAST_REST = 20
+"""Reading takes at most one part in so many of the time, however many orders wait."""
+AGAIN = timedelta(seconds=1)
+"""Between two tries to place what may not go now, and between two times that a best price is written: not a row a quote."""
+MOST_PRICES = 1_000
+"""Kept of a symbol for orders that are new: 5 s of 200 a second."""
+
+_Market = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """`election`: prices that trigger it and are not told yet. `told_at`: when a transaction has heard of it last."""
+
+    watch: Watch
+    election: Prices | None = None
+    told_at: datetime | None = None
+
+    @property
+    def look(self) -> Look:
+        return Look(self.watch.order.key.ref, self.watch.since, self.watch.mark, self.election)
+
+
+@dataclass(slots=True)
+class PriceWatch:
+    """The memory is a cache: a restart reads it from the rows, with the best prices that these have."""
+
+    clock: Clock
+    read: Callable[[], Awaitable[Sequence[VenueOrder]]]
+    committer: GroupCommitter[Look, None]
+    _waiting: dict[UUID, _Waiting] = field(default_factory=dict)
+    _by_market: dict[_Market, list[_Waiting]] = field(default_factory=dict)
+    _seen: dict[_Market, deque[Prices]] = field(default_factory=dict)
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def subscription(self) -> Subscription:
+        return Subscription("prices", (EXCHANGE_CONNECTOR_MARKET_DATA,), self.take)
+
+    def take(self, received: Received[Quote | Trade]) -> None:
+        """Prices that are old, go back in time or cross each other trigger nothing."""
+        said = received.message
+        prices, market = _prices(said), (said.venue, said.symbol)
+        seen = self._seen.setdefault(market, deque(maxlen=MOST_PRICES))
+        is_crossed = prices.bid is not None and prices.ask is not None and prices.bid > prices.ask
+        if is_crossed or not self._is_fresh(prices) or (seen and prices.at < seen[-1].at):
+            return
+        while seen and seen[0].at < prices.at - LIFETIME:
+            seen.popleft()
+        seen.append(prices)
+        for waiting in self._by_market.get(market, ()):
+            self._show(waiting, prices)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self._woken.clear()
+            started = time.perf_counter()
+            try:
+                await self._tell()
+                self._follow(await self.read())
+            except Exception as error:
+                # Nothing is lost: orders are read from their rows again, and what triggered one is told while it is fresh.
+                log.warning("watch_waits", error=repr(error), exc_info=not is_down(error))
+            pause_s = max(READ_S, LEAST_REST * (time.perf_counter() - started))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._woken.wait()
+
+    async def _tell(self) -> None:
+        """Who is triggered; and the best prices that rows do not know yet."""
+        found = list(filter(self._has_news, self._waiting.values()))
+        if not found:
+            return
+        await self.committer.submit_all([waiting.look for waiting in found])
+        for waiting in found:
+            # Not placed, it waits for a price that comes later.
+            waiting.election, waiting.told_at = None, self.clock.now()
+
+    def _has_news(self, waiting: _Waiting) -> bool:
+        if waiting.election is not None and not self._is_fresh(waiting.election):
+            waiting.election = None
+        return waiting.election is not None or (waiting.watch.has_moved and self._is_due(waiting))
+
+    def _follow(self, orders: Sequence[VenueOrder]) -> None:
+        """The rows as they are; what is new among them is shown what came after it, and what stood then."""
+        before, self._waiting, self._by_market = self._waiting, {}, {}
+        for order in orders:
+            known = before.get(order.key.ref)
+            if known is None or known.watch.since != since(order):
+                known = _Waiting(Watch.of(order if known is None else marked(order, known.watch.mark)))
+                for prices in self._seen_by(order):
+                    self._show(known, prices)
+            known.watch.order = order
+            self._waiting[order.key.ref] = known
+            self._by_market.setdefault((order.key.venue, order.key.symbol), []).append(known)
+
+    def _seen_by(self, order: VenueOrder) -> Iterator[Prices]:
+        seen, began = self._seen.get((order.key.venue, order.key.symbol), ()), since(order)
+        standing = [prices for prices in seen if began - LIFETIME < prices.at <= began]
+        yield from standing[-1:]
+        yield from (prices for prices in seen if prices.at > began)
+
+    def _show(self, waiting: _Waiting, prices: Prices) -> None:
+        if waiting.watch.look(prices) is not None and waiting.election is None and self._is_due(waiting):
+            waiting.election = prices
+            self._woken.set()
+
+    def _is_fresh(self, prices: Prices) -> bool:
+        return prices.at > self.clock.now() - LIFETIME
+
+    def _is_due(self, waiting: _Waiting) -> bool:
+        return waiting.told_at is None or waiting.told_at + AGAIN <= self.clock.now()
+
+
+def _prices(said: Quote | Trade) -> Prices:
+    if isinstance(said, Trade):
+        return Prices(said.market_at, said.price, said.price)
+    return Prices(said.market_at, said.bid or None, said.ask or None)
