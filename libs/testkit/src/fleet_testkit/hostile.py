@@ -78,11 +78,12 @@ class HostileVenue(VenueUnderTest):
             while not self.parts(order):
                 await self._quote(order.stop_price or best)
                 await self._quote(order.stop_price or turned)
-                await self.desk.until(order)
                 with contextlib.suppress(AssertionError):
                     await eventually(lambda: self.parts(order), 0.2)
             return
-        found = self._orders[(await self.placed(order)).venue_order_ref]
+        ref = (await self.placed(order)).venue_order_ref
+        await eventually(lambda: ref in self._orders, what="the order at the exchange")
+        found = self._orders[ref]
         at = venue.VenueOrderTriggered(**report_of(found.place), trigger_price=order.stop_price or PRICE)
         await self._say([at, *self._fill(found, found.quantity)])
 

@@ -8,6 +8,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from fleet_simulator import QUOTE_LIFETIME_NS, OffGrid, Scale
 from fleet_simulator import orders as market
+from fleet_simulator.scale import trail_ppm
 from fleet_simulator.triggers import Shown, fires, fires_rising, follow
 
 from .order import Decision, VenueOrder
@@ -31,7 +32,6 @@ from .values import (
 LIFETIME = timedelta(microseconds=QUOTE_LIFETIME_NS // 1_000)
 """A price that is older triggers nothing: its rule 5."""
 _UNTIL_DONE = frozenset({"gtc", "ioc", "fok"})
-_PPM_OF_PERCENT = 10_000
 
 
 def refusal(terms: Terms, tick: Decimal, *, has_gtd: bool) -> Refused | None:
@@ -179,8 +179,6 @@ def _simulated(terms: Terms, tick: Decimal, mark: Decimal | None = None) -> mark
         return None if price is None else scale.ticks(price)
 
     percent = conditions.trail_percent
-    if percent is not None and percent * _PPM_OF_PERCENT % 1:
-        raise OffGrid("trail_percent", percent, Decimal(1) / _PPM_OF_PERCENT)
     return market.Order(
         order_ref="",
         account_id="",
@@ -194,6 +192,6 @@ def _simulated(terms: Terms, tick: Decimal, mark: Decimal | None = None) -> mark
         arrival=0,
         stop_price=ticks(conditions.stop_price),
         trail_amount=ticks(conditions.trail_amount),
-        trail_ppm=None if percent is None else int(percent * _PPM_OF_PERCENT),
+        trail_ppm=None if percent is None else trail_ppm(percent),
         mark=ticks(mark),
     )
