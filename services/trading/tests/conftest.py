@@ -38,6 +38,7 @@ from fleet_contracts.topics import (
     TRADING_ACTIVITY,
     TRADING_GRANTS,
     TRADING_ORDER_COMMANDS,
+    TRADING_RISK_BREACHES,
 )
 from fleet_contracts.vocabulary import Liquidity
 from fleet_launcher.stack import Endpoints
@@ -61,6 +62,7 @@ TOPICS = (
     TRADING_ACTIVITY,
     TRADING_GRANTS,
     TRADING_ORDER_COMMANDS,
+    TRADING_RISK_BREACHES,
 )
 BUS_MIGRATIONS = Path(fleet_bus.__file__).parent / "migrations"
 START = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
@@ -117,7 +119,12 @@ class TradingUnderTest:
     async def call(
         self, method: str, path: str, body: Any = None, *, user: UUID, roles: tuple[str, ...] = ("trader",), **more: Any
     ) -> TradingReply:
-        scopes = more.pop("scopes", ["read"] if roles == ("viewer",) else ["read", "trade", "strategy"])
+        scopes = more.pop(
+            "scopes",
+            ["read"]
+            if roles == ("viewer",)
+            else ["read", "trade", "strategy", *(["admin"] if "admin" in roles else [])],
+        )
         issuer = more.pop("issuer", None)
         signer = (
             AssertionSigner(issuer, self.settings.private_key_file.parent / f"{issuer}.pem") if issuer else self.signer
@@ -314,9 +321,8 @@ async def running_trading(
         await running.enter_async_context(database)
         outside = Bus(OutsideSettings(stack.kafka_bootstrap, prefix, feed=feed), database, clock=clock)
         heard: list[Received[Any]] = []
-        outside.add(
-            Watch("heard", (TRADING_ORDER_COMMANDS, TRADING_ACTIVITY, TRADING_ACCOUNTS, TRADING_GRANTS), heard.append)
-        )
+        said = (TRADING_ORDER_COMMANDS, TRADING_ACTIVITY, TRADING_ACCOUNTS, TRADING_GRANTS, TRADING_RISK_BREACHES)
+        outside.add(Watch("heard", said, heard.append))
         await running.enter_async_context(outside.running(Health()))
         await eventually(lambda: outside.ready() is None, what="the outside is ready")
         async with outside.transaction() as tx:

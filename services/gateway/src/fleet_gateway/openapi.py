@@ -31,7 +31,7 @@ _TAGS = {
     "deployments": "Strategies at work on an account.",
     "executions": "How an order was carried out at its venue.",
     "exchanges": "Venues, and replays of history where the fleet runs on it.",
-    "risk": "Stopping.",
+    "risk": "What an account risks, the limits it is held to, and stopping.",
     "system": "What runs, and how well.",
     "gateway": "The socket, and the gateway's own health.",
 }

@@ -49,6 +49,7 @@ _ROUTES: dict[bytes, Route] = dict(
         _route("trades", "trading", "read", "trade"),
         _route("positions", "trading", "read", "trade"),
         _route("portfolio", "trading", "read", "trade"),
+        _route("risk", "trading", "read", "trade"),
         _route("executions", "execution", "read", "trade"),
         _route("exchanges", "exchange-connector", "read", "strategy"),
         _route("books", "matching-engine", "read", "admin"),
@@ -85,8 +86,8 @@ def find(raw_path: bytes) -> Route | None:
     if not raw_path.startswith(PREFIX):
         return None
     segment = raw_path[len(PREFIX) :].partition(b"/")[0]
-    if segment == b"risk":
-        return _KILL_SWITCH if raw_path == b"/api/v1/risk/kill-switch" else None
+    if raw_path == b"/api/v1/risk/kill-switch":
+        return _KILL_SWITCH
     return _ROUTES.get(segment)
 
 

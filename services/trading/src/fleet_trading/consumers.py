@@ -72,6 +72,7 @@ def order_requests(unit: Unit, desk: OrderDesk, market: Market) -> Work:
             market_at=received.market_at or market.market_at(m.symbol),
             terms=terms,
         )
+        await desk.prepare(uow, submission)
         outcome = desk.submit_signal(uow, submission, uow.user(m.user_id))
         if isinstance(outcome, Refused):
             log.error("signal_refused", signal_id=m.signal_id, account_id=m.account_id, code=outcome.reason.code)

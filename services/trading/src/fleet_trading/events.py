@@ -9,8 +9,23 @@ from typing import Any
 from fleet_bus import Transaction
 from fleet_chassis.logging import get_logger
 from fleet_contracts import trading
-from fleet_contracts.topics import TRADING_ACCOUNTS, TRADING_ACTIVITY, TRADING_GRANTS, TRADING_ORDER_COMMANDS
-from fleet_contracts.vocabulary import GrantState, Liquidity, OrderClass, OrderStatus, OrderType, Side, TimeInForce
+from fleet_contracts.topics import (
+    TRADING_ACCOUNTS,
+    TRADING_ACTIVITY,
+    TRADING_GRANTS,
+    TRADING_ORDER_COMMANDS,
+    TRADING_RISK_BREACHES,
+)
+from fleet_contracts.vocabulary import (
+    GrantState,
+    Liquidity,
+    OrderClass,
+    OrderStatus,
+    OrderType,
+    Side,
+    TimeInForce,
+    TradingStateWord,
+)
 from prometheus_client import Counter
 
 from . import domain
@@ -18,6 +33,7 @@ from .domain import Account, Marks, Order
 from .domain.decisions import ALARMING_QUERIES
 from .domain.order import tidy
 from .domain.portfolio import value, valued
+from .domain.risk.usage import FULL, RESTRICTING, LimitsMeasured, Usage
 from .ports import Market
 
 log = get_logger("fleet_trading")
@@ -272,10 +288,28 @@ class Announcer:
             case domain.TradeCorrected(fill=fill):
                 told = f"{fill.quantity:f} at {fill.price:f}"
                 _alarm("trade_corrected", account, event.order_id, trade_id=str(fill.trade_id), told=told)
+            case LimitsMeasured():
+                for usage in event.breaches:
+                    self._breached(tx, account, usage)
             case domain.AccountRestricted():
                 _alarm(event.reason.code, account, event.order_id, detail=event.reason.detail)
             case _:
                 pass
+
+    def _breached(self, tx: Transaction, account: Account, usage: Usage) -> None:
+        is_restricting = usage.limit in RESTRICTING and usage.level == FULL
+        breach = trading.AccountBreached(
+            account_id=account.account_id,
+            user_id=account.user_id,
+            limit=usage.limit.value,
+            symbol=usage.symbol,
+            level_percent=usage.level,
+            allowed=tidy(usage.allowed),
+            used=tidy(usage.used),
+            wanted_state=TradingStateWord.REDUCING if is_restricting else None,
+            version=account.version,
+        )
+        tx.publish(TRADING_RISK_BREACHES, str(account.account_id), breach, market_at=self._market.market_at())
 
     def _submit(self, event: domain.OrderPlaced) -> trading.SubmitOrder:
         order, algo, terms = event.order, event.algo, event.order.terms

@@ -1,12 +1,14 @@
 """What the use cases need of the world: a unit of work over one transaction, and the market as it is seen now."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
 from .domain import Account, Adjustment, Event, Grant, Growth, Instrument, Marks, Order, Reference, TradingState, User
+from .domain.risk.limits import Limit, LimitTable, Scope, SetAs
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,20 @@ class UnitOfWork(Protocol):
         ...
 
     def publish(self, account: Account, event: Event) -> None: ...
+    @property
+    def limits(self) -> LimitTable:
+        """As they stood when the accounts were locked."""
+        ...
+
+    async def change_limits(
+        self, scope: Scope, target: str, set_as: SetAs, values: Mapping[Limit, Decimal | None], by: UUID
+    ) -> None:
+        """A value of None takes a limit away; those of an account under its lock."""
+        ...
+
+    async def load_all_open(self, account: Account) -> None:
+        """All its open orders, or so many that no limit lets another one through."""
+        ...
 
 
 class Market(Marks, Protocol):

@@ -6,7 +6,8 @@ from .money import internal as money_internal
 from .money import router as money
 from .orders import router as orders
 from .reads import router as reads
+from .risk import router as risk
 
-ROUTERS = (orders, reads, money, internal, money_internal)
+ROUTERS = (orders, reads, money, risk, internal, money_internal)
 
 __all__ = ["ROUTERS", "Trading"]

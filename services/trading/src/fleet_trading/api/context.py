@@ -14,6 +14,7 @@ from fleet_trading.service.accounts import default_account_id, open_default_acco
 from fleet_trading.service.orders import ACCOUNT_NOT_FOUND, OrderCommand, OrderDesk, Outcome, touches
 from fleet_trading.settings import Settings
 from fleet_trading.store import AccountCache, PostgresUnit, Readings
+from fleet_trading.store.limits import SharedLimits
 from fleet_trading.store.unit import Announcing
 
 MOST_KNOWN = 100_000
@@ -48,6 +49,7 @@ class Trading:
         self.readings = readings
         self._announcer = announcer
         self._cache = cache
+        self._limits = SharedLimits()
         self._knows_the_market = False
         self._defaults: dict[UUID, UUID] = {}
         """User to default account, of those that are open."""
@@ -57,7 +59,7 @@ class Trading:
         )
 
     def unit(self, tx: Transaction) -> PostgresUnit:
-        return PostgresUnit(tx, cache=self._cache, announcer=self._announcer)
+        return PostgresUnit(tx, cache=self._cache, announcer=self._announcer, limits=self._limits, market=self.market)
 
     @property
     def knows_the_market(self) -> bool:

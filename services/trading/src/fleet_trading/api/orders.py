@@ -134,6 +134,7 @@ async def post_preview(request: Request) -> Response:
     async with trading.bus.transaction() as tx:
         uow = trading.unit(tx)
         await uow.lock(touches(submission))
+        await trading.desk.prepare(uow, submission)
         found = trading.desk.preview(uow, submission)
     if isinstance(found, Refused):
         raise problem_of(found.reason)

@@ -10,6 +10,8 @@ from fleet_simulator.fees import EXACT
 
 from .ledger import Entry
 from .order import Order, Trade
+from .risk.limits import SetAs, Values
+from .risk.state import NO_RISK, RiskState
 from .states import Transition
 from .values import ZERO, AccountStatus
 
@@ -99,6 +101,12 @@ class Account:
     orders: dict[UUID, Order] = field(default_factory=dict)
     known_trades: dict[UUID, Trade] = field(default_factory=dict)
     """Trades that are booked already, of those that have been asked about."""
+    roles: tuple[str, ...] = ()
+    """Of its owner, as they were when it was read."""
+    limits: dict[SetAs, Values] = field(default_factory=dict)
+    risk: RiskState = NO_RISK
+    knows_open_orders: bool = False
+    """Whether `orders` holds all that are open."""
     changes: Changes = field(default_factory=Changes)
 
     def balance(self, currency: str) -> Balance:

@@ -168,6 +168,10 @@ def book_adjustment(account: Account, event: Adjusted) -> None:
     account.changes.market_at = event.market_at
     if event.kind in FLOWS and event.currency == account.base_currency and account.day is not None:
         account.day_open_equity = EXACT.add(account.day_open_equity, event.amount)
+    peak = account.risk.peak_equity
+    if event.kind in FLOWS and event.currency == account.base_currency and peak is not None:
+        # What is paid in is no profit to fall from.
+        account.risk = replace(account.risk, peak_equity=EXACT.add(peak, event.amount))
 
 
 def book_reset(account: Account, event: AccountReset) -> None:
@@ -184,3 +188,4 @@ def book_reset(account: Account, event: AccountReset) -> None:
     account.changes.is_status = True
     account.changes.market_at = event.market_at
     account.day, account.day_open_equity = event.market_at.date(), event.opening
+    account.risk = replace(account.risk, peak_equity=None)

@@ -10,6 +10,9 @@ from .account import Account
 from .commands import Conditions, PlaceOrder
 from .group import holdings
 from .order import Order
+from .risk.checks import Exceeded, check_risk
+from .risk.state import RiskState
+from .risk.wish import Wish
 from .terms import NO_TERMS, Asked, leg_side, malformed
 from .values import ZERO, AccountStatus, Instrument, Reason, Reference, TradingState
 
@@ -218,6 +221,18 @@ def reserve_group(account: Account, orders: Sequence[Order], instrument: Instrum
         if amount:  # At most one of each side.
             check_funds(account, order.side, amount, instrument)
         order.reserved = amount
+
+
+def check_limits(wish: Wish) -> RiskState | None:
+    """What the limits must know of the account once the wish is accepted; None if that is as it was."""
+    try:
+        return check_risk(wish)
+    except Exceeded as exceeded:
+        raise denied(exceeded) from exceeded
+
+
+def denied(exceeded: Exceeded) -> Denial:
+    return Denial(exceeded.limit.value, exceeded.detail)
 
 
 def check_funds(account: Account, side: Side, required: Decimal, instrument: Instrument) -> None:

@@ -1,7 +1,7 @@
 """What an account is asked to do (PlaceOrder, CancelOrder) and what it is told has happened (Report…, Adjust)."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
@@ -9,6 +9,8 @@ from uuid import UUID
 from fleet_simulator import OrderType, Side, TimeInForce
 
 from .ledger import EntryKind
+from .portfolio import Marks
+from .risk.limits import NO_LIMITS, Values
 from .terms import Terms
 from .values import Instrument, Reason, Reference, TradingState, Twap
 
@@ -28,6 +30,10 @@ class Conditions:
     protection_factor: Decimal
     query_at: datetime | None
     forbidden: Reason | None = None
+    limits: Values = field(default_factory=lambda: NO_LIMITS)
+    """Those that hold for the order. `marks`, which stand still meanwhile, and the market's `day` measure it by them."""
+    marks: Marks | None = None
+    day: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

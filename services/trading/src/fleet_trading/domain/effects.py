@@ -36,6 +36,7 @@ from .events import (
 )
 from .group import group_of, holdings, is_whole
 from .order import Order
+from .risk.usage import LimitsMeasured
 from .states import Step, Transition, after
 from .terms import NO_TERMS, Figures
 from .values import ZERO, AccountStatus, Pending, Reason
@@ -52,6 +53,8 @@ def _placed(account: Account, event: OrderPlaced) -> None:
     for order in (event.order, *event.legs):
         _add(account, order)
         _reserve(account, order, ZERO)
+    if event.risk is not None:
+        account.risk = event.risk
 
 
 def _denied(account: Account, event: OrderDenied) -> None:
@@ -272,6 +275,10 @@ def _step_of_correction(order: Order) -> Step:
     return Step.TRADE_REDUCED if order.filled_quantity else Step.TRADE_BUSTED
 
 
+def _measured(account: Account, event: LimitsMeasured) -> None:
+    account.risk = event.risk
+
+
 _EFFECTS: dict[type, Callable[[Account, Any], None]] = {
     OrderPlaced: _placed,
     OrderDenied: _denied,
@@ -293,4 +300,5 @@ _EFFECTS: dict[type, Callable[[Account, Any], None]] = {
     ResetBegun: _reset_begun,
     AccountReset: book_reset,
     TradeCorrected: _corrected,
+    LimitsMeasured: _measured,
 }

@@ -8,6 +8,8 @@ from uuid import UUID
 from .commands import ReportFill
 from .ledger import EntryKind
 from .order import Order, Trade
+from .risk.state import RiskState
+from .risk.usage import LimitsMeasured
 from .terms import Figures
 from .values import Reason, Stand, Twap
 
@@ -19,6 +21,8 @@ class OrderPlaced:
     order: Order
     algo: Twap | None = None
     legs: tuple[Order, ...] = ()
+    risk: RiskState | None = None
+    """With it counted in; None where no limit asks for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,4 +211,5 @@ Event = (
     | ResetBegun
     | AccountReset
     | TradeCorrected
+    | LimitsMeasured
 )

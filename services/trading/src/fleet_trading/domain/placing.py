@@ -6,11 +6,22 @@ from decimal import Decimal
 from fleet_simulator.fees import EXACT
 
 from .account import Account
-from .checks import WIDE, Denial, check_conditions, check_notional, market_price, protected, reserve, reserve_group
+from .checks import (
+    WIDE,
+    Denial,
+    check_conditions,
+    check_limits,
+    check_notional,
+    market_price,
+    protected,
+    reserve,
+    reserve_group,
+)
 from .commands import PlaceOrder
 from .events import Event, OrderDenied, OrderPlaced
 from .group import legs_of
 from .order import Order
+from .risk.wish import placed
 from .terms import NO_TERMS, Terms
 from .values import ZERO, Instrument, Pending, Stand
 
@@ -21,8 +32,10 @@ def place(account: Account, command: PlaceOrder) -> list[Event]:
         instrument = check_conditions(account, command)
         protection = protected(command, instrument)
         check_notional(command, instrument)
+        limits = command.conditions.limits
+        risk = check_limits(placed(account, command, protection, instrument)) if limits else None
         order, *legs = orders_of(account, command, instrument, protection)
-        return [OrderPlaced(order, command.algo, tuple(legs))]
+        return [OrderPlaced(order, command.algo, tuple(legs), risk)]
     except Denial as denial:
         denied = _order(command)
         denied.stand = Stand.DENIED

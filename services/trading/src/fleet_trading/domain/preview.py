@@ -10,9 +10,11 @@ from fleet_simulator import Side
 from fleet_simulator.fees import EXACT, fee
 
 from .account import Account
-from .checks import CHECKS_OF_FORM, CHECKS_OF_PLACE, Denial, check_notional, known_instrument, protected
+from .checks import CHECKS_OF_FORM, CHECKS_OF_PLACE, Denial, check_notional, denied, known_instrument, protected
 from .commands import PlaceOrder
 from .placing import orders_of, price_of, sized
+from .risk.checks import all_exceeded
+from .risk.wish import placed
 from .values import ZERO, Instrument, Reason
 
 T = TypeVar("T")
@@ -75,5 +77,6 @@ def _held(reasons: _Reasons, account: Account, order: PlaceOrder, instrument: In
     protection = reasons.tried(partial(protected, order, instrument))
     if len(reasons) > before:
         return ZERO
+    reasons += [denied(exceeded).reason for exceeded in all_exceeded(placed(account, order, protection, instrument))]
     orders = reasons.tried(partial(orders_of, account, order, instrument, protection)) or ()
     return reduce(EXACT.add, (each.reserved for each in orders if each.side is Side.BUY), ZERO)

@@ -11,11 +11,12 @@ from fleet_simulator.admission import MAX_SLICES
 from fleet_simulator.fees import EXACT
 
 from .account import Account
-from .checks import Denial, check_funds, check_notional_of, check_open_for, check_price, check_quantity
+from .checks import Denial, check_funds, check_limits, check_notional_of, check_open_for, check_price, check_quantity
 from .commands import ReplaceOrder, ReportReplace, ReportReplaceReject
 from .events import Event, OrderReplaced, ReplaceDenied, ReplaceRefused, ReplaceRequested
 from .group import group_of, holdings
 from .order import Order, tidy
+from .risk.wish import grown
 from .terms import NO_TERMS, Figures
 from .values import ZERO, Instrument, Pending, Reason
 
@@ -38,6 +39,8 @@ def replace_order(account: Account, command: ReplaceOrder) -> list[Event]:
         return [ReplaceDenied(order.order_id, conflict, is_conflict=True)]
     try:
         instrument = _check(account, order, wanted, command)
+        if command.conditions.limits:
+            check_limits(grown(account, order, wanted, command.conditions))
         _check_funds(account, order, wanted, instrument)
     except Denial as denial:
         return [ReplaceDenied(order.order_id, denial.reason, is_conflict=False)]

@@ -31,6 +31,7 @@ from fleet_trading.domain import (
     decide,
     preview,
 )
+from fleet_trading.domain.risk.limits import LOOK_AT_OPEN_ORDERS, NO_LIMITS, Values
 from fleet_trading.ports import Market, UnitOfWork, account_key, claim_key, order_key
 
 from .recording import carry_out
@@ -132,7 +133,7 @@ ORDER_PATH_SLOW = Reason(
 _NOBODYS = b""
 """The body hash of a leg's client_order_id, which no body has: it is used up, and stands for no request."""
 
-_Seen = dict[tuple[str, str | None, UUID, datetime | None, Reason | None], Conditions]
+_Seen = dict[tuple[str, str | None, UUID, datetime | None, UUID | None, Reason | None], Conditions]
 
 
 def touches(command: OrderCommand) -> list[str]:
@@ -166,6 +167,9 @@ class OrderDesk:
         """The outcome of each command, in order; each is judged after those before it."""
         seen: _Seen = {}
         is_slow = self._is_path_slow()
+        for command in commands:
+            if not isinstance(command, Cancellation):
+                await self.prepare(uow, command)
         return [
             self.submit(uow, c, seen, is_slow=is_slow)
             if isinstance(c, Submission)
@@ -174,6 +178,19 @@ class OrderDesk:
             else self.replace(uow, c, is_slow=is_slow)
             for c in commands
         ]
+
+    async def prepare(self, uow: UnitOfWork, command: Submission | Replacement) -> None:
+        """Brings into memory what the limits that hold for the order are judged by."""
+        account = uow.account(command.account_id)
+        if account is None or account.knows_open_orders:
+            return
+        if isinstance(command, Submission):
+            limits = _limits(uow, account, command.symbol, command.strategy_id)
+        else:
+            order = account.orders.get(command.order_id)
+            limits = NO_LIMITS if order is None else _limits(uow, account, order.symbol, order.strategy_id)
+        if not LOOK_AT_OPEN_ORDERS.isdisjoint(limits):
+            await uow.load_all_open(account)
 
     def submit(
         self,
@@ -238,7 +255,7 @@ class OrderDesk:
             return Refused(ORDER_NOT_FOUND)
         if is_slow:
             return Refused(ORDER_PATH_SLOW)
-        conditions = self._look(uow, account.account_id, order.symbol, order.venue)
+        conditions = self._look(uow, account.account_id, order.symbol, order.venue, strategy_id=order.strategy_id)
         events = carry_out(
             uow,
             account,
@@ -280,12 +297,18 @@ class OrderDesk:
 
     def _conditions(self, uow: UnitOfWork, submission: Submission, seen: _Seen, forbidden: Reason | None) -> Conditions:
         """The same for all orders of a group that ask the same of the world, which stands still meanwhile."""
-        key = (submission.symbol, submission.venue, submission.account_id, submission.market_at, forbidden)
+        s = submission
+        key = (s.symbol, s.venue, s.account_id, s.market_at, s.strategy_id, forbidden)
         conditions = seen.get(key)
         if conditions is None:
-            s = submission
             conditions = seen[key] = self._look(
-                uow, s.account_id, s.symbol, s.venue, market_at=s.market_at, forbidden=forbidden
+                uow,
+                s.account_id,
+                s.symbol,
+                s.venue,
+                market_at=s.market_at,
+                strategy_id=s.strategy_id,
+                forbidden=forbidden,
             )
         return conditions
 
@@ -297,9 +320,11 @@ class OrderDesk:
         venue: str | None,
         *,
         market_at: datetime | None = None,
+        strategy_id: UUID | None = None,
         forbidden: Reason | None = None,
     ) -> Conditions:
         market = self._market
+        account = uow.account(account_id)
         instrument = market.instrument(symbol)
         venue = venue or (instrument.venue if instrument is not None else "")
         return Conditions(
@@ -311,6 +336,9 @@ class OrderDesk:
             protection_factor=self._protection_factor,
             query_at=None if self._query_after is None else uow.now + self._query_after,
             forbidden=forbidden,
+            limits=NO_LIMITS if account is None else _limits(uow, account, symbol, strategy_id),
+            marks=market,
+            day=market.day(),
         )
 
     def _command(self, submission: Submission, conditions: Conditions) -> PlaceOrder:
@@ -335,6 +363,10 @@ class OrderDesk:
             notional=submission.notional,
             leg_ids=tuple(self._ids.new_id() for _ in range(submission.terms.leg_count)) if submission.terms else (),
         )
+
+
+def _limits(uow: UnitOfWork, account: Account, symbol: str, strategy_id: UUID | None) -> Values:
+    return uow.limits.of(account.roles, account.limits.values(), symbol=symbol, strategy_id=strategy_id)
 
 
 def _nobodys(submission: Submission, now: datetime) -> Account:

@@ -3,8 +3,9 @@
 from uuid import UUID
 
 from fleet_trading.domain import Account
+from fleet_trading.domain.risk.limits import MOST_OPEN_ORDERS
 
-MOST_ORDERS = 1_000
+MOST_ORDERS = MOST_OPEN_ORDERS
 """Open orders kept with an account; one with more reads them anew where they are needed."""
 
 
@@ -20,6 +21,9 @@ class AccountCache:
         account = self._accounts.pop(account_id, None)
         return account if account is not None and account.version == version else None
 
+    def clear(self) -> None:
+        self._accounts.clear()
+
     def put_back(self, account: Account) -> None:
         held = self._accounts.get(account.account_id)
         if held is not None and held.version > account.version:
@@ -27,6 +31,7 @@ class AccountCache:
         account.known_trades.clear()
         if len(account.orders) > MOST_ORDERS:
             account.orders.clear()
+            account.knows_open_orders = False
         self._accounts.pop(account.account_id, None)
         self._accounts[account.account_id] = account
         if len(self._accounts) > self._most:

@@ -10,8 +10,10 @@ import msgspec
 from fleet_chassis.database import Database
 
 from fleet_trading.domain import Account, Order, Trade, Transition
+from fleet_trading.domain.risk.limits import LimitTable
 
-from .rows import ACCOUNT_COLUMNS, ORDER_COLUMNS, account_of, order_of, read_accounts, trade_of
+from .limits import LimitChange, Selection, SharedLimits, shown_limits
+from .rows import ACCOUNT_COLUMNS, ALL_OPEN, ORDER_COLUMNS, account_of, order_of, read_accounts, trade_of
 
 _OPEN = "stand IN ('new', 'partially_filled')"
 ORDERS = {
@@ -45,6 +47,25 @@ class Readings:
         async with self._snapshot() as connection:
             found = await read_accounts(connection, [account_id])
         return found[0] if found else None
+
+    async def risk(self, account_id: UUID) -> tuple[Account, LimitTable] | None:
+        """The account with its open orders, and the limits of the same moment."""
+        limits = SharedLimits()
+        async with self._snapshot() as connection:
+            found = await read_accounts(connection, [account_id])
+            await limits.read(connection)
+            orders = await connection.fetch(ALL_OPEN, account_id)
+        if not found:
+            return None
+        account = found[0]
+        account.orders.update((order.order_id, order) for order in map(order_of, orders))
+        return account, limits.table
+
+    async def limits(
+        self, selection: Selection, *, is_history: bool, before: int | None, limit: int
+    ) -> list[LimitChange]:
+        async with self._database.connection() as connection:
+            return await shown_limits(connection, selection, is_history=is_history, before=before, limit=limit)
 
     async def owner_of(self, account_id: UUID) -> UUID | None:
         async with self._database.connection() as connection:

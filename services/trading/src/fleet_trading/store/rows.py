@@ -24,11 +24,19 @@ from fleet_trading.domain import (
     Trade,
     User,
 )
+from fleet_trading.domain.risk.limits import MOST_OPEN_ORDERS
+from fleet_trading.domain.risk.state import NO_RISK, RiskState
+
+from .limits import limits_of_accounts
 
 ORDER_COLUMNS = """order_id, client_order_id, account_id, user_id, deployment_id, signal_id, strategy_id, symbol, base,
 quote, side, type, quantity, limit_price, protection_price, highest_fee, time_in_force, venue, created_at, updated_at,
 market_at, stand, pending, is_accepted, filled_quantity, filled_notional, fees, reserved, reason_code, reason_detail,
 version, query_at, queries, terms"""
+ALL_OPEN = f"""
+SELECT {ORDER_COLUMNS} FROM orders
+WHERE account_id = $1 AND stand IN ('new', 'partially_filled') ORDER BY order_id LIMIT {MOST_OPEN_ORDERS + 1}
+"""  # noqa: S608  constants
 _PLAIN = [
     name
     for name in ORDER_COLUMNS.replace("\n", " ").replace(",", "").split()
@@ -97,10 +105,11 @@ def order_row(order: Order) -> tuple[object, ...]:
 
 
 ACCOUNT_COLUMNS = """account_id, user_id, name, kind, base_currency, is_default, created_at, status, version, entry_no,
-trade_no, epoch_trade_no, watch_at, day, day_open_equity"""
+trade_no, epoch_trade_no, watch_at, day, day_open_equity, risk"""
 
 
 def account_of(row: asyncpg.Record, balances: Iterable[asyncpg.Record], positions: Iterable[asyncpg.Record]) -> Account:
+    risk = row["risk"]
     return Account(
         account_id=row["account_id"],
         user_id=row["user_id"],
@@ -117,6 +126,7 @@ def account_of(row: asyncpg.Record, balances: Iterable[asyncpg.Record], position
         watch_at=row["watch_at"],
         day=row["day"],
         day_open_equity=row["day_open_equity"],
+        risk=NO_RISK if risk is None else msgspec.convert(risk, RiskState),
         balances={b["currency"]: Balance(b["total"], b["reserved"]) for b in balances},
         positions={p["symbol"]: Position(p["quantity"], p["cost"], p["realized_pnl"]) for p in positions},
     )
@@ -125,9 +135,13 @@ def account_of(row: asyncpg.Record, balances: Iterable[asyncpg.Record], position
 async def read_accounts(connection: asyncpg.Connection, account_ids: list[UUID]) -> list[Account]:
     """Without their orders. The caller holds their locks, or reads in one snapshot."""
     rows = await connection.fetch(
-        f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE account_id = ANY($1::uuid[])",  # noqa: S608  constant columns
+        f"""SELECT {ACCOUNT_COLUMNS}, (SELECT roles FROM users AS u WHERE u.user_id = a.user_id) AS roles,
+        EXISTS (SELECT 1 FROM risk_limits AS l WHERE l.scope = 'account' AND l.target = a.account_id::text) AS has_limits
+        FROM accounts AS a WHERE account_id = ANY($1::uuid[])""",  # noqa: S608  constant columns
         account_ids,
     )
+    limited = [row["account_id"] for row in rows if row["has_limits"]]
+    limits = await limits_of_accounts(connection, limited) if limited else {}
     balances = await connection.fetch(
         "SELECT account_id, currency, total, reserved FROM balances WHERE account_id = ANY($1::uuid[])", account_ids
     )
@@ -135,14 +149,18 @@ async def read_accounts(connection: asyncpg.Connection, account_ids: list[UUID])
         "SELECT account_id, symbol, quantity, cost, realized_pnl FROM positions WHERE account_id = ANY($1::uuid[])",
         account_ids,
     )
-    return [
-        account_of(
+    accounts = []
+    for row in rows:
+        account_id = row["account_id"]
+        account = account_of(
             row,
-            [b for b in balances if b["account_id"] == row["account_id"]],
-            [p for p in positions if p["account_id"] == row["account_id"]],
+            [b for b in balances if b["account_id"] == account_id],
+            [p for p in positions if p["account_id"] == account_id],
         )
-        for row in rows
-    ]
+        account.roles = tuple(sorted(row["roles"] or ()))
+        account.limits.update(limits.get(account_id, {}))
+        accounts.append(account)
+    return accounts
 
 
 def trade_of(row: asyncpg.Record) -> Trade:

@@ -1,18 +1,32 @@
 """The unit of work over one PostgreSQL transaction of the bus."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
 from fleet_bus import Transaction
 
-from fleet_trading.domain import Account, Adjustment, Event, Grant, Growth, Order, User
+from fleet_trading.domain import Account, Adjustment, Event, Grant, Growth, Order, User, apply
 from fleet_trading.domain.account import Changes
-from fleet_trading.ports import Claim
+from fleet_trading.domain.risk.limits import MEASURED, Limit, LimitTable, Scope, SetAs
+from fleet_trading.domain.risk.usage import measure
+from fleet_trading.ports import Claim, Market
 
 from .cache import AccountCache
-from .rows import GRANT_COLUMNS, ORDER_COLUMNS, adjustment_of, grant_of, order_of, read_accounts, trade_of, user_of
+from .limits import SharedLimits, change_limits, note_roles
+from .rows import (
+    ALL_OPEN,
+    GRANT_COLUMNS,
+    ORDER_COLUMNS,
+    adjustment_of,
+    grant_of,
+    order_of,
+    read_accounts,
+    trade_of,
+    user_of,
+)
 from .writes import INSERT_ACCOUNT, account_row, write
 
 RESET = "account-reset"
@@ -27,7 +41,9 @@ _LOCK_AND_LOOK = """
 WITH locked AS (
     SELECT account_id, version FROM accounts WHERE account_id = ANY($1::uuid[]) ORDER BY account_id FOR NO KEY UPDATE
 )
-SELECT account_id, version, NULL::text AS client_order_id FROM locked
+SELECT NULL::uuid AS account_id, version, NULL::text AS client_order_id FROM risk_version
+UNION ALL
+SELECT account_id, version, NULL FROM locked
 UNION ALL
 SELECT c.account_id, NULL, c.client_order_id
 FROM unnest($2::uuid[], $3::text[]) AS k (account_id, client_order_id)
@@ -93,7 +109,12 @@ class Announcing(Protocol):
 class PostgresUnit:
     """Implements ports.UnitOfWork."""
 
-    def __init__(self, tx: Transaction, *, cache: AccountCache, announcer: Announcing) -> None:
+    def __init__(
+        self, tx: Transaction, *, cache: AccountCache, announcer: Announcing, limits: SharedLimits, market: Market
+    ) -> None:
+        self._limits = limits
+        self._limits_version = 0
+        self._market = market
         self._tx = tx
         self._connection = tx.connection
         self._cache = cache
@@ -135,11 +156,15 @@ class PostgresUnit:
     async def _lock_accounts(self, account_ids: list[UUID], claims: list[tuple[UUID, str]]) -> None:
         missing: list[UUID] = []
         used_up: list[tuple[UUID, str]] = []
-        for account_id, version, client_order_id in await self._connection.fetch(
+        rows = await self._connection.fetch(
             _LOCK_AND_LOOK, account_ids, [key for key, _ in claims], [name for _, name in claims]
-        ):
+        )
+        await self._know_limits(next(version for account_id, version, _ in rows if account_id is None))
+        for account_id, version, client_order_id in rows:
             if version is None:
                 used_up.append((account_id, client_order_id))
+                continue
+            if account_id is None:
                 continue
             account = self._cache.take(account_id, version)
             if account is None:
@@ -152,6 +177,35 @@ class PostgresUnit:
                 self._accounts[account.account_id] = account
         if used_up:
             await self._read_claims(used_up)
+
+    async def _know_limits(self, version: int) -> None:
+        if version > self._limits.table.version:
+            # Owners' roles may have changed with it, which are remembered with their accounts.
+            self._cache.clear()
+            await self._limits.read(self._connection)
+        self._limits_version = self._limits.table.version
+
+    @property
+    def limits(self) -> LimitTable:
+        return self._limits.table
+
+    async def change_limits(
+        self, scope: Scope, target: str, set_as: SetAs, values: Mapping[Limit, Decimal | None], by: UUID
+    ) -> None:
+        await change_limits(
+            self._connection, scope=scope, target=target, set_as=set_as, values=values, by=by, at=self.now
+        )
+        account = self._accounts.get(UUID(target)) if scope is Scope.ACCOUNT else None
+        if account is not None:
+            wanted = {**account.limits.get(set_as, {}), **values}
+            account.limits[set_as] = {name: value for name, value in wanted.items() if value is not None}
+            account.changes.is_row = True
+
+    async def load_all_open(self, account: Account) -> None:
+        if not account.knows_open_orders:
+            for row in await self._connection.fetch(ALL_OPEN, account.account_id):
+                self._attach(order_of(row))
+            account.knows_open_orders = True
 
     async def _read_claims(self, keys: list[tuple[UUID, str]]) -> None:
         columns = [account_id for account_id, _ in keys], [client_order_id for _, client_order_id in keys]
@@ -287,6 +341,7 @@ class PostgresUnit:
         return True
 
     async def keep_user(self, user: User) -> None:
+        await note_roles(self._connection, user.user_id, user.roles, user.version)
         await self._connection.execute(_KEEP_USER, user.user_id, list(user.roles), user.status, user.version)
 
     def keep_grant(self, grant: Grant) -> None:
@@ -306,6 +361,7 @@ class PostgresUnit:
         changed = [account for account in self._accounts.values() if account.changes]
         for account in changed:
             account.version += 1
+            await self._measure(account)
         write(self._tx, changed, self._new_claims, self._strays)
         for grant in self._kept_grants.values():
             values = [getattr(grant, name.strip()) for name in GRANT_COLUMNS.split(",")]
@@ -318,6 +374,18 @@ class PostgresUnit:
             self._seen += (*account.changes.placed.values(), *account.changes.orders.values())
             account.changes = Changes()
 
+    async def _measure(self, account: Account) -> None:
+        """Tells of limits whose use has come to 80 or 100 percent."""
+        table, own = self.limits, account.limits.values()
+        if not table.are_measured and all(MEASURED.isdisjoint(values) for values in own):
+            return
+        await self.load_all_open(account)
+        market = self._market
+        event = measure(account, lambda symbol: table.of(account.roles, own, symbol=symbol), market, market.day())
+        if event is not None:
+            apply(account, event)
+            self.publish(account, event)
+
     def _put_back(self) -> None:
         for order in self._seen:
             account = self._accounts.get(order.account_id)
@@ -328,5 +396,7 @@ class PostgresUnit:
             if not any(each.is_open for each in known):
                 for each in known:
                     del account.orders[each.order_id]
+        if self._limits_version != self._limits.table.version:
+            return  # Its owner's roles may have changed meanwhile.
         for account in self._accounts.values():
             self._cache.put_back(account)

@@ -8,6 +8,7 @@ from fleet_bus import Transaction
 from fleet_chassis.database import columns
 
 from fleet_trading.domain import Account, Order, Trade
+from fleet_trading.domain.risk.state import NO_RISK
 
 from .rows import ACCOUNT_COLUMNS, ORDER_COLUMNS, order_row
 
@@ -19,9 +20,9 @@ def _rows(types: str) -> str:
 
 _ACCOUNTS = f"""
 UPDATE accounts AS a SET version = n.version, status = n.status, entry_no = n.entry_no, trade_no = n.trade_no,
-epoch_trade_no = n.epoch_trade_no, watch_at = n.watch_at, day = n.day, day_open_equity = n.day_open_equity
-FROM {_rows("uuid bigint text bigint bigint bigint timestamptz date numeric")}
-     AS n (account_id, version, status, entry_no, trade_no, epoch_trade_no, watch_at, day, day_open_equity)
+epoch_trade_no = n.epoch_trade_no, watch_at = n.watch_at, day = n.day, day_open_equity = n.day_open_equity, risk = n.risk
+FROM {_rows("uuid bigint text bigint bigint bigint timestamptz date numeric jsonb")}
+     AS n (account_id, version, status, entry_no, trade_no, epoch_trade_no, watch_at, day, day_open_equity, risk)
 WHERE a.account_id = n.account_id
 """  # noqa: S608  constants, here and below
 _BALANCES = f"""
@@ -76,7 +77,7 @@ SELECT * FROM {_rows("uuid bigint uuid text text text numeric numeric text date 
 """  # noqa: S608
 
 INSERT_ACCOUNT = f"""
-INSERT INTO accounts ({ACCOUNT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+INSERT INTO accounts ({ACCOUNT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 ON CONFLICT (account_id) DO NOTHING RETURNING account_id
 """  # noqa: S608  constant columns
 
@@ -103,6 +104,7 @@ def account_row(account: Account) -> tuple[object, ...]:
         account.watch_at,
         account.day,
         account.day_open_equity,
+        None if account.risk is NO_RISK else account.risk,
     )
 
 
@@ -145,6 +147,7 @@ def _changed_account(account: Account) -> tuple[object, ...]:
         account.watch_at,
         account.day,
         account.day_open_equity,
+        None if account.risk is NO_RISK else account.risk,
     )
 
 

@@ -1,0 +1,127 @@
+"""What an order, or a replace of one, would add to its account."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from hashlib import blake2b
+
+from fleet_simulator import OrderType, Side
+from fleet_simulator.fees import EXACT
+
+from fleet_trading.domain.account import Account
+from fleet_trading.domain.commands import Conditions, PlaceOrder
+from fleet_trading.domain.order import Order
+from fleet_trading.domain.terms import NO_TERMS, Figures
+from fleet_trading.domain.values import ZERO, Instrument
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """`price` is what it is measured by: of a buy the dearest at which it may fill, of a sell its limit, its stop price
+    or the last price. `added…` is what is new of it: all of an order, of a replace what grows."""
+
+    account: Account
+    conditions: Conditions
+    symbol: str
+    venue: str
+    side: Side
+    quantity: Decimal
+    price: Decimal | None
+    limit_price: Decimal | None
+    added: Decimal
+    added_notional: Decimal
+    orders: int
+    """How many orders it brings, with its legs; of a replace none."""
+    is_price_new: bool
+    waits: bool
+    """For a price or for another order: it is not at work yet."""
+    signature: str
+
+    @property
+    def notional(self) -> Decimal:
+        return EXACT.multiply(self.quantity, self.price or ZERO)
+
+    @property
+    def is_growing(self) -> bool:
+        """Whether the position may grow by it: what gets out of one is never held back by what is held."""
+        return self.side is Side.BUY and (self.added > 0 or self.added_notional > 0)
+
+    def open_orders(self, symbol: str | None = None) -> Iterator[Order]:
+        return (order for order in self.account.open_orders() if symbol in (None, order.symbol))
+
+
+def placed(account: Account, command: PlaceOrder, protection: Decimal | None, instrument: Instrument) -> Wish:
+    terms = command.terms or NO_TERMS
+    reference = command.conditions.reference
+    last = None if reference is None else reference.last
+    price = command.limit_price or (protection if command.side is Side.BUY else terms.stop_price or last)
+    return Wish(
+        account=account,
+        conditions=command.conditions,
+        symbol=command.symbol,
+        venue=command.venue or instrument.venue,
+        side=command.side,
+        quantity=command.quantity,
+        price=price,
+        limit_price=command.limit_price,
+        added=command.quantity,
+        added_notional=EXACT.multiply(command.quantity, price or ZERO),
+        orders=1 + terms.leg_count,
+        is_price_new=True,
+        waits=command.type.is_triggered,
+        signature=_signature(command),
+    )
+
+
+def _signature(command: PlaceOrder) -> str:
+    terms = "" if command.terms is None else command.terms.asked()
+    c = command
+    asked = f"{c.symbol} {c.side} {c.type} {c.quantity} {c.limit_price} {c.time_in_force} {c.venue} {terms}"
+    return blake2b(asked.encode(), digest_size=8).hexdigest()
+
+
+def grown(account: Account, order: Order, wanted: Figures, conditions: Conditions) -> Wish:
+    now = order.figures
+    reference = conditions.reference
+    last = None if reference is None else reference.last
+
+    def price_of(figures: Figures) -> Decimal | None:
+        if figures.limit_price is not None or order.side is Side.BUY:
+            return figures.limit_price or order.protection_price
+        return figures.stop_price or last
+
+    price = price_of(wanted)
+    before = EXACT.multiply(now.quantity, price_of(now) or ZERO)
+    waits = order.terms is not None and order.type.is_triggered and not order.terms.is_triggered
+    return Wish(
+        account=account,
+        conditions=conditions,
+        symbol=order.symbol,
+        venue=order.venue,
+        side=order.side,
+        quantity=wanted.quantity,
+        price=price,
+        limit_price=wanted.limit_price,
+        added=EXACT.subtract(wanted.quantity, now.quantity),
+        added_notional=EXACT.subtract(EXACT.multiply(wanted.quantity, price or ZERO), before),
+        orders=0,
+        is_price_new=wanted.limit_price != now.limit_price,
+        waits=waits or order.parent_order_id is not None,
+        signature="",
+    )
+
+
+def is_at_work(order: Order) -> bool:
+    """Whether it can be met at its venue: not while it waits for a price, or for the order that it came with."""
+    waits = order.type.is_triggered and not (order.terms is not None and order.terms.is_triggered)
+    return not waits and order.parent_order_id is None
+
+
+def crosses(wish: Wish, order: Order) -> bool:
+    """Whether an order of the other side at work would fill against what is wished."""
+    if order.side is wish.side or order.venue != wish.venue or not is_at_work(order):
+        return False
+    buy, sell = (
+        (wish.limit_price, order.limit_price) if wish.side is Side.BUY else (order.limit_price, wish.limit_price)
+    )
+    return buy is None or sell is None or buy >= sell or order.type is OrderType.MARKET
