@@ -147,9 +147,11 @@ def _triggered(account: Account, command: ReportTrigger) -> list[Event]:
 
 def _unknown(account: Account, command: ReportUnknown) -> list[Event]:
     order = account.orders.get(command.order_id)
-    if order is None or not order.is_open:
+    reason = Reason("venue_unanswered", command.detail)
+    # Where nothing is pending, the venue has answered since.
+    if order is None or not order.is_open or order.pending is Pending.NONE or order.reason == reason:
         return []
-    return [OrderUnanswered(order.order_id, Reason("venue_unanswered", command.detail), command.now)]
+    return [OrderUnanswered(order.order_id, reason, command.now)]
 
 
 _CLOSED_AT_VENUE = {
@@ -179,7 +181,7 @@ def _state(account: Account, command: ReportState) -> list[Event]:
     if order.wanted is not None and order.queries:
         reason = Reason("replace_unanswered", "The order works on as it was at the venue.")
         events.append(ReplaceRefused(order.order_id, reason, command.now))
-    return events or [OrderAccepted(order.order_id, command.now)]
+    return events or _accept(account, ReportAccept(order_id=order.order_id, now=command.now))
 
 
 def _fill(account: Account, command: ReportFill) -> list[Event]:
