@@ -1,5 +1,6 @@
 """The state machine of an order: its two tables, a short reference model, and the events that clients are shown."""
 
+from datetime import UTC, datetime
 from decimal import Decimal as D
 from typing import Any
 from uuid import UUID
@@ -181,3 +182,20 @@ async def test_an_order_tells_what_has_happened_to_it_and_why(fleet: Any) -> Non
     (told,) = await fleet.orders(user, client_order_id="too-much")
     (event,) = (await fleet.call("GET", f"/api/v1/orders/{told['order_id']}/events", user=user)).body["data"]
     assert (event["event"], event["reason"]["code"]) == ("denied", "account_reduce_only")
+
+
+async def test_orders_are_found_by_when_they_were_placed(fleet: Any) -> None:
+    user = fleet.a_user()
+    _, second = [await fleet.accepted(user, client_order_id=name) for name in ("first", "second")]
+    # Ids begin with their time, in milliseconds.
+    at = datetime.fromtimestamp((UUID(second["order_id"]).int >> 80) / 1000, UTC).isoformat().replace("+00:00", "Z")
+
+    async def found(**query: str) -> list[str]:
+        return [order["client_order_id"] for order in await fleet.orders(user, **query)]
+
+    assert await found(start=at) == ["second"]
+    assert await found(end=at) == ["first"]
+    assert await found(start=at, end=at) == []
+    assert await found(client_order_id="first", start=at) == []
+    assert await found(client_order_id="first", end=at, symbol="AAPL-USD") == ["first"]
+    assert (await fleet.call("GET", "/api/v1/orders?start=2026-01-05T00:00:00", user=user)).status == 422

@@ -16,6 +16,7 @@ from fleet_chassis.problems import Problem, problem_body, unavailable
 from fleet_chassis.requests import request_id_of
 from fleet_chassis.shapes import FastJSON, Symbol
 from fleet_contracts import trading as shown
+from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from fleet_trading.domain import Order, Transition, first_transition
@@ -35,6 +36,7 @@ from fleet_trading.service.orders import (
     Submitted,
     touches,
 )
+from fleet_trading.store.forgetting import first_id_of
 
 from .bodies import (
     CLIENT_ORDER_ID,
@@ -245,6 +247,8 @@ async def get_orders(
     status: Literal["open", "closed", "all"] = "all",
     symbol: Annotated[Symbol | None, Query()] = None,
     client_order_id: Annotated[str | None, Query(max_length=64, pattern=CLIENT_ORDER_ID)] = None,
+    start: Annotated[AwareDatetime | None, Query(description="Placed at that time or later.")] = None,
+    end: Annotated[AwareDatetime | None, Query(description="Placed before that time.")] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response:
@@ -252,19 +256,29 @@ async def get_orders(
     found: list[Order]
     if client_order_id is not None:
         named = await trading.readings.order_named(account_id, client_order_id)
-        found = [named] if named is not None and _matches(named, status, symbol) else []
+        found = [named] if named is not None and _matches(named, status, symbol, start, end) else []
     else:
         before = None if cursor is None else decode_cursor(cursor, UUID)[0]
         found = await trading.readings.orders(
-            account_id, user_id=caller.user_id, status=status, symbol=symbol, before=before, limit=limit + 1
+            account_id,
+            user_id=caller.user_id,
+            status=status,
+            symbol=symbol,
+            start=start,
+            end=end,
+            before=before,
+            limit=limit + 1,
         )
     page = Page[Any].of(found, limit, lambda order: (order.order_id,))
     data = [order_view(order) for order in page.data]
     return FastJSON({"data": data, "next_cursor": page.next_cursor, "has_more": page.has_more})
 
 
-def _matches(order: Order, status: str, symbol: str | None) -> bool:
-    return (status == "all" or order.is_open == (status == "open")) and symbol in (None, order.symbol)
+def _matches(order: Order, status: str, symbol: str | None, start: datetime | None, end: datetime | None) -> bool:
+    is_in_time = (start is None or order.order_id >= first_id_of(start)) and (
+        end is None or order.order_id < first_id_of(end)
+    )
+    return is_in_time and (status == "all" or order.is_open == (status == "open")) and symbol in (None, order.symbol)
 
 
 @router.get("/{order_id}", response_class=FastJSON, responses=answers(200, shown.Order, "The order as it stands."))

@@ -54,7 +54,7 @@ class Forgetting:
             self._judge(self._orders[order_id])
 
     async def _walk(self, after: UUID) -> None:
-        rows = await self._tx.connection.fetch(_NEXT, after, _first_id_of(self._tx.now - KEPT - _BEHIND), _BATCH)
+        rows = await self._tx.connection.fetch(_NEXT, after, first_id_of(self._tx.now - KEPT - _BEHIND), _BATCH)
         for row in rows:
             self._judge(row)
         come_to = rows[-1]["order_id"] if rows else after
@@ -77,6 +77,6 @@ class Forgetting:
             await self._tx.connection.execute(_DELETE, *columns)
 
 
-def _first_id_of(at: datetime) -> UUID:
+def first_id_of(at: datetime) -> UUID:
     """Below every UUID v7 that is made at this time or later (RFC 9562: 48 bits of milliseconds come first)."""
     return UUID(int=int(at.timestamp() * 1000) << 80)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,20 +13,25 @@ from fleet_chassis.database import Database
 from fleet_trading.domain import Account, Order, Trade, Transition
 from fleet_trading.domain.risk.limits import LimitTable
 
+from .forgetting import first_id_of
 from .limits import LimitChange, Selection, SharedLimits, shown_limits
 from .rows import ACCOUNT_COLUMNS, ALL_OPEN, ORDER_COLUMNS, account_of, order_of, read_accounts, trade_of
 
 _OPEN = "stand IN ('new', 'partially_filled')"
 ORDERS = {
-    status: f"""
+    (status, has_symbol): f"""
 SELECT {ORDER_COLUMNS} FROM orders
-WHERE account_id = $1 AND user_id = $2 AND ($3::uuid IS NULL OR order_id < $3) AND ($4::text IS NULL OR symbol = $4)
-  {condition}
+WHERE account_id = $1 AND user_id = $2 AND order_id >= $3 AND order_id < $4 {condition}
+  {"AND symbol = $6" if has_symbol else ""}
 ORDER BY order_id DESC LIMIT $5
 """  # noqa: S608  constant columns and conditions
     for status, condition in (("open", f"AND {_OPEN}"), ("closed", f"AND NOT ({_OPEN})"), ("all", ""))
+    for has_symbol in (False, True)
 }
-"""By status: account, user, before, symbol, limit."""
+"""By status, and whether of one symbol: account, user, from, before, limit, symbol. Nothing in them may be left out: a plan
+that is made for any values would then read all orders that come before those it is asked for."""
+_FIRST, _BEYOND = UUID(int=0), UUID(int=2**128 - 1)
+
 _transitions = msgspec.json.Decoder(Transition)
 
 
@@ -114,11 +120,24 @@ class Readings:
         return None if row is None else order_of(row)
 
     async def orders(
-        self, account_id: UUID, *, user_id: UUID, status: str, symbol: str | None, before: UUID | None, limit: int
+        self,
+        account_id: UUID,
+        *,
+        user_id: UUID,
+        status: str,
+        symbol: str | None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        before: UUID | None,
+        limit: int,
     ) -> list[Order]:
-        """Newest first. An order of somebody else that was denied on this account is not of it."""
+        """Those placed from `start` to before `end`, newest first. An order of somebody else that was denied on this account
+        is not of it."""
+        first = _FIRST if start is None else first_id_of(start)
+        beyond = min(before or _BEYOND, _BEYOND if end is None else first_id_of(end))
+        values = [account_id, user_id, first, beyond, limit, *([] if symbol is None else [symbol])]
         async with self._database.connection() as connection:
-            rows = await connection.fetch(ORDERS[status], account_id, user_id, before, symbol, limit)
+            rows = await connection.fetch(ORDERS[status, symbol is not None], *values)
         return [order_of(row) for row in rows]
 
     async def trades(
