@@ -1,14 +1,17 @@
 """Stopping does not depend on what is being stopped."""
 
 import asyncio
+import contextlib
 import time
+from typing import Any
 
+import asyncpg
 import pytest
 from fleet_sdk.client import FleetClient
-from fleet_sdk.problems import ApiError
+from fleet_sdk.problems import ApiError, OutcomeUnknown, Unreachable
 from fleet_testkit.eventually import eventually
-from orders_under_way import ENDED, market_order
-from whole_fleet import until_priced, until_status, whole_fleet
+from orders_under_way import ENDED, market_order, place_until_answered
+from whole_fleet import WholeFleet, until_priced, until_status, whole_fleet
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 SYMBOL = "AAPL/USD"
@@ -72,6 +75,78 @@ async def test_a_symbols_halt_is_of_that_symbol_and_the_last_gate_holds_what_was
                 return bool((await until_status(user.client, placed["order_id"], *ENDED))["status"] == "filled")
 
             await eventually(other_symbol_fills, timeout_s=30)
+
+
+async def test_a_shell_halts_with_kafka_valkey_and_core_engine_down_and_a_replica_restarting() -> None:
+    """500 orders rest → all down, a replica killed → fleet halt → none rests in 5 s, none is taken → up → resumed by two."""
+    symbols = ("AAPL/USD", "FB/USD", "GOOG/USD", "IBM/USD", "MSFT/USD")
+    with whole_fleet("simulated", port_offset=642, trading=2) as fleet:
+        async with contextlib.AsyncExitStack() as stack:
+            admin = await stack.enter_async_context(fleet.admin())
+            users = [await stack.enter_async_context(fleet.user()) for _ in range(4)]
+            await asyncio.gather(*(until_priced(users[0].client, symbol) for symbol in symbols))
+            orders: list[dict[str, Any]] = []
+            for number in range(25):
+                bodies = [
+                    market_order(symbol, type="limit", limit_price="1", client_order_id=f"{symbol}-{number}")
+                    for symbol in symbols
+                ]
+                placing = [place_until_answered(user.client, body) for user in users for body in bodies]
+                for answer in await asyncio.gather(*placing):
+                    assert isinstance(answer, dict), answer
+                    orders.append(answer)
+                await eventually(lambda: open_at_venue(fleet, len(orders)), timeout_s=30)
+            with fleet.stopped("kafka"), fleet.stopped("valkey"), fleet.stopped("core-engine"):
+                fleet.kill("trading", 1)
+                started = time.monotonic()
+                halted = await asyncio.to_thread(fleet.command, "halt", "--reason", "a test")
+                answers = dict(line.split(None, 1) for line in halted.stdout.splitlines()[1:])
+                assert {name for name, answer in answers.items() if answer.strip() == "ok"} >= {
+                    "trading-0",
+                    "execution-0",
+                    "exchange-connector-0",
+                    "matching-engine-0",
+                }, halted.stdout
+                told = time.monotonic()
+                await eventually(lambda: open_at_venue(fleet, 0), timeout_s=5)
+                assert time.monotonic() - started < 10, "the command's own start included"
+                assert time.monotonic() - told < 5
+                await asyncio.gather(*(refused_in_time(user.client) for user in users))
+            await fleet.until_ready(timeout_s=90)
+            for number in range(0, len(orders), 20):  # each round's first is of the first user
+                ended = await until_status(users[0].client, orders[number]["order_id"], "canceled", timeout_s=60)
+                assert ended["reason"]["code"] == "market_halted", ended
+            for user in users:
+                await assert_halted(user.client)
+
+            async def is_known() -> bool:
+                status = await admin.request("GET", "/system/status")
+                return bool(status["trading_state"] == "halted")
+
+            await eventually(is_known, timeout_s=30)
+            # Who halted by the shell is another person than any administrator.
+            await admin.request("POST", SWITCH, RESUME)
+            await until_priced(users[0].client, SYMBOL)
+            placed = await users[0].client.place_order(market_order())
+            await until_status(users[0].client, placed["order_id"], "filled")
+        fleet.verify_books()
+
+
+async def open_at_venue(fleet: WholeFleet, count: int) -> bool:
+    connection = await asyncpg.connect(fleet.description["services"]["exchange-connector"]["database_url"])
+    try:
+        rests = await connection.fetchval("SELECT count(*) FROM venue_orders WHERE open IS NOT NULL")
+    finally:
+        await connection.close()
+    return bool(rests == count)
+
+
+async def refused_in_time(client: FleetClient) -> None:
+    """By the state, or by what is down; never taken."""
+    started = time.monotonic()
+    with pytest.raises((ApiError, OutcomeUnknown, Unreachable)):
+        await client.place_order(market_order())
+    assert time.monotonic() - started < 1
 
 
 async def assert_halted(client: FleetClient) -> None:

@@ -124,6 +124,16 @@ def test_an_admin_is_made_with_a_password_that_is_shown_once(commanded: WholeFle
     assert fleet(commanded, *words, answer="another-good-password\n").returncode == 1
 
 
+def test_a_symbol_is_halted_from_the_shell(commanded: WholeFleet) -> None:
+    words = ("halt", "--reason", "a test", "--scope", "symbol")
+    assert "--target is given" in fleet(commanded, *words).stderr
+    halted = fleet(commanded, *words, "--target", "FB/USD")
+    assert halted.returncode == 0, halted
+    assert [line.split() for line in halted.stdout.splitlines()[1:]] == [
+        [gate, "ok"] for gate in ("trading-0", "execution-0", "exchange-connector-0", "matching-engine-0")
+    ]
+
+
 def test_nothing_is_parked_and_databases_are_up_to_date(commanded: WholeFleet) -> None:
     listed = fleet(commanded, "parked", "list")
     assert listed.stdout == "nothing is parked\n", listed

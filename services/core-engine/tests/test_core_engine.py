@@ -48,6 +48,7 @@ from fleet_testkit.peers import BUS_MIGRATIONS, Keys, Peers, peers, ready
 
 CALLED = ("core-engine", "gateway", "trading", "execution", "exchange-connector", "matching-engine")
 ADMIN, OTHER_ADMIN = UUID(int=7), UUID(int=8)
+MOST_SIGNALS = 5
 DAY = datetime(2012, 5, 18, 20, 0, tzinfo=UTC)
 
 
@@ -84,7 +85,9 @@ async def core_engine(
         await make_database([BUS_MIGRATIONS]), kafka.bootstrap, prefix, topics=reads, hears=writes
     ) as others:
         url = await make_database("core-engine")
-        settings = keys.settings("core-engine", url, kafka.bootstrap, topic_prefix=prefix)
+        settings = keys.settings(
+            "core-engine", url, kafka.bootstrap, topic_prefix=prefix, core_engine_signals_a_minute=MOST_SIGNALS
+        )
         async with served(create_app(Settings.model_validate(settings))) as base_url:
             await ready(base_url)
             yield CoreEngine(base_url, keys, others)
@@ -248,6 +251,50 @@ def breach_of(account_id: str, user_id: UUID, wanted: TradingStateWord | None) -
     return TRADING_RISK_BREACHES, account_id, breach
 
 
+async def test_a_symbol_whose_quotes_stop_gets_no_bars_and_no_orders(core_engine: CoreEngine) -> None:
+    [symbol] = unique("AAPL")
+    others, signal = core_engine.others, signal_of(symbol)
+    await define(core_engine, symbol, stale_in=timedelta(seconds=-1))
+    await others.say(account_of(signal), deployment_of(signal), grant_of(signal))
+    await others.say((STRATEGY_SIGNALS, str(signal.account_id), signal))
+    [dropped] = await eventually(lambda: others.heard_of(said.SignalDropped, str(signal.deployment_id)))
+    assert dropped.reason == "stale_quote"
+    await others.say(bar(symbol, DAY))
+    [withheld] = await eventually(lambda: others.heard_of(said.BarWithheld, symbol))
+    assert withheld.reason == "stale"
+
+
+async def test_a_signal_raised_again_is_one_order_and_too_many_are_throttled(core_engine: CoreEngine) -> None:
+    [symbol] = unique("AAPL")
+    others, signal = core_engine.others, signal_of(symbol)
+    await define(core_engine, symbol)
+    await others.say(account_of(signal), deployment_of(signal), grant_of(signal))
+    more = [msgspec.structs.replace(signal, signal_id=uuid4()) for _ in range(MOST_SIGNALS)]
+    for one in (signal, signal, *more):
+        await others.say((STRATEGY_SIGNALS, str(signal.account_id), one))
+    [dropped] = await eventually(lambda: others.heard_of(said.SignalDropped, str(signal.deployment_id)))
+    assert (dropped.reason, dropped.signal_id) == ("throttled", more[-1].signal_id)
+    requested = [one.signal_id for one in others.heard_of(said.OrderRequested, str(signal.account_id))]
+    assert requested == [one.signal_id for one in (signal, *more[:-1])]
+
+
+async def test_a_calendar_that_nobody_knows_is_closed_and_the_status_says_so(core_engine: CoreEngine) -> None:
+    [symbol], calendar = unique("AAPL"), "XXXX"
+    others, signal = core_engine.others, signal_of(symbol)
+    await define(core_engine, symbol, calendar=calendar)
+    await others.say(account_of(signal), deployment_of(signal), grant_of(signal))
+    await others.say((STRATEGY_SIGNALS, str(signal.account_id), signal))
+    [dropped] = await eventually(lambda: others.heard_of(said.SignalDropped, str(signal.deployment_id)))
+    assert dropped.reason == "market_closed"
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(f"{core_engine.url}/api/v1/system/status", headers=core_engine.trader()) as response,
+    ):
+        shown = {one["calendar"]: one for one in (await response.json())["calendars"]}
+    assert "no calendar of this name" in shown[calendar]["error"]
+    assert shown["24/7"]["is_open"] is True
+
+
 async def test_the_status_tells_states_prices_and_instances(core_engine: CoreEngine) -> None:
     [symbol] = unique("MSFT")
     await define(core_engine, symbol)
@@ -332,7 +379,9 @@ def grant_of(signal: strategy.SignalRaised, *, max_order_notional: Decimal | Non
     return TRADING_GRANTS, str(signal.deployment_id), grant
 
 
-async def define(core_engine: CoreEngine, symbol: str) -> None:
+async def define(
+    core_engine: CoreEngine, symbol: str, *, calendar: str = "24/7", stale_in: timedelta = timedelta(seconds=10)
+) -> None:
     instrument = data.InstrumentDefined(
         symbol=symbol,
         name=symbol,
@@ -345,7 +394,7 @@ async def define(core_engine: CoreEngine, symbol: str) -> None:
         min_notional=Decimal(0),
         maker_fee=Decimal("0.001"),
         taker_fee=Decimal("0.001"),
-        calendar="XNYS",
+        calendar=calendar,
         venues=("paper",),
         reference_venue="paper",
         simulated=True,
@@ -361,7 +410,7 @@ async def define(core_engine: CoreEngine, symbol: str) -> None:
         ask_size=Decimal(10),
         last=Decimal(100),
         market_at=now,
-        stale_after=now + timedelta(seconds=10),
+        stale_after=now + stale_in,
     )
     await core_engine.others.say((DATA_INSTRUMENTS, symbol, instrument), (DATA_QUOTES, symbol, quote))
 

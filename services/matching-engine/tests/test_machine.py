@@ -29,7 +29,8 @@ from fleet_matching_engine.domain.rules import (
     State,
     Terms,
 )
-from fleet_matching_engine.domain.sessions import SESSION, Schedule
+from fleet_matching_engine.domain.sessions import SESSION
+from fleet_matching_engine.domain.sessions import session as session_of
 from fleet_matching_engine.events import trade_number
 from fleet_matching_engine.service import VenueMachine, fact
 from fleet_matching_engine.store import PostgresArchive
@@ -40,7 +41,6 @@ SYMBOL = "AAPL/USD"
 BEGIN = datetime(2026, 1, 5, 15, tzinfo=UTC)
 ACCOUNTS = [UUID(int=n) for n in (1, 2, 3)]
 TERMS = Terms(SYMBOL, "USD", Decimal("0.01"), Decimal(1), Decimal(1), Decimal(0), Decimal("0.001"), Decimal("0.002"))
-SCHEDULE = Schedule.parse("09:30-16:00 America/New_York")
 LATER = timedelta(minutes=50)
 
 
@@ -194,7 +194,7 @@ def run(asked: list[Any], engine: str, snapshots_at: set[int]) -> tuple[list[tup
         told: list[Fact] = []
         if step == "later":
             now += LATER
-            session, book = SCHEDULE.session(SYMBOL, now), machine.venue.books[SYMBOL]
+            session, book = session_of("XNYS", SYMBOL, now), machine.venue.books[SYMBOL]
             due_at = machine.due_at()
             told += [Fact(CLOCK, b"")] if due_at is not None and due_at <= now else []
             told += [fact(SESSION, session)] if session != book.session else []

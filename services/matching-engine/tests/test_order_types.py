@@ -21,7 +21,7 @@ from fleet_contracts.venue import (
     VenueOrderTriggered,
 )
 from fleet_contracts.vocabulary import OrderType, SelfTrade, VenueOrderStand
-from fleet_matching_engine.domain.sessions import Schedule
+from fleet_matching_engine.domain.sessions import session
 from fleet_testkit.eventually import eventually
 
 A, F, C, T = VenueOrderAccepted, VenueOrderFilled, VenueOrderCanceled, VenueOrderTriggered
@@ -172,11 +172,10 @@ async def test_what_ended_before_the_snapshot_is_known_and_never_placed_again(op
             )
 
 
-def test_a_schedule_knows_its_weekdays_and_its_zone() -> None:
-    schedule = Schedule.parse("09:30-16:00 America/New_York")
+def test_the_session_is_that_of_the_calendar() -> None:
     friday = datetime(2026, 1, 9, 21, tzinfo=UTC)
-    assert schedule.session("X", friday - timedelta(minutes=1)).is_open
-    closed = schedule.session("X", friday + timedelta(days=2))
+    assert session("XNYS", "X", friday - timedelta(minutes=1)).is_open
+    closed = session("XNYS", "X", friday + timedelta(days=2))
     assert (closed.day, closed.is_open, closed.since) == ("2026-01-09", False, friday)
-    summer = schedule.session("X", datetime(2026, 7, 6, 13, 30, tzinfo=UTC))
+    summer = session("XNYS", "X", datetime(2026, 7, 6, 13, 30, tzinfo=UTC))
     assert (summer.day, summer.is_open) == ("2026-07-06", True)

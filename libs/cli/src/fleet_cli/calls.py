@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from fleet_bus.rest import RestVerdict, asking, observing
 from fleet_chassis.assertions import AssertionSigner
-from fleet_chassis.calls import CallFailed, ServiceClient
-from fleet_chassis.instances import Instances
+from fleet_chassis.calls import Answer, CallFailed, ServiceClient
+from fleet_chassis.instances import Instance, Instances
+from fleet_contracts.core_engine import TradingStateChanged
+from fleet_contracts.vocabulary import StateScope, TradingStateWord
+from fleet_gate import GATES
 from fleet_launcher.control import description
 from fleet_launcher.environment import topic_prefix
 from fleet_launcher.keys import COMMAND_KEY
@@ -42,6 +47,57 @@ async def release(state: StateDir, name: str, what: str, body: dict[str, str]) -
     async with service_client(state) as client:
         answer = await _call(client, name, "POST", f"/internal/parked/{what}", body)
     return bool(answer["is_released"])
+
+
+HALT_TIMEOUT_S = 0.5
+"""For each of the two calls to a gate: who does not answer within it hears the state from core-engine, later."""
+
+
+async def tell_state(
+    state: StateDir, scope: str, target: str | None, word: str, *, by: str, reason: str
+) -> list[tuple[str, str]]:
+    """Tells every gate a state that is newer than all they obey; (instance, `ok` or what went wrong).
+
+    Needs the files of the state folder and the gates themselves. core-engine takes the state over when it finds it."""
+    async with service_client(state) as client:
+        gates = [instance for name in GATES for instance in client.instances.of(name)]
+
+        async def ask(gate: Instance, method: str, body: TradingStateChanged | None = None) -> Answer | str:
+            try:
+                return await client.request(
+                    gate.name, gate.ordinal, method, "/internal/state", json=body, timeout_s=HALT_TIMEOUT_S
+                )
+            except CallFailed as failed:
+                return str(failed)
+
+        obeyed: list[TradingStateChanged] = []
+        for answer in await asyncio.gather(*(ask(gate, "GET") for gate in gates)):
+            if isinstance(answer, Answer) and answer.is_success:
+                obeyed += answer.decode(list[TradingStateChanged])
+        epoch, version = max(((one.epoch, one.version) for one in obeyed), default=(0, 0))
+        change = TradingStateChanged(
+            scope=StateScope(scope),
+            target=target,
+            state=TradingStateWord(word),
+            epoch=epoch,
+            version=version + 1,
+            by=by,
+            reason=reason,
+            changed_at=datetime.now(UTC),
+        )
+        answers = await asyncio.gather(*(ask(gate, "POST", change) for gate in gates))
+    return [
+        (f"{gate.name}-{gate.ordinal}", _obeys(answer, change)) for gate, answer in zip(gates, answers, strict=True)
+    ]
+
+
+def _obeys(answer: Answer | str, change: TradingStateChanged) -> str:
+    if isinstance(answer, str):
+        return answer
+    if not answer.is_success:
+        return f"status {answer.status}"
+    held = answer.decode(TradingStateChanged)
+    return "ok" if held.state is change.state else f"obeys {held.state}, version {held.version}"
 
 
 async def _call(client: ServiceClient, name: str, method: str, path: str, body: Any = None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from fleet_cli import fleet
 from fleet_cli.bench import bench
 from fleet_cli.console import FleetGroup, out
 from fleet_cli.doctor import doctor
+from fleet_cli.halt import halt
 from fleet_cli.operate import ledger, migrate, parked, rest, users
 from fleet_cli.orders import logout, order
 
@@ -32,6 +33,7 @@ for command in (
     fleet.reset,
     doctor,
     rest,
+    halt,
     order,
     logout,
     migrate,

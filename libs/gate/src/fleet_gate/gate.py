@@ -28,6 +28,9 @@ from .states import States, strictest
 KEEP_RETRY_S = 1.0
 """How long a state heard from Kafka waits in memory alone when the database did not take it."""
 
+GATES = ("trading", "execution", "exchange-connector", "matching-engine")
+"""The services that have a gate and obey a trading state by direct call."""
+
 ALONE_AFTER = timedelta(seconds=10)
 """Five heartbeats of core-engine: who has missed as many cannot be told to stop by it."""
 

@@ -51,8 +51,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     )
     venues = bus.table(EXCHANGE_CONNECTOR_STATUS, VenueStatus)
     max_age = None if settings.feed == "replay" else timedelta(seconds=settings.core_engine_signal_max_age_s)
-    bus.add(consumers.bars())
-    bus.add(consumers.signals(known, max_age=max_age))
+    bus.add(consumers.bars(None if settings.feed == "replay" else known.quotes))
+    bus.add(consumers.signals(known, max_age=max_age, most_a_minute=settings.core_engine_signals_a_minute))
     bus.add(consumers.breaches())
     every = timedelta(seconds=settings.core_engine_heartbeat_s)
     if settings.feed != "replay":
@@ -77,6 +77,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet core-engine", lifespan, health)
     app.include_router(kill_switch_router(bus, fleet, Targets(known.instruments, venues, known.accounts)))
-    app.include_router(status_router(bus, database, fleet, venues=venues, quotes=known.quotes))
+    app.include_router(
+        status_router(bus, database, fleet, venues=venues, quotes=known.quotes, instruments=known.instruments)
+    )
     app.include_router(internal_router(bus))
     return app

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fleet_bus import Due, DueKind, NotYet, Received, TableView, Transaction, Work
+from fleet_calendars import OutsideCalendar, UnknownCalendar, session_at
+from fleet_chassis.logging import get_logger
 from fleet_contracts import data, strategy, trading
 from fleet_contracts.core_engine import Heartbeat
 from fleet_contracts.exchange_connector import MarketStepEnded
@@ -23,18 +25,30 @@ from .domain.signals import Circumstances, Missing, judge
 from .store.market import PostgresMarketUnitOfWork
 from .store.states import PostgresSignalUnitOfWork, PostgresStateUnitOfWork
 
+log = get_logger("fleet_core_engine")
+
 HEARTBEAT = "heartbeat"
 """The kind of its due row, and its key on core-engine.state."""
 
 
-def bars() -> Work:
-    """Bars go on to the strategies, steps after their bars."""
+def bars(quotes: TableView[data.BestQuote] | None) -> Work:
+    """Bars go on to the strategies, steps after their bars. `quotes` None: a replay, whose prices do not age."""
+
+    async def release(uow: PostgresMarketUnitOfWork, received: Received[data.BarClosed]) -> None:
+        bar = received.message
+        quote = None if quotes is None else quotes.get(bar.symbol)
+        stale_after = None if quote is None else quote.stale_after
+        is_stale = stale_after is not None and uow.transaction.now > stale_after
+        reason = service.release_bar(uow, events.series_of(bar), bar.bar.close_at, is_stale=is_stale)
+        told = bar if reason is None else events.withheld(bar, reason)
+        uow.transaction.publish(CORE_ENGINE_MARKET, bar.symbol, told, market_at=received.market_at)
+
     return Work(
         name="bars",
         topics=(DATA_BARS,),
         unit_of_work=PostgresMarketUnitOfWork,
         touches=_series_touched,
-        handlers={data.BarClosed: _release, data.BarsBackfilled: _pass_on, MarketStepEnded: _end_step},
+        handlers={data.BarClosed: release, data.BarsBackfilled: _pass_on, MarketStepEnded: _end_step},
     )
 
 
@@ -46,13 +60,6 @@ def _series_touched(message: data.BarClosed | data.BarsBackfilled | MarketStepEn
             return (events.series_id(symbol, message.timeframe) for symbol in message.symbols)
         case _:
             return ()
-
-
-async def _release(uow: PostgresMarketUnitOfWork, received: Received[data.BarClosed]) -> None:
-    bar = received.message
-    reason = service.release_bar(uow, events.series_of(bar), bar.bar.close_at)
-    said = bar if reason is None else events.withheld(bar, reason)
-    uow.transaction.publish(CORE_ENGINE_MARKET, bar.symbol, said, market_at=received.market_at)
 
 
 async def _pass_on(uow: PostgresMarketUnitOfWork, received: Received[data.BarsBackfilled]) -> None:
@@ -74,11 +81,16 @@ class Known:
     quotes: TableView[data.BestQuote]
 
 
-def signals(known: Known, *, max_age: timedelta | None) -> Work:
-    """Signals become order requests or are dropped; their deployment hears which. `max_age` None: a replay."""
+def signals(known: Known, *, max_age: timedelta | None, most_a_minute: int) -> Work:
+    """Signals become order requests or are dropped; their deployment hears which, once. `max_age` None: a replay, on which
+    no wall clock decides, nor how many there may be a minute."""
 
     async def validate(uow: PostgresSignalUnitOfWork, received: Received[strategy.SignalRaised]) -> None:
         raised = received.message
+        pace = uow.pace(raised.deployment_id)
+        if pace.has_judged(raised.signal_id):
+            log.info("signal_repeated", signal_id=raised.signal_id, deployment_id=raised.deployment_id)
+            return
         account = known.accounts.get(str(raised.account_id))
         instrument = known.instruments.get(raised.symbol)
         circumstances = Circumstances(
@@ -92,11 +104,14 @@ def signals(known: Known, *, max_age: timedelta | None) -> Work:
             quote=events.quote_of(known.quotes.get(raised.symbol)),
             now=uow.now if max_age is not None else received.market_at or raised.raised_at,
             max_age=max_age,
+            is_open=max_age is None or instrument is None or is_open(instrument.calendar, uow.now),
+            is_free=max_age is None or pace.is_free(uow.now, most_a_minute),
         )
         try:
             drop = judge(events.signal_of(raised), circumstances)
         except Missing as missing:
             raise NotYet(str(missing)) from missing
+        pace.judged(raised.signal_id, uow.now, counts=drop is None and raised.action is strategy.SignalAction.SUBMIT)
         market_at = received.market_at
         tx = uow.transaction
         if drop is None:
@@ -108,9 +123,18 @@ def signals(known: Known, *, max_age: timedelta | None) -> Work:
         name="signals",
         topics=(STRATEGY_SIGNALS,),
         unit_of_work=PostgresSignalUnitOfWork,
-        touches=lambda _: (),
+        touches=lambda raised: (str(raised.deployment_id),),
         handlers={strategy.SignalRaised: validate},
     )
+
+
+def is_open(calendar: str, at: datetime) -> bool:
+    """A calendar that has ended or that nobody knows is closed, loudly."""
+    try:
+        return session_at(calendar, at) is not None
+    except (OutsideCalendar, UnknownCalendar) as error:
+        log.error("calendar_without_sessions", calendar=calendar, error=str(error))
+        return False
 
 
 def breaches() -> Work:

@@ -11,10 +11,10 @@ from .domain.bars import Series, reason_to_withhold
 from .ports import MarketUnitOfWork, StateUnitOfWork
 
 
-def release_bar(uow: MarketUnitOfWork, series: Series, close_at: datetime) -> str | None:
+def release_bar(uow: MarketUnitOfWork, series: Series, close_at: datetime, *, is_stale: bool = False) -> str | None:
     """None releases the bar, else the reason it is withheld. Either way its series stands at its close afterwards."""
     position = uow.position(series)
-    reason = reason_to_withhold(close_at, position=position, is_halted=uow.is_halted(series.symbol))
+    reason = reason_to_withhold(close_at, position=position, is_halted=uow.is_halted(series.symbol), is_stale=is_stale)
     if position is None or close_at > position:
         uow.advance(series, close_at)
     return reason

@@ -9,6 +9,8 @@ class Settings(DatabaseSettings):
 
     core_engine_signal_max_age_s: float = Field(default=10.0, gt=0)
     """A signal older than this was raised for a market that is gone; twice the time an order has to reach its venue."""
+    core_engine_signals_a_minute: int = Field(default=300, ge=1)
+    """Orders that one deployment may raise a minute, on live feeds: five a second, far above what bars of a minute give."""
     core_engine_heartbeat_s: float = Field(default=2.0, gt=0, le=5.0)
     """Five of them missed, trading and the last gates take only what reduces: 10 s, which two must fit in."""
     core_engine_adopt_s: float = Field(default=10.0, gt=0)

@@ -11,10 +11,7 @@ from fleet_chassis.calls import Answer, CallFailed, ServiceClient
 from fleet_chassis.instances import Instance
 from fleet_chassis.logging import get_logger
 from fleet_contracts.core_engine import TradingStateChanged
-from fleet_gate import States
-
-GATES = ("trading", "execution", "exchange-connector", "matching-engine")
-"""The services that obey a trading state by direct call."""
+from fleet_gate import GATES, States
 
 log = get_logger("fleet_core_engine")
 

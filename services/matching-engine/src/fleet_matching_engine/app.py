@@ -37,7 +37,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     quotes = bus.table(DATA_QUOTES, BestQuote)
     world = World(
         rules=settings.rules,
-        sessions=settings.sessions,
+        calendars=settings.matching_engine_calendars,
         instruments=instruments.values,
         quote=quotes.get,
         states=gate.held,
@@ -61,7 +61,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     if is_replay:
         # The market waits for us at each step. On a living one a moment is no matter, and quotes come all the time.
         quotes.on_change(lambda key, received: journal.wake())
-    bus.add(consumers.listings())
+    bus.add(consumers.listings(settings.matching_engine_calendars))
     if not is_replay:
         bus.add(consumers.heartbeat(settings.feed, every))
 
@@ -74,6 +74,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             yield
 
     health.check("database", database.check)
+    if not is_replay:
+        health.check("calendars", world.calendars_ended)
     app = new_app(settings, "Tradefleet matching-engine", lifespan, health)
     app.include_router(gate.router)
     app.include_router(books_router(journal, bus.clock))

@@ -1,9 +1,10 @@
 """What reaches matching-engine besides its journal: instruments to be listed here, and the time of its heartbeat."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from fleet_bus import Due, DueKind, Received, Transaction, Work
+from fleet_calendars import ROUND_THE_CLOCK
 from fleet_contracts.data import InstrumentDefined
 from fleet_contracts.topics import DATA_INSTRUMENTS, MATCHING_ENGINE_INSTRUMENTS, MATCHING_ENGINE_STATUS
 
@@ -26,13 +27,17 @@ class Telling:
         """The transaction keeps what was published."""
 
 
-def listings() -> Work:
+def listings(calendars: Mapping[str, str]) -> Work:
     """Every instrument that a venue brings to the platform can be traded here too."""
 
     async def list_here(uow: Telling, received: Received[InstrumentDefined]) -> None:
         defined = received.message
         if VENUE not in defined.venues:
-            uow.tx.publish(MATCHING_ENGINE_INSTRUMENTS, f"{defined.symbol},{VENUE}", events.listed(defined))
+            uow.tx.publish(
+                MATCHING_ENGINE_INSTRUMENTS,
+                f"{defined.symbol},{VENUE}",
+                events.listed(defined, calendars.get(defined.symbol, ROUND_THE_CLOCK)),
+            )
 
     return Work(
         name="listings",

@@ -334,8 +334,8 @@ def _level(book: SymbolBook, price: int, quantity: int) -> BookLevel:
 # What the venue says of itself
 
 
-def listed(defined: InstrumentDefined) -> VenueInstrument:
-    """The instrument as it is traded here: on the terms of its reference venue, round the clock."""
+def listed(defined: InstrumentDefined, calendar: str) -> VenueInstrument:
+    """The instrument as it is traded here: on the terms of its reference venue, by a calendar of our own."""
     return VenueInstrument(
         symbol=defined.symbol,
         venue=VENUE,
@@ -349,7 +349,7 @@ def listed(defined: InstrumentDefined) -> VenueInstrument:
         min_notional=defined.min_notional,
         maker_fee=defined.maker_fee,
         taker_fee=defined.taker_fee,
-        calendar="24/7",
+        calendar=calendar,
         simulated=defined.simulated,
     )
 

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import msgspec
 from fleet_bus import CLOCK, Fact, Received, Said
+from fleet_calendars import ROUND_THE_CLOCK, OutsideCalendar
 from fleet_contracts import Message
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.data import BestQuote, InstrumentDefined
@@ -25,6 +26,7 @@ from fleet_contracts.venue import (
 from fleet_simulator.book import Book
 
 from fleet_matching_engine import events
+from fleet_matching_engine.domain.book import SymbolBook
 from fleet_matching_engine.domain.orders import Effects, Moment
 from fleet_matching_engine.domain.rules import (
     ACTIVE,
@@ -42,7 +44,7 @@ from fleet_matching_engine.domain.rules import (
     State,
     Terms,
 )
-from fleet_matching_engine.domain.sessions import ROUND_THE_CLOCK, SESSION, Schedule, Session
+from fleet_matching_engine.domain.sessions import SESSION, Session, session
 from fleet_matching_engine.domain.venue import Venue
 
 SNAPSHOT_DELTAS: Final = 100
@@ -94,9 +96,9 @@ class VenueMachine:
         elif fact.kind == REFERENCE:
             self.venue.refer(_decoded(fact, Reference))
         elif fact.kind == SESSION:
-            session = _decoded(fact, Session)
-            when = self.venue.moment(at, session.since)
-            found = [(session.symbol, self.venue.begin(session, when))]
+            begun = _decoded(fact, Session)
+            when = self.venue.moment(at, begun.since)
+            found = [(begun.symbol, self.venue.begin(begun, when))]
         elif fact.kind == STATE:
             found = self.venue.obey(_decoded(fact, State), when)
         elif fact.kind == MASS_CANCEL:
@@ -140,7 +142,7 @@ class World:
         self,
         *,
         rules: Rules,
-        sessions: Mapping[str, Schedule],
+        calendars: Mapping[str, str],
         instruments: Callable[[], Iterable[InstrumentDefined]],
         quote: Callable[[str], BestQuote | None],
         states: Callable[[], Iterable[TradingStateChanged]],
@@ -148,7 +150,7 @@ class World:
         now: Callable[[], datetime],
     ) -> None:
         self._rules = rules
-        self._sessions = sessions
+        self._calendars = calendars
         self._instruments = instruments
         self._quote = quote
         self._states = states
@@ -182,10 +184,24 @@ class World:
             yield fact(REFERENCE, Reference(symbol, quote.last))
         now = self._now() if not self._rules.is_replay else None if quote is None else quote.market_at
         if now is not None:
-            session = self._sessions.get(symbol, ROUND_THE_CLOCK).session(symbol, now)
-            held = None if book is None else book.session
-            if held is None or (session != held and session.since >= held.since):
-                yield fact(SESSION, session)
+            yield from self._of_session(book, symbol, now)
+
+    def _of_session(self, book: SymbolBook | None, symbol: str, now: datetime) -> Iterator[Fact]:
+        """None past the calendar's end: the last session stays over, and the health says why."""
+        held = None if book is None else book.session
+        with contextlib.suppress(OutsideCalendar):
+            found = session(self._calendars.get(symbol, ROUND_THE_CLOCK), symbol, now)
+            if held is None or (found != held and found.since >= held.since):
+                yield fact(SESSION, found)
+
+    def calendars_ended(self) -> str | None:
+        """Why a symbol has no sessions any more; None: all have."""
+        for symbol, calendar in self._calendars.items():
+            try:
+                session(calendar, symbol, self._now())
+            except OutsideCalendar as error:
+                return str(error)
+        return None
 
 
 @contextlib.contextmanager

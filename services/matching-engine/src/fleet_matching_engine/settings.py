@@ -3,11 +3,11 @@
 from decimal import Decimal
 from typing import Literal
 
+from fleet_calendars import names
 from fleet_chassis.settings import DatabaseSettings
 from pydantic import Field, field_validator
 
 from fleet_matching_engine.domain.rules import Rules
-from fleet_matching_engine.domain.sessions import Schedule
 
 
 class Settings(DatabaseSettings):
@@ -23,8 +23,8 @@ class Settings(DatabaseSettings):
     """New and replaced orders a second of one account, with a burst of as many; twice what the gateway lets through."""
     matching_engine_self_trade: Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement"] = "cancel_newest"
     """What happens when an order that does not say it itself meets one of its own account."""
-    matching_engine_sessions: dict[str, str] = Field(default_factory=dict)
-    """When a symbol is traded, as {"AAPL/USD": "09:30-16:00 America/New_York"}; others round the clock."""
+    matching_engine_calendars: dict[str, str] = Field(default_factory=dict)
+    """When a symbol is traded, as {"AAPL/USD": "XNYS"}; others round the clock."""
     matching_engine_snapshot_every: int = Field(default=50_000, ge=1)
     """Commands between two snapshots: what a new owner replays at the most, a few seconds' work."""
     matching_engine_heartbeat_s: float = Field(default=5.0, ge=0.5)
@@ -39,13 +39,10 @@ class Settings(DatabaseSettings):
             is_replay=self.feed == "replay",
         )
 
-    @property
-    def sessions(self) -> dict[str, Schedule]:
-        return {symbol: Schedule.parse(text) for symbol, text in self.matching_engine_sessions.items()}
-
-    @field_validator("matching_engine_sessions")
+    @field_validator("matching_engine_calendars")
     @classmethod
-    def _are_sessions(cls, given: dict[str, str]) -> dict[str, str]:
-        for text in given.values():
-            Schedule.parse(text)
+    def _are_known(cls, given: dict[str, str]) -> dict[str, str]:
+        unknown = set(given.values()) - set(names())
+        if unknown:
+            raise ValueError(f"calendars are {', '.join(names())}, was {', '.join(sorted(unknown))}")
         return given

@@ -1,15 +1,16 @@
 """How the fleet is: services, venues, the age of prices, the trading state."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from fastapi import APIRouter
 from fleet_bus import Bus, TableView
+from fleet_calendars import OutsideCalendar, UnknownCalendar, last_day, next_session
 from fleet_chassis.assertions import UserCaller
 from fleet_chassis.database import Database
 from fleet_chassis.shapes import Resource
 from fleet_contracts.core_engine import TradingStateChanged
-from fleet_contracts.data import BestQuote
+from fleet_contracts.data import BestQuote, InstrumentDefined
 from fleet_contracts.exchange_connector import VenueStatus
 from fleet_contracts.vocabulary import StateScope, TradingStateWord
 
@@ -49,6 +50,17 @@ class DataShown(Resource):
     is_stale: bool
 
 
+class CalendarShown(Resource):
+    """A calendar of the instruments: the session that is open or comes next. `error`: it has ended, or nobody knows it."""
+
+    calendar: str
+    is_open: bool
+    opens_at: datetime | None
+    closes_at: datetime | None
+    last_day: date | None
+    error: str | None
+
+
 class SystemStatus(Resource):
     feed: str
     as_of: datetime
@@ -58,6 +70,7 @@ class SystemStatus(Resource):
     states: list[TradingStateShown]
     services: list[InstanceShown]
     venues: list[VenueShown]
+    calendars: list[CalendarShown]
     data: list[DataShown]
 
 
@@ -68,6 +81,7 @@ def status_router(
     *,
     venues: TableView[VenueStatus],
     quotes: TableView[BestQuote],
+    instruments: TableView[InstrumentDefined],
 ) -> APIRouter:
     """`GET /system/status`: from tables in memory and one call to each instance, so that it answers without Kafka."""
     router = APIRouter(prefix="/api/v1/system", tags=["system"])
@@ -90,6 +104,10 @@ def status_router(
             states=[TradingStateShown.model_validate(state) for state in states],
             services=[InstanceShown.model_validate(instance) for instance in instances],
             venues=[VenueShown.model_validate(venue) for venue in sorted(venues.values(), key=lambda one: one.venue)],
+            calendars=[
+                _calendar(name, now if is_live else bus.market_at or now)
+                for name in sorted({instrument.calendar for instrument in instruments.values()})
+            ],
             data=[_data(quote, now if is_live else None) for quote in sorted(quotes.values(), key=lambda q: q.symbol)],
         )
 
@@ -107,4 +125,21 @@ def _data(quote: BestQuote, now: datetime | None) -> DataShown:
         market_at=quote.market_at,
         age_s=None if now is None else round((now - quote.market_at).total_seconds(), 3),
         is_stale=now is not None and quote.stale_after is not None and now > quote.stale_after,
+    )
+
+
+def _calendar(name: str, at: datetime) -> CalendarShown:
+    try:
+        session, ends = next_session(name, at), last_day(name)
+    except (OutsideCalendar, UnknownCalendar) as error:
+        return CalendarShown(
+            calendar=name, is_open=False, opens_at=None, closes_at=None, last_day=None, error=str(error)
+        )
+    return CalendarShown(
+        calendar=name,
+        is_open=session.opens_at <= at,
+        opens_at=session.opens_at,
+        closes_at=session.closes_at,
+        last_day=ends,
+        error=None,
     )

@@ -8,6 +8,7 @@ from uuid import UUID
 HALTED = "halted"
 DUPLICATE_CLOSE = "duplicate_close"
 OUT_OF_ORDER = "out_of_order"
+STALE = "stale"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,10 +38,15 @@ class Step:
         return all((at := position_of(series)) is not None and at >= self.market_at for series in self.series)
 
 
-def reason_to_withhold(close_at: datetime, *, position: datetime | None, is_halted: bool) -> str | None:
-    """None lets the bar go. `position` is the last close of its series: a strategy sees time move forward only."""
+def reason_to_withhold(
+    close_at: datetime, *, position: datetime | None, is_halted: bool, is_stale: bool = False
+) -> str | None:
+    """None lets the bar go. `position` is the last close of its series: a strategy sees time move forward only. `is_stale`:
+    the symbol's quotes have stopped, so nothing that follows from the bar could be traded."""
     if position is not None and close_at == position:
         return DUPLICATE_CLOSE
     if position is not None and close_at < position:
         return OUT_OF_ORDER
-    return HALTED if is_halted else None
+    if is_halted:
+        return HALTED
+    return STALE if is_stale else None

@@ -37,6 +37,8 @@ class Drop(StrEnum):
     MALFORMED = "malformed"
     HALTED = "halted"
     REDUCING = "reducing"
+    MARKET_CLOSED = "market_closed"
+    THROTTLED = "throttled"
     STALE = "stale"
     STALE_QUOTE = "stale_quote"
     MAX_ORDER_NOTIONAL = "max_order_notional"
@@ -170,7 +172,8 @@ class Circumstances:
     """What is known when a signal is judged. None: never heard of.
 
     `now` is the clock that ends grants, market time on a replay; `max_age` None leaves out the checks of freshness,
-    which compare with a wall clock that a replay does not have."""
+    which compare with a wall clock that a replay does not have. `is_open`: whether the symbol's exchange has a session;
+    on a replay its bars say so. `is_free`: whether the deployment may raise another order this minute."""
 
     account_owner: UUID | None
     deployment: Deployment | None
@@ -180,6 +183,13 @@ class Circumstances:
     quote: Quote | None
     now: datetime
     max_age: timedelta | None
+    is_open: bool = True
+    is_free: bool = True
+
+    @property
+    def is_quote_stale(self) -> bool:
+        after = None if self.quote is None else self.quote.stale_after
+        return self.max_age is not None and after is not None and self.now > after
 
 
 def judge(signal: Signal, known: Circumstances) -> Drop | None:
@@ -229,8 +239,13 @@ def _market(signal: Signal, known: Circumstances) -> Drop | None:
         return Drop.HALTED
     if known.state is Word.REDUCING and signal.side is Side.BUY:
         return Drop.REDUCING
-    is_stale = known.max_age is not None and known.now - signal.raised_at > known.max_age
-    return Drop.STALE if is_stale else None
+    if not known.is_open and signal.time_in_force not in (TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE):
+        return Drop.MARKET_CLOSED
+    if known.max_age is not None and known.now - signal.raised_at > known.max_age:
+        return Drop.STALE
+    if known.is_quote_stale:
+        return Drop.STALE_QUOTE
+    return None if known.is_free else Drop.THROTTLED
 
 
 def _notional(signal: Signal, grant: Grant, known: Circumstances) -> Drop | None:
@@ -241,8 +256,6 @@ def _notional(signal: Signal, grant: Grant, known: Circumstances) -> Drop | None
     if price is None:
         if known.quote is None:
             raise Missing(f"quote {signal.symbol}")
-        if known.max_age is not None and known.quote.stale_after is not None and known.now > known.quote.stale_after:
-            return Drop.STALE_QUOTE
         price = signal.price(known.quote.ask if signal.side is Side.BUY else known.quote.bid)
     if price is None:
         return Drop.MALFORMED  # a trail as long as the price

@@ -1,5 +1,6 @@
 """The trading state: its changes, and what holds now."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from fleet_contracts.topics import CORE_ENGINE_STATE
 from fleet_contracts.vocabulary import StateScope
 from fleet_gate import States, change_of, state_key
 
+from fleet_core_engine.domain.pace import Pace
 from fleet_core_engine.domain.signals import Word
 
 _NEXT_VERSION = """
@@ -84,25 +86,46 @@ class PostgresStateUnitOfWork:
         self._tx.publish(CORE_ENGINE_STATE, state_key(change.scope, change.target), change)
 
 
+_PACE = "SELECT * FROM signal_pace WHERE deployment_id = ANY($1::uuid[]) ORDER BY deployment_id FOR UPDATE"
+_ADD_PACE = """
+INSERT INTO signal_pace (deployment_id, minute, accepted, recent)
+SELECT id, 'epoch', 0, '{}' FROM unnest($1::uuid[]) AS id ON CONFLICT DO NOTHING
+"""
+_SAVE_PACE = "UPDATE signal_pace SET minute = $2, accepted = $3, recent = $4 WHERE deployment_id = $1"
+
+
 class PostgresSignalUnitOfWork:
-    """The trading states that signals are judged by. Nothing of core-engine's own changes with a signal."""
+    """The trading states that signals are judged by, and the pace of the deployments, locked, whose ids are touched."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
         self._states = States()
+        self._paces: dict[UUID, Pace] = {}
 
     @property
     def now(self) -> datetime:
         return self.transaction.now
 
-    async def lock(self, _ids: object) -> None:
-        self._states = await restrictions(self.transaction.connection)
+    async def lock(self, ids: Sequence[str]) -> None:
+        connection = self.transaction.connection
+        self._states = await restrictions(connection)
+        deployments = [UUID(identity) for identity in ids]
+        rows = await connection.fetch(_PACE, deployments) if deployments else []
+        if len(rows) < len(deployments):
+            await connection.execute(_ADD_PACE, deployments)
+            rows = await connection.fetch(_PACE, deployments)
+        self._paces = {row["deployment_id"]: Pace(row["minute"], row["accepted"], row["recent"]) for row in rows}
+
+    def pace(self, deployment_id: UUID) -> Pace:
+        return self._paces[deployment_id]
 
     def word(self, symbol: str, venue: str | None, account_id: UUID) -> Word:
         return Word(self._states.strictest(symbol=symbol, venue=venue, account_id=account_id).value)
 
     async def flush(self) -> None:
-        """There is nothing to write: what is decided is published."""
+        if self._paces:
+            rows = [(deployment, one.minute, one.accepted, one.recent) for deployment, one in self._paces.items()]
+            await self.transaction.connection.executemany(_SAVE_PACE, rows)
 
 
 async def restrictions(connection: asyncpg.Connection) -> States:
