@@ -39,8 +39,10 @@ async def passed(connection: asyncpg.Connection) -> tuple[list[str], int]:
 
 
 FILL = """
-INSERT INTO accounts SELECT md5(n::text)::uuid, md5(n::text)::uuid, 'Paper', 'paper', 'USD', true, now(), 'active', 1, 2, 0,
-    NULL, NULL, 0, 0 FROM generate_series(1, 50) AS n;
+INSERT INTO accounts (account_id, user_id, name, kind, base_currency, is_default, created_at, status, version, entry_no,
+    trade_no, day_open_equity)
+SELECT md5(n::text)::uuid, md5(n::text)::uuid, 'Paper', 'paper', 'USD', true, now(), 'active', 1, 2, 0, 0
+FROM generate_series(1, 50) AS n;
 INSERT INTO balances SELECT account_id, 'USD', 100, 0 FROM accounts;
 INSERT INTO entries SELECT account_id, no, account_id, CASE no % 2 WHEN 1 THEN 'client' ELSE 'funding' END, 'deposit', 'USD',
     CASE no % 2 WHEN 1 THEN 100 ELSE -100 END, NULL, 'd', now()::date, now(), now()
