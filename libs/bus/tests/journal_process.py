@@ -78,7 +78,12 @@ def journaled(wish: int, died: "Deadline | None" = None, *, snapshot_every: int 
         return [] if machine.state.wish == wish else [Fact(WISH, str(wish).encode())]
 
     return Journaled(
-        name="numbers", topic=NUMBERS, machine=lambda _: Sums(died), wanted=wanted, snapshot_every=snapshot_every
+        name="numbers",
+        topic=NUMBERS,
+        machine=lambda _: Sums(died),
+        wanted=wanted,
+        snapshot_every=snapshot_every,
+        fork_from_bytes=1,  # so that the first is taken in the process, the others by a child
     )
 
 

@@ -139,9 +139,13 @@ class JournalReading:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 for owned in self._owned.values():
+                    await owned.saved()
                     journal = owned.journal
                     if journal.is_whole and not owned.unsaid and journal.place.offset > owned.snapshot_offset:
                         await owned.take_snapshot(self._clock.now())
+                        await owned.saved()
+        for owned in self._owned.values():
+            owned.stop_saving()
 
     def reassigned(self, *, is_member: bool) -> None:
         """A rebalance took the partitions, or gave some: which, and from which owner, is found out in the loop."""
@@ -258,7 +262,8 @@ class JournalReading:
         journal = JournalPartition(topic, place.partition, self._settings.service, said_epoch, machine)
         if content is not None:
             await asyncio.to_thread(journal.restore, content)
-        owned = Owned(self._settings, place, journal, store, epoch, journal.place.offset, self._journaled.archive)
+        at, size = journal.place.offset, len(content or b"")
+        owned = Owned(self._settings, place, journal, store, epoch, at, self._journaled, snapshot_bytes=size)
         if beginning > journal.place.offset:
             raise JournalCut(f"{place.topic}[{place.partition}] begins at {beginning}, needed {journal.place.offset}")
         committed = await client.committed(place) or 0
@@ -278,6 +283,7 @@ class JournalReading:
     def _give_up(self, owned: Owned) -> None:
         place = owned.place
         del self._owned[place]
+        owned.stop_saving()
         self.places.pop(place, None)
         self._uncommitted.pop(place, None)
         for _, told in owned.told:
@@ -307,7 +313,8 @@ class JournalReading:
                     done.set_result(None)
             self._moved(owned)
             HANDLED.labels(self.name).inc(len(raws))
-            if owned.journal.place.offset - owned.snapshot_offset >= self._journaled.snapshot_every:
+            is_due = owned.journal.place.offset - owned.snapshot_offset >= self._journaled.snapshot_every
+            if is_due and not owned.is_saving:
                 await owned.take_snapshot(self._clock.now())
 
     async def _claimed(self, owned: Owned, facts: Sequence[Fact], raws: Sequence[ConsumerRecord]) -> bool:

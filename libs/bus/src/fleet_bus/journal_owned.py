@@ -13,10 +13,12 @@ from fleet_chassis.logging import get_logger
 
 from .admin import delete_records
 from .failures import Streak, is_down
+from .forking import ChildFailed, Forked
 from .journal_partition import JournalPartition
-from .journal_store import Fact, JournalStore, StoredFact
-from .journaled import Archive
+from .journal_store import Fact, JournalStore, Place, StoredFact
+from .journaled import Journaled
 from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, read
+from .metrics import SNAPSHOT_STALL
 from .received import Record, UnreadableRecord
 from .settings import BusSettings
 
@@ -45,7 +47,10 @@ class Owned:
     store: JournalStore
     epoch: int
     snapshot_offset: int
-    archive: Archive | None = None
+    journaled: Journaled
+    snapshot_bytes: int = 0
+    """Of the last one."""
+    saving: asyncio.Task[None] | None = None
     unsaid: deque[Record] = field(default_factory=deque)
     told: list[tuple[Fact, asyncio.Future[None]]] = field(default_factory=list)
 
@@ -93,15 +98,53 @@ class Owned:
                 raise ReplayStuck(str(self.place))
         client.seek(self.place, journal.place.offset)
 
+    @property
+    def is_saving(self) -> bool:
+        """Whether the last snapshot is still on its way; raises what it died of."""
+        if self.saving is not None and self.saving.done():
+            saved, self.saving = self.saving, None
+            saved.result()
+        return self.saving is not None
+
     async def take_snapshot(self, now: datetime) -> None:
-        """Of a state all of whose output is acknowledged. Then what lies behind the last two is forgotten."""
+        """Begins one of this state, all of whose output is acknowledged. The journal may go on while it is stored."""
         started_at = time.perf_counter()
-        if self.archive is not None:
-            keep = self.archive.keep
+        if self.journaled.archive is not None:
+            keep = self.journaled.archive.keep
             await until_there(lambda: keep(self.journal.machine, self.journal.place.offset))
-        at, content = self.journal.place, self.journal.snapshot()
+        content: bytes | Forked | None = None
+        begun_at = time.perf_counter()
+        if self.snapshot_bytes >= self.journaled.fork_from_bytes:
+            try:
+                content = Forked.begin(self.journal.snapshot)
+            except OSError as error:
+                log.warning("journal_not_forked", partition=self.place.partition, error=repr(error))
+        content = content or self.journal.snapshot()
+        SNAPSHOT_STALL.labels(self.journaled.name).set(time.perf_counter() - begun_at)
+        self.snapshot_offset = self.journal.place.offset
+        self.saving = asyncio.create_task(self._save(self.journal.place, content, now, started_at))
+
+    async def saved(self) -> None:
+        """Returns when no snapshot is on its way."""
+        if self.saving is not None:
+            await asyncio.wait((self.saving,))
+        assert not self.is_saving
+
+    def stop_saving(self) -> None:
+        """What is on its way is given up; a snapshot without its last row is none."""
+        if self.saving is not None:
+            self.saving.cancel()
+
+    async def _save(self, at: Place, found: bytes | Forked, now: datetime, started_at: float) -> None:
+        """Then what lies behind the last two is forgotten."""
+        try:
+            content = await found.answer() if isinstance(found, Forked) else found
+        except ChildFailed as error:
+            log.error("journal_snapshot_failed", partition=self.place.partition, error=repr(error))
+            self.snapshot_bytes = 0  # the next one is taken in this process
+            return
+        self.snapshot_bytes = len(content)
         await until_there(lambda: self.store.add_snapshot(self.epoch, at, content, now))
-        self.snapshot_offset = at.offset
         cut = await until_there(self.store.forget_before_snapshots)
         if cut:
             try:
@@ -118,8 +161,8 @@ class Owned:
 
     async def _read(self, raws: Sequence[ConsumerRecord]) -> list[Record | UnreadableRecord]:
         found = [read(raw, self.settings.topic_prefix) for raw in raws]
-        if self.archive is not None and raws:
-            recall, records = self.archive.recall, [record for record in found if isinstance(record, Record)]
+        if self.journaled.archive is not None and raws:
+            recall, records = self.journaled.archive.recall, [record for record in found if isinstance(record, Record)]
             await until_there(lambda: recall(self.journal.machine, records))
         return found
 

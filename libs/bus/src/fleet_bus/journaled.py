@@ -39,4 +39,7 @@ class Journaled:
     ticks: bool = True
     snapshot_every: int = 50_000
     """Records between two snapshots: what a new owner replays at the most, a few seconds' work."""
+    fork_from_bytes: int = 1 << 20
+    """Where the last snapshot was this large, the next one is encoded by a child of the process: a quarter of a second at
+    the most is spent on one in the loop, a million orders take three to five."""
     archive: Archive | None = None

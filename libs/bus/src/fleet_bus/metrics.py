@@ -20,3 +20,6 @@ BATCH_SECONDS = Histogram(
 )
 AGE_SECONDS = Gauge("fleet_bus_age_seconds", "Age of the oldest record of the batch last applied.", ["subscription"])
 LAG = Gauge("fleet_bus_lag_records", "Records ahead of the subscription, as of its last poll.", ["subscription"])
+SNAPSHOT_STALL = Gauge(
+    "fleet_bus_snapshot_stall_seconds", "How long the last snapshot of a journal held up everything else.", ["journal"]
+)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from fleet_bus import JournalReading
 from fleet_chassis.assertions import UserCaller, service_caller
 from fleet_chassis.clock import Clock
@@ -16,9 +16,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 from fleet_matching_engine import events
 from fleet_matching_engine.domain.book import SymbolBook
 from fleet_matching_engine.domain.rules import MASS_CANCEL, VENUE, MassCancel
+from fleet_matching_engine.replicas import Replicas
 from fleet_matching_engine.service import VenueMachine, fact
 
 _SYMBOL: TypeAdapter[str] = TypeAdapter(Symbol)
+Depth = Annotated[int, Query(ge=1, le=1_000)]
 
 
 class BookShown(Resource):
@@ -50,28 +52,39 @@ class MassCanceled(Resource):
     partitions: list[int]
 
 
-def books_router(journal: JournalReading, clock: Clock) -> APIRouter:
+def books_router(journal: JournalReading, clock: Clock, replicas: Replicas) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/books", tags=["books"])
 
-    @routes.get("/{symbol}")
-    async def show_book(
-        symbol: str, caller: UserCaller, depth: Annotated[int, Query(ge=1, le=1_000)] = 50
-    ) -> BookShown:
-        """The order book of the internal venue. 503 while another instance keeps it, or nobody yet."""
+    @routes.get("/{symbol}", response_model=BookShown)
+    async def show_book(symbol: str, caller: UserCaller, depth: Depth = 50) -> BookShown | Response:
+        """The order book of the internal venue, from whichever instance keeps it. 503 while none does."""
         caller.require_scope("read")
-        book = _book(journal, symbol)
-        shown = events.snapshot(book, clock.now(), depth)
-        return BookShown(
-            symbol=shown.symbol,
-            venue=VENUE,
-            bids=[_pair(level) for level in shown.bids],
-            asks=[_pair(level) for level in shown.asks],
-            last_price=book.scale.price(book.price) if book.price else None,
-            orders=len(book.orders),
-            sequence=shown.sequence,
-            checksum=shown.checksum,
-            as_of=shown.market_at,
-        )
+        known = _known(symbol)
+        book = _book(journal, known)
+        if book is not None:
+            return _shown(book, clock, depth)
+        answer = await replicas.book(known, depth)
+        if answer is None:
+            raise _not_here()
+        if not answer.is_success:
+            raise _unknown(symbol)
+        return Response(answer.body, media_type="application/json")
+
+    return routes
+
+
+def internal_books_router(journal: JournalReading, clock: Clock) -> APIRouter:
+    """What the instances ask each other."""
+    routes = APIRouter(
+        prefix="/internal", include_in_schema=False, dependencies=[Depends(service_caller("matching-engine"))]
+    )
+
+    @routes.get("/books/{symbol}")
+    async def show_book(symbol: str, depth: Depth = 50) -> BookShown:
+        book = _book(journal, _known(symbol))
+        if book is None:
+            raise _not_here()
+        return _shown(book, clock, depth)
 
     return routes
 
@@ -90,19 +103,42 @@ def operators_router(journal: JournalReading) -> APIRouter:
     return routes
 
 
-def _book(journal: JournalReading, symbol: str) -> SymbolBook:
+def _known(symbol: str) -> str:
     try:
-        known = _SYMBOL.validate_python(symbol)
+        return _SYMBOL.validate_python(symbol)
     except ValidationError:
         raise _unknown(symbol) from None
-    machine: Any = journal.machine(known)
+
+
+def _book(journal: JournalReading, symbol: str) -> SymbolBook | None:
+    """None where this instance does not keep the symbol's partition."""
+    machine: Any = journal.machine(symbol)
     if machine is None:
-        raise Problem(503, "book_not_here", "The book is being taken over. Try again.", headers={"Retry-After": "1"})
+        return None
     assert isinstance(machine, VenueMachine)
-    book = machine.venue.books.get(known)
+    book = machine.venue.books.get(symbol)
     if book is None:
         raise _unknown(symbol)
     return book
+
+
+def _shown(book: SymbolBook, clock: Clock, depth: int) -> BookShown:
+    shown = events.snapshot(book, clock.now(), depth)
+    return BookShown(
+        symbol=shown.symbol,
+        venue=VENUE,
+        bids=[_pair(level) for level in shown.bids],
+        asks=[_pair(level) for level in shown.asks],
+        last_price=book.scale.price(book.price) if book.price else None,
+        orders=len(book.orders),
+        sequence=shown.sequence,
+        checksum=shown.checksum,
+        as_of=shown.market_at,
+    )
+
+
+def _not_here() -> Problem:
+    return Problem(503, "book_not_here", "The book is being taken over. Try again.", headers={"Retry-After": "1"})
 
 
 def _unknown(symbol: str) -> Problem:

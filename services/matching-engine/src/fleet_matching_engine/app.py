@@ -7,9 +7,12 @@ from datetime import timedelta
 from fastapi import FastAPI
 from fleet_bus import Bus, Journaled
 from fleet_chassis.app import new_app
+from fleet_chassis.assertions import AssertionSigner
+from fleet_chassis.calls import ServiceClient
 from fleet_chassis.clock import Clock
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
+from fleet_chassis.instances import Instances
 from fleet_chassis.internal import internal_router
 from fleet_contracts.data import BestQuote, InstrumentDefined
 from fleet_contracts.topics import DATA_INSTRUMENTS, DATA_QUOTES, VENUE_INTERNAL_COMMANDS
@@ -17,7 +20,8 @@ from fleet_gate import Gate
 from fleet_simulator.book import Book, NaiveBook
 
 from fleet_matching_engine import consumers
-from fleet_matching_engine.api import books_router, operators_router
+from fleet_matching_engine.api import books_router, internal_books_router, operators_router
+from fleet_matching_engine.replicas import Replicas
 from fleet_matching_engine.service import VenueMachine, World
 from fleet_matching_engine.settings import Settings
 from fleet_matching_engine.store import PostgresArchive
@@ -65,9 +69,13 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     if not is_replay:
         bus.add(consumers.heartbeat(settings.feed, every))
 
+    client = ServiceClient(
+        AssertionSigner(settings.service, settings.private_key_file, clock), Instances(settings.instances)
+    )
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with database, gate.running(health), bus.running(health):
+        async with database, client, gate.running(health), bus.running(health):
             async with bus.transaction() as tx:
                 if not is_replay:
                     consumers.begin_heartbeat(tx, settings.feed, tx.now + every)
@@ -78,7 +86,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         health.check("calendars", world.calendars_ended)
     app = new_app(settings, "Tradefleet matching-engine", lifespan, health)
     app.include_router(gate.router)
-    app.include_router(books_router(journal, bus.clock))
+    replicas = Replicas(client, settings.ordinal, timeout_s=settings.matching_engine_call_timeout_s)
+    app.include_router(books_router(journal, bus.clock, replicas))
+    app.include_router(internal_books_router(journal, bus.clock))
     app.include_router(operators_router(journal))
     app.include_router(internal_router(bus))
     return app

@@ -28,6 +28,8 @@ class Settings(DatabaseSettings):
     matching_engine_snapshot_every: int = Field(default=50_000, ge=1)
     """Commands between two snapshots: what a new owner replays at the most, a few seconds' work."""
     matching_engine_heartbeat_s: float = Field(default=5.0, ge=0.5)
+    matching_engine_call_timeout_s: float = Field(default=1.0, gt=0)
+    """For another instance to show a book: it has it in memory."""
 
     @property
     def rules(self) -> Rules:

@@ -1,14 +1,15 @@
 """One symbol's exchange with what the venue keeps beside it: fills, numbers of what is told to everybody, the session."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from heapq import nsmallest
-from itertools import chain
 from typing import Final
 from zlib import crc32
 
 import msgspec
 import numpy as np
 from fleet_simulator import (
+    Accepted,
     BookExchange,
     Cancel,
     Canceled,
@@ -30,6 +31,7 @@ from fleet_simulator.book.events import Kind
 
 from fleet_matching_engine.domain.orders import Effects, EndedOrder, Fill, Listed, Moment, OrderFill, Print, Report
 from fleet_matching_engine.domain.packing import PackedOrders, packed, unpacked
+from fleet_matching_engine.domain.references import References
 from fleet_matching_engine.domain.rules import Terms
 from fleet_matching_engine.domain.sessions import Session
 
@@ -70,6 +72,7 @@ class SymbolBook:
         self.deltas = 0
         self.price = 0
         """Of the last trade."""
+        self._references = References()
         self.session: Session | None = None
         self._end = end
         self._seen = Effects()
@@ -179,6 +182,9 @@ class SymbolBook:
                     cumulative = self._ended(event, "rejected", reason)
                 case Replaced(reason="parent_ended"):
                     cumulative = self._forget(ref, event.account_id, "filled", None)
+                case Accepted():
+                    self._references.add(ref)
+                    cumulative = 0
                 case _:
                     cumulative = self.filled(ref)
             effects.reports.append(Report(event, cumulative))
@@ -197,6 +203,7 @@ class SymbolBook:
     def _forget(self, ref: str, account_id: str, stand: str, code: str | None) -> int:
         cumulative = self.filled(ref)
         fills = self.fills.pop(ref, [])
+        self._references.discard(ref)
         self._end(ref, EndedOrder(account_id, self.terms.symbol, stand, code, cumulative, fills))
         return cumulative
 
@@ -204,12 +211,14 @@ class SymbolBook:
 
     def listed(self, after: str | None, since_trade: int | None, most: int, older: Sequence[OrderFill]) -> Listed:
         """`older`: fills of the archive, at least those that are asked for, by trade."""
-        refs = nsmallest(most + 1, (ref for ref in self.orders if after is None or ref > after))
+        refs = self._references.above(after, most + 1)
         fills: list[OrderFill] = []
         if since_trade is not None:
             first = self.tape[0].fill.trade if self.tape else self.trades + 1
-            archived = (one for one in older if one.fill.trade < first)
-            found = (one for one in chain(archived, self.tape) if one.fill.trade >= since_trade)
+            begin = bisect_left(self.tape, since_trade, key=_trade_of)
+            # One more than is asked for tells whether there are more, another that no trade is torn apart.
+            found = [one for one in older if since_trade <= one.fill.trade < first]
+            found += self.tape[begin : begin + most + 2]
             fills = nsmallest(most + 1, found, key=lambda one: (one.fill.trade, one.order_ref))
         return Listed(
             orders=[self.orders[ref] for ref in refs[:most]],
@@ -251,8 +260,13 @@ class SymbolBook:
         resting = np.frombuffer(state.resting, dtype=np.int64).reshape(-1, len(Resting._fields))
         book = {"counters": counters, "orders": resting}
         self.exchange.resume(state.exchange, book, unpacked(state.orders, resting), state.positions)
+        self._references = References(self.orders)
         self.fills, self.tape = state.fills, state.tape
         self.deltas, self.trades, self.price, self.session = state.deltas, state.trades, state.price, state.session
+
+
+def _trade_of(one: OrderFill) -> int:
+    return one.fill.trade
 
 
 def fill_of(event: Filled, when: Moment) -> Fill:
