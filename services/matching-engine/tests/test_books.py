@@ -40,11 +40,12 @@ async def test_every_instance_shows_every_book_and_none_does_while_its_owner_is_
 
         async def shown(url: str, symbol: str, caller: str = "gateway") -> tuple[int, Any]:
             engine.url = url
+            path = f"/books/{symbol.replace('/', '-')}"
             if caller == "gateway":
-                return await engine.api(f"/api/v1/books/{symbol.replace('/', '-')}")
+                answered: tuple[int, Any] = await engine.api(f"/api/v1{path}")
+                return answered
             headers = engine.keys.of_service(caller, "matching-engine")
-            path = f"{url}/internal/books/{symbol.replace('/', '-')}"
-            async with engine.http.get(path, headers=headers) as answer:
+            async with engine.http.get(f"{url}/internal{path}", headers=headers) as answer:
                 return answer.status, await answer.json()
 
         async def kept(url: str) -> set[str]:
