@@ -79,8 +79,10 @@ class Served(VenueUnderTest):
     @contextlib.asynccontextmanager
     async def away(self) -> AsyncIterator[None]:
         await self.service.stop()
-        yield
-        await self.service.start()
+        try:
+            yield
+        finally:  # a case that failed meanwhile leaves no venue behind that the next ones cannot reach
+            await self.service.start()
 
     def lose_answers(self, count: int) -> None:
         self.cannot("an answer cannot be lost: it is committed together with what it tells")

@@ -17,7 +17,7 @@ from fleet_contracts.vocabulary import OrderClass, OrderType, Side, VenueOrderSt
 from fleet_testkit.eventually import eventually
 from fleet_testkit.venues import VenueUnderTest
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 
 
 async def test_01_a_market_order_buys(venue: VenueUnderTest) -> None:

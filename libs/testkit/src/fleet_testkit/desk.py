@@ -92,6 +92,11 @@ class Believed:
             self.stand, self.code = word, code
 
 
+PATIENCE_S = 45.0
+"""A loaded machine can keep a consumer from the broker for longer than its session of 20 s: it joins its group anew, and
+what was asked of it meanwhile is answered after that."""
+
+
 @dataclass
 class Desk:
     """Orders at one venue in one symbol, each in an account of its own unless told otherwise."""
@@ -151,7 +156,7 @@ class Desk:
         order: trading.SubmitOrder,
         *stands: str,
         that: Callable[[Believed], bool] = lambda _: True,
-        timeout_s: float = 15.0,
+        timeout_s: float = PATIENCE_S,
     ) -> Believed:
         """What is believed of the order once it stands so and fulfils the condition."""
 
