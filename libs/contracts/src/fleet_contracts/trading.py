@@ -220,6 +220,8 @@ class Position(Value, frozen=True, kw_only=True):
     unrealized_pnl: Decimal | None
     realized_pnl: Decimal
     version: int
+    opened_at: datetime | None = None
+    """Since when something is held, by the market's time."""
 
 
 class Portfolio(Value, frozen=True, kw_only=True):
@@ -233,6 +235,8 @@ class Portfolio(Value, frozen=True, kw_only=True):
     day_pnl: Decimal
     as_of: datetime
     version: int
+    settled_cash: Decimal | None = None
+    """What of the cash is settled; the rest may be spent, and not leave the account."""
 
 
 class AccountChanged(TradingMessage, frozen=True, kw_only=True):

@@ -175,6 +175,7 @@ def position_view(symbol: str, position: domain.Position, marks: Marks, version:
         unrealized_pnl=_tidy(at_mark.unrealized_pnl),
         realized_pnl=tidy(at_mark.realized_pnl),
         version=version,
+        opened_at=position.opened_at,
     )
 
 
@@ -196,6 +197,7 @@ def portfolio_view(account: Account, market: Market, as_of: datetime, at: dateti
         day_pnl=tidy(worth.day_pnl),
         as_of=as_of,
         version=account.version,
+        settled_cash=tidy(worth.settled_cash),
     )
 
 
@@ -291,6 +293,8 @@ class Announcer:
             case LimitsMeasured():
                 for usage in event.breaches:
                     self._breached(tx, account, usage)
+            case domain.BoughtUnsettledSold():
+                _alarm(event.reason.code, account, event.order_id, detail=event.reason.detail)
             case domain.AccountRestricted():
                 _alarm(event.reason.code, account, event.order_id, detail=event.reason.detail)
             case _:

@@ -49,6 +49,7 @@ class SeenMarket:
             min_notional=message.min_notional,
             highest_fee=max(message.maker_fee, message.taker_fee),
             venues=venues,
+            calendar=message.calendar,
             venue=message.reference_venue if message.reference_venue in venues or not venues else venues[0],
         )
 

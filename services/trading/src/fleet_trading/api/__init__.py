@@ -5,9 +5,10 @@ from .internal import router as internal
 from .money import internal as money_internal
 from .money import router as money
 from .orders import router as orders
+from .portfolio import router as portfolio
 from .reads import router as reads
 from .risk import router as risk
 
-ROUTERS = (orders, reads, money, risk, internal, money_internal)
+ROUTERS = (orders, reads, portfolio, money, risk, internal, money_internal)
 
 __all__ = ["ROUTERS", "Trading"]

@@ -22,6 +22,8 @@ class Balance:
 
     total: Decimal = ZERO
     reserved: Decimal = ZERO
+    unsettled: dict[date, Decimal] = field(default_factory=dict)
+    """What of it is not free before a day (domain/settlement.py)."""
 
     @property
     def available(self) -> Decimal:
@@ -37,6 +39,8 @@ class Position:
     quantity: Decimal = ZERO
     cost: Decimal = ZERO
     realized_pnl: Decimal = ZERO
+    opened_at: datetime | None = None
+    """Since when something is held, by the market's time."""
 
 
 @dataclass(slots=True)

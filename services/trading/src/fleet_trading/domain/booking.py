@@ -1,7 +1,7 @@
 """What a fact does to the books: balanced entries, trades, and positions at average cost."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID, uuid5
 
@@ -9,9 +9,11 @@ from fleet_simulator import Side
 from fleet_simulator.fees import EXACT
 
 from .account import Account, Balance, Position
+from .commands import ReportFill
 from .events import AccountReset, Adjusted, OrderFilled, TradeCorrected
 from .ledger import AGAINST, FLOWS, Book, Entry, EntryKind
 from .order import Order, Trade, share
+from .settlement import hold_until, take_early, unsettled
 from .values import ZERO, AccountStatus
 
 
@@ -49,24 +51,46 @@ def book_fill(account: Account, order: Order, event: OrderFilled, notional: Deci
     account.changes.trades.append(trade)
     account.changes.market_at = fill.market_at
     is_buy = order.side is Side.BUY
-    posting = _Posting(account, fill.trade_id, f"trade {fill.trade_id}", fill.now, fill.market_at)
+    posting = _Posting(
+        account, fill.trade_id, f"trade {fill.trade_id}", fill.now, fill.market_at, settles_on=fill.settles_on
+    )
+    _settle(account, order, fill, notional)
     posting.pair(EntryKind.TRADE, order.quote, notional.copy_negate() if is_buy else notional, Book.COUNTERPARTY)
     posting.pair(
         EntryKind.TRADE, order.base, fill.quantity if is_buy else fill.quantity.copy_negate(), Book.COUNTERPARTY
     )
     if fill.fee:
         posting.pair(EntryKind.FEE, fill.fee_currency, fill.fee.copy_negate(), Book.FEES)
-    _move(account, order.symbol, fill.quantity if is_buy else fill.quantity.copy_negate(), notional)
+    _move(account, order.symbol, fill.quantity if is_buy else fill.quantity.copy_negate(), notional, fill.market_at)
 
 
-def _move(account: Account, symbol: str, quantity: Decimal, notional: Decimal) -> None:
+def _settle(account: Account, order: Order, fill: ReportFill, notional: Decimal) -> None:
+    """Before the balances change. Proceeds may be spent before they have come; what they bought is held until then."""
+    day = fill.market_at.date()
+    quote, base = balance_of(account, order.quote), balance_of(account, order.base)
+    if order.side is Side.SELL:
+        take_early(base, fill.quantity, day)
+        if fill.settles_on is not None:
+            hold_until(quote, notional, fill.settles_on, day)
+    elif quote.unsettled:
+        cost = EXACT.add(notional, fill.fee) if fill.fee_currency == order.quote else notional
+        if cost > EXACT.subtract(quote.total, unsettled(quote, day)):
+            hold_until(base, fill.quantity, max(quote.unsettled), day)
+
+
+def _move(account: Account, symbol: str, quantity: Decimal, notional: Decimal, at: datetime) -> None:
     if not quantity:
         return
     position = account.positions.get(symbol)
     if position is None:
         position = account.positions[symbol] = Position()
     account.changes.symbols.add(symbol)
+    before = position.quantity
     move(position, quantity, notional)
+    if not position.quantity:
+        position.opened_at = None
+    elif not before or (before > 0) != (position.quantity > 0):
+        position.opened_at = at
 
 
 def book_correction(account: Account, order: Order, event: TradeCorrected) -> None:
@@ -82,7 +106,7 @@ def book_correction(account: Account, order: Order, event: TradeCorrected) -> No
     sign = Decimal(1 if order.side is Side.BUY else -1)
     transaction_id = uuid5(fill.trade_id, str(fill.revision))
     reference = f"correction {fill.revision} of trade {fill.trade_id}"
-    posting = _Posting(account, transaction_id, reference, fill.now, fill.market_at)
+    posting = _Posting(account, transaction_id, reference, fill.now, fill.market_at, settles_on=fill.settles_on)
     for currency, amount, against in (
         (order.quote, EXACT.multiply(notional, -sign), Book.COUNTERPARTY),
         (order.base, EXACT.multiply(quantity, sign), Book.COUNTERPARTY),
@@ -91,20 +115,28 @@ def book_correction(account: Account, order: Order, event: TradeCorrected) -> No
         if amount:
             posting.pair(EntryKind.CORRECTION, currency, amount, against)
     for size, cost in ((EXACT.multiply(before.quantity, -sign), was), (EXACT.multiply(fill.quantity, sign), now)):
-        _move(account, order.symbol, size, cost)
+        _move(account, order.symbol, size, cost, fill.market_at)
 
 
 class _Posting:
     """Writes the balanced pairs of one transaction."""
 
     def __init__(
-        self, account: Account, transaction_id: UUID, reference: str, at: datetime, market_at: datetime
+        self,
+        account: Account,
+        transaction_id: UUID,
+        reference: str,
+        at: datetime,
+        market_at: datetime,
+        *,
+        settles_on: date | None = None,
     ) -> None:
         self._account = account
         self._transaction_id = transaction_id
         self._reference = reference
         self._at = at
         self._market_at = market_at
+        self._settles_on = settles_on or market_at.date()
 
     def pair(self, kind: EntryKind, currency: str, amount: Decimal, against: Book) -> None:
         """The client's balance changes by `amount`, the house's book by its opposite."""
@@ -126,8 +158,7 @@ class _Posting:
                 amount=amount,
                 balance_after=after,
                 reference=self._reference,
-                # T+0: the paper venue settles at once. A venue that settles later brings its own rule.
-                settles_on=self._market_at.date(),
+                settles_on=self._settles_on,
                 at=self._at,
                 market_at=self._market_at,
             )
@@ -181,6 +212,9 @@ def book_reset(account: Account, event: AccountReset) -> None:
         if account.balances[currency].total:
             posting.pair(EntryKind.RESET, currency, account.balances[currency].total.copy_negate(), Book.FUNDING)
     posting.pair(EntryKind.RESET, account.base_currency, event.opening, Book.FUNDING)
+    for balance in account.balances.values():
+        balance.unsettled.clear()
+    account.changes.currencies.update(account.balances)
     account.changes.symbols.update(account.positions)
     account.positions = {symbol: Position() for symbol in account.positions}
     account.epoch_trade_no = account.trade_no

@@ -115,6 +115,8 @@ class ReportFill:
     side: Side | None = None
     revision: int = 0
     correction: Reason | None = None
+    settles_on: date | None = None
+    """None: the day of the trade."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ from .events import (
     AccountReset,
     AccountRestricted,
     Adjusted,
+    BoughtUnsettledSold,
     CancelRefused,
     CancelRequested,
     Event,
@@ -54,6 +55,7 @@ from .group import group_of, held_by, is_whole, overfills
 from .order import Order, Trade
 from .placing import place
 from .replacing import replace_order, replace_rejected, replaced
+from .settlement import take_early
 from .terms import OrderClass
 from .values import ZERO, AccountStatus, Pending, Reason, Stand
 
@@ -197,6 +199,11 @@ def _fill(account: Account, command: ReportFill) -> list[Event]:
     if order is None:
         adopted = order = _adopt(account, command)
     events: list[Event] = [OrderFilled(command.order_id, command, adopted)]
+    if order.side is Side.SELL and order.base in account.balances and account.balances[order.base].unsettled:
+        base = copy.deepcopy(account.balances[order.base])
+        if take_early(base, command.quantity, command.market_at.date()):
+            detail = f"{order.base} was sold that had been bought with proceeds which are not settled yet."
+            events.append(BoughtUnsettledSold(command.order_id, Reason("good_faith_violation", detail)))
     anomaly = _anomaly(account, order, command, is_adopted=adopted is not None)
     if anomaly is not None:
         events.append(AccountRestricted(command.order_id, anomaly, command.now))

@@ -15,6 +15,7 @@ from .events import (
     AccountReset,
     AccountRestricted,
     Adjusted,
+    BoughtUnsettledSold,
     CancelRefused,
     CancelRequested,
     Event,
@@ -228,6 +229,11 @@ def _restricted(account: Account, event: AccountRestricted) -> None:
         account.changes.is_status = True
 
 
+def _sold_early(account: Account, event: BoughtUnsettledSold) -> None:
+    """Comes with a fill, which has noted the order."""
+    account.orders[event.order_id].reason = event.reason
+
+
 def _reset_begun(account: Account, _event: ResetBegun) -> None:
     account.status = AccountStatus.RESETTING
     account.changes.is_status = True
@@ -296,6 +302,7 @@ _EFFECTS: dict[type, Callable[[Account, Any], None]] = {
     OrderQueried: _queried,
     FillsMissing: _nothing,
     AccountRestricted: _restricted,
+    BoughtUnsettledSold: _sold_early,
     Adjusted: book_adjustment,
     ResetBegun: _reset_begun,
     AccountReset: book_reset,

@@ -165,6 +165,14 @@ class AccountRestricted:
 
 
 @dataclass(frozen=True, slots=True)
+class BoughtUnsettledSold:
+    """What was bought with proceeds on their way was sold before they had come: a good faith violation."""
+
+    order_id: UUID
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
 class Adjusted:
     transaction_id: UUID
     kind: EntryKind
@@ -207,6 +215,7 @@ Event = (
     | OrderQueried
     | FillsMissing
     | AccountRestricted
+    | BoughtUnsettledSold
     | Adjusted
     | ResetBegun
     | AccountReset

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Protocol
 
 from fleet_simulator.fees import EXACT
 
 from .account import Account, Position
 from .order import average
+from .settlement import unsettled
 from .values import ZERO
 
 
@@ -40,11 +41,63 @@ class Valued:
 class Portfolio:
     equity: Decimal
     cash: Decimal
+    settled_cash: Decimal
+    """What may leave the account, when nothing is reserved."""
     buying_power: Decimal
     positions_value: Decimal
     unrealized_pnl: Decimal
     realized_pnl: Decimal
     day_pnl: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What is held of a currency other than the account's own, at its mark; without one at what it cost."""
+
+    currency: str
+    symbol: str
+    quantity: Decimal
+    mark_price: Decimal | None
+    value: Decimal
+    weight: Decimal | None
+    """Of the equity, at 6 decimals; None where there is no equity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    equity: Decimal
+    cash_weight: Decimal | None
+    gross_exposure: Decimal
+    """What is held, long and short added up."""
+    net_exposure: Decimal
+    holdings: tuple[Holding, ...]
+
+
+_WIDE = Context(prec=80)
+_WEIGHT_UNIT = Decimal(1).scaleb(-6)
+
+
+def allocation(account: Account, marks: Marks) -> Allocation:
+    """What the account is made of, the largest part first."""
+    equity = equity_of(account, marks)
+
+    def weight(part: Decimal) -> Decimal | None:
+        return _WIDE.divide(part, equity).quantize(_WEIGHT_UNIT, ROUND_HALF_EVEN, _WIDE) if equity > 0 else None
+
+    holdings: list[Holding] = []
+    for currency, balance in account.balances.items():
+        if currency != account.base_currency and balance.total:
+            symbol = f"{currency}/{account.base_currency}"
+            worth = _worth(account, symbol, balance.total, marks.mark)
+            holdings.append(Holding(currency, symbol, balance.total, marks.mark(symbol), worth, weight(worth)))
+    holdings.sort(key=lambda holding: (-abs(holding.value), holding.currency))
+    return Allocation(
+        equity=equity,
+        cash_weight=weight(account.balance(account.base_currency).total),
+        gross_exposure=sum((abs(holding.value) for holding in holdings), ZERO),
+        net_exposure=sum((holding.value for holding in holdings), ZERO),
+        holdings=tuple(holdings),
+    )
 
 
 def value(symbol: str, position: Position, marks: Marks) -> Valued:
@@ -74,6 +127,7 @@ def valued(account: Account, marks: Marks, day: date) -> Portfolio:
     return Portfolio(
         equity=equity,
         cash=cash.total,
+        settled_cash=EXACT.subtract(cash.total, unsettled(cash, day)) if cash.unsettled else cash.total,
         buying_power=cash.available,
         positions_value=EXACT.subtract(equity, cash.total),
         unrealized_pnl=unrealized,
@@ -105,10 +159,12 @@ def _equity(account: Account, mark_of: Callable[[str], Decimal | None]) -> Decim
         if currency == account.base_currency:
             total = EXACT.add(total, balance.total)
         elif balance.total:
-            symbol = f"{currency}/{account.base_currency}"
-            mark = mark_of(symbol)
-            if mark is not None:
-                total = EXACT.add(total, EXACT.multiply(balance.total, mark))
-            elif symbol in account.positions:
-                total = EXACT.add(total, account.positions[symbol].cost)
+            total = EXACT.add(total, _worth(account, f"{currency}/{account.base_currency}", balance.total, mark_of))
     return total
+
+
+def _worth(account: Account, symbol: str, quantity: Decimal, mark_of: Callable[[str], Decimal | None]) -> Decimal:
+    mark = mark_of(symbol)
+    if mark is not None:
+        return EXACT.multiply(quantity, mark)
+    return account.positions[symbol].cost if symbol in account.positions else ZERO

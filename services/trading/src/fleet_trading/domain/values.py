@@ -71,6 +71,7 @@ class Instrument:
     venues: tuple[str, ...]
     venue: str
     """Where an order goes that names none."""
+    calendar: str = "24/7"
 
 
 @dataclass(frozen=True, slots=True)

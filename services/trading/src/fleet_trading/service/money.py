@@ -1,7 +1,7 @@
 """What moves money but no trade: deposits and other entries with a source, transfers, and beginning anew."""
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from fleet_trading.domain import (
     Reset,
 )
 from fleet_trading.domain.portfolio import equity_of
+from fleet_trading.domain.settlement import unsettled
 from fleet_trading.ports import Market, UnitOfWork
 
 from .orders import ACCOUNT_NOT_FOUND, Cancellation, OrderDesk
@@ -96,7 +97,10 @@ async def book_entry(
         return Booked(known, is_replay=True)
     if currency != account.base_currency:
         return Reason("unsupported", f"Only {account.base_currency} is booked without a trade, was {currency}.")
-    if kind is EntryKind.WITHDRAWAL and (short := _short(account, currency, amount.copy_negate())) is not None:
+    if (
+        kind is EntryKind.WITHDRAWAL
+        and (short := _short(account, currency, amount.copy_negate(), market.day())) is not None
+    ):
         return short
     command = Adjust(
         transaction_id=transaction_id,
@@ -110,11 +114,15 @@ async def book_entry(
     return Booked(await adjust(uow, account, command, market=market), is_replay=False)
 
 
-def _short(account: Account, currency: str, amount: Decimal) -> Reason | None:
-    available = account.balance(currency).available
+def _short(account: Account, currency: str, amount: Decimal, day: date) -> Reason | None:
+    balance = account.balance(currency)
+    available = EXACT.subtract(balance.available, unsettled(balance, day))
     if amount <= available:
         return None
-    return Reason("insufficient_funds", f"{amount:f} {currency} are wanted, available was {max(available, ZERO):f}.")
+    return Reason(
+        "insufficient_funds",
+        f"{amount:f} {currency} are wanted, settled and not reserved was {max(available, ZERO):f}.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +151,7 @@ async def transfer(uow: UnitOfWork, asked: Transfer, *, market: Market) -> Booke
         return Reason("unsupported", "Money in the base currency is transferred, between accounts of one kind.")
     if AccountStatus.RESETTING in (source.status, target.status):
         return ACCOUNT_RESETTING
-    short = _short(source, asked.currency, asked.amount)
+    short = _short(source, asked.currency, asked.amount, market.day())
     if short is not None:
         return short
     taken = Adjust(

@@ -1,10 +1,12 @@
 """Booking what execution reports, and asking where it does not."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
 
 from fleet_trading.domain import Account, OrderQueried, QueryUnanswered
 from fleet_trading.domain.commands import Command, ReportFill
+from fleet_trading.domain.settlement import settles_on
 from fleet_trading.ports import Market, UnitOfWork
 
 from .recording import carry_out
@@ -16,8 +18,19 @@ MOST_ASKED = 500
 def book(uow: UnitOfWork, account: Account, commands: Iterable[Command], *, market: Market) -> None:
     """Books one record's reports in their order; what was told before changes nothing."""
     for command in commands:
-        day: date | None = command.market_at.date() if isinstance(command, ReportFill) else None
+        day: date | None = None
+        if isinstance(command, ReportFill):
+            day = command.market_at.date()
+            settled = _settled(account, command, market)
+            if settled > day:
+                command = replace(command, settles_on=settled)  # noqa: PLW2901  the same, as its market settles it
         carry_out(uow, account, command, market=market, day=day)
+
+
+def _settled(account: Account, fill: ReportFill, market: Market) -> date:
+    order = account.orders.get(fill.order_id)
+    instrument = market.instrument(fill.symbol or "" if order is None else order.symbol)
+    return fill.market_at.date() if instrument is None else settles_on(instrument.calendar, fill.market_at)
 
 
 async def ask_about_unanswered(uow: UnitOfWork, account: Account) -> None:

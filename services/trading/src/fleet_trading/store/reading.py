@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 from fleet_chassis.database import Database
 
-from fleet_trading.domain import Account, Order, Trade, Transition
+from fleet_trading.domain import Account, Growth, Order, Trade, Transition
 from fleet_trading.domain.risk.limits import LimitTable
 
 from .forgetting import first_id_of
@@ -156,6 +156,66 @@ class Readings:
                 limit,
             )
         return [(trade_of(row), row["version"]) for row in rows]
+
+    async def growth(self, account_id: UUID) -> Growth | None:
+        """After the last flow."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                """SELECT growth, equity FROM adjustments WHERE account_id = $1 AND growth IS NOT NULL
+                ORDER BY entry_no DESC LIMIT 1""",
+                account_id,
+            )
+        return None if row is None else Growth(row["growth"], row["equity"])
+
+    async def history(
+        self,
+        account_id: UUID,
+        timeframe: str,
+        *,
+        start: datetime | None,
+        end: datetime | None,
+        before: datetime | None,
+        limit: int,
+    ) -> list[asyncpg.Record]:
+        """Snapshots, newest first: bucket_at, at, equity, cash, growth."""
+        async with self._database.connection() as connection:
+            return list(
+                await connection.fetch(
+                    """SELECT bucket_at, at, equity, cash, growth FROM snapshots
+                    WHERE account_id = $1 AND timeframe = $2 AND ($3::timestamptz IS NULL OR bucket_at >= $3)
+                    AND ($4::timestamptz IS NULL OR bucket_at < $4) AND ($5::timestamptz IS NULL OR bucket_at < $5)
+                    ORDER BY bucket_at DESC LIMIT $6""",
+                    *(account_id, timeframe, start, end, before, limit),
+                )
+            )
+
+    async def day_of_ledger(self, account_id: UUID, start: datetime, end: datetime) -> list[asyncpg.Record]:
+        """Per currency what there was at the day's begin and at its end, and its first and last entry in between."""
+        async with self._database.connection() as connection:
+            return list(
+                await connection.fetch(
+                    """SELECT currency, coalesce(sum(amount) FILTER (WHERE market_at < $2), 0) AS opening,
+                    sum(amount) AS closing, min(entry_no) FILTER (WHERE market_at >= $2) AS first,
+                    max(entry_no) FILTER (WHERE market_at >= $2) AS last
+                    FROM entries WHERE account_id = $1 AND book = 'client' AND market_at < $3
+                    GROUP BY currency ORDER BY currency""",
+                    *(account_id, start, end),
+                )
+            )
+
+    async def entries_between(
+        self, account_id: UUID, start: datetime, end: datetime, *, after: int, last: int, limit: int
+    ) -> list[asyncpg.Record]:
+        """The client's side of that day, oldest first."""
+        async with self._database.connection() as connection:
+            return list(
+                await connection.fetch(
+                    """SELECT entry_no, at, market_at, kind, reference, currency, amount, settles_on FROM entries
+                    WHERE account_id = $1 AND book = 'client' AND entry_no > $4 AND entry_no <= $5
+                    AND market_at >= $2 AND market_at < $3 ORDER BY entry_no LIMIT $6""",
+                    *(account_id, start, end, after, last, limit),
+                )
+            )
 
     async def ledger(self, account_id: UUID, *, before: int | None, limit: int) -> list[dict[str, Any]]:
         """The client's side, newest first."""

@@ -1,6 +1,8 @@
 """Rows ↔ domain."""
 
 from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
@@ -127,9 +129,16 @@ def account_of(row: asyncpg.Record, balances: Iterable[asyncpg.Record], position
         day=row["day"],
         day_open_equity=row["day_open_equity"],
         risk=NO_RISK if risk is None else msgspec.convert(risk, RiskState),
-        balances={b["currency"]: Balance(b["total"], b["reserved"]) for b in balances},
-        positions={p["symbol"]: Position(p["quantity"], p["cost"], p["realized_pnl"]) for p in positions},
+        balances={b["currency"]: _balance(b) for b in balances},
+        positions={
+            p["symbol"]: Position(p["quantity"], p["cost"], p["realized_pnl"], p["opened_at"]) for p in positions
+        },
     )
+
+
+def _balance(row: asyncpg.Record) -> Balance:
+    until = row["unsettled"]
+    return Balance(row["total"], row["reserved"], {} if until is None else msgspec.convert(until, dict[date, Decimal]))
 
 
 async def read_accounts(connection: asyncpg.Connection, account_ids: list[UUID]) -> list[Account]:
@@ -143,10 +152,11 @@ async def read_accounts(connection: asyncpg.Connection, account_ids: list[UUID])
     limited = [row["account_id"] for row in rows if row["has_limits"]]
     limits = await limits_of_accounts(connection, limited) if limited else {}
     balances = await connection.fetch(
-        "SELECT account_id, currency, total, reserved FROM balances WHERE account_id = ANY($1::uuid[])", account_ids
+        "SELECT account_id, currency, total, reserved, unsettled FROM balances WHERE account_id = ANY($1::uuid[])",
+        account_ids,
     )
     positions = await connection.fetch(
-        "SELECT account_id, symbol, quantity, cost, realized_pnl FROM positions WHERE account_id = ANY($1::uuid[])",
+        "SELECT account_id, symbol, quantity, cost, realized_pnl, opened_at FROM positions WHERE account_id = ANY($1::uuid[])",
         account_ids,
     )
     accounts = []

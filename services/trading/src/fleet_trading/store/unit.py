@@ -8,12 +8,13 @@ from uuid import UUID
 
 from fleet_bus import Transaction
 
-from fleet_trading.domain import Account, Adjustment, Event, Grant, Growth, Order, User, apply
+from fleet_trading.domain import Account, Adjustment, Event, Grant, Growth, Marks, Order, User, apply
 from fleet_trading.domain.account import Changes
 from fleet_trading.domain.risk.limits import MEASURED, Limit, LimitTable, Scope, SetAs
 from fleet_trading.domain.risk.usage import measure
-from fleet_trading.ports import Claim, Market
+from fleet_trading.ports import Claim, Market, account_key
 
+from . import snapshots
 from .cache import AccountCache
 from .limits import SharedLimits, change_limits, note_roles
 from .rows import (
@@ -327,6 +328,16 @@ class PostgresUnit:
     async def peek(self, account_id: UUID) -> Account | None:
         found = await read_accounts(self._connection, [account_id])
         return found[0] if found else None
+
+    async def take_snapshots(self, after: UUID, marks: Marks, at: datetime) -> UUID | None:
+        """Of the next accounts; the last of them, if there may be more."""
+        ids = await snapshots.accounts_after(self._tx, after)
+        await self.lock([account_key(account_id) for account_id in ids])
+        await snapshots.take(self._tx, [self._accounts[account_id] for account_id in ids], marks, at)
+        return ids[-1] if len(ids) == snapshots.BATCH else None
+
+    def snapshots_later(self, after: UUID, sequence: int, at: datetime) -> None:
+        self._tx.schedule(snapshots.SNAPSHOTS, str(after), sequence, "market", at)
 
     async def count_accounts(self, user_id: UUID) -> int:
         count: int = await self._connection.fetchval("SELECT count(*) FROM accounts WHERE user_id = $1", user_id)

@@ -26,14 +26,16 @@ FROM {_rows("uuid bigint text bigint bigint bigint timestamptz date numeric json
 WHERE a.account_id = n.account_id
 """  # noqa: S608  constants, here and below
 _BALANCES = f"""
-INSERT INTO balances (account_id, currency, total, reserved) SELECT * FROM {_rows("uuid text numeric numeric")}
-ON CONFLICT (account_id, currency) DO UPDATE SET total = excluded.total, reserved = excluded.reserved
+INSERT INTO balances (account_id, currency, total, reserved, unsettled)
+SELECT * FROM {_rows("uuid text numeric numeric jsonb")} ON CONFLICT (account_id, currency) DO UPDATE
+SET total = excluded.total, reserved = excluded.reserved, unsettled = excluded.unsettled
 """  # noqa: S608
 _POSITIONS = f"""
-INSERT INTO positions (account_id, symbol, quantity, cost, realized_pnl)
-SELECT * FROM {_rows("uuid text numeric numeric numeric")}
+INSERT INTO positions (account_id, symbol, quantity, cost, realized_pnl, opened_at)
+SELECT * FROM {_rows("uuid text numeric numeric numeric timestamptz")}
 ON CONFLICT (account_id, symbol) DO UPDATE
-SET quantity = excluded.quantity, cost = excluded.cost, realized_pnl = excluded.realized_pnl
+SET quantity = excluded.quantity, cost = excluded.cost, realized_pnl = excluded.realized_pnl,
+    opened_at = excluded.opened_at
 """  # noqa: S608
 _ORDER_TYPES = """uuid text uuid uuid uuid uuid uuid text text text text text numeric numeric numeric numeric text text
 timestamptz timestamptz timestamptz text text boolean numeric numeric numeric numeric text text bigint timestamptz
@@ -153,12 +155,12 @@ def _changed_account(account: Account) -> tuple[object, ...]:
 
 def _balance(account: Account, currency: str) -> tuple[object, ...]:
     balance = account.balances[currency]
-    return account.account_id, currency, balance.total, balance.reserved
+    return account.account_id, currency, balance.total, balance.reserved, balance.unsettled or None
 
 
 def _position(account: Account, symbol: str) -> tuple[object, ...]:
     position = account.positions[symbol]
-    return account.account_id, symbol, position.quantity, position.cost, position.realized_pnl
+    return account.account_id, symbol, position.quantity, position.cost, position.realized_pnl, position.opened_at
 
 
 def _changed_order(order: Order, account: Account) -> tuple[object, ...]:

@@ -1,0 +1,150 @@
+"""What an account is worth, was worth and is made of, and the statement of a day."""
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+from typing import Any
+from uuid import uuid4
+
+from fleet_contracts.topics import DATA_QUOTES
+from fleet_testkit.eventually import eventually
+from fleet_trading.domain import Growth
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+DAY = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(-50, 80), st.integers(-900, 5000)), min_size=1, max_size=12))
+def test_the_time_weighted_return_is_that_of_one_unit_of_money(steps: list[tuple[int, int]]) -> None:
+    """Each stretch earns so much per cent, then money comes or goes: one who put in one unit and left it has earned all
+    stretches one after another, whatever came and went beside it."""
+    equity, unit, growth = D(1000), D(1), Growth(D(1), D(1000))
+    for per_cent, flow in steps:
+        equity, unit = equity * (100 + per_cent) / 100, unit * (100 + per_cent) / 100
+        assert abs(growth.at(equity) - unit) < D("1e-9") * max(unit, 1)
+        if equity + flow > 0:
+            growth = Growth(growth.at(equity), equity + flow)
+            equity += flow
+
+
+async def quoted(fleet: Any, price: str, at: datetime, **more: Any) -> None:
+    async with fleet.outside.transaction() as tx:
+        tx.publish(DATA_QUOTES, "AAPL/USD", fleet.a_quote("AAPL/USD", price, market_at=at, **more), market_at=at)
+
+
+async def test_the_curve_follows_the_market_and_not_what_comes_and_goes(run_trading: Any) -> None:
+    async with run_trading() as fleet:
+        user = fleet.a_user()
+        order = await fleet.accepted(user, quantity="100")
+        await fleet.report(user, fleet.filled(order, 100, "100"))
+        await fleet.becomes(order, user, "filled")
+        path = f"/internal/accounts/{fleet.account_of(user)}/entries"
+
+        async def history(timeframe: str = "1h") -> list[Any]:
+            reply = await fleet.call("GET", f"/api/v1/portfolio/history?timeframe={timeframe}", user=user)
+            return [(p["at"][:13], p["equity"], p["time_weighted_return"]) for p in reply.body["data"]]
+
+        async def moved(hour: int, price: str, expected: tuple[str, str]) -> None:
+            at = DAY + timedelta(hours=hour)
+            await quoted(fleet, price, at)
+
+            async def is_seen() -> bool:
+                return (await history())[:1] == [(at.isoformat()[:13], *expected)]
+
+            await eventually(is_seen, what=f"the snapshot of {at}")
+
+        await moved(16, "110", ("101000", "0.01"))
+        entry = {
+            "transaction_id": str(uuid4()),
+            "kind": "deposit",
+            "currency": "USD",
+            "amount": "101000",
+            "source": "x",
+        }
+        assert (await fleet.call("POST", path, entry, user=user, issuer="cli")).status == 201
+        await moved(17, "110", ("202000", "0.01"))
+        await moved(18, "130.2", ("204020", "0.0201"))
+        await moved(24 + 10, "120.1", ("203010", "0.01505"))
+        assert [point[0][-2:] for point in await history()] == ["10", "18", "17", "16"]
+        days = await history("1d")
+        assert [(at[:10], equity) for at, equity, _ in days] == [("2026-01-06", "203010"), ("2026-01-05", "204020")]
+        page = (await fleet.call("GET", "/api/v1/portfolio/history?timeframe=1h&limit=3", user=user)).body
+        rest = f"/api/v1/portfolio/history?timeframe=1h&cursor={page['next_cursor']}"
+        assert [p["equity"] for p in (await fleet.call("GET", rest, user=user)).body["data"]] == ["101000"]
+        assert (await fleet.call("GET", "/api/v1/portfolio/history?timeframe=3m", user=user)).status == 422
+
+
+async def test_what_an_account_is_made_of_says_which_marks_are_stale(fleet: Any) -> None:
+    user = fleet.a_user()
+    order = await fleet.accepted(user, quantity="250")
+    await fleet.report(user, fleet.filled(order, 250, "100"))
+    await fleet.becomes(order, user, "filled")
+
+    async def shown() -> Any:
+        return (await fleet.call("GET", "/api/v1/portfolio/allocation", user=user)).body
+
+    found = await shown()
+    (holding,) = found["holdings"]
+    assert (holding["currency"], holding["value"], holding["weight"], holding["is_stale"]) == (
+        "AAPL",
+        "25000",
+        "0.250000",
+        False,
+    )
+    assert (found["gross_exposure"], found["net_exposure"], found["cash_weight"]) == ("25000", "25000", "0.750000")
+    assert found["time_weighted_return"] == "0"
+    at = fleet.clock.now()
+    await quoted(fleet, "100", at, stale_after=at + timedelta(seconds=10))
+    fleet.clock.advance(seconds=11)
+
+    async def is_stale() -> bool:
+        return bool((await shown())["holdings"][0]["is_stale"])
+
+    await eventually(is_stale)
+
+
+async def test_a_statement_leads_from_the_opening_to_the_closing_balances(run_trading: Any) -> None:
+    async with run_trading() as fleet:
+        user = fleet.a_user()
+        order = await fleet.accepted(user)
+        await fleet.report(user, fleet.filled(order, 10, "100", fee="1"))
+        await fleet.becomes(order, user, "filled")
+        account = fleet.account_of(user)
+
+        async def statement(day: str) -> list[dict[str, str]]:
+            path = f"{fleet.url}/api/v1/accounts/{account}/statements/{day}"
+            token = fleet.signer.sign(
+                "trading", {"sub": str(user), "roles": ["trader"], "scopes": ["read"], "sid": "s"}
+            )
+            async with fleet.http.get(path, headers={"Authorization": f"Bearer {token}"}) as response:
+                assert response.status == 200
+                assert response.content_type == "text/csv"
+                return list(csv.DictReader(io.StringIO(await response.text())))
+
+        lines = await statement("2026-01-05")
+        assert [(line["kind"], line["currency"], line["amount"], line["balance"]) for line in lines] == [
+            ("opening", "AAPL", "", "0"),
+            ("opening", "USD", "", "0"),
+            ("deposit", "USD", "100000", "100000"),
+            ("trade", "USD", "-1000", "99000"),
+            ("trade", "AAPL", "10", "10"),
+            ("fee", "USD", "-1", "98999"),
+            ("closing", "AAPL", "", "10"),
+            ("closing", "USD", "", "98999"),
+        ]
+        assert lines[3]["settles_on"] == "2026-01-05"
+        fleet.clock.advance(seconds=86_400)
+        quiet = await statement("2026-01-06")
+        assert [(line["kind"], line["balance"]) for line in quiet] == [
+            ("opening", "10"),
+            ("opening", "98999"),
+            ("closing", "10"),
+            ("closing", "98999"),
+        ]
+        later = await fleet.call("GET", f"/api/v1/accounts/{account}/statements/2026-01-07", user=user)
+        assert (later.status, later.code) == (404, "statement_not_found")
+        stranger = await fleet.call("GET", f"/api/v1/accounts/{account}/statements/2026-01-05", user=fleet.a_user())
+        assert stranger.code == "account_not_found"
