@@ -13,6 +13,6 @@ CREATE TABLE snapshots (
     version bigint NOT NULL,
     PRIMARY KEY (account_id, timeframe, bucket_at)
 );
--- Begun once, it goes on by itself, by the market's clock; `aggregate_id` is the account it has come to.
+-- Begun once, it goes on by itself; `aggregate_id` is the account it has come to.
 INSERT INTO due (kind, aggregate_id, sequence, clock, due_at)
-VALUES ('portfolio-snapshots', '00000000-0000-0000-0000-000000000000', 0, 'market', '1970-01-01T00:00:00Z');
+VALUES ('portfolio-snapshots', '00000000-0000-0000-0000-000000000000', 0, 'wall', '1970-01-01T00:00:00Z');

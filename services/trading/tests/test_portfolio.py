@@ -49,10 +49,18 @@ async def test_the_curve_follows_the_market_and_not_what_comes_and_goes(run_trad
 
         async def moved(hour: int, price: str, expected: tuple[str, str]) -> None:
             at = DAY + timedelta(hours=hour)
-            await quoted(fleet, price, at)
+            await quoted(fleet, price, at - timedelta(minutes=1))
+
+            async def is_marked() -> bool:
+                positions = (await fleet.call("GET", "/api/v1/positions", user=user)).body["data"]
+                return bool(D(positions[0]["mark_price"]) == D(price))
+
+            await eventually(is_marked)
+            fleet.clock.set(at)
 
             async def is_seen() -> bool:
-                return (await history())[:1] == [(at.isoformat()[:13], *expected)]
+                assert (await history())[:1] == [(at.isoformat()[:13], *expected)]
+                return True
 
             await eventually(is_seen, what=f"the snapshot of {at}")
 

@@ -66,7 +66,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     bus.add(consumers.resets(trading.unit, desk, market, settings.trading_opening_deposit))
     bus.add(consumers.forgetting())
     bus.add(consumers.checking())
-    bus.add(consumers.snapshots(trading.unit, market))
+    bus.add(consumers.snapshots(trading.unit, market, is_live=is_live))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -26,7 +26,7 @@ from .service.reports import ask_about_unanswered, book
 from .store import Forgetting, PostgresUnit
 from .store.checking import CHECK, BookCheck
 from .store.forgetting import FORGET
-from .store.snapshots import EVERY, SNAPSHOTS
+from .store.snapshots import EVERY, REPLAY_LOOK, SNAPSHOTS
 from .store.unit import RESET, UNANSWERED
 
 log = get_logger("fleet_trading")
@@ -155,19 +155,19 @@ def resets(unit: Unit, desk: OrderDesk, market: Market, opening_deposit: Decimal
     return DueKind(RESET, "wall", unit, lambda aggregate_id: [account_key(UUID(aggregate_id[:36]))], on_due)
 
 
-def snapshots(unit: Unit, market: Market) -> DueKind:
-    """What accounts are worth, each hour of the market; in a replay before it goes on."""
+def snapshots(unit: Unit, market: Market, *, is_live: bool) -> DueKind:
+    """What accounts are worth, each hour; in a replay as often as it can be seen."""
 
     async def on_due(uow: PostgresUnit, due: Due) -> None:
-        at = market.market_at()
+        at = uow.now if is_live else market.market_at()
         come_to = await uow.take_snapshots(UUID(due.aggregate_id), market, at)
         if come_to is not None:
             uow.snapshots_later(come_to, due.sequence, due.due_at)
             return
-        hour = at.replace(minute=0, second=0, microsecond=0)
-        uow.snapshots_later(UUID(int=0), due.sequence + 1, hour + EVERY)
+        next_at = at.replace(minute=0, second=0, microsecond=0) + EVERY if is_live else uow.now + REPLAY_LOOK
+        uow.snapshots_later(UUID(int=0), due.sequence + 1, next_at)
 
-    return DueKind(SNAPSHOTS, "market", unit, lambda _: [], on_due)
+    return DueKind(SNAPSHOTS, "wall", unit, lambda _: [], on_due, counts_at_rest=False)
 
 
 def checking() -> DueKind:

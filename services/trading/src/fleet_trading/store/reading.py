@@ -13,6 +13,7 @@ from fleet_chassis.database import Database
 from fleet_trading.domain import Account, Growth, Order, Trade, Transition
 from fleet_trading.domain.risk.limits import LimitTable
 
+from .adjusting import last_growth
 from .forgetting import first_id_of
 from .limits import LimitChange, Selection, SharedLimits, shown_limits
 from .rows import ACCOUNT_COLUMNS, ALL_OPEN, ORDER_COLUMNS, account_of, order_of, read_accounts, trade_of
@@ -160,12 +161,7 @@ class Readings:
     async def growth(self, account_id: UUID) -> Growth | None:
         """After the last flow."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(
-                """SELECT growth, equity FROM adjustments WHERE account_id = $1 AND growth IS NOT NULL
-                ORDER BY entry_no DESC LIMIT 1""",
-                account_id,
-            )
-        return None if row is None else Growth(row["growth"], row["equity"])
+            return await last_growth(connection, account_id)
 
     async def history(
         self,

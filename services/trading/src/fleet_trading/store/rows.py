@@ -12,11 +12,8 @@ from fleet_simulator import OrderType, Side, TimeInForce
 from fleet_trading.domain import (
     Account,
     AccountStatus,
-    Adjustment,
     Balance,
-    EntryKind,
     Grant,
-    Growth,
     Order,
     Pending,
     Position,
@@ -182,12 +179,6 @@ def trade_of(row: asyncpg.Record) -> Trade:
 
 def user_of(row: asyncpg.Record) -> User:
     return User(row["user_id"], tuple(row["roles"]), row["status"], row["version"])
-
-
-def adjustment_of(row: asyncpg.Record) -> Adjustment:
-    growth = None if row["growth"] is None else Growth(row["growth"], row["equity"])
-    named = {name: row[name] for name in Adjustment._fields if name not in {"kind", "growth"}}
-    return Adjustment(kind=EntryKind(row["kind"]), growth=growth, **named)
 
 
 GRANT_COLUMNS = "deployment_id, account_id, user_id, symbols, max_order_notional, expires_at, is_active, version"

@@ -1,4 +1,4 @@
-"""What accounts were worth: written by a walk over all of them each hour of the market, read by GET /portfolio/history."""
+"""What accounts were worth: written by a walk over all of them each hour, read by GET /portfolio/history."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,6 +16,8 @@ SNAPSHOTS = "portfolio-snapshots"
 BATCH = 100
 """Accounts in one transaction, which locks them: about 20 ms."""
 EVERY = timedelta(hours=1)
+REPLAY_LOOK = timedelta(seconds=1)
+"""A replay runs through days in seconds: the curve has those that such looks meet, and the last."""
 KEPT_HOURLY = timedelta(days=30)
 
 _NEXT = "SELECT account_id FROM accounts WHERE account_id > $1 ORDER BY account_id LIMIT $2"
@@ -23,8 +25,8 @@ _GROWTH = """
 SELECT DISTINCT ON (account_id) account_id, growth, equity FROM adjustments
 WHERE account_id = ANY($1::uuid[]) AND growth IS NOT NULL ORDER BY account_id, entry_no DESC
 """
-_VERSIONS = """
-SELECT DISTINCT ON (account_id) account_id, version FROM snapshots
+_LAST = """
+SELECT DISTINCT ON (account_id) account_id, version, at FROM snapshots
 WHERE account_id = ANY($1::uuid[]) AND timeframe = '1d' ORDER BY account_id, bucket_at DESC
 """
 _KEEP = """
@@ -42,15 +44,17 @@ async def accounts_after(tx: Transaction, after: UUID) -> list[UUID]:
 
 
 async def take(tx: Transaction, accounts: list[Account], marks: Marks, at: datetime) -> None:
-    """Of accounts that are locked. Where nothing is held and nothing was booked since the last one, none is taken."""
+    """Of accounts that are locked. None is taken where nothing was booked since the last, and neither is anything held
+    whose price could have moved nor has the market's time."""
     ids = [account.account_id for account in accounts]
-    told = {row["account_id"]: row["version"] for row in await tx.connection.fetch(_VERSIONS, ids)}
+    told = {row["account_id"]: row for row in await tx.connection.fetch(_LAST, ids)}
     grown = {row["account_id"]: row for row in await tx.connection.fetch(_GROWTH, ids)}
     hour = at.replace(minute=0, second=0, microsecond=0)
     rows = []
     for account in accounts:
         is_held = any(position.quantity for position in account.positions.values())
-        if not is_held and told.get(account.account_id) == account.version:
+        last = told.get(account.account_id)
+        if last is not None and last["version"] == account.version and (not is_held or last["at"] == at):
             continue
         equity = equity_of(account, marks)
         flow = grown.get(account.account_id)

@@ -14,14 +14,13 @@ from fleet_trading.domain.risk.limits import MEASURED, Limit, LimitTable, Scope,
 from fleet_trading.domain.risk.usage import measure
 from fleet_trading.ports import Claim, Market, account_key
 
-from . import snapshots
+from . import adjusting, snapshots
 from .cache import AccountCache
 from .limits import SharedLimits, change_limits, note_roles
 from .rows import (
     ALL_OPEN,
     GRANT_COLUMNS,
     ORDER_COLUMNS,
-    adjustment_of,
     grant_of,
     order_of,
     read_accounts,
@@ -88,15 +87,6 @@ ON CONFLICT (deployment_id) DO UPDATE SET is_active = excluded.is_active, versio
 
 
 _HAS_OPEN = "SELECT EXISTS (SELECT FROM orders WHERE account_id = $1 AND stand IN ('new', 'partially_filled'))"
-_GROWTH = """
-SELECT growth, equity FROM adjustments WHERE account_id = $1 AND growth IS NOT NULL ORDER BY entry_no DESC LIMIT 1
-"""
-_ADJUSTMENT_COLUMNS = """account_id, entry_no, transaction_id, kind, currency, amount, source, other_account_id, at,
-market_at, growth, equity"""
-_ADJUSTMENTS = f"SELECT {_ADJUSTMENT_COLUMNS} FROM adjustments WHERE transaction_id = $1 ORDER BY account_id"  # noqa: S608
-_ADD_ADJUSTMENT = f"""
-INSERT INTO adjustments ({_ADJUSTMENT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-"""  # noqa: S608
 
 
 class Announcing(Protocol):
@@ -312,15 +302,13 @@ class PostgresUnit:
         return has_any
 
     async def last_growth(self, account: Account) -> Growth | None:
-        row = await self._connection.fetchrow(_GROWTH, account.account_id)
-        return None if row is None else Growth(row["growth"], row["equity"])
+        return await adjusting.last_growth(self._connection, account.account_id)
 
     async def adjustments(self, transaction_id: UUID) -> list[Adjustment]:
-        return [adjustment_of(row) for row in await self._connection.fetch(_ADJUSTMENTS, transaction_id)]
+        return await adjusting.of_transaction(self._connection, transaction_id)
 
     def add_adjustment(self, adjustment: Adjustment) -> None:
-        *values, growth = adjustment
-        self._tx.write(_ADD_ADJUSTMENT, *values, *(growth or (None, None)))
+        self._tx.write(adjusting.ADD, *adjusting.values(adjustment))
 
     def reset_later(self, account: Account, reset_id: UUID, at: datetime) -> None:
         self._tx.schedule(RESET, f"{account.account_id}:{reset_id}", account.version, "wall", at)
@@ -337,7 +325,7 @@ class PostgresUnit:
         return ids[-1] if len(ids) == snapshots.BATCH else None
 
     def snapshots_later(self, after: UUID, sequence: int, at: datetime) -> None:
-        self._tx.schedule(snapshots.SNAPSHOTS, str(after), sequence, "market", at)
+        self._tx.schedule(snapshots.SNAPSHOTS, str(after), sequence, "wall", at)
 
     async def count_accounts(self, user_id: UUID) -> int:
         count: int = await self._connection.fetchval("SELECT count(*) FROM accounts WHERE user_id = $1", user_id)
