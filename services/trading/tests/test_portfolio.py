@@ -24,7 +24,7 @@ def test_the_time_weighted_return_is_that_of_one_unit_of_money(steps: list[tuple
     equity, unit, growth = D(1000), D(1), Growth(D(1), D(1000))
     for per_cent, flow in steps:
         equity, unit = equity * (100 + per_cent) / 100, unit * (100 + per_cent) / 100
-        assert abs(growth.at(equity) - unit) < D("1e-9") * max(unit, 1)
+        assert abs(growth.at(equity) - unit) < D("1e-9") * max(unit, D(1))
         if equity + flow > 0:
             growth = Growth(growth.at(equity), equity + flow)
             equity += flow
