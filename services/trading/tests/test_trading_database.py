@@ -187,13 +187,16 @@ async def test_a_symbols_orders_are_found_without_reading_all_orders(make_databa
         )
         await connection.execute("ANALYZE orders")
         # The plan for any values, which PostgreSQL takes once a statement has been used a few times.
-        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        await connection.execute("SET plan_cache_mode = force_generic_plan; PREPARE page AS SELECT 1")
         for (status, has_symbol), query in READ_ORDERS.items():
             for symbol in ("AAPL/USD", "BTC/USD") if has_symbol else (None,):
+                types = "uuid, uuid, uuid, uuid, bigint" + (", text" if symbol else "")
+                await connection.execute(f"DEALLOCATE page; PREPARE page ({types}) AS {query}")
                 values = [busy, busy, UUID(int=0), UUID(int=2**128 - 1), 101, *([symbol] if symbol else [])]
-                plan = [line for (line,) in await connection.fetch(f"EXPLAIN {query}", *values)]
+                asked = ", ".join(f"'{value}'" for value in values)
+                plan = [line for (line,) in await connection.fetch(f"EXPLAIN EXECUTE page ({asked})")]
                 assert not [line for line in plan if "Seq Scan" in line or "Sort" in line], (status, symbol, plan)
-                conditions = " ".join(line for line in plan if "Index Cond" in line)
-                assert conditions.count("order_id") == 2, plan
+                (conditions,) = [line for line in plan if "Index Cond" in line]
+                assert conditions.count("ROW(account_id, order_id)") == 2, plan
     finally:
         await connection.close()
