@@ -86,12 +86,10 @@ class Targets:
             own = (one for one in self.accounts.values() if one.user_id == caller.user_id and one.is_default)
             found = next(own, None)
         else:
-            try:
-                found = self.accounts.get(str(account_id := UUID(given)))
-            except ValueError as error:
-                raise _bad_target("must be an account_id") from error
+            account_id = _account_id(given)
             if is_admin and not len(self.accounts):
-                return str(account_id), False
+                return account_id, False
+            found = self.accounts.get(account_id)
         if found is None or not (is_admin or found.user_id == caller.user_id):
             raise Problem(404, "account_not_found", "There is no such account.")
         return str(found.account_id), not is_admin
@@ -163,6 +161,13 @@ def _scope_and_target(body: KillSwitchBody, caller: Caller, targets: Targets) ->
     if body.target is not None:
         raise _bad_target("The system has no target.")
     return StateScope.SYSTEM, None, False
+
+
+def _account_id(given: str) -> str:
+    try:
+        return str(UUID(given))
+    except ValueError as error:
+        raise _bad_target("must be an account_id") from error
 
 
 def _bad_target(message: str) -> Problem:
