@@ -226,3 +226,26 @@ async def test_a_stop_leg_waits_here_and_the_other_one_is_gone_before_it_is_plac
         ("stop-loss", "OrderFilled", None),
         ("stop-loss", "OrderCanceled", "oco"),
     ]
+
+
+async def test_an_order_that_waits_here_takes_its_legs_along(service: Any, a_bracket: SubmitOrder) -> None:
+    """a bracket whose entry is a stop -> all of it waits -> cancelled -> all of it is gone; another one -> its price comes
+    -> it fills -> its legs are at work"""
+    entry = {"order_type": OrderType.STOP, "limit_price": None, "stop_price": D(101), "protection_price": D("105.5")}
+    bracket = msgspec.structs.replace(a_bracket, **entry)
+    await service.command(bracket, CancelOrder(**named(bracket)))
+    assert set((await service.names(bracket, 6))[3:]) == {
+        ("order", "OrderCanceled", "requested"),
+        ("take-profit", "OrderCanceled", "parent_ended"),
+        ("stop-loss", "OrderCanceled", "parent_ended"),
+    }
+    legs = tuple(msgspec.structs.replace(leg, order_id=uuid4()) for leg in bracket.legs)
+    other = msgspec.structs.replace(bracket, order_id=uuid4(), account_id=uuid4(), legs=legs)
+    await service.command(other)
+    await service.names(other, 3)
+    await service.quote("101.00", "101.01")
+    (place,) = await service.placed_with_legs(other, 1)
+    assert (place.order_type, place.side) == ("market", "buy")
+    await service.report(service.filled(place, 10, 10))
+    _, profit = await service.placed_with_legs(other, 2)
+    assert profit.limit_price == 110

@@ -23,6 +23,7 @@ from . import consumers
 from .api import router
 from .domain import OrderKey, VenueOrder
 from .settings import Settings
+from .store import families
 from .store.comparing import ROUND
 from .store.forgetting import FORGET
 from .store.unit import watched
@@ -56,8 +57,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     def listed_at(venue: str) -> list[str]:
         return [found.symbol for found in instruments.values() if venue in found.venues]
 
-    async def begin_rounds() -> None:
+    async def begin() -> None:
         async with bus.transaction() as tx:
+            await families.load(tx.connection)
             tx.schedule(FORGET, settings.service, 0, "wall", tx.now)
             for venue in venues:
                 tx.schedule(ROUND, venue, consumers.STARTED, "wall", tx.now)
@@ -91,7 +93,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with database, gate.running(health), bus.running(health), Background(health) as background:
-            await begin_rounds()
+            await begin()
             background.start("watch", watch.run())
             yield
 

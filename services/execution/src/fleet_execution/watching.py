@@ -11,7 +11,7 @@ from uuid import UUID
 
 from fleet_bus import GroupCommitter, Received
 from fleet_bus import Watch as Subscription
-from fleet_bus.failures import is_down
+from fleet_bus.failures import Streak, is_down
 from fleet_chassis.clock import Clock
 from fleet_chassis.logging import get_logger
 from fleet_contracts.exchange_connector import Quote, Trade
@@ -59,6 +59,7 @@ class PriceWatch:
     _by_market: dict[_Market, list[_Waiting]] = field(default_factory=dict)
     _seen: dict[_Market, deque[Prices]] = field(default_factory=dict)
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
+    _failures: Streak = field(default_factory=lambda: Streak(first_s=READ_S, most_s=1.0))
 
     def subscription(self) -> Subscription:
         return Subscription("prices", (EXCHANGE_CONNECTOR_MARKET_DATA,), self.take)
@@ -85,10 +86,14 @@ class PriceWatch:
             try:
                 await self._tell()
                 self._follow(await self.read())
+                pause_s = max(READ_S, LEAST_REST * (time.perf_counter() - started))
+                if self._failures.ended():
+                    log.info("watch_goes_on")
             except Exception as error:
                 # Nothing is lost: orders are read from their rows again, and what triggered one is told while it is fresh.
-                log.warning("watch_waits", error=repr(error), exc_info=not is_down(error))
-            pause_s = max(READ_S, LEAST_REST * (time.perf_counter() - started))
+                pause_s, is_told = self._failures.failed()
+                if is_told:
+                    log.warning("watch_waits", error=repr(error), exc_info=not is_down(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._woken.wait()

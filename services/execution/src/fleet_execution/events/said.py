@@ -158,13 +158,21 @@ def _command(key: domain.OrderKey, command: domain.VenueCommand) -> Message:
             )
 
 
+_Refusal = execution.OrderRejected | execution.OrderCancelRejected | execution.OrderReplaceRejected
+_REFUSALS: dict[type[domain.Fact], type[_Refusal]] = {
+    domain.Rejected: execution.OrderRejected,
+    domain.CancelRejected: execution.OrderCancelRejected,
+    domain.ReplaceRejected: execution.OrderReplaceRejected,
+}
+
+
 def _report(key: domain.OrderKey, fact: domain.Fact, side: str | None) -> execution.AnyReport:
     order_id, at = key.order_id, fact.market_at
     match fact:
         case domain.Accepted():
             return execution.OrderAccepted(order_id=order_id, market_at=at, venue=key.venue)
-        case domain.Rejected():
-            return execution.OrderRejected(order_id=order_id, market_at=at, code=fact.code, detail=fact.detail)
+        case domain.Rejected() | domain.CancelRejected() | domain.ReplaceRejected():
+            return _REFUSALS[type(fact)](order_id=order_id, market_at=at, code=fact.code, detail=fact.detail)
         case domain.Filled():
             return _filled(key, fact, side)
         case domain.Canceled():
@@ -175,8 +183,6 @@ def _report(key: domain.OrderKey, fact: domain.Fact, side: str | None) -> execut
                 detail=fact.detail,
                 cumulative_quantity=fact.cumulative_quantity,
             )
-        case domain.CancelRejected():
-            return execution.OrderCancelRejected(order_id=order_id, market_at=at, code=fact.code, detail=fact.detail)
         case domain.Replaced():
             return execution.OrderReplaced(
                 order_id=order_id,
@@ -187,8 +193,6 @@ def _report(key: domain.OrderKey, fact: domain.Fact, side: str | None) -> execut
                 cumulative_quantity=fact.cumulative_quantity,
                 code=fact.code,
             )
-        case domain.ReplaceRejected():
-            return execution.OrderReplaceRejected(order_id=order_id, market_at=at, code=fact.code, detail=fact.detail)
         case domain.Triggered():
             return execution.OrderTriggered(order_id=order_id, market_at=at, trigger_price=fact.trigger_price)
         case domain.Expired():

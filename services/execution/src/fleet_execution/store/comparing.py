@@ -39,7 +39,7 @@ SET is_connected = excluded.is_connected, can_list = excluded.can_list, capabili
 _OPEN_ORDERS = """
 SELECT order_id, account_id, user_id, symbol, venue, venue_order_ref FROM venue_orders
 WHERE venue = $1 AND symbol = $2 AND ended_at IS NULL AND algo IS NULL AND created_at < $3
-AND (leg IS NULL OR NOT (leg->>'is_held')::boolean) AND (trigger IS NULL OR triggered_at IS NOT NULL)
+AND (leg IS NULL OR NOT (leg->>'is_held')::boolean) AND (trigger IS NULL OR triggered_at < $3)
 AND ($4::uuid IS NULL OR venue_order_ref > $4) AND ($5::uuid IS NULL OR venue_order_ref <= $5)
 ORDER BY venue_order_ref LIMIT $6
 """

@@ -15,6 +15,8 @@ from fleet_execution.domain.twap import Twap
 from fleet_execution.events import messages
 from fleet_execution.ports import Told
 
+from . import families
+
 _FACTS = (
     "quantity, limit_price, conditions, algo, stand, cumulative_quantity, is_cancel_pending, code, detail, accepted_at, ended_at,"
     " triggered_at, trigger, updated_at"
@@ -87,15 +89,13 @@ class PostgresUnitOfWork:
         refs = [UUID(ref) for ref in ids]
         if not refs:
             return
-        rows = await self._tx.connection.fetch(
-            f"{_SELECT} WHERE venue_order_ref = ANY($1) ORDER BY venue_order_ref FOR NO KEY UPDATE", refs
-        )
-        self._read(await _with_fills(self._tx.connection, rows))
+        await self._lock_more("venue_order_ref = ANY($1)", list(families.first_of(refs)))
         if self._groups:
             await self._lock_more("group_ref = ANY($1)", list(self._groups))
+        if parts := [ref for ref in refs if ref not in self._orders and families.has_first(ref)]:
+            await self._lock_more("venue_order_ref = ANY($1)", parts)
         parents = {order.parent_ref for order in self._orders.values() if order.parent_ref is not None}
         if parents - self._orders.keys():
-            # Children before their parents, here and wherever both are locked.
             await self._lock_more("venue_order_ref = ANY($1)", list(parents - self._orders.keys()))
         missing = [ref for ref in refs if ref not in self._orders]
         if missing:
@@ -139,6 +139,7 @@ class PostgresUnitOfWork:
 
     def save(self, order: VenueOrder) -> None:
         self._orders[order.key.ref] = order
+        families.remember(order)
         if order.group_ref is not None:
             self._groups.setdefault(order.group_ref, set()).add(order.key.ref)
 
