@@ -26,7 +26,9 @@ log = get_logger("fleet_execution")
 READ_S = 0.25
 """So often the orders under watch are read; a new one is shown the prices of that time too."""
 LEAST_REST = 20
-"""Reading takes at most one part in so many of the time, however many orders wait."""
+"""Reading takes one part in so many of the time, however many orders wait: up to where it is read once in MOST_READ_S, which
+holds on a slow machine too."""
+MOST_READ_S = 1.0
 AGAIN = timedelta(seconds=1)
 """Between two tries to place what may not go now, and between two times that a best price is written: not a row a quote."""
 MOST_PRICES = 1_000
@@ -86,7 +88,7 @@ class PriceWatch:
             try:
                 await self._tell()
                 self._follow(await self.read())
-                pause_s = max(READ_S, LEAST_REST * (time.perf_counter() - started))
+                pause_s = min(max(READ_S, LEAST_REST * (time.perf_counter() - started)), MOST_READ_S)
                 if self._failures.ended():
                     log.info("watch_goes_on")
             except Exception as error:
