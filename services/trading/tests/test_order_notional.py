@@ -42,12 +42,12 @@ def test_it_is_measured_at_the_limit_or_stop_price_or_what_the_market_asks_or_bi
     assert denial(account, an_order(quantity=0, notional=D(-5), limit=1)) == "invalid_notional"
 
 
-@pytest.mark.parametrize("more", [{}, {"type": "limit", "limit_price": "300"}])
+@pytest.mark.parametrize("more", [{}, {"type": "limit", "limit_price": "180"}])
 async def test_the_order_shows_the_quantity_and_a_repetition_is_the_same_order(fleet: Any, more: Any) -> None:
     user = fleet.a_user()
     body = {"quantity": None, "notional": "1000", "client_order_id": "a"} | more
     order = await fleet.accepted(user, **body)
-    assert order["quantity"] == ("3" if more else "10")
+    assert order["quantity"] == ("5" if more else "10")
     assert (await fleet.accepted(user, **body))["order_id"] == order["order_id"]
     assert (await fleet.order(user, **(body | {"notional": "1001"}))).code == "client_order_id_reused"
 
