@@ -11,7 +11,7 @@ from typing import Any
 
 from whole_fleet import whole_fleet
 
-from bench import book, bus, hops, journal, orders, replay
+from bench import book, bus, hops, journal, orders, replay, risk
 
 _RESULTS = Path(__file__).parent / "results.json"
 
@@ -19,7 +19,7 @@ _RESULTS = Path(__file__).parent / "results.json"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description="Measures the fleet on this machine.")
     parser.add_argument("--sustained-s", type=float, default=60.0, help="length of the sustained loads")
-    parser.add_argument("--only", choices=("book", "bus", "journal", "replay", "orders"), help="one part only")
+    parser.add_argument("--only", choices=("book", "bus", "journal", "replay", "risk", "orders"), help="one part only")
     parser.add_argument("--no-peers", action="store_true", help="do not fetch other order books to stand beside ours")
     arguments = parser.parse_args()
     results: dict[str, Any] = {
@@ -38,6 +38,10 @@ def main() -> int:
         _say("journal: a command of the internal venue through its journal, and a million orders taken over")
         results["journal"] = journal.measure()
         _show(results["journal"])
+    if arguments.only in (None, "risk"):
+        _say("risk: one order's decision, without limits and with all of them")
+        results["risk"] = risk.measure()
+        _show(results["risk"])
     if arguments.only in (None, "replay"):
         _say("replay: the demo, start to end")
         results["replay"] = replay.measure()

@@ -21,6 +21,7 @@ from fleet_trading.domain import (
     apply,
     decide,
 )
+from fleet_trading.domain.risk.open_buys import may_add
 
 NOW = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
 USER, ACCOUNT = UUID(int=1), UUID(int=2)
@@ -130,3 +131,12 @@ def denial(account: Account, command: PlaceOrder) -> str | None:
         return event.order.reason.code
     assert isinstance(event, OrderPlaced)
     return None
+
+
+def assert_open_buys_add_up(account: Account) -> None:
+    """What is kept up with each change is what all open orders add up to."""
+    found = [may_add(order) for order in account.orders.values()]
+    assert account.open_buys.of(account.orders, None) == (
+        sum((each.quantity for each in found), D(0)),
+        sum((each.notional for each in found), D(0)),
+    )

@@ -4,7 +4,18 @@ from dataclasses import dataclass, field
 from decimal import Decimal as D
 from uuid import UUID
 
-from account_commands import AAPL, NOW, RATE, a_fill, an_account, an_order, conditions, denial, done
+from account_commands import (
+    AAPL,
+    NOW,
+    RATE,
+    a_fill,
+    an_account,
+    an_order,
+    assert_open_buys_add_up,
+    conditions,
+    denial,
+    done,
+)
 from fleet_simulator import Side, fee, protection_price
 from fleet_trading.domain import (
     AccountStatus,
@@ -240,6 +251,10 @@ class AccountMachine(RuleBasedStateMachine):
             )
         )
         done(self.account, command)
+
+    @invariant()
+    def open_buys_add_up(self) -> None:
+        assert_open_buys_add_up(self.account)
 
     @invariant()
     def agrees(self) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal as D
 from uuid import UUID
 
 import pytest
-from account_commands import NOW, RATE, a_fill, an_account, an_order, conditions, denial, done
+from account_commands import NOW, RATE, a_fill, an_account, an_order, assert_open_buys_add_up, conditions, denial, done
 from fleet_simulator import OrderType, Side, TimeInForce, fee
 from fleet_trading.domain import (
     Account,
@@ -362,6 +362,10 @@ class GroupMachine(RuleBasedStateMachine):
         elif answer == "no":
             done(self.account, ReportReplaceReject(order_id=order.order_id, reason=Reason("no", ""), now=NOW))
             assert order.wanted is None
+
+    @invariant()
+    def open_buys_add_up(self) -> None:
+        assert_open_buys_add_up(self.account)
 
     @invariant()
     def reserved_is_what_the_open_orders_need(self) -> None:

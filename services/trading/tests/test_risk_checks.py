@@ -3,14 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
 from uuid import UUID
 
 import pytest
 from account_commands import AAPL, NOW, a_fill, an_account, an_order, conditions, denial, done
-from fleet_simulator import OrderType, Side
+from fleet_simulator import OrderType, Side, TimeInForce
 from fleet_trading.domain import (
     Account,
     CancelOrder,
@@ -362,3 +362,27 @@ def test_a_preview_tells_every_limit_that_an_order_goes_beyond() -> None:
     to = limited({Limit.MAX_ORDER_QUANTITY: 9, Limit.GROSS_EXPOSURE: 999})
     found = preview(an_account(100), an_order(limit=100, conditions=to))
     assert [reason.code for reason in found.reasons] == ["max_order_quantity", "gross_exposure", "insufficient_funds"]
+
+
+NEW_YORK = replace(AAPL, calendar="XNYS")
+OPENS, CLOSES = datetime(2026, 1, 5, 14, 30, tzinfo=UTC), datetime(2026, 1, 5, 21, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("at", "code"),
+    [
+        (OPENS, None),
+        (OPENS - timedelta(microseconds=1), "market_closed"),
+        (CLOSES - timedelta(microseconds=1), None),
+        (CLOSES, "market_closed"),
+        (OPENS + timedelta(days=365 * 100), "market_closed"),  # no table goes so far
+    ],
+)
+def test_what_must_fill_at_once_needs_an_open_market(at: datetime, code: str | None) -> None:
+    to = conditions(instrument=NEW_YORK, now=at, query_at=at)
+    for order in (an_order(conditions=to), an_order(limit=100, time_in_force=TimeInForce.IOC, conditions=to)):
+        assert denial(an_account(), order) == code
+    for waiting in (an_order(limit=100, conditions=to), an_order(time_in_force=TimeInForce.AT_OPEN, conditions=to)):
+        assert denial(an_account(), waiting) is None
+    replayed = conditions(instrument=NEW_YORK, now=at, query_at=None)
+    assert denial(an_account(), an_order(conditions=replayed)) is None, "its market moves in steps of its own"

@@ -125,6 +125,7 @@ async def test_a_loss_is_told_to_core_engine_and_held_against_new_orders(fleet: 
     await fleet.becomes(order, user, "filled")
     assert (await put(fleet, user, "account", daily_loss="100", drawdown="0.5")).status == 200
     await fleet.publish(DATA_QUOTES, "LOSS/USD", fleet.a_quote("LOSS/USD", "90"))
+    await eventually(lambda: fleet.of(AccountBreached, user), what="the breach is told without an order")
 
     async def is_lost() -> bool:
         return bool((await fleet.order(user, quantity="1")).code == "daily_loss")
@@ -132,7 +133,6 @@ async def test_a_loss_is_told_to_core_engine_and_held_against_new_orders(fleet: 
     await eventually(is_lost, what="the loss is held against it")
     selling = await fleet.order(user, symbol="LOSS/USD", side="sell", quantity="10")
     assert selling.status == 201, selling.body
-    await eventually(lambda: fleet.of(AccountBreached, user), what="the breach is told")
     (breach,) = fleet.of(AccountBreached, user)
     assert (breach.limit, breach.used, breach.wanted_state) == ("daily_loss", 100, TradingStateWord.REDUCING)
     seen = (await fleet.call("GET", "/api/v1/risk", user=user)).body

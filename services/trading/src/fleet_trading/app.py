@@ -22,9 +22,11 @@ from .api.orders import router as orders
 from .events import Announcer
 from .market import SeenMarket
 from .order_path import OrderPath
+from .risk_watch import RiskWatch
 from .service.orders import OrderDesk
 from .settings import Settings
 from .store import AccountCache, Readings
+from .store.limits import SharedLimits
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
@@ -49,6 +51,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         is_path_slow=order_path.is_slow,
     )
     cache = AccountCache(settings.trading_cached_accounts)
+    limits = SharedLimits()
     announcer = Announcer(market, send_by=send_by)
     trading = Trading(
         settings=settings,
@@ -58,7 +61,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         desk=desk,
         readings=Readings(database),
         cache=cache,
+        limits=limits,
     )
+    risk_watch = RiskWatch(bus, cache, limits, market)
     bus.add(consumers.reports(trading.unit, market))
     bus.add(consumers.order_requests(trading.unit, desk, market))
     bus.add(consumers.users(trading.unit, market, settings.trading_opening_deposit))
@@ -72,6 +77,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with database, gate.running(health), bus.running(health), Background(health) as background:
             background.start("order_path", order_path.watch())
+            if is_live:
+                background.start("risk_watch", risk_watch.watch(trading))
             yield
 
     health.check("database", database.check)

@@ -41,6 +41,7 @@ class Trading:
         desk: OrderDesk,
         readings: Readings,
         cache: AccountCache,
+        limits: SharedLimits,
     ) -> None:
         self.settings = settings
         self.bus = bus
@@ -49,7 +50,7 @@ class Trading:
         self.readings = readings
         self._announcer = announcer
         self._cache = cache
-        self._limits = SharedLimits()
+        self._limits = limits
         self._knows_the_market = False
         self._defaults: dict[UUID, UUID] = {}
         """User to default account, of those that are open."""

@@ -11,6 +11,7 @@ from fleet_simulator.fees import EXACT
 from .ledger import Entry
 from .order import Order, Trade
 from .risk.limits import SetAs, Values
+from .risk.open_buys import OpenBuys
 from .risk.state import NO_RISK, RiskState
 from .states import Transition
 from .values import ZERO, AccountStatus
@@ -109,6 +110,7 @@ class Account:
     """Of its owner, as they were when it was read."""
     limits: dict[SetAs, Values] = field(default_factory=dict)
     risk: RiskState = NO_RISK
+    open_buys: OpenBuys = field(default_factory=OpenBuys)
     knows_open_orders: bool = False
     """Whether `orders` holds all that are open."""
     changes: Changes = field(default_factory=Changes)

@@ -3,7 +3,16 @@
 from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
 
-from fleet_simulator import OrderType, Side, is_protected, protection_price, protection_reference, reservation
+from fleet_calendars import ROUND_THE_CLOCK, session_at
+from fleet_simulator import (
+    OrderType,
+    Side,
+    TimeInForce,
+    is_protected,
+    protection_price,
+    protection_reference,
+    reservation,
+)
 from fleet_simulator.fees import EXACT
 
 from .account import Account
@@ -16,6 +25,7 @@ from .risk.wish import Wish
 from .terms import NO_TERMS, Asked, leg_side, malformed
 from .values import ZERO, AccountStatus, Instrument, Reason, Reference, TradingState
 
+_AUCTIONS = (TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE)
 WIDE = Context(prec=80)
 
 
@@ -63,6 +73,20 @@ def _check_state(account: Account, command: PlaceOrder, _instrument: Instrument)
     # The legs of a sell buy again.
     buys = command.side is Side.BUY or (bool(command.leg_ids) and _leg_side(command) is Side.BUY)
     check_open_for(account, command.conditions, command.symbol, buys=buys)
+
+
+def _check_session(_account: Account, command: PlaceOrder, instrument: Instrument) -> None:
+    """What must fill at once needs an open market; the rest waits for it. A replay's market moves in steps of its own."""
+    is_live = command.conditions.query_at is not None
+    if instrument.calendar == ROUND_THE_CLOCK or not is_live or command.time_in_force in _AUCTIONS:
+        return
+    if command.type is OrderType.MARKET or command.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
+        try:
+            session = session_at(instrument.calendar, command.conditions.now)
+        except LookupError as unknown:
+            raise Denial("market_closed", f"No session of {command.symbol} is known: {unknown}.") from unknown
+        if session is None:
+            raise Denial("market_closed", f"{command.symbol} is not traded now; an order that waits is taken.")
 
 
 def _leg_side(command: PlaceOrder) -> Side:
@@ -141,7 +165,7 @@ def _check_terms(_account: Account, command: PlaceOrder, instrument: Instrument)
 Check = Callable[[Account, PlaceOrder, Instrument], None]
 CHECKS_OF_FORM: tuple[Check, ...] = (_check_size, _check_limit, _check_terms)
 """Of what is asked for. In their order, each by itself, so that a preview can tell all that fail."""
-CHECKS_OF_PLACE: tuple[Check, ...] = (_check_venue, _check_state)
+CHECKS_OF_PLACE: tuple[Check, ...] = (_check_venue, _check_session, _check_state)
 """Of where and when it is asked for."""
 
 

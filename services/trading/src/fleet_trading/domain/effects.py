@@ -64,6 +64,7 @@ def _denied(account: Account, event: OrderDenied) -> None:
 
 def _add(account: Account, order: Order) -> None:
     account.orders[order.order_id] = order
+    account.open_buys.changed.add(order.order_id)
     account.changes.placed[order.order_id] = order
     account.changes.market_at = order.market_at
 
@@ -87,6 +88,7 @@ def _changed(account: Account, order_id: UUID, now: datetime) -> Order:
 
 
 def _note(account: Account, order: Order) -> None:
+    account.open_buys.changed.add(order.order_id)
     if order.order_id not in account.changes.placed:
         account.changes.orders[order.order_id] = order
 

@@ -6,6 +6,8 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
+from fleet_calendars import ROUND_THE_CLOCK
+
 ZERO = Decimal(0)
 
 
@@ -71,7 +73,7 @@ class Instrument:
     venues: tuple[str, ...]
     venue: str
     """Where an order goes that names none."""
-    calendar: str = "24/7"
+    calendar: str = ROUND_THE_CLOCK
 
 
 @dataclass(frozen=True, slots=True)

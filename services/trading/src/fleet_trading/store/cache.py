@@ -4,6 +4,7 @@ from uuid import UUID
 
 from fleet_trading.domain import Account
 from fleet_trading.domain.risk.limits import MOST_OPEN_ORDERS
+from fleet_trading.domain.risk.open_buys import OpenBuys
 
 MOST_ORDERS = MOST_OPEN_ORDERS
 """Open orders kept with an account; one with more reads them anew where they are needed."""
@@ -21,6 +22,10 @@ class AccountCache:
         account = self._accounts.pop(account_id, None)
         return account if account is not None and account.version == version else None
 
+    def accounts(self) -> list[Account]:
+        """To be looked at only."""
+        return list(self._accounts.values())
+
     def clear(self) -> None:
         self._accounts.clear()
 
@@ -31,7 +36,7 @@ class AccountCache:
         account.known_trades.clear()
         if len(account.orders) > MOST_ORDERS:
             account.orders.clear()
-            account.knows_open_orders = False
+            account.knows_open_orders, account.open_buys = False, OpenBuys()
         self._accounts.pop(account.account_id, None)
         self._accounts[account.account_id] = account
         if len(self._accounts) > self._most:

@@ -69,6 +69,7 @@ class Readings:
             return None
         account = found[0]
         account.orders.update((order.order_id, order) for order in map(order_of, orders))
+        account.open_buys.changed.update(account.orders)
         return account, limits.table
 
     async def limits(

@@ -196,6 +196,7 @@ class PostgresUnit:
         if not account.knows_open_orders:
             for row in await self._connection.fetch(ALL_OPEN, account.account_id):
                 self._attach(order_of(row))
+            account.open_buys.changed.update(account.orders)
             account.knows_open_orders = True
 
     async def _read_claims(self, keys: list[tuple[UUID, str]]) -> None:

@@ -125,7 +125,7 @@ def _open_orders(wish: Wish, limit: Decimal) -> str | None:
     # Those that have ended since the account was put into memory are still in there: counted only where it matters.
     if not wish.orders or len(wish.account.orders) + wish.orders <= limit:
         return None
-    are_open = sum(1 for _ in wish.open_orders())
+    are_open = sum(1 for _ in wish.account.open_orders())
     if are_open + wish.orders > limit:
         return f"At most {limit:f} orders may be open, there were {are_open}."
     return None
@@ -134,7 +134,7 @@ def _open_orders(wish: Wish, limit: Decimal) -> str | None:
 def _self_match(wish: Wish, _limit: Decimal) -> str | None:
     if wish.waits or not wish.is_price_new:
         return None
-    for order in wish.open_orders(wish.symbol):
+    for order in wish.account.orders.values():
         if crosses(wish, order):
             return f"It would fill against the account's own order {order.order_id}."
     return None

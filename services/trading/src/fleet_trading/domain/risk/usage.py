@@ -4,17 +4,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from typing import NamedTuple
 
-from fleet_simulator import Side
 from fleet_simulator.fees import EXACT
 
 from fleet_trading.domain.account import Account
-from fleet_trading.domain.order import Order, share
+from fleet_trading.domain.order import share
 from fleet_trading.domain.portfolio import Marks, equity_of, value, valued
 from fleet_trading.domain.values import ZERO
 
 from .limits import Limit, Values
+from .open_buys import Exposure
 from .state import RiskState
 
 FULL = 100
@@ -52,14 +51,9 @@ class LimitsMeasured:
     breaches: tuple[Usage, ...]
 
 
-class Exposure(NamedTuple):
-    quantity: Decimal
-    notional: Decimal
-
-
 def held_or_open(account: Account, symbol: str | None, marks: Marks | None = None) -> Exposure:
     """What is held at its mark, and what open buys may add at the dearest price; without a symbol, of all."""
-    quantity = notional = ZERO
+    quantity, notional = account.open_buys.of(account.orders, symbol)
     positions = account.positions
     for held in positions if symbol is None else (symbol,):
         position = positions.get(held)
@@ -68,18 +62,7 @@ def held_or_open(account: Account, symbol: str | None, marks: Marks | None = Non
             if marks is not None:
                 at_mark = value(held, position, marks).market_value
                 notional = EXACT.add(notional, abs(position.cost if at_mark is None else at_mark))
-    for order in account.open_orders():
-        # Of the buys of a group, the one that holds for all of them.
-        if order.side is Side.BUY and order.reserved and symbol in (None, order.symbol):
-            still_open = _open_quantity(order)
-            quantity = EXACT.add(quantity, still_open)
-            notional = EXACT.add(notional, EXACT.multiply(still_open, order.worst_price))
     return Exposure(quantity, notional)
-
-
-def _open_quantity(order: Order) -> Decimal:
-    whole = order.quantity if order.wanted is None else max(order.quantity, order.wanted.quantity)
-    return max(EXACT.subtract(whole, order.filled_quantity), ZERO)
 
 
 def worth(account: Account, marks: Marks | None) -> Decimal:

@@ -1,6 +1,5 @@
 """What an order, or a replace of one, would add to its account."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
@@ -45,9 +44,6 @@ class Wish:
     def is_growing(self) -> bool:
         """Whether the position may grow by it: what gets out of one is never held back by what is held."""
         return self.side is Side.BUY and (self.added > 0 or self.added_notional > 0)
-
-    def open_orders(self, symbol: str | None = None) -> Iterator[Order]:
-        return (order for order in self.account.open_orders() if symbol in (None, order.symbol))
 
 
 def placed(account: Account, command: PlaceOrder, protection: Decimal | None, instrument: Instrument) -> Wish:
@@ -118,8 +114,14 @@ def is_at_work(order: Order) -> bool:
 
 
 def crosses(wish: Wish, order: Order) -> bool:
-    """Whether an order of the other side at work would fill against what is wished."""
-    if order.side is wish.side or order.venue != wish.venue or not is_at_work(order):
+    """Whether an order of the other side, open and at work, would fill against what is wished."""
+    if (
+        order.side is wish.side
+        or order.symbol != wish.symbol
+        or not order.is_open
+        or order.venue != wish.venue
+        or not is_at_work(order)
+    ):
         return False
     buy, sell = (
         (wish.limit_price, order.limit_price) if wish.side is Side.BUY else (order.limit_price, wish.limit_price)
