@@ -106,6 +106,15 @@ async def test_a_users_role_has_limits_as_soon_as_he_has_the_role(fleet: Any) ->
         return bool((await fleet.order(user)).code == "max_order_quantity")
 
     await eventually(is_denied, what="the role's limit holds")
+    newcomer = fleet.a_user()
+    message = auth.User(user_id=newcomer, roles=("compliance", "trader"), status="active", version=1)
+    await fleet.publish(AUTH_USERS, str(newcomer), message)
+
+    async def is_opened() -> bool:
+        return bool((await fleet.balance(newcomer))[0])
+
+    await eventually(is_opened, what="the account is opened")
+    assert (await fleet.order(newcomer)).code == "max_order_quantity", "the account has just been opened"
     seen = await shown(fleet, user, roles=("compliance", "trader"))
     assert seen["role", "max_order_quantity"] == "0"
     assert ("role", "max_order_quantity") not in await shown(fleet, user)

@@ -398,5 +398,6 @@ class PostgresUnit:
                     del account.orders[each.order_id]
         if self._limits_version != self._limits.table.version:
             return  # Its owner's roles may have changed meanwhile.
-        for account in self._accounts.values():
-            self._cache.put_back(account)
+        for account_id, account in self._accounts.items():
+            if account_id not in self._new_accounts:  # A new one has no roles until it is read.
+                self._cache.put_back(account)
