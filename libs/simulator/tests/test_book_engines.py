@@ -225,6 +225,15 @@ def test_prices_far_apart_take_little_memory() -> None:
     assert book.best(Side.BUY) is None
 
 
+def test_rows_begin_with_a_cache_line_however_large_the_book_grows() -> None:
+    book, sizes = FastBook(), set()
+    for orders in (1, 100, 20_000):
+        book.apply(batch(add(-number, 1, Side.BUY, number, 1) for number in range(1, orders + 1)))
+        assert [array.ctypes.data % 64 for array in book._arrays] == [0] * len(book._arrays)
+        sizes.add(book._arrays.orders.nbytes)
+    assert min(sizes) < 1 << 19 < max(sizes)
+
+
 @pytest.mark.parametrize("engine", [NaiveBook, FastBook])
 @pytest.mark.parametrize(
     ("column", "value"), [(0, 2), (2, 2), (3, 0), (3, MAX_PRICE + 1), (3, 300), (4, MAX_QUANTITY + 1), (5, 0), (5, 99)]

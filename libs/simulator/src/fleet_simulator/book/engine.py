@@ -30,10 +30,10 @@ from fleet_simulator.book.layout import (
     Order,
     cells_at,
 )
-from fleet_simulator.book.levels import expect_block, find_level, level_after, place_of_level
+from fleet_simulator.book.levels import expect_block, expect_level, guess_level, level_after
 from fleet_simulator.book.matching import crossed_level, emit, emit_end, end, match, tradable, worst_price
 from fleet_simulator.book.resting import find_order, rest, resting, take_out
-from fleet_simulator.book.table import expect, find
+from fleet_simulator.book.table import expect, find, guess
 
 # Plain numbers: members of enumerations take compiled code far longer to compile.
 _ADD, _CANCEL, _REPLACE, _MARKET, _CANCEL_ACCOUNT = (int(word) for word in Word)
@@ -184,26 +184,25 @@ def _look_ahead(book: Cells, rows: Array, row: int, last: int, levels_are_many: 
     ahead = row + 16 * c.COLUMNS
     if ahead < last:
         expect(book.ids, book.ids_mask, rows[ahead + c.ORDER_ID])
-        if levels_are_many and rows[ahead + c.WORD] == _ADD:
+        if levels_are_many:
             expect_block(book, rows[ahead + c.SIDE], rows[ahead + c.PRICE])
     ahead = row + 8 * c.COLUMNS
     if ahead < last:
-        if rows[ahead + c.WORD] == _CANCEL:
-            order = find_order(book, rows[ahead + c.ORDER_ID])
-            book.header[AHEAD + ((ahead >> 3) & 7)] = order
-            prefetch(book.orders, order)
-        elif levels_are_many and rows[ahead + c.WORD] == _ADD:
-            prefetch(book.levels, place_of_level(book, rows[ahead + c.SIDE], rows[ahead + c.PRICE]))
+        order = guess(book.ids, book.ids_mask, rows[ahead + c.ORDER_ID])
+        book.header[AHEAD + (ahead >> 3 & 7)] = order
+        prefetch(book.orders, order)
+        if levels_are_many:
+            level = guess_level(book, rows[ahead + c.SIDE], rows[ahead + c.PRICE])
+            book.header[AHEAD + 8 + (ahead >> 3 & 7)] = level
+            expect_level(book, level)
     ahead = row + 4 * c.COLUMNS
     if ahead < last:
-        if rows[ahead + c.WORD] == _CANCEL:
-            order = book.header[AHEAD + ((ahead >> 3) & 7)]
-            prefetch(book.orders, book.orders[order + NEXT])
-            prefetch(book.orders, book.orders[order + PREVIOUS])
-            if levels_are_many:
-                prefetch(book.levels, book.orders[order + LEVEL])
-        elif levels_are_many and rows[ahead + c.WORD] == _ADD:
-            level = find_level(book, rows[ahead + c.SIDE], rows[ahead + c.PRICE])
+        order = book.header[AHEAD + (ahead >> 3 & 7)]
+        prefetch(book.orders, book.orders[order + NEXT])
+        prefetch(book.orders, book.orders[order + PREVIOUS])
+        if levels_are_many:
+            expect_level(book, book.orders[order + LEVEL])
+            level = book.header[AHEAD + 8 + (ahead >> 3 & 7)]
             prefetch(book.orders, book.levels[level + TAIL])
 
 

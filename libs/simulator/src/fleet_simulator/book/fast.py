@@ -28,7 +28,7 @@ class FastBook:
     its own with TREE_HEIGHTS words, and writes at most 3 events and one for each order that it ends. So the loops never
     stop in between. Arrays double as they grow and do not shrink. Memory: 0.2 to 0.4 kB an order, some 1 kB more for
     each that stands alone at its price (prices close together share that), 96 bytes of events for each order that one
-    call may end.
+    call may end; huge pages round an array of half a MB or more up to the next 2 MB.
     """
 
     def __init__(self, *, max_orders: int = MAX_ORDERS) -> None:
@@ -38,13 +38,13 @@ class FastBook:
         self._header[at.MAX_ORDERS] = max_orders
         self._header[at.HEIGHTS] = TREE_HEIGHTS
         self._arrays = Arrays(
-            orders=np.zeros((16, at.ROW), dtype=np.int64),
-            levels=np.zeros((2 * at.BLOCK_LEVELS, at.LEVEL_ROW), dtype=np.int64),
+            orders=at.zeros(16, at.ROW),
+            levels=at.zeros(2 * at.BLOCK_LEVELS, at.LEVEL_ROW),
             ids=new_table(16),
             numbers=new_table(16),
-            blocks=np.zeros((2, at.BLOCK_ROW), dtype=np.int64),
+            blocks=at.zeros(2, at.BLOCK_ROW),
             words=new_table(128),
-            events=_rows(64, e.COLUMNS),
+            events=at.zeros(64, e.COLUMNS),
         )
         at.tell(self._header, self._arrays)
         self._command = _rows(1, c.COLUMNS)
@@ -103,7 +103,7 @@ class FastBook:
             grown(numbers, in_use),
             blocks,
             grown(words, set_words),
-            events if len(events) >= written else _rows(2 * written, e.COLUMNS),
+            events if len(events) >= written else at.zeros(2 * written, e.COLUMNS),
         )
         at.tell(self._header, self._arrays)
 
@@ -155,7 +155,7 @@ def _rows(count: int, columns: int) -> Array:
 def _grown(rows: Array, needed: int, used: int) -> Array:
     if needed <= len(rows):
         return rows
-    larger = _rows(max(needed, 2 * len(rows)), rows.shape[1])
+    larger = at.zeros(max(needed, 2 * len(rows)), rows.shape[1])
     larger[:used] = rows[:used]
     return larger
 

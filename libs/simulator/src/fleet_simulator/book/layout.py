@@ -4,6 +4,8 @@ A row of orders or levels is named by its *place*, the number of its first cell:
 row is nobody's, so that place 0 means none.
 """
 
+import mmap
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,6 +14,28 @@ from numpy.typing import NDArray
 from fleet_simulator.book.compiled import at, inline
 
 Array = NDArray[np.int64]
+_LINE: Final = 64  # bytes, as the next two
+_HUGE_PAGE: Final = 1 << 21
+_LARGE: Final = _HUGE_PAGE >> 2
+
+
+def zeros(rows: int, columns: int) -> Array:
+    """From the beginning of a cache line on, which malloc does not give: a row in two lines would be fetched by halves.
+
+    Large ones lie in huge pages where the kernel has them: with small ones the walk to a page took longer than the cell.
+    """
+    size = rows * columns * 8
+    if size < _LARGE:
+        cells = np.zeros((size + _LINE) // 8, dtype=np.int64)
+        first = -cells.ctypes.data % _LINE // 8
+    else:
+        memory = mmap.mmap(-1, size + 2 * _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with suppress(OSError):  # a kernel that was built without them
+                memory.madvise(mmap.MADV_HUGEPAGE)
+        cells = np.frombuffer(memory, dtype=np.int64)
+        first = -cells.ctypes.data % _HUGE_PAGE // 8
+    return cells[first : first + rows * columns].reshape(rows, columns)
 
 
 class Arrays(NamedTuple):
@@ -114,8 +138,8 @@ BLOCKS_AT: Final = 22
 WORDS_AT: Final = 23
 WORDS_MASK: Final = 24
 EVENTS_AT: Final = 25
-AHEAD: Final = 26  # eight cells: orders of the commands to come
-HEADER: Final = AHEAD + 8
+AHEAD: Final = 26  # eight cells each: orders and levels of the commands to come
+HEADER: Final = AHEAD + 16
 
 # orders
 ORDER_ID: Final = 0

@@ -12,7 +12,7 @@ at most seven words, some 1 kB.
 from typing import Final
 
 from fleet_simulator.book.commands import MAX_PRICE, Side
-from fleet_simulator.book.compiled import inline, inner, lowest_bit
+from fleet_simulator.book.compiled import inline, inner, lowest_bit, prefetch
 from fleet_simulator.book.layout import (
     BEST,
     BITS,
@@ -37,7 +37,7 @@ from fleet_simulator.book.layout import (
     Cells,
     cells_at,
 )
-from fleet_simulator.book.table import expect, find, insert, remove
+from fleet_simulator.book.table import expect, find, guess, insert, remove
 
 TREE_HEIGHTS: Final = 7
 """16 * 64^7 ranks are more than there are prices. Compiled code has it from the header, as a number that it does not know:
@@ -85,10 +85,10 @@ def _rank_at(book: Cells, level: int) -> int:
 
 
 @inline
-def place_of_level(book: Cells, side: int, price: int) -> int:
-    """Where the level of this price is or would be, if its block is there."""
+def guess_level(book: Cells, side: int, price: int) -> int:
+    """Where the level of this price probably is, or would be."""
     rank = rank_of(side, price)
-    return _level_in(_find_block(book, side, rank), rank)
+    return _level_in(guess(book.numbers, book.numbers_mask, _block_key(rank, side)), rank)
 
 
 @inline
@@ -102,6 +102,13 @@ def find_level(book: Cells, side: int, price: int) -> int:
 @inline
 def expect_block(book: Cells, side: int, price: int) -> None:
     expect(book.numbers, book.numbers_mask, _block_key(rank_of(side, price), side))
+
+
+@inline
+def expect_level(book: Cells, level: int) -> None:
+    """This level will be wanted."""
+    prefetch(book.levels, level)
+    prefetch(book.blocks, (level >> BLOCK_SHIFT) * BLOCK_ROW)
 
 
 @inline

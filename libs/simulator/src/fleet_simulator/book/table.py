@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from fleet_simulator.book.compiled import NONE, ROWS, entry, inline, pointer, prefetch
-from fleet_simulator.book.layout import Array
+from fleet_simulator.book.layout import Array, zeros
 
 _VALUE: Final = 1
 _ROW: Final = 2
@@ -20,7 +20,7 @@ _HALF: Final = np.uint64(32)
 
 def new_table(keys: int) -> Array:
     """With room for so many."""
-    return np.zeros((1 << (_SPACE * keys - 1).bit_length(), _ROW), dtype=np.int64)
+    return zeros(1 << (_SPACE * keys - 1).bit_length(), _ROW)
 
 
 def room_in(table: Array) -> int:
@@ -54,6 +54,13 @@ def find(table: Array, mask: int, key: int) -> int:
             return row * _ROW + _VALUE
         row = (row + 1) & mask
     return -1 - (row * _ROW + _VALUE)
+
+
+@inline
+def guess(table: Array, mask: int, key: int) -> int:
+    """The key's value if it is where it is looked for first, or 0."""
+    place = _home(key, mask) * _ROW
+    return table[place + _VALUE] if table[place] == key else 0
 
 
 @inline
