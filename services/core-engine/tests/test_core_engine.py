@@ -11,9 +11,10 @@ from uuid import UUID, uuid4
 import aiohttp
 import msgspec
 import pytest
-from fleet_contracts import Message, Topic, data, strategy, trading
+from core_engine_messages import account_of, bar, deployment_of, grant_of, signal_of, step
+from fleet_contracts import Message, Topic, data, trading
 from fleet_contracts import core_engine as said
-from fleet_contracts.exchange_connector import BarValues, MarketStepEnded
+from fleet_contracts.exchange_connector import MarketStepEnded
 from fleet_contracts.topics import (
     CORE_ENGINE_MARKET,
     CORE_ENGINE_ORDER_REQUESTS,
@@ -22,19 +23,13 @@ from fleet_contracts.topics import (
     DATA_BARS,
     DATA_INSTRUMENTS,
     DATA_QUOTES,
-    STRATEGY_DEPLOYMENTS,
     STRATEGY_SIGNALS,
     TOPICS,
-    TRADING_ACCOUNTS,
-    TRADING_GRANTS,
     TRADING_RISK_BREACHES,
 )
 from fleet_contracts.vocabulary import (
-    DeploymentState,
-    GrantState,
     OrderClass,
     OrderType,
-    Side,
     Timeframe,
     TimeInForce,
     TradingStateWord,
@@ -91,24 +86,6 @@ async def core_engine(
         async with served(create_app(Settings.model_validate(settings))) as base_url:
             await ready(base_url)
             yield CoreEngine(base_url, keys, others)
-
-
-def bar(symbol: str, close_at: datetime) -> tuple[Topic, str, Message]:
-    values = BarValues(
-        open_at=close_at - timedelta(minutes=1),
-        close_at=close_at,
-        open=Decimal(10),
-        high=Decimal(12),
-        low=Decimal(9),
-        close=Decimal(11),
-        volume=Decimal(1000),
-    )
-    return DATA_BARS, symbol, data.BarClosed(symbol=symbol, venue="paper", timeframe=Timeframe.M1, bar=values)
-
-
-def step(number: int, close_at: datetime, *symbols: str) -> tuple[Topic, str, Message]:
-    message = MarketStepEnded(step=number, market_at=close_at, timeframe=Timeframe.M1, symbols=symbols)
-    return DATA_BARS, "step", message
 
 
 def unique(*names: str) -> list[str]:
@@ -316,67 +293,6 @@ async def test_the_status_tells_states_prices_and_instances(core_engine: CoreEng
     assert instances["core-engine"]["is_ready"] is True
     assert instances["core-engine"]["parked"] == 0
     assert instances["trading"]["is_ready"] is False
-
-
-def signal_of(symbol: str) -> strategy.SignalRaised:
-    deployment_id = uuid4()
-    return strategy.SignalRaised(
-        signal_id=uuid4(),
-        deployment_id=deployment_id,
-        grant_id=deployment_id,
-        account_id=uuid4(),
-        user_id=uuid4(),
-        strategy_id=UUID(int=5),
-        action=strategy.SignalAction.SUBMIT,
-        symbol=symbol,
-        raised_at=datetime.now(UTC),
-        side=Side.BUY,
-        order_type=OrderType.MARKET,
-        quantity=Decimal(20),
-        time_in_force=TimeInForce.GTC,
-    )
-
-
-def account_of(signal: strategy.SignalRaised) -> tuple[Topic, str, Message]:
-    account = trading.Account(
-        account_id=signal.account_id,
-        user_id=signal.user_id,
-        name="paper",
-        kind="paper",
-        status="active",
-        is_default=True,
-        base_currency="USD",
-        version=1,
-    )
-    return TRADING_ACCOUNTS, str(signal.account_id), account
-
-
-def deployment_of(signal: strategy.SignalRaised) -> tuple[Topic, str, Message]:
-    deployment = strategy.Deployment(
-        deployment_id=signal.deployment_id,
-        account_id=signal.account_id,
-        user_id=signal.user_id,
-        strategy_id=signal.strategy_id,
-        symbols=(signal.symbol,),
-        timeframe=Timeframe.M1,
-        state=DeploymentState.ACTIVE,
-        version=1,
-    )
-    return STRATEGY_DEPLOYMENTS, str(signal.deployment_id), deployment
-
-
-def grant_of(signal: strategy.SignalRaised, *, max_order_notional: Decimal | None = None) -> tuple[Topic, str, Message]:
-    grant = trading.Grant(
-        deployment_id=signal.deployment_id,
-        account_id=signal.account_id,
-        user_id=signal.user_id,
-        symbols=(signal.symbol,),
-        max_order_notional=max_order_notional,
-        expires_at=None,
-        state=GrantState.ACTIVE,
-        version=1,
-    )
-    return TRADING_GRANTS, str(signal.deployment_id), grant
 
 
 async def define(

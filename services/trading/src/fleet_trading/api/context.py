@@ -8,10 +8,10 @@ from fleet_bus import Bus, GroupCommitter, Transaction
 from fleet_chassis.assertions import Caller, UserCaller
 from fleet_chassis.problems import Problem
 
-from fleet_trading.domain import Reason, User
+from fleet_trading.domain import Order, Reason, User
 from fleet_trading.ports import Market
 from fleet_trading.service.accounts import default_account_id, open_default_account
-from fleet_trading.service.orders import ACCOUNT_NOT_FOUND, OrderCommand, OrderDesk, Outcome, touches
+from fleet_trading.service.orders import ACCOUNT_NOT_FOUND, ORDER_NOT_FOUND, OrderCommand, OrderDesk, Outcome, touches
 from fleet_trading.settings import Settings
 from fleet_trading.store import AccountCache, PostgresUnit, Readings
 from fleet_trading.store.limits import SharedLimits
@@ -125,3 +125,14 @@ async def _read_account(
 
 ReadAccount = Annotated[UUID, Depends(_read_account)]
 """The account a GET is about."""
+
+
+async def own_order(trading: Trading, caller: Caller, order_id: str) -> Order:
+    """The caller's own; another's is as good as none."""
+    try:
+        order = await trading.readings.order(UUID(order_id))
+    except ValueError:
+        order = None
+    if order is None or order.user_id != caller.user_id:
+        raise problem_of(ORDER_NOT_FOUND)
+    return order

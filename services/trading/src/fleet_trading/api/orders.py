@@ -19,12 +19,11 @@ from fleet_contracts import trading as shown
 from pydantic import AwareDatetime
 from starlette.responses import Response
 
-from fleet_trading.domain import Order, Transition, first_transition
+from fleet_trading.domain import Order
 from fleet_trading.domain.order import tidy
 from fleet_trading.events import first_view, order_view
 from fleet_trading.ports import account_key
 from fleet_trading.service.orders import (
-    ORDER_NOT_FOUND,
     ORDER_PATH_SLOW,
     Cancellation,
     Changing,
@@ -49,7 +48,7 @@ from .bodies import (
     parse_order,
     parse_replace,
 )
-from .context import ReadAccount, Service, Trading, problem_of, trading_of
+from .context import ReadAccount, Service, Trading, own_order, problem_of, trading_of
 from .documents import answers, page_of, takes
 
 CANCEL_GROUP = 500
@@ -285,50 +284,7 @@ def _matches(order: Order, status: str, symbol: str | None, start: datetime | No
 async def get_order(order_id: str, caller: UserCaller, trading: Service) -> Response:
     """One order."""
     caller.require_scope("read")
-    return FastJSON(order_view(await _own_order(trading, caller, order_id)))
-
-
-class OrderEvent(msgspec.Struct, omit_defaults=True):
-    """One step of an order: its version and status after it, when, and why. A fill's size and price are its trade's."""
-
-    version: int
-    at: datetime
-    event: str
-    status: str
-    reason: shown.Reason | None = None
-    trade_id: UUID | None = None
-
-
-@router.get(
-    "/{order_id}/events",
-    response_class=FastJSON,
-    responses=answers(200, page_of(OrderEvent), "Oldest first; all on one page."),
-)
-async def get_order_events(order_id: str, caller: UserCaller, trading: Service) -> Response:
-    """What has happened to the order: each step with its time and cause."""
-    caller.require_scope("read")
-    order = await _own_order(trading, caller, order_id)
-    found = await trading.readings.order_events(order.order_id)
-    assert found is not None, "orders are never deleted"
-    data = [_event(transition) for transition in (first_transition(found[0]), *found[1])]
-    return FastJSON({"data": data, "next_cursor": None, "has_more": False})
-
-
-def _event(transition: Transition) -> OrderEvent:
-    version, at, event, status, why, trade_id = transition
-    return OrderEvent(
-        version, at, event, status, None if why is None else shown.Reason(code=why.code, detail=why.detail), trade_id
-    )
-
-
-async def _own_order(trading: Trading, caller: Caller, order_id: str) -> Order:
-    try:
-        order = await trading.readings.order(UUID(order_id))
-    except ValueError:
-        order = None
-    if order is None or order.user_id != caller.user_id:
-        raise problem_of(ORDER_NOT_FOUND)
-    return order
+    return FastJSON(order_view(await own_order(trading, caller, order_id)))
 
 
 @router.delete(
@@ -340,7 +296,7 @@ async def _own_order(trading: Trading, caller: Caller, order_id: str) -> Order:
 async def delete_order(order_id: str, caller: UserCaller, trading: Service) -> Response:
     """Asks for the order to be cancelled; the venue has the last word. Said twice, it is asked once."""
     caller.require_scope("trade")
-    order = await _own_order(trading, caller, order_id)
+    order = await own_order(trading, caller, order_id)
     outcome = await trading.committer.submit(Cancellation(order.account_id, caller.user_id, order.order_id))
     return _asked(outcome)
 
@@ -365,7 +321,7 @@ async def patch_order(order_id: str, request: Request, caller: UserCaller, tradi
     of old and new stays reserved until the venue has answered. Said twice, it is asked once; one change at a time."""
     caller.require_scope("trade")
     wanted = parse_replace(await _json(request))
-    order = await _own_order(trading, caller, order_id)
+    order = await own_order(trading, caller, order_id)
     command = Replacement(
         account_id=order.account_id,
         user_id=caller.user_id,

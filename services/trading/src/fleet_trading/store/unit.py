@@ -27,7 +27,7 @@ from .rows import (
     trade_of,
     user_of,
 )
-from .writes import INSERT_ACCOUNT, account_row, write
+from .writes import INSERT_ACCOUNT, KEEP_GRANT, KEEP_USER, account_row, write
 
 RESET = "account-reset"
 """The kind of due rows of accounts that begin anew; the aggregate is `<account>:<reset>`."""
@@ -75,17 +75,6 @@ _TRADES = """
 SELECT t.* FROM unnest($1::uuid[], $2::uuid[]) AS k (order_id, trade_id)
 JOIN trades AS t ON t.order_id = k.order_id AND t.trade_id = k.trade_id
 """
-_KEEP_USER = """
-INSERT INTO users (user_id, roles, status, version) VALUES ($1, $2, $3, $4)
-ON CONFLICT (user_id) DO UPDATE SET roles = excluded.roles, status = excluded.status, version = excluded.version
-WHERE users.version < excluded.version
-"""
-_KEEP_GRANT = f"""
-INSERT INTO grants ({GRANT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (deployment_id) DO UPDATE SET is_active = excluded.is_active, version = excluded.version
-"""  # noqa: S608
-
-
 _HAS_OPEN = "SELECT EXISTS (SELECT FROM orders WHERE account_id = $1 AND stand IN ('new', 'partially_filled'))"
 
 
@@ -342,7 +331,7 @@ class PostgresUnit:
 
     async def keep_user(self, user: User) -> None:
         await note_roles(self._connection, user.user_id, user.roles, user.version)
-        await self._connection.execute(_KEEP_USER, user.user_id, list(user.roles), user.status, user.version)
+        await self._connection.execute(KEEP_USER, user.user_id, list(user.roles), user.status, user.version)
 
     def keep_grant(self, grant: Grant) -> None:
         self._kept_grants[grant.deployment_id] = grant
@@ -365,7 +354,7 @@ class PostgresUnit:
         write(self._tx, changed, self._new_claims, self._strays)
         for grant in self._kept_grants.values():
             values = [getattr(grant, name.strip()) for name in GRANT_COLUMNS.split(",")]
-            self._tx.write(_KEEP_GRANT, *values)
+            self._tx.write(KEEP_GRANT, *values)
             self._announcer.granted(self._tx, grant)
         for account in changed:
             is_new = account.account_id in self._new_accounts

@@ -10,7 +10,7 @@ from fleet_chassis.database import columns
 from fleet_trading.domain import Account, Order, Trade
 from fleet_trading.domain.risk.state import NO_RISK
 
-from .rows import ACCOUNT_COLUMNS, ORDER_COLUMNS, order_row
+from .rows import ACCOUNT_COLUMNS, GRANT_COLUMNS, ORDER_COLUMNS, order_row
 
 
 def _rows(types: str) -> str:
@@ -82,6 +82,16 @@ INSERT_ACCOUNT = f"""
 INSERT INTO accounts ({ACCOUNT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 ON CONFLICT (account_id) DO NOTHING RETURNING account_id
 """  # noqa: S608  constant columns
+
+KEEP_USER = """
+INSERT INTO users (user_id, roles, status, version) VALUES ($1, $2, $3, $4)
+ON CONFLICT (user_id) DO UPDATE SET roles = excluded.roles, status = excluded.status, version = excluded.version
+WHERE users.version < excluded.version
+"""
+KEEP_GRANT = f"""
+INSERT INTO grants ({GRANT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (deployment_id) DO UPDATE SET is_active = excluded.is_active, version = excluded.version
+"""  # noqa: S608
 
 _encoder = msgspec.json.Encoder()
 
