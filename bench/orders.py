@@ -21,6 +21,7 @@ BUY = {"symbol": SYMBOL, "side": "buy", "type": "market", "quantity": "1", "time
 USERS = 100
 PROBES = 5
 _DRAIN_S = 20.0
+_ENDED = ("filled", "canceled", "expired", "rejected")
 
 
 @dataclass(slots=True)
@@ -87,9 +88,13 @@ async def probe(
                     continue
                 for order in content["data"]:
                     started = sent.get(order["client_order_id"])
-                    if started is not None and order["status"] == "filled":
-                        del sent[order["client_order_id"]]
+                    if started is None or order["status"] not in _ENDED:
+                        continue
+                    del sent[order["client_order_id"]]
+                    if order["status"] == "filled":
                         load.fill_ms.append((arrived - started) * 1000)
+                    else:  # such as `too_late`: accepted, and not sent in time by a path that is too slow
+                        load.refuse(order["reason"]["code"])
 
         task = asyncio.create_task(listen())
         try:
