@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from data_markets import show
 from fleet_simulator import (
     Accepted,
     Bar,
@@ -106,18 +107,6 @@ def moves(draw: st.DrawFn, kinds: str) -> list[Move]:
             case _:
                 found.append(now)
     return found
-
-
-def show(target: Market, move: Move) -> list[Event]:
-    match move:
-        case Bar():
-            return target.on_bar(move)
-        case Quote():
-            return target.on_quote(move)
-        case int():
-            return target.end_session(move)
-        case at, command:
-            return target.apply(command, at)
 
 
 def tell(naive: Any, move: Move) -> None:
