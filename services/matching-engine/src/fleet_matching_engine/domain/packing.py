@@ -36,6 +36,10 @@ _PLAIN: Final = {
     "granted": 0,
     "elected": False,
     "filled_quantity": 0,
+    "filled_notional": 0,
+    "maker_quantity": 0,
+    "maker_notional": 0,
+    "split_gain": 0,
     "fee": 0,
 }
 _plain_values = attrgetter(*_PLAIN)
