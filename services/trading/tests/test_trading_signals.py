@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 from fleet_contracts.auth import User
 from fleet_contracts.core_engine import CancelRequested, OrderRequested
+from fleet_contracts.execution import OrderCanceled
 from fleet_contracts.topics import AUTH_USERS, CORE_ENGINE_ORDER_REQUESTS
 from fleet_contracts.trading import AccountChanged, CancelOrder, SubmitOrder
 from fleet_contracts.vocabulary import OrderClass, OrderType, Side, TimeInForce
@@ -114,6 +115,24 @@ async def test_a_signal_that_is_taken_back_takes_its_exits_along_once_its_order_
     await take_back()
     await eventually(lambda: len(fleet.of(CancelOrder, user)) == 2)
     assert {each.order_id for each in fleet.of(CancelOrder, user)} == {leg.order_id for leg in sent.legs}
+    ended = [
+        OrderCanceled(
+            order_id=leg.order_id,
+            market_at=fleet.clock.now(),
+            code="requested",
+            detail="",
+            cumulative_quantity=Decimal(0),
+        )
+        for leg in sent.legs
+    ]
+    await fleet.report(user, *ended)
+    for leg in sent.legs:
+        await fleet.becomes({"order_id": str(leg.order_id)}, user, "canceled")
+    # All of it has ended and left the memory: taken back once more it is as it was, and the account goes on.
+    await take_back()
+    await fleet.publish(CORE_ENGINE_ORDER_REQUESTS, key, a_signal(fleet, user))
+    await eventually(lambda: len(fleet.of(SubmitOrder, user)) == 2)
+    assert await fleet.parked() == 0
     await fleet.books_hold()
 
 

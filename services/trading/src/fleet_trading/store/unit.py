@@ -193,6 +193,7 @@ class PostgresUnit:
         for row in await self._connection.fetch(_CLAIMS, *columns):
             order = self._attach(order_of(row))
             self._claims[order.account_id, order.client_order_id] = Claim(order, row["body_hash"])
+        await self._read_groups([self._claims[key].order for key in keys if key in self._claims])
 
     def _attach(self, order: Order) -> Order:
         """The order as its account has it, if that is locked."""
@@ -210,14 +211,16 @@ class PostgresUnit:
             if account_id in accounts and order_id not in accounts[account_id].orders
         ]
         await self._attach_all(missing)
-        # Orders of a group are decided together.
-        named = [order for key in keys if (order := self._known(*key)) is not None and order.terms is not None]
+        await self._read_groups([order for key in keys if (order := self._known(*key)) is not None])
+
+    async def _read_groups(self, orders: Sequence[Order]) -> None:
+        """Orders of a group are decided together, also where all of it has ended and left the memory."""
         others = {
             other
-            for order in named
-            if order.terms
+            for order in orders
+            if order.terms is not None
             for other in order.terms.group
-            if not self._known(order.account_id, other)
+            if self._known(order.account_id, other) is None
         }
         await self._attach_all(sorted(others))
 
