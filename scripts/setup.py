@@ -72,7 +72,7 @@ def is_usable(folder: Path) -> bool:
 
 
 _WORK = """
-import sys, time
+import sys, time, venv
 class Order:
     __slots__ = ("number", "text")
     def __init__(self, number): self.number, self.text = number, str(number)
@@ -186,10 +186,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         if fresh:
             require_disk()
             chosen = faster_python() if "--fastest" in arguments and has_pip() and not is_usable(VENV) else None
-            if chosen is None:
-                make_venv()
-            else:
-                make_venv(chosen, with_pip=False)
+            make_venv(chosen or sys.executable, with_pip=chosen is None)
             install()
         run(VENV / "bin" / "python", "-m", "fleet_launcher.jars")
         run(VENV / "bin" / "python", "-m", "fleet_simulator.book.machine_code")

@@ -13,7 +13,7 @@ from fleet_bus import Bus
 from fleet_chassis.database import Database
 from fleet_execution.domain import OrderKey, Terms, VenueOrder, groups, submit
 from fleet_execution.domain.twap import Twap
-from fleet_execution.store import families
+from fleet_execution.store.families import Families
 from fleet_execution.store.unit import PostgresUnitOfWork
 from fleet_testkit.peers import Process
 
@@ -53,19 +53,20 @@ async def test_no_two_wait_for_each_other(kafka: Any, make_database: Any, is_rem
     worked = next(order for order in orders if order.algo is not None)
     async with Database(await make_database("execution"), application_name="test", max_size=8) as database:
         bus = Bus(Process("execution", kafka.bootstrap, kafka.unique("t") + "."), database)
+        families = Families()
         async with bus.transaction() as tx:
-            uow = PostgresUnitOfWork(tx)
+            uow = PostgresUnitOfWork(tx, families)
             for order in orders:
                 uow.save(order)
             await uow.flush()
         if not is_remembered:
-            families.forget()
+            families = Families()
             async with database.connection() as connection:
                 await families.load(connection)
 
         async def hold(ids: list[str]) -> None:
             async with bus.transaction() as tx:
-                uow = PostgresUnitOfWork(tx)
+                uow = PostgresUnitOfWork(tx, families)
                 await uow.lock(sorted(ids))
                 assert {UUID(ref) for ref in ids} <= {UUID(ref) for ref in refs if uow.find(UUID(ref)) is not None}
                 if uow.find(worked.key.ref) is not None:

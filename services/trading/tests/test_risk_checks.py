@@ -25,8 +25,9 @@ from fleet_trading.domain import (
     preview,
 )
 from fleet_trading.domain.effects import apply
+from fleet_trading.domain.portfolio import allocation
 from fleet_trading.domain.risk.limits import MOST_OPEN_ORDERS, Limit, LimitTable, Scope, SetAs, Values, tightest
-from fleet_trading.domain.risk.usage import Usage, exposures, measure
+from fleet_trading.domain.risk.usage import Usage, measure
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -324,12 +325,12 @@ def test_the_level_is_of_the_limit_to_the_last_digit(allowed: int, used: int) ->
 
 
 def test_exposure_is_what_is_held_at_its_marks() -> None:
-    found = exposures(holding(100), MarksOfTest(D(50)))
-    assert found.gross == found.net == 5000
+    found = allocation(holding(100), MarksOfTest(D(50)))
+    assert found.gross_exposure == found.net_exposure == 5000
     assert found.leverage is not None and found.leverage == found.concentration
     assert math.isclose(found.leverage, 5000 / 95_000, rel_tol=1e-9)
     empty = an_account(0)
-    assert exposures(empty, MarksOfTest()).leverage is None
+    assert allocation(empty, MarksOfTest()).leverage is None
 
 
 def test_limits_of_admin_and_owner_hold_both() -> None:

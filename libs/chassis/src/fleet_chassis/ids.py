@@ -1,5 +1,6 @@
 """Ids are UUID v7: unique everywhere, and neighbours in an index because they begin with the time."""
 
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -24,3 +25,8 @@ class SystemIds:
 def new_id() -> UUID:
     """A UUID v7."""
     return uuid7()
+
+
+def first_id_of(at: datetime) -> UUID:
+    """Below every UUID v7 that is made at this time or later (RFC 9562: 48 bits of milliseconds come first)."""
+    return UUID(int=int(at.timestamp() * 1000) << 80)

@@ -21,7 +21,7 @@ from .events import trade_id
 from .ports import UnitOfWork
 from .service import working
 from .store.comparing import reconciliations_page
-from .store.unit import PostgresUnitOfWork, group_of, venue_orders_of
+from .store.unit import Unit, group_of, venue_orders_of
 
 
 class Fill(Resource):
@@ -143,7 +143,7 @@ class ReconciliationShown(Resource):
     ended_at: datetime | None
 
 
-def router(bus: Bus, database: Database, owner_of: Callable[[UUID], UUID | None]) -> APIRouter:
+def router(bus: Bus, database: Database, unit: Unit, owner_of: Callable[[UUID], UUID | None]) -> APIRouter:
     """`owner_of` tells the user of an account, None for one not heard of."""
     routes = APIRouter(prefix="/api/v1/executions", tags=["executions"])
 
@@ -179,7 +179,7 @@ def router(bus: Bus, database: Database, owner_of: Callable[[UUID], UUID | None]
     ) -> None:
         caller.require_scope("trade")
         async with bus.transaction() as tx:
-            uow = PostgresUnitOfWork(tx)
+            uow = unit(tx)
             await uow.lock([str(venue_order_ref(order_id))])
             order = uow.find(venue_order_ref(order_id))
             if order is None or owner_of(order.key.account_id) != caller.user_id:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 from fastapi import FastAPI
@@ -23,10 +24,10 @@ from . import consumers
 from .api import router
 from .domain import OrderKey, VenueOrder
 from .settings import Settings
-from .store import families
-from .store.comparing import ROUND
+from .store.comparing import ROUND, ComparingPostgresUnitOfWork
+from .store.families import Families
 from .store.forgetting import FORGET
-from .store.unit import watched
+from .store.unit import PostgresUnitOfWork, watched
 from .watching import PriceWatch
 
 
@@ -43,6 +44,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     accounts = bus.table(TRADING_ACCOUNTS, Account)
     instruments = bus.table(DATA_INSTRUMENTS, InstrumentDefined)
     venues = frozenset(settings.execution_venues)
+    families = Families()
+    unit = partial(PostgresUnitOfWork, families=families)
+    comparing = partial(ComparingPostgresUnitOfWork, families=families)
 
     def refusal(key: OrderKey) -> str | None:
         if key.venue not in venues:
@@ -74,16 +78,17 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         async with database.connection() as connection:
             return await watched(connection)
 
-    watch = PriceWatch(bus.clock, watched_orders, consumers.looks(bus, refusal))
+    watch = PriceWatch(bus.clock, watched_orders, consumers.looks(unit, bus, refusal))
 
-    bus.add(consumers.commands(refusal, instrument_of))
-    bus.add(consumers.steps(refusal))
+    bus.add(consumers.commands(unit, refusal, instrument_of))
+    bus.add(consumers.steps(unit, refusal))
     bus.add(watch.subscription())
-    bus.add(consumers.reports(settings.execution_venues))
-    bus.add(consumers.statuses())
+    bus.add(consumers.reports(comparing, settings.execution_venues))
+    bus.add(consumers.statuses(comparing))
     bus.add(consumers.forgetting())
     bus.add(
         consumers.rounds(
+            comparing,
             listed_at,
             every=timedelta(seconds=settings.execution_reconcile_every_s),
             within=timedelta(seconds=settings.execution_answer_within_s),
@@ -100,6 +105,6 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet execution", lifespan, health)
     app.include_router(gate.router)
-    app.include_router(router(bus, database, owner_of))
+    app.include_router(router(bus, database, unit, owner_of))
     app.include_router(internal_router(bus))
     return app

@@ -21,33 +21,33 @@ from .ports import UnitOfWork, VenueState
 from .service import learning, orders, reconciling, triggers
 from .service.refusing import Refusal
 from .service.triggers import Look
-from .store.comparing import ROUND, ComparingPostgresUnitOfWork
+from .store.comparing import ROUND, ComparingPostgresUnitOfWork, ComparingUnit
 from .store.forgetting import FORGET, Forgetting
-from .store.unit import STEP, PostgresUnitOfWork
+from .store.unit import STEP, PostgresUnitOfWork, Unit
 
 log = get_logger("fleet_execution")
 
 
-def steps(refusal: Refusal) -> DueKind:
+def steps(unit: Unit, refusal: Refusal) -> DueKind:
     """Time for the next part of an order that is worked, or for the legs of one that are held."""
 
     async def handle(uow: PostgresUnitOfWork, due: Due) -> None:
         await orders.step_order(uow, venue_order_ref(UUID(due.aggregate_id)), refusal=refusal)
 
-    return DueKind(STEP, "wall", PostgresUnitOfWork, lambda order_id: (str(venue_order_ref(UUID(order_id))),), handle)
+    return DueKind(STEP, "wall", unit, lambda order_id: (str(venue_order_ref(UUID(order_id))),), handle)
 
 
-def looks(bus: Bus, refusal: Refusal) -> GroupCommitter[Look, None]:
+def looks(unit: Unit, bus: Bus, refusal: Refusal) -> GroupCommitter[Look, None]:
     """What a watch of prices has seen of orders that wait for one."""
 
     async def decide(uow: PostgresUnitOfWork, seen: Sequence[Look]) -> list[None]:
         await triggers.look(uow, seen, refusal=refusal)
         return [None] * len(seen)
 
-    return bus.group_committer(unit_of_work=PostgresUnitOfWork, touches=lambda look: (str(look.ref),), decide=decide)
+    return bus.group_committer(unit_of_work=unit, touches=lambda look: (str(look.ref),), decide=decide)
 
 
-def commands(refusal: Refusal, instrument_of: Callable[[str], InstrumentDefined]) -> Work:
+def commands(unit: Unit, refusal: Refusal, instrument_of: Callable[[str], InstrumentDefined]) -> Work:
     """Trading's commands, in each account's order."""
 
     async def submit(uow: UnitOfWork, received: Received[SubmitOrder]) -> None:
@@ -69,24 +69,26 @@ def commands(refusal: Refusal, instrument_of: Callable[[str], InstrumentDefined]
     return Work(
         name="commands",
         topics=(TRADING_ORDER_COMMANDS,),
-        unit_of_work=PostgresUnitOfWork,
+        unit_of_work=unit,
         touches=_commanded,
         handlers={SubmitOrder: submit, ReplaceOrder: _replace, CancelOrder: _cancel, QueryOrder: _query},
     )
 
 
-def statuses() -> Work:
+def statuses(unit: ComparingUnit) -> Work:
     """What venues say of themselves."""
     return Work(
         name="venue-status",
         topics=events.statuses(),
-        unit_of_work=ComparingPostgresUnitOfWork,
+        unit_of_work=unit,
         touches=lambda _: (),
         handlers={VenueStatus: _status},
     )
 
 
-def rounds(listed: Callable[[str], Iterable[str]], *, every: timedelta, within: timedelta) -> DueKind:
+def rounds(
+    unit: ComparingUnit, listed: Callable[[str], Iterable[str]], *, every: timedelta, within: timedelta
+) -> DueKind:
     """Time to ask a venue what is open there. Sequence 1 is that of a process that has just started."""
 
     async def handle(uow: ComparingPostgresUnitOfWork, due: Due) -> None:
@@ -95,7 +97,7 @@ def rounds(listed: Callable[[str], Iterable[str]], *, every: timedelta, within: 
             uow, venue, listed(venue), is_start=due.sequence == STARTED, every=every, within=within
         )
 
-    return DueKind(ROUND, "wall", ComparingPostgresUnitOfWork, lambda _: (), handle, counts_at_rest=False)
+    return DueKind(ROUND, "wall", unit, lambda _: (), handle, counts_at_rest=False)
 
 
 def forgetting() -> DueKind:
@@ -110,12 +112,12 @@ def forgetting() -> DueKind:
 STARTED = 1
 
 
-def reports(venues: Iterable[str]) -> Work:
+def reports(unit: ComparingUnit, venues: Iterable[str]) -> Work:
     """What the venues report, in each symbol's order."""
     return Work(
         name="reports",
         topics=tuple(map(events.reports_of, venues)),
-        unit_of_work=ComparingPostgresUnitOfWork,
+        unit_of_work=unit,
         touches=_reported,
         handlers={VenueReports: _learn, VenueOpenOrders: _compare},
     )

@@ -1,6 +1,6 @@
 """Comparisons with venues, doubts, and what venues said of themselves, in PostgreSQL."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from fleet_execution.domain.reconciliation import Cause, Difference, Ending, Rec
 from fleet_execution.events import question, questions_about
 from fleet_execution.ports import VenueState
 
+from .families import Families
 from .unit import PostgresUnitOfWork
 
 ROUND = "reconcile"
@@ -48,8 +49,8 @@ ORDER BY venue_order_ref LIMIT $6
 class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
     """The venue orders of one transaction, and the comparisons that it takes part in."""
 
-    def __init__(self, transaction: Transaction) -> None:
-        super().__init__(transaction)
+    def __init__(self, transaction: Transaction, families: Families) -> None:
+        super().__init__(transaction, families)
         self._reconciliations: dict[UUID, Reconciliation] = {}
         self._doubted: dict[tuple[str, str], str | None] = {}
 
@@ -144,6 +145,9 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
                 self._tx.write("DELETE FROM doubts WHERE venue = $1 AND symbol = $2", venue, symbol)
             else:
                 self._tx.write(_DOUBT, venue, symbol, reason, self.now)
+
+
+ComparingUnit = Callable[[Transaction], ComparingPostgresUnitOfWork]
 
 
 async def reconciliations_page(

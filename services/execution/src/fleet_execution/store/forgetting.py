@@ -5,10 +5,10 @@ No index is there for it, as every order would pay for one: order ids begin with
 order's rows meets the oldest first. What lives longer than that is met each time, and is little."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from uuid import UUID
+from datetime import timedelta
 
 from fleet_bus import Due, Transaction
+from fleet_chassis.ids import first_id_of
 
 FORGET = "forget"
 """The kind of the one due row."""
@@ -45,15 +45,10 @@ class Forgetting:
 
     async def forget(self, due: Due) -> None:
         before = self._tx.now - KEPT
-        gone = await self._tx.connection.fetch(_FORGET, _first_id_of(before), before, BATCH)
+        gone = await self._tx.connection.fetch(_FORGET, first_id_of(before), before, BATCH)
         await self._tx.connection.execute("DELETE FROM never_sent WHERE said_at < $1", before)
         again = _PAUSE if len(gone) == BATCH else _REST
         self._tx.schedule(FORGET, due.aggregate_id, 0, "wall", self._tx.now + again)
 
     async def flush(self) -> None:
         pass
-
-
-def _first_id_of(at: datetime) -> UUID:
-    """Below every UUID v7 that is made at this time or later (RFC 9562: 48 bits of milliseconds come first)."""
-    return UUID(int=int(at.timestamp() * 1000) << 80)

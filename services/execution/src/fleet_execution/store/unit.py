@@ -1,6 +1,6 @@
 """Venue orders and fills in PostgreSQL."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -15,7 +15,7 @@ from fleet_execution.domain.twap import Twap
 from fleet_execution.events import messages
 from fleet_execution.ports import Told
 
-from . import families
+from .families import Families
 
 _FACTS = (
     "quantity, limit_price, conditions, algo, stand, cumulative_quantity, is_cancel_pending, code, detail, accepted_at, ended_at,"
@@ -69,11 +69,12 @@ STEP = "algo"
 class PostgresUnitOfWork:
     """The venue orders of one transaction: read under lock at its beginning, written together at its end."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, families: Families) -> None:
         self._tx = transaction
+        self._families = families
         self._orders: dict[UUID, VenueOrder] = {}
         self._stored: dict[UUID, VenueOrder] = {}
-        self._families: set[UUID] = set()
+        self._whole: set[UUID] = set()
         self._never_sent: set[UUID] = set()
         self._doubts: set[tuple[str, str]] = set()
         self._capabilities: dict[str, frozenset[str]] = {}
@@ -89,10 +90,10 @@ class PostgresUnitOfWork:
         refs = [UUID(ref) for ref in ids]
         if not refs:
             return
-        await self._lock_more("venue_order_ref = ANY($1)", list(families.first_of(refs)))
+        await self._lock_more("venue_order_ref = ANY($1)", list(self._families.first_of(refs)))
         if self._groups:
             await self._lock_more("group_ref = ANY($1)", list(self._groups))
-        if parts := [ref for ref in refs if ref not in self._orders and families.has_first(ref)]:
+        if parts := [ref for ref in refs if ref not in self._orders and ref in self._families]:
             await self._lock_more("venue_order_ref = ANY($1)", parts)
         parents = {order.parent_ref for order in self._orders.values() if order.parent_ref is not None}
         if parents - self._orders.keys():
@@ -121,8 +122,8 @@ class PostgresUnitOfWork:
         )
 
     async def children(self, parent: VenueOrder) -> Sequence[VenueOrder]:
-        if parent.key.ref not in self._families:
-            self._families.add(parent.key.ref)
+        if parent.key.ref not in self._whole:
+            self._whole.add(parent.key.ref)
             await self._lock_more("order_id = $1 AND parent_ref = $2", parent.key.order_id, parent.key.ref)
         found = [order for order in self._orders.values() if order.parent_ref == parent.key.ref]
         return sorted(found, key=lambda order: (order.created_at, order.key.ref))
@@ -139,7 +140,7 @@ class PostgresUnitOfWork:
 
     def save(self, order: VenueOrder) -> None:
         self._orders[order.key.ref] = order
-        families.remember(order)
+        self._families.remember(order)
         if order.group_ref is not None:
             self._groups.setdefault(order.group_ref, set()).add(order.key.ref)
 
@@ -181,6 +182,9 @@ class PostgresUnitOfWork:
                 *_by_column([(ref, key.order_id, key.account_id) for ref, key in self._newly_never_sent.items()]),
                 self.now,
             )
+
+
+Unit = Callable[[Transaction], PostgresUnitOfWork]
 
 
 async def venue_orders_of(connection: asyncpg.Connection, order_id: UUID) -> list[VenueOrder]:

@@ -129,10 +129,18 @@ ReadAccount = Annotated[UUID, Depends(_read_account)]
 
 async def own_order(trading: Trading, caller: Caller, order_id: str) -> Order:
     """The caller's own; another's is as good as none."""
+    return own(caller, await trading.readings.order(order_id_of(order_id)))
+
+
+def order_id_of(text: str) -> UUID:
+    """Ids are opaque: what is none names no order."""
     try:
-        order = await trading.readings.order(UUID(order_id))
-    except ValueError:
-        order = None
+        return UUID(text)
+    except ValueError as error:
+        raise problem_of(ORDER_NOT_FOUND) from error
+
+
+def own(caller: Caller, order: Order | None) -> Order:
     if order is None or order.user_id != caller.user_id:
         raise problem_of(ORDER_NOT_FOUND)
     return order

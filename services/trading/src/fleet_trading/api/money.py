@@ -16,7 +16,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from fleet_trading.domain import EntryKind, Reason
-from fleet_trading.domain.order import tidy
+from fleet_trading.domain.exact import tidy
 from fleet_trading.events import account_view
 from fleet_trading.ports import account_key
 from fleet_trading.service import money

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from fleet_trading.domain import Transition, first_transition
 
-from .context import Service, own_order
+from .context import Service, order_id_of, own
 from .documents import answers, page_of
 
 router = APIRouter(prefix="/api/v1/orders", tags=["orders"])
@@ -37,10 +37,8 @@ class OrderEvent(msgspec.Struct, omit_defaults=True):
 async def get_order_events(order_id: str, caller: UserCaller, trading: Service) -> Response:
     """What has happened to the order: each step with its time and cause."""
     caller.require_scope("read")
-    order = await own_order(trading, caller, order_id)
-    found = await trading.readings.order_events(order.order_id)
-    assert found is not None, "orders are never deleted"
-    data = [_event(transition) for transition in (first_transition(found[0]), *found[1])]
+    order, transitions = await trading.readings.order_events(order_id_of(order_id))
+    data = [_event(transition) for transition in (first_transition(own(caller, order)), *transitions)]
     return FastJSON({"data": data, "next_cursor": None, "has_more": False})
 
 

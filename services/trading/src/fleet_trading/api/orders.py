@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request
 from fleet_bus import Overloaded
 from fleet_chassis.assertions import Caller, UserCaller, user_caller
-from fleet_chassis.ids import new_id
+from fleet_chassis.ids import first_id_of, new_id
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
 from fleet_chassis.problems import Problem, problem_body, unavailable
 from fleet_chassis.requests import request_id_of
@@ -20,7 +20,7 @@ from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from fleet_trading.domain import Order
-from fleet_trading.domain.order import tidy
+from fleet_trading.domain.exact import tidy
 from fleet_trading.events import first_view, order_view
 from fleet_trading.ports import account_key
 from fleet_trading.service.orders import (
@@ -35,7 +35,6 @@ from fleet_trading.service.orders import (
     Submitted,
     touches,
 )
-from fleet_trading.store.forgetting import first_id_of
 
 from .bodies import (
     CLIENT_ORDER_ID,

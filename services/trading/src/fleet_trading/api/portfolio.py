@@ -17,7 +17,7 @@ from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import FastJSON, Instant
 from starlette.responses import Response, StreamingResponse
 
-from fleet_trading.domain.order import tidy
+from fleet_trading.domain.exact import tidy
 from fleet_trading.domain.portfolio import allocation
 from fleet_trading.service.orders import ACCOUNT_NOT_FOUND
 

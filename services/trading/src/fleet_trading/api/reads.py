@@ -14,7 +14,7 @@ from fleet_contracts import trading as shown
 from starlette.responses import Response
 
 from fleet_trading.domain import Account
-from fleet_trading.domain.order import tidy
+from fleet_trading.domain.exact import tidy
 from fleet_trading.events import account_view, balance_view, portfolio_view, position_view, trade_view
 from fleet_trading.service.orders import ACCOUNT_NOT_FOUND
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fleet_chassis.assertions import Caller, UserCaller
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
 from fleet_chassis.problems import FieldError, Problem
@@ -15,10 +15,11 @@ from fleet_chassis.shapes import Body, DecimalString, FastJSON, Symbol
 from pydantic import Field, TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from fleet_trading.domain.order import tidy
+from fleet_trading.domain.exact import tidy
+from fleet_trading.domain.portfolio import allocation
 from fleet_trading.domain.risk import limits as risk
 from fleet_trading.domain.risk.limits import PROHIBITIONS, Scope, SetAs
-from fleet_trading.domain.risk.usage import exposures, usages
+from fleet_trading.domain.risk.usage import usages
 from fleet_trading.ports import account_key
 from fleet_trading.service.orders import ACCOUNT_NOT_FOUND
 from fleet_trading.service.risk import set_limits
@@ -88,11 +89,11 @@ async def get_risk(account_id: ReadAccount, trading: Service) -> Response:
     def limits_of(symbol: str | None) -> risk.Values:
         return table.of(account.roles, account.limits.values(), symbol=symbol)
 
-    exposed = exposures(account, market)
+    exposed = allocation(account, market)
     view = RiskView(
         account_id=account_id,
-        gross_exposure=tidy(exposed.gross),
-        net_exposure=tidy(exposed.net),
+        gross_exposure=tidy(exposed.gross_exposure),
+        net_exposure=tidy(exposed.net_exposure),
         leverage=None if exposed.leverage is None else tidy(exposed.leverage),
         concentration=None if exposed.concentration is None else tidy(exposed.concentration),
         limits=tuple(
@@ -105,37 +106,44 @@ async def get_risk(account_id: ReadAccount, trading: Service) -> Response:
     return FastJSON(view)
 
 
-@router.get("/limits", response_class=FastJSON, responses=answers(200, page_of(SetLimit), "The last one set first."))
-async def get_limits(
-    *,
+def _shown(
     caller: UserCaller,
     account_id: ReadAccount,
-    trading: Service,
     scope: Scope | None = None,
     target: Annotated[str | None, Query(max_length=64)] = None,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
+) -> Selection:
+    account = (Scope.ACCOUNT, str(account_id))
+    if "admin" not in caller.scopes:
+        if scope is not None or target is not None:
+            caller.require_scope("admin")
+        roles = ((Scope.ROLE, role) for role in sorted(caller.roles))
+        return Selection(((Scope.SYSTEM, ""), *roles, account), (Scope.SYMBOL,))
+    if scope is None:
+        return Selection((account,), (Scope.SYSTEM, Scope.ROLE, Scope.SYMBOL, Scope.STRATEGY))
+    return Selection((), (scope,)) if target is None else Selection(((scope, target),))
+
+
+Shown = Annotated[Selection, Depends(_shown)]
+"""Which limits a GET is about."""
+
+
+@router.get("/limits", response_class=FastJSON, responses=answers(200, page_of(SetLimit), "The last one set first."))
+async def get_limits(
+    selection: Shown, trading: Service, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response:
     """The limits that may hold for the account's orders: of the same name, the tightest does. An admin sees those of any
     `scope` and `target`."""
-    return await _page(trading, _selection(caller, account_id, scope, target), limit, cursor, is_history=False)
+    return await _page(trading, selection, limit, cursor, is_history=False)
 
 
 @router.get(
     "/limits/history", response_class=FastJSON, responses=answers(200, page_of(SetLimit), "The last change first.")
 )
 async def get_limits_history(
-    *,
-    caller: UserCaller,
-    account_id: ReadAccount,
-    trading: Service,
-    scope: Scope | None = None,
-    target: Annotated[str | None, Query(max_length=64)] = None,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: Cursor = None,
+    selection: Shown, trading: Service, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response:
     """Every change of these limits, with who and when."""
-    return await _page(trading, _selection(caller, account_id, scope, target), limit, cursor, is_history=True)
+    return await _page(trading, selection, limit, cursor, is_history=True)
 
 
 @router.put(
@@ -202,18 +210,6 @@ def _uuid(text: str) -> UUID:
         return UUID(text)
     except ValueError as error:
         raise _invalid("target", "must be a UUID") from error
-
-
-def _selection(caller: Caller, account_id: UUID, scope: Scope | None, target: str | None) -> Selection:
-    account = (Scope.ACCOUNT, str(account_id))
-    if "admin" not in caller.scopes:
-        if scope is not None or target is not None:
-            caller.require_scope("admin")
-        roles = ((Scope.ROLE, role) for role in sorted(caller.roles))
-        return Selection(((Scope.SYSTEM, ""), *roles, account), (Scope.SYMBOL,))
-    if scope is None:
-        return Selection((account,), (Scope.SYSTEM, Scope.ROLE, Scope.SYMBOL, Scope.STRATEGY))
-    return Selection((), (scope,)) if target is None else Selection(((scope, target),))
 
 
 async def _page(

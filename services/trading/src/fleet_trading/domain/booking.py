@@ -11,8 +11,9 @@ from fleet_simulator.fees import EXACT
 from .account import Account, Balance, Position
 from .commands import ReportFill
 from .events import AccountReset, Adjusted, OrderFilled, TradeCorrected
+from .exact import share
 from .ledger import AGAINST, FLOWS, Book, Entry, EntryKind
-from .order import Order, Trade, share
+from .order import Order, Trade
 from .settlement import hold_until, take_early, unsettled
 from .values import ZERO, AccountStatus
 

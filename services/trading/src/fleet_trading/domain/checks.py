@@ -1,7 +1,7 @@
 """The checks before acceptance, in their order; the first that fails denies with its code."""
 
 from collections.abc import Callable, Sequence
-from decimal import Context, Decimal
+from decimal import Decimal
 
 from fleet_calendars import ROUND_THE_CLOCK, session_at
 from fleet_simulator import (
@@ -17,6 +17,7 @@ from fleet_simulator.fees import EXACT
 
 from .account import Account
 from .commands import Conditions, PlaceOrder
+from .exact import WIDE
 from .group import holdings
 from .order import Order
 from .risk.checks import Exceeded, check_risk
@@ -26,7 +27,6 @@ from .terms import NO_TERMS, Asked, leg_side, malformed
 from .values import ZERO, AccountStatus, Instrument, Reason, Reference, TradingState
 
 _AUCTIONS = (TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE)
-WIDE = Context(prec=80)
 
 
 class Denial(Exception):

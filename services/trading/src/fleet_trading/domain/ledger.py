@@ -5,10 +5,12 @@ accounts, an account's entries are numbered without gaps under its lock, and acc
 The house's total is the sum of a book over all accounts."""
 
 from datetime import date, datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
+
+from .exact import share
 
 
 class Book(StrEnum):
@@ -57,15 +59,7 @@ class Growth(NamedTuple):
 
     def at(self, equity: Decimal) -> Decimal:
         """The factor when the account is worth `equity`. What began with nothing, or with debts, has no return."""
-        if self.equity <= 0:
-            return self.factor
-        return _WIDE.divide(_WIDE.multiply(self.factor, equity), self.equity).quantize(
-            _FACTOR_UNIT, ROUND_HALF_EVEN, _WIDE
-        )
-
-
-_WIDE = Context(prec=80)
-_FACTOR_UNIT = Decimal(1).scaleb(-12)
+        return share(self.factor, equity, self.equity) if self.equity > 0 else self.factor
 
 
 class Adjustment(NamedTuple):

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from uuid import UUID
 
 from fleet_simulator import OrderType, Side, TimeInForce, reservation
 from fleet_simulator.fees import EXACT, fee
 
+from .exact import average
 from .states import Transition
 from .terms import Figures, OrderClass, Terms
 from .values import TERMINAL, ZERO, Pending, Reason, Stand
@@ -168,27 +169,6 @@ def first_transition(order: Order) -> Transition:
     adopted = order.reason if order.reason is not None and order.reason.code == "adopted" else None
     status = Stand.NEW if adopted else "pending_new"
     return Transition(1, order.created_at, "adopted" if adopted else "placed", str(status), adopted)
-
-
-_ONE = Decimal(1)
-_TWELVE_DECIMALS = Decimal(1).scaleb(-12)
-_WIDE = Context(prec=80)
-
-
-def share(total: Decimal, part: Decimal, whole: Decimal) -> Decimal:
-    """total x part / whole, half even at 12 decimals: more than any currency has."""
-    return _WIDE.divide(EXACT.multiply(total, part), whole).quantize(_TWELVE_DECIMALS, ROUND_HALF_EVEN, _WIDE)
-
-
-def average(total: Decimal, quantity: Decimal) -> Decimal:
-    """total / quantity at 12 decimals."""
-    return tidy(share(total, _ONE, quantity))
-
-
-def tidy(value: Decimal) -> Decimal:
-    """The same number without the zeros at its end."""
-    stripped = value.normalize(_WIDE)
-    return stripped if stripped.as_tuple().exponent <= 0 else stripped.quantize(_ONE, None, _WIDE)  # type: ignore[operator]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

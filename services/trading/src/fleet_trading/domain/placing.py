@@ -7,7 +7,6 @@ from fleet_simulator.fees import EXACT
 
 from .account import Account
 from .checks import (
-    WIDE,
     Denial,
     check_conditions,
     check_limits,
@@ -19,6 +18,7 @@ from .checks import (
 )
 from .commands import PlaceOrder
 from .events import Event, OrderDenied, OrderPlaced
+from .exact import WIDE
 from .group import legs_of
 from .order import Order
 from .risk.wish import placed

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from typing import Protocol
 
 from fleet_simulator.fees import EXACT
 
 from .account import Account, Position
-from .order import average
+from .exact import average, share
 from .settlement import unsettled
 from .values import ZERO
 
@@ -71,18 +71,28 @@ class Allocation:
     """What is held, long and short added up."""
     net_exposure: Decimal
     holdings: tuple[Holding, ...]
+    """The largest first."""
 
+    @property
+    def leverage(self) -> Decimal | None:
+        """The gross exposure in equities; None where there is no equity."""
+        return self._in_equities(self.gross_exposure)
 
-_WIDE = Context(prec=80)
-_WEIGHT_UNIT = Decimal(1).scaleb(-6)
+    @property
+    def concentration(self) -> Decimal | None:
+        """The part of the equity that the largest holding is; None where there is no equity."""
+        return self._in_equities(abs(self.holdings[0].value) if self.holdings else ZERO)
+
+    def _in_equities(self, value: Decimal) -> Decimal | None:
+        return share(value, Decimal(1), self.equity) if self.equity > 0 else None
 
 
 def allocation(account: Account, marks: Marks) -> Allocation:
-    """What the account is made of, the largest part first."""
+    """What the account is made of."""
     equity = equity_of(account, marks)
 
     def weight(part: Decimal) -> Decimal | None:
-        return _WIDE.divide(part, equity).quantize(_WEIGHT_UNIT, ROUND_HALF_EVEN, _WIDE) if equity > 0 else None
+        return share(part, Decimal(1), equity, places=6) if equity > 0 else None
 
     holdings: list[Holding] = []
     for currency, balance in account.balances.items():

@@ -14,8 +14,9 @@ from .account import Account
 from .checks import Denial, check_funds, check_limits, check_notional_of, check_open_for, check_price, check_quantity
 from .commands import ReplaceOrder, ReportReplace, ReportReplaceReject
 from .events import Event, OrderReplaced, ReplaceDenied, ReplaceRefused, ReplaceRequested
+from .exact import tidy
 from .group import group_of, holdings
-from .order import Order, tidy
+from .order import Order
 from .risk.wish import grown
 from .terms import NO_TERMS, Figures
 from .values import ZERO, Instrument, Pending, Reason

@@ -23,7 +23,7 @@ from prometheus_client import Counter
 from fleet_trading import domain
 from fleet_trading.domain import Account, Order
 from fleet_trading.domain.decisions import ALARMING_QUERIES
-from fleet_trading.domain.order import tidy
+from fleet_trading.domain.exact import tidy
 from fleet_trading.domain.risk.usage import FULL, RESTRICTING, LimitsMeasured, Usage
 from fleet_trading.ports import Market
 

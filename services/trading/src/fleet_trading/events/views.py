@@ -17,7 +17,7 @@ from fleet_contracts.vocabulary import (
 
 from fleet_trading import domain
 from fleet_trading.domain import Account, Marks, Order
-from fleet_trading.domain.order import tidy
+from fleet_trading.domain.exact import tidy
 from fleet_trading.domain.portfolio import value, valued
 from fleet_trading.ports import Market
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 from fleet_bus import Due, Transaction
+from fleet_chassis.ids import first_id_of
 
 FORGET = "forget-client-order-ids"
 """The kind of due rows; the aggregate is an order. Sequence 0: all orders after it, in their order; 1: it alone."""
@@ -75,8 +76,3 @@ class Forgetting:
         if self._over:
             columns = ([order[name] for order in self._over] for name in ("account_id", "client_order_id", "order_id"))
             await self._tx.connection.execute(_DELETE, *columns)
-
-
-def first_id_of(at: datetime) -> UUID:
-    """Below every UUID v7 that is made at this time or later (RFC 9562: 48 bits of milliseconds come first)."""
-    return UUID(int=int(at.timestamp() * 1000) << 80)

@@ -9,12 +9,12 @@ from uuid import UUID
 import asyncpg
 import msgspec
 from fleet_chassis.database import Database
+from fleet_chassis.ids import first_id_of
 
 from fleet_trading.domain import Account, Growth, Order, Trade, Transition
 from fleet_trading.domain.risk.limits import LimitTable
 
 from .adjusting import last_growth
-from .forgetting import first_id_of
 from .limits import LimitChange, Selection, SharedLimits, shown_limits
 from .rows import ACCOUNT_COLUMNS, ALL_OPEN, ORDER_COLUMNS, account_of, order_of, read_accounts, trade_of
 
@@ -103,14 +103,14 @@ class Readings:
             row = await connection.fetchrow(f"SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = $1", order_id)  # noqa: S608
         return None if row is None else order_of(row)
 
-    async def order_events(self, order_id: UUID) -> tuple[Order, list[Transition]] | None:
+    async def order_events(self, order_id: UUID) -> tuple[Order | None, list[Transition]]:
         """The order, and each step since it was placed."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
                 f"SELECT {ORDER_COLUMNS}, history FROM orders WHERE order_id = $1",  # noqa: S608  constant columns
                 order_id,
             )
-        return None if row is None else (order_of(row), _transitions.decode_lines(row["history"] or ""))
+        return (None, []) if row is None else (order_of(row), _transitions.decode_lines(row["history"] or ""))
 
     async def order_named(self, account_id: UUID, client_order_id: str) -> Order | None:
         async with self._database.connection() as connection:

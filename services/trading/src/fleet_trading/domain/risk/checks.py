@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Context, Decimal
+from decimal import Decimal
 
 from fleet_simulator import Side
 from fleet_simulator.fees import EXACT
 
-from fleet_trading.domain.order import tidy
+from fleet_trading.domain.exact import share, tidy
 from fleet_trading.domain.values import ZERO
 
 from .limits import Limit
@@ -21,8 +21,6 @@ FEWEST_SIZED = 5
 MOST_SIZED = 20
 """From then on each order moves the average by a 20th of its difference."""
 REPEATED_WITHIN = timedelta(seconds=60)
-_WIDE = Context(prec=80)
-_TWELVE_DECIMALS = Decimal(1).scaleb(-12)
 
 Check = Callable[[Wish, Decimal], str | None]
 
@@ -213,7 +211,6 @@ def _counted(wish: Wish) -> RiskState:
         state = replace(state, last_order=wish.signature, repeats=_repeats(wish), repeated_at=_time_of(wish))
     if Limit.FAT_FINGER in limits:
         sized = min(state.sized + 1, MOST_SIZED)
-        moved = _WIDE.divide(EXACT.subtract(wish.notional, state.average_notional), Decimal(sized))
-        average = EXACT.add(state.average_notional, moved.quantize(_TWELVE_DECIMALS, None, _WIDE))
-        state = replace(state, sized=sized, average_notional=average)
+        moved = share(EXACT.subtract(wish.notional, state.average_notional), Decimal(1), Decimal(sized))
+        state = replace(state, sized=sized, average_notional=EXACT.add(state.average_notional, moved))
     return state

@@ -8,7 +8,7 @@ from decimal import Decimal
 from fleet_simulator.fees import EXACT
 
 from fleet_trading.domain.account import Account
-from fleet_trading.domain.order import share
+from fleet_trading.domain.exact import share
 from fleet_trading.domain.portfolio import Marks, equity_of, value, valued
 from fleet_trading.domain.values import ZERO
 
@@ -82,30 +82,6 @@ def drawdown(account: Account, marks: Marks | None) -> Decimal:
     if peak is None or peak <= 0 or now >= peak:
         return ZERO
     return share(EXACT.subtract(peak, now), Decimal(1), peak)
-
-
-@dataclass(frozen=True, slots=True)
-class Exposures:
-    """Of what is held, at its marks. `leverage` is the gross exposure in equities, `concentration` the part of the
-    equity that the largest position is; None where there is no equity."""
-
-    gross: Decimal
-    net: Decimal
-    leverage: Decimal | None
-    concentration: Decimal | None
-
-
-def exposures(account: Account, marks: Marks) -> Exposures:
-    values = []
-    for symbol, position in account.positions.items():
-        if position.quantity:
-            at_mark = value(symbol, position, marks).market_value
-            values.append(position.cost if at_mark is None else at_mark)
-    gross, equity = sum(map(abs, values), ZERO), equity_of(account, marks)
-    if equity <= 0:
-        return Exposures(gross, sum(values, ZERO), None, None)
-    largest = max(map(abs, values), default=ZERO)
-    return Exposures(gross, sum(values, ZERO), share(gross, Decimal(1), equity), share(largest, Decimal(1), equity))
 
 
 def usages(account: Account, limits_of: Callable[[str | None], Values], marks: Marks, day: date) -> Iterator[Usage]:
