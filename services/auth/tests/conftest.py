@@ -18,6 +18,7 @@ from fleet_auth.settings import AuthSettings
 from fleet_bus.admin import create_topics
 from fleet_chassis.assertions import AssertionSigner
 from fleet_contracts.topics import AUTH_SESSIONS, AUTH_USERS
+from fleet_launcher.keys import new_field_keys
 from fleet_launcher.stack import Endpoints
 from fleet_testkit.clock import FakeClock
 from fleet_testkit.fixtures import MakeDatabase
@@ -82,6 +83,7 @@ def auth_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
         key = Ed25519PrivateKey.generate()
         (folder / f"{name}.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         public[name] = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    (folder / "fields.json").write_text(new_field_keys())
     (folder / "public.json").write_text(json.dumps(public))
     (folder / "instances.json").write_text('{"instances": []}')
     return folder
@@ -101,6 +103,7 @@ async def auth_settings(stack: Endpoints, make_database: MakeDatabase, auth_keys
         private_key_file=auth_keys / "auth.pem",
         public_keys_file=auth_keys / "public.json",
         database_url=SecretStr(await make_database("auth")),
+        auth_field_keys_file=auth_keys / "fields.json",
         auth_argon2_time_cost=1,
         auth_argon2_memory_kib=64,
     )

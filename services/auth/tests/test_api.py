@@ -15,6 +15,7 @@ from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.health import Health
 from fleet_contracts.auth import SessionRevoked, User
 from fleet_contracts.topics import AUTH_SESSIONS, AUTH_USERS
+from fleet_launcher.keys import new_field_keys
 from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
 
@@ -250,14 +251,14 @@ async def test_replicas_and_restarts_sign_with_one_key(auth: Any, auth_settings:
     finally:
         await connection.close()
     assert len(rows) == 1
-    assert len(rows[0]["encrypted_private_key"]) == 12 + 32 + 16
+    sealed = rows[0]["encrypted_private_key"]
+    assert len(sealed) == 1 + sealed[0] + 12 + 32 + 16
 
 
-async def test_another_service_key_means_another_signing_key(
-    auth: Any, auth_settings: AuthSettings, auth_keys: Path
-) -> None:
+async def test_lost_field_keys_mean_another_signing_key(auth: Any, auth_settings: AuthSettings, tmp_path: Path) -> None:
     first = (await auth.call("GET", "/.well-known/jwks.json")).body["keys"]
-    moved = auth_settings.model_copy(update={"private_key_file": auth_keys / "trading.pem"})
+    (tmp_path / "fields.json").write_text(new_field_keys())
+    moved = auth_settings.model_copy(update={"auth_field_keys_file": tmp_path / "fields.json"})
     async with served(create_app(moved)) as url:
         headers = {"Authorization": f"Bearer {auth.signer.sign('auth')}"}
         async with auth.http.get(f"{url}/api/v1/auth/.well-known/jwks.json", headers=headers) as response:

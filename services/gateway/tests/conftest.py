@@ -34,6 +34,7 @@ from fleet_gateway.app import create_app
 from fleet_gateway.http_protocol import HttpProtocol
 from fleet_gateway.settings import GatewaySettings
 from fleet_gateway.sockets.protocol import SocketProtocol
+from fleet_launcher.keys import new_field_keys
 from fleet_launcher.stack import Endpoints
 from fleet_testkit.eventually import eventually
 from fleet_testkit.fixtures import MakeDatabase
@@ -183,6 +184,7 @@ def fleet_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
         key = Ed25519PrivateKey.generate()
         (folder / f"{name}.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         public[name] = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    (folder / "fields.json").write_text(new_field_keys())
     (folder / "public.json").write_text(json.dumps(public))
     return folder
 
@@ -207,6 +209,7 @@ async def fleet(stack: Endpoints, make_database: MakeDatabase, fleet_keys: Path)
     auth = AuthSettings(
         **common("auth"),
         database_url=SecretStr(await make_database("auth")),
+        auth_field_keys_file=fleet_keys / "fields.json",
         auth_argon2_time_cost=1,
         auth_argon2_memory_kib=64,
     )

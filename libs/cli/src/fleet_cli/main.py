@@ -13,7 +13,7 @@ from fleet_cli.bench import bench
 from fleet_cli.console import FleetGroup, out
 from fleet_cli.doctor import doctor
 from fleet_cli.halt import halt
-from fleet_cli.operate import ledger, migrate, parked, rest, users
+from fleet_cli.operate import auth, ledger, migrate, parked, rest, users
 from fleet_cli.orders import logout, order
 
 app = typer.Typer(
@@ -55,6 +55,7 @@ def demo(
 
 
 app.add_typer(users, name="users")
+app.add_typer(auth, name="auth")
 app.add_typer(ledger, name="ledger")
 app.add_typer(parked, name="parked")
 app.add_typer(bench, name="bench")

@@ -1,4 +1,4 @@
-"""parked, rest, ledger, users: what an operator does to a running fleet.
+"""parked, rest, ledger, users, auth: what an operator does to a running fleet.
 
 What talks to the services is imported where it is used: half a second that the other commands need not wait.
 """
@@ -23,6 +23,7 @@ parked = typer.Typer(
     help="Messages that a service could not handle: they are set aside, with what comes behind them of the same key.",
 )
 ledger = typer.Typer(no_args_is_help=True, help="The books of all accounts.")
+auth = typer.Typer(no_args_is_help=True, help="The keys that protect what auth keeps.")
 users = typer.Typer(no_args_is_help=True, help="Make users of any role, the first administrator too.")
 
 ServiceArgument = Annotated[str, typer.Argument(help="The service that set the key aside.")]
@@ -136,4 +137,14 @@ def users_create(
     arguments = ["create-user", "--email", email, *(word for one in role for word in ("--role", one))]
     arguments += ["--name", name] if name else []
     arguments += ["--generate"] if generate else []
+    raise typer.Exit(run_admin(state_of(state_dir), "auth", arguments, capture=False).returncode)
+
+
+@auth.command("rotate-field-keys")
+def rotate_field_keys(
+    keep_file: Annotated[bool, typer.Option("--keep-file", help="The file has its new current key already.")] = False,
+    state_dir: StateOption = DEFAULT_STATE,
+) -> None:
+    """Seal what auth keeps secret anew under a new key; the one before stays readable until the next rotation."""
+    arguments = ["rotate-field-keys", *(["--keep-file"] if keep_file else [])]
     raise typer.Exit(run_admin(state_of(state_dir), "auth", arguments, capture=False).returncode)

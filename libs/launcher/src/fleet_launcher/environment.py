@@ -42,6 +42,8 @@ def service_environment(
     }
     if service.has_database:
         environment["FLEET_DATABASE_URL"] = service_database_url(state, endpoints, service)
+    if service.name == "auth":
+        environment["FLEET_AUTH_FIELD_KEYS_FILE"] = str(state.field_keys)
     if service.uses_redis:
         environment["FLEET_REDIS_URL"] = endpoints.redis_url
     return environment

@@ -1,8 +1,10 @@
-"""An Ed25519 key pair for each service and for the `fleet` command, made once per state folder."""
+"""Keys made once per state folder: an Ed25519 pair for each service and for the `fleet` command, and auth's field key."""
 
 from __future__ import annotations
 
+import base64
 import json
+import secrets
 from collections.abc import Iterable
 
 from cryptography.hazmat.primitives import serialization
@@ -32,3 +34,15 @@ def ensure_keys(state: StateDir, names: Iterable[str]) -> None:
             .decode()
         )
     write_private(state.public_keys, json.dumps(public, indent=1), mode=0o644)
+
+
+def ensure_field_keys(state: StateDir) -> None:
+    """The file of the keys under which auth seals single fields (0600), with a first key in it."""
+    if not state.field_keys.exists():
+        write_private(state.field_keys, new_field_keys())
+
+
+def new_field_keys() -> str:
+    """The content of such a file, with one random key."""
+    key_id, key = secrets.token_hex(4), base64.b64encode(secrets.token_bytes(32)).decode()
+    return json.dumps({"current": key_id, "keys": {key_id: key}})

@@ -63,6 +63,10 @@ class StateDir:
     def public_keys(self) -> Path:
         return self.keys / "public.json"
 
+    @property
+    def field_keys(self) -> Path:
+        return self.keys / "auth-fields.json"
+
     def private_key(self, name: str) -> Path:
         return self.keys / f"{name}.pem"
 

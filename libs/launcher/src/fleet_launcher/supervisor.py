@@ -26,7 +26,7 @@ from fleet_launcher.description import write_description, write_instances
 from fleet_launcher.environment import service_database_url, service_environment, topic_prefix
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.instance import Instance, RestartPolicy
-from fleet_launcher.keys import ensure_keys
+from fleet_launcher.keys import ensure_field_keys, ensure_keys
 from fleet_launcher.leftovers import LOCK, SUPERVISOR, end_leftovers
 from fleet_launcher.migrating import migrate
 from fleet_launcher.options import Event, FleetOptions
@@ -122,6 +122,7 @@ class Supervisor:
             if service.has_database
         }
         ensure_keys(self._state, [service.name for service in self._services])
+        ensure_field_keys(self._state)
         slots = [(s, ordinal) for s in self._services for ordinal in range(self._options.replicas.get(s.name, 1))]
         free = kept_ports(self._state, [f"{s.name}-{n}" for s, n in slots if s.fixed_port is None or n > 0])
         for service, ordinal in slots:

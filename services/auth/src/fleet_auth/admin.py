@@ -1,4 +1,4 @@
-"""`python -m fleet_auth.admin create-user --email ada@example.com --role admin`: what only an operator may do.
+"""`python -m fleet_auth.admin create-user …` and `… rotate-field-keys`: what only an operator may do.
 
 Works on auth's database with auth's own settings, whether auth runs or not; what is to be told to the fleet is sent
 by auth when it runs. The password is asked for, read from stdin if that is not a terminal, or made with `--generate`.
@@ -19,6 +19,7 @@ from fleet_chassis.ids import SystemIds
 from . import service
 from .domain import EmailTaken, Role, User, check_password, normalise_email
 from .passwords import Passwords
+from .resealing import rotate_field_keys
 from .service import NewUser
 from .settings import AuthSettings
 from .store import PostgresUnitOfWork
@@ -43,7 +44,10 @@ async def create_user(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fleet_auth.admin")
-    command = parser.add_subparsers(dest="command", required=True).add_parser("create-user", help="Add a user.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    rotate = commands.add_parser("rotate-field-keys", help="Seal everything anew under a new key.")
+    rotate.add_argument("--keep-file", action="store_true", help="The new key is in the file already, as current.")
+    command = commands.add_parser("create-user", help="Add a user.")
     command.add_argument("--email", required=True, type=normalise_email)
     command.add_argument("--role", action="append", choices=[role.value for role in Role], help="May be given again.")
     command.add_argument("--name", help="What to call the user.")
@@ -67,8 +71,12 @@ def _settings() -> AuthSettings:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the user as JSON; 1 with a line on stderr when it cannot be made."""
+    """Prints what was done as JSON; 1 with a line on stderr when it cannot be done."""
     asked = _parser().parse_args(arguments)
+    if asked.command == "rotate-field-keys":
+        resealed = asyncio.run(rotate_field_keys(_settings(), is_file_kept=asked.keep_file))
+        sys.stdout.write(json.dumps({"resealed": resealed.rows, "lost": resealed.lost}) + "\n")
+        return 1 if resealed.lost else 0
     try:
         password = check_password(_read_password(asked.generate))
         roles = [Role(role) for role in asked.role or [Role.TRADER]]

@@ -33,10 +33,11 @@ from .domain import (
     scopes_of,
 )
 from .passwords import Passwords, TooBusy
+from .sealing import Sealer
 from .service import IdempotencyKey, NewUser
 from .settings import AuthSettings
 from .store import PostgresUnitOfWork
-from .tokens import Sealer, SigningKeys, TokenLifetimes, new_secret, sign_access_token
+from .tokens import SigningKeys, TokenLifetimes, new_secret, sign_access_token
 
 REFUSALS = {
     RefreshRefusal.UNKNOWN: "The refresh token is not known.",

@@ -15,8 +15,9 @@ from fleet_chassis.internal import internal_router
 from .api import Auth, internal, router
 from .consumers import FORGET_REVOKED_SESSIONS
 from .passwords import Passwords
+from .sealing import Sealer
 from .settings import AuthSettings
-from .tokens import Sealer, load_signing_keys
+from .tokens import load_signing_keys
 
 
 def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI:
@@ -36,7 +37,7 @@ def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI
             await stack.enter_async_context(database)
             passwords = Passwords(settings)
             stack.callback(passwords.close)
-            sealer = Sealer(settings.private_key_file)
+            sealer = Sealer(settings.auth_field_keys_file, settings.private_key_file)
             async with database.transaction() as connection:
                 keys = await load_signing_keys(connection, sealer, bus.clock.now())
             app.state.auth = Auth(

@@ -1,10 +1,15 @@
 """Settings of auth: FLEET_AUTH_…"""
 
+from pathlib import Path
+
 from fleet_chassis.settings import DatabaseSettings
 from pydantic import Field
 
 
 class AuthSettings(DatabaseSettings):
+    auth_field_keys_file: Path
+    """The keys that seal TOTP secrets, API keys' secrets and the keys that sign tokens (sealing.py); 0600, made by the
+    launcher or mounted from a secret, and rotated by `fleet auth rotate-field-keys`."""
     auth_access_token_s: int = Field(default=300, ge=1)
     auth_refresh_token_s: int = Field(default=30 * 86_400, ge=1)
     auth_argon2_time_cost: int = Field(default=2, ge=1)

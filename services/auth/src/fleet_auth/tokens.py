@@ -2,62 +2,23 @@
 
 import base64
 import hashlib
-import hmac
-import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import asyncpg
 import jwt
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from fleet_chassis.logging import get_logger
 
 from .domain import Session, User, scopes_of
+from .sealing import SIGNING_KEY, CannotUnseal, Sealer
 
 ISSUER = "auth"
 AUDIENCE = "tradefleet"
-_NONCE_BYTES = 12
 
 log = get_logger(__name__)
-
-
-class Sealer:
-    """Seals what must not be read from the database alone, under keys derived from the service's own private key."""
-
-    def __init__(self, private_key_file: Path) -> None:
-        key = load_pem_private_key(private_key_file.read_bytes(), None)
-        if not isinstance(key, Ed25519PrivateKey):
-            raise ValueError(f"the private key must be Ed25519, was {type(key).__name__}")
-        secret = key.private_bytes_raw()
-        self._aead = AESGCM(_derive(secret, b"tradefleet auth signing keys"))
-        self._fingerprint_key = _derive(secret, b"tradefleet auth request fingerprints")
-
-    def seal(self, content: bytes, context: str) -> bytes:
-        nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._aead.encrypt(nonce, content, context.encode())
-
-    def unseal(self, sealed: bytes, context: str) -> bytes | None:
-        """None if it was sealed under another key, or for another context."""
-        try:
-            return self._aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context.encode())
-        except InvalidTag:
-            return None
-
-    def fingerprint(self, content: bytes) -> bytes:
-        """Tells two contents apart without telling what they are."""
-        return hmac.digest(self._fingerprint_key, content, "sha256")
-
-
-def _derive(secret: bytes, purpose: bytes) -> bytes:
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +41,13 @@ async def load_signing_keys(connection: asyncpg.Connection, sealer: Sealer, now:
     for row in rows:
         if row["retired_at"] is not None:
             continue
-        secret = sealer.unseal(row["encrypted_private_key"], row["kid"])
-        if secret is not None:
+        try:
+            secret = sealer.unseal(row["encrypted_private_key"], SIGNING_KEY.place(row["kid"]))
+        except CannotUnseal:
+            # The file of the field keys was lost; the public half still verifies what is out.
+            log.warning("signing_key_cannot_be_unsealed", kid=row["kid"])
+        else:
             return SigningKeys(row["kid"], Ed25519PrivateKey.from_private_bytes(secret), jwks)
-        # The service's own key was replaced; the public half still verifies what is out.
-        log.warning("signing_key_cannot_be_unsealed", kid=row["kid"])
     private_key = Ed25519PrivateKey.generate()
     public_key = private_key.public_key().public_bytes_raw()
     kid = hashlib.sha256(public_key).hexdigest()[:16]
@@ -92,7 +55,7 @@ async def load_signing_keys(connection: asyncpg.Connection, sealer: Sealer, now:
         "INSERT INTO signing_keys (kid, public_key, encrypted_private_key, created_at) VALUES ($1, $2, $3, $4)",
         kid,
         public_key,
-        sealer.seal(private_key.private_bytes_raw(), kid),
+        sealer.seal(private_key.private_bytes_raw(), SIGNING_KEY.place(kid)),
         now,
     )
     log.info("signing_key_made", kid=kid)

@@ -1,0 +1,110 @@
+"""Field encryption: what opens, what does not, and how a new key takes over."""
+
+import base64
+import json
+import secrets
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from fleet_auth.app import create_app
+from fleet_auth.resealing import rotate_field_keys
+from fleet_auth.sealing import SIGNING_KEY, CannotUnseal, FieldKeys, Sealer, parse_field_keys
+from fleet_auth.settings import AuthSettings
+from fleet_testkit.http import served
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.fixture(scope="module")
+def sealer(auth_keys: Path) -> Sealer:
+    return Sealer(auth_keys / "fields.json", auth_keys / "auth.pem")
+
+
+@given(content=st.binary(max_size=200), row=st.text(max_size=40), other=st.text(max_size=40))
+def test_a_sealed_value_opens_in_its_own_row_only(sealer: Sealer, content: bytes, row: str, other: str) -> None:
+    sealed = sealer.seal(content, SIGNING_KEY.place(row))
+    assert sealer.unseal(sealed, SIGNING_KEY.place(row)) == content
+    assert sealer.seal(content, SIGNING_KEY.place(row)) != sealed
+    if other != row:
+        with pytest.raises(CannotUnseal):
+            sealer.unseal(sealed, SIGNING_KEY.place(other))
+
+
+@given(content=st.binary(min_size=1, max_size=40), data=st.data())
+def test_what_was_changed_does_not_open(sealer: Sealer, content: bytes, data: st.DataObject) -> None:
+    sealed = bytearray(sealer.seal(content, "a"))
+    sealed[data.draw(st.integers(0, len(sealed) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(CannotUnseal):
+        sealer.unseal(bytes(sealed), "a")
+
+
+@pytest.mark.parametrize("sealed", [b"", b"\x04", b"\x04abcd", bytes(40)])
+def test_what_never_was_sealed_does_not_open(sealer: Sealer, sealed: bytes) -> None:
+    with pytest.raises(CannotUnseal):
+        sealer.unseal(sealed, "a")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b'{"current": "a", "keys": {}}', b'{"current": "a", "keys": {"a": "c2hvcnQ="}}']
+)
+def test_a_file_without_a_good_current_key_is_refused_and_not_quoted(content: bytes) -> None:
+    with pytest.raises(ValueError) as refused:
+        parse_field_keys(content)
+    assert "c2hvcnQ" not in str(refused.value)
+
+
+def test_a_replica_that_has_not_read_the_new_file_yet_opens_what_another_sealed(
+    auth_keys: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "fields.json"
+    shutil.copy(auth_keys / "fields.json", file)
+    late = Sealer(file, auth_keys / "auth.pem")
+    keys = json.loads(file.read_bytes())
+    new = keys["keys"] | {"new": base64.b64encode(secrets.token_bytes(32)).decode()}
+    file.write_text(json.dumps({"current": "new", "keys": new}))
+    assert late.unseal(Sealer(file, auth_keys / "auth.pem").seal(b"told", "a"), "a") == b"told"
+
+
+async def test_a_new_key_takes_over_and_the_one_before_goes_with_the_next(
+    auth_settings: AuthSettings, tmp_path: Path
+) -> None:
+    """start → rotate → rotate → start: the same key signs, sealed under the last field key; the first is gone"""
+    file = tmp_path / "fields.json"
+    shutil.copy(auth_settings.auth_field_keys_file, file)
+    settings = auth_settings.model_copy(update={"auth_field_keys_file": file})
+    first = _keys(file)
+    before = await _signing_key(settings)
+    for _ in range(2):
+        assert (await rotate_field_keys(settings)).rows == 1
+    last = _keys(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert (len(last.keys), first.current in last.keys) == (2, False)
+    assert await _signing_key(settings) == before
+    assert (await rotate_field_keys(settings, is_file_kept=True)).rows == 0
+    sealed = await _sealed(settings)
+    assert Sealer(file, settings.private_key_file).is_current(sealed)
+    assert last.keys[last.current] not in sealed
+
+
+def _keys(file: Path) -> FieldKeys:
+    return parse_field_keys(file.read_bytes())
+
+
+async def _signing_key(settings: AuthSettings) -> Any:
+    """The id of the key that auth signs with once it was started."""
+    app = create_app(settings)
+    async with served(app):
+        return app.state.auth.keys.kid
+
+
+async def _sealed(settings: AuthSettings) -> bytes:
+    connection = await asyncpg.connect(settings.database_url.get_secret_value())
+    try:
+        found: bytes = await connection.fetchval("SELECT encrypted_private_key FROM signing_keys")
+    finally:
+        await connection.close()
+    return found
