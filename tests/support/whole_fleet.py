@@ -17,6 +17,7 @@ from typing import Any
 
 import aiohttp
 import psutil
+import pyotp
 from fleet_launcher.admin import run_admin
 from fleet_launcher.control import launch, reset, stop_fleet
 from fleet_launcher.leftovers import SUPERVISOR
@@ -136,13 +137,16 @@ class WholeFleet:
 
     @contextlib.asynccontextmanager
     async def admin(self) -> AsyncIterator[FleetClient]:
-        """A new user with the role admin."""
+        """A new user with the role admin, who has just shown a second factor."""
         email, password = f"admin-{secrets.token_hex(6)}@example.com", secrets.token_urlsafe(16)
         arguments = ["create-user", "--email", email, "--role", "admin"]
         made = await asyncio.to_thread(run_admin, self.state, "auth", arguments, stdin=password + "\n")
         assert made.returncode == 0, made.stderr
         async with FleetClient(self.url, timeout_s=30) as client:
             await client.login(email, password)
+            begun = await client.request("POST", "/auth/mfa/totp")
+            await client.request("POST", "/auth/mfa/totp/verify", {"code": pyotp.TOTP(begun["secret"]).now()})
+            await client.refresh()
             yield client
 
 

@@ -1,6 +1,7 @@
 """core-engine over the real Kafka and PostgreSQL: bars in, bars out; signals in, order requests or reasons out."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -47,6 +48,11 @@ MOST_SIGNALS = 5
 DAY = datetime(2012, 5, 18, 20, 0, tzinfo=UTC)
 
 
+def second_factor() -> dict[str, object]:
+    """Of a caller who has just shown one."""
+    return {"mfa_at": int(time.time())}
+
+
 @dataclass
 class CoreEngine:
     url: str
@@ -54,7 +60,9 @@ class CoreEngine:
     others: Peers
 
     def admin(self, user_id: UUID = ADMIN) -> dict[str, str]:
-        return self.keys.of_user("core-engine", user_id, "read", "trade", "admin", roles=["admin"])
+        return self.keys.of_user(
+            "core-engine", user_id, "read", "trade", "admin", roles=["admin"], more=second_factor()
+        )
 
     def trader(self) -> dict[str, str]:
         return self.keys.of_user("core-engine", uuid4(), "read", "trade")
@@ -192,7 +200,7 @@ async def test_an_account_that_has_breached_a_limit_is_restricted_and_only_an_ad
     assert (reducing.state, reducing.by) == (TradingStateWord.REDUCING, "risk")
     assert reducing.reason == "daily_loss: 1000.5 of 1000"
     # What is stricter stays, however often risk asks for less.
-    headers = core_engine.keys.of_user("core-engine", owner, "trade")
+    headers = core_engine.keys.of_user("core-engine", owner, "trade", more=second_factor())
     url, body = f"{core_engine.url}/api/v1/risk/kill-switch", {"scope": "account", "reason": "a test"}
     async with aiohttp.ClientSession(headers=headers) as client:
         halted = await client.post(url, json=body | {"action": "halt"})

@@ -79,9 +79,11 @@ class Fleet:
     instances: dict[str, Instance]
 
     async def kill_switch(
-        self, *, by: UUID = ADMIN, scopes: tuple[str, ...] = ("admin",), **body: Any
+        self, *, by: UUID = ADMIN, scopes: tuple[str, ...] = ("admin",), factor_age_s: int | None = 0, **body: Any
     ) -> tuple[int, dict[str, Any]]:
-        headers = self.keys.of_user("core-engine", by, *scopes)
+        """`factor_age_s`: how long ago the caller has shown a second factor; None: never."""
+        shown = {} if factor_age_s is None else {"mfa_at": int(time.time()) - factor_age_s}
+        headers = self.keys.of_user("core-engine", by, *scopes, more=shown)
         async with aiohttp.ClientSession() as client:
             request = {"reason": "a test", **body}
             response = await client.post(f"{self.url}/api/v1/risk/kill-switch", json=request, headers=headers)
@@ -187,6 +189,21 @@ async def test_another_person_releases(halted_fleet: Fleet, scope: str, target: 
     assert (status, answer["state"]) == (200, "active")
     status, answer = await halted_fleet.kill_switch(action="resume", **body)
     assert status == 200, "what is active already is released by anybody"
+
+
+@pytest.mark.parametrize(("scope", "target"), [("symbol", "GOOG/USD"), ("account", str(UUID(int=71)))])
+async def test_a_release_takes_a_fresh_second_factor_and_a_halt_none(
+    halted_fleet: Fleet, scope: str, target: str
+) -> None:
+    body: dict[str, Any] = {"scope": scope, "target": target}
+    status, _ = await halted_fleet.kill_switch(action="halt", factor_age_s=None, **body)
+    assert status == 200
+    for age_s in (None, 310):
+        for action in ("resume", "reduce"):
+            status, told = await halted_fleet.kill_switch(by=OTHER_ADMIN, action=action, factor_age_s=age_s, **body)
+            assert (status, told["code"]) == (403, "mfa_required")
+    status, answer = await halted_fleet.kill_switch(by=OTHER_ADMIN, action="resume", factor_age_s=290, **body)
+    assert (status, answer["state"]) == (200, "active")
 
 
 async def test_any_admin_releases_an_account(halted_fleet: Fleet) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -22,6 +23,8 @@ RENEW_BEFORE_S = 15
 """A cached assertion this close to its end is minted anew, so that none dies on its way."""
 LEEWAY_S = 5
 """Clocks of two machines may differ by this much."""
+FRESH_FACTOR_S = 300
+"""So long a second factor counts as just shown; after a login or a step-up."""
 MAX_CACHED = 20_000
 """Sessions times services active within a minute; about 1 kB each."""
 
@@ -50,10 +53,26 @@ class Caller:
         if scope not in self.scopes:
             raise Problem(403, "insufficient_scope", f"This needs the scope {scope}.")
 
+    def has_fresh_factor(self, now: datetime) -> bool:
+        """Whether the session has shown a second factor within the last five minutes; an API key never has."""
+        shown_at = self.claims.get("mfa_at")
+        return isinstance(shown_at, int) and now.timestamp() - shown_at <= FRESH_FACTOR_S
+
+    def require_fresh_factor(self, now: datetime) -> None:
+        """Refuses, with 403, a caller who has not shown a second factor just now."""
+        if not self.has_fresh_factor(now):
+            raise mfa_required()
+
     def require_role(self, role: str) -> None:
         """Refuses, with 403, a user who does not have the role."""
         if role not in self.roles:
             raise Problem(403, "insufficient_role", f"This needs the role {role}.")
+
+
+def mfa_required() -> Problem:
+    """For who has to show a second factor first."""
+    detail = "This needs a second factor shown within five minutes: set one up, or POST /api/v1/auth/mfa/step-up."
+    return Problem(403, "mfa_required", detail)
 
 
 class AssertionSigner:

@@ -13,7 +13,7 @@ from fleet_launcher.control import description
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.places import SESSIONS, StateDir
 from fleet_sdk.client import FleetClient
-from fleet_sdk.problems import ApiError
+from fleet_sdk.problems import ApiError, CodeNeeded
 
 from fleet_cli.console import err
 
@@ -35,7 +35,10 @@ async def logged_in(state: StateDir, email: str | None, password: str | None) ->
                 err.print(f"The session of {kept} has ended.")
             email = email or kept or typer.prompt("Email")
             password = password or typer.prompt(f"Password of {email}", hide_input=True)
-            await client.login(email, password)
+            try:
+                await client.login(email, password)
+            except CodeNeeded as needed:
+                await client.login_with_code(needed.mfa_token, typer.prompt("Code"))
             with _locked(state):
                 _keep(state, url, email, client)
         yield client

@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 from fleet_contracts.encoding import encode_json
 
-from fleet_sdk.problems import OutcomeUnknown, Unreachable, problem
+from fleet_sdk.problems import CodeNeeded, OutcomeUnknown, Unreachable, problem
 from fleet_sdk.socket import SILENCE_S, Socket
 
 Json = dict[str, Any]
@@ -53,8 +53,23 @@ class FleetClient:
         return await self._object("POST", "/auth/register", body, authorized=False)
 
     async def login(self, email: str, password: str) -> None:
-        """Keeps the tokens; the access token is renewed by itself before it expires."""
-        self._keep(await self._object("POST", "/auth/login", {"email": email, "password": password}, authorized=False))
+        """Keeps the tokens; the access token is renewed by itself before it expires. Raises CodeNeeded."""
+        body = {"email": email, "password": password}
+        answer = await self._object("POST", "/auth/login", body, authorized=False)
+        if answer.get("mfa_required"):
+            raise CodeNeeded(answer["mfa_token"])
+        self._keep(answer)
+
+    async def login_with_code(self, mfa_token: str, code: str) -> None:
+        """The second step of a login: a code of the authenticator, or a recovery code."""
+        body = {"mfa_token": mfa_token, "code": code}
+        self._keep(await self._object("POST", "/auth/login/mfa", body, authorized=False))
+
+    async def step_up(self, code: str) -> None:
+        """Shows the second factor again: what is refused with `mfa_required` is let through for five minutes."""
+        self._keep(
+            {"refresh_token": self._refresh_token} | await self._object("POST", "/auth/mfa/step-up", {"code": code})
+        )
 
     async def resume(self, refresh_token: str) -> None:
         """Goes on with a session whose `refresh_token` was kept; that one is used up, so keep the new one at once."""

@@ -26,6 +26,14 @@ class Unreachable(Exception):
     """No connection to the API: nothing was sent."""
 
 
+class CodeNeeded(Exception):
+    """The password was right, and the user has a second factor: `login_with_code(mfa_token, code)` within 5 minutes."""
+
+    def __init__(self, mfa_token: str) -> None:
+        super().__init__("the login needs a code of the second factor")
+        self.mfa_token = mfa_token
+
+
 class OutcomeUnknown(Exception):
     """The request was sent and no answer came. Ask (orders by `client_order_id`), or send the very same again."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -65,10 +65,17 @@ class Keys:
             **more,
         }
 
-    def of_user(self, audience: str, user_id: UUID, *scopes: str, roles: Iterable[str] = ("trader",)) -> dict[str, str]:
-        """Headers of a request that the gateway forwards for this user."""
+    def of_user(
+        self,
+        audience: str,
+        user_id: UUID,
+        *scopes: str,
+        roles: Iterable[str] = ("trader",),
+        more: Mapping[str, object] | None = None,
+    ) -> dict[str, str]:
+        """Headers of a request that the gateway forwards for this user; `more` are further claims."""
         claims = {"sub": user_id, "roles": sorted(roles), "scopes": sorted(scopes), "sid": "a-session"}
-        return self.of_service("gateway", audience, claims)
+        return self.of_service("gateway", audience, {**claims, **(more or {})})
 
     def of_service(self, issuer: str, audience: str, claims: dict[str, Any] | None = None) -> dict[str, str]:
         """Headers of a call that this service makes."""

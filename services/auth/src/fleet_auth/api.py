@@ -1,19 +1,15 @@
 """auth's routes."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Depends, Header, Response
-from fleet_bus import Bus
 from fleet_chassis.assertions import UserCaller, service_caller
-from fleet_chassis.ids import Ids
 from fleet_chassis.problems import Problem, unavailable
 from fleet_chassis.shapes import Body, FastJSON, Resource
 from pydantic import AfterValidator, Field
-from starlette.requests import HTTPConnection
 
 from . import service
 from .domain import (
@@ -22,7 +18,6 @@ from .domain import (
     IdempotencyKeyReused,
     RefreshRefusal,
     Role,
-    Session,
     TooManyFailedLogins,
     User,
     UserDisabled,
@@ -32,12 +27,15 @@ from .domain import (
     normalise_email,
     scopes_of,
 )
-from .passwords import Passwords, TooBusy
-from .sealing import Sealer
+from .mfa import service as mfa
+from .mfa.api import CodeBody, code_problem
+from .mfa.domain import CodeRefused
+from .mfa.store import SecondFactors
+from .parts import Auth, AuthParts, SessionCaller, TokensResource, not_stored
+from .passwords import TooBusy
 from .service import IdempotencyKey, NewUser
-from .settings import AuthSettings
 from .store import PostgresUnitOfWork
-from .tokens import SigningKeys, TokenLifetimes, new_secret, sign_access_token
+from .tokens import new_secret
 
 REFUSALS = {
     RefreshRefusal.UNKNOWN: "The refresh token is not known.",
@@ -79,11 +77,15 @@ class UserResource(Resource):
     created_at: datetime
 
 
-class TokensResource(Resource):
-    access_token: str
-    refresh_token: str
-    token_type: Literal["Bearer"]
-    expires_in: int = Field(description="Seconds until the access token ends.")
+class MfaRequired(Resource):
+    """The password was right; `POST /auth/login/mfa` takes the code."""
+
+    mfa_required: Literal[True]
+    mfa_token: str
+
+
+class MfaLoginBody(CodeBody):
+    mfa_token: Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class TicketResource(Resource):
@@ -98,43 +100,6 @@ class RedeemBody(Body):
 class KeySet(Resource):
     keys: list[dict[str, str]]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Auth:
-    """What the routes work with."""
-
-    bus: Bus
-    passwords: Passwords
-    sealer: Sealer
-    settings: AuthSettings
-    ids: Ids
-    keys: SigningKeys
-
-    @property
-    def lifetimes(self) -> TokenLifetimes:
-        return TokenLifetimes(
-            timedelta(seconds=self.settings.auth_access_token_s), timedelta(seconds=self.settings.auth_refresh_token_s)
-        )
-
-    def tokens(self, user: User, session: Session, refresh_token: str) -> FastJSON:
-        issued_at = session.last_token_expires_at - self.lifetimes.access
-        return FastJSON(
-            TokensResource(
-                access_token=sign_access_token(self.keys, user, session, issued_at),
-                refresh_token=refresh_token,
-                token_type="Bearer",  # noqa: S106
-                expires_in=self.settings.auth_access_token_s,
-            ).model_dump(),
-            headers={"Cache-Control": "no-store"},
-        )
-
-
-async def _auth(connection: HTTPConnection) -> Auth:
-    auth: Auth = connection.app.state.auth
-    return auth
-
-
-AuthParts = Annotated[Auth, Depends(_auth)]
 
 router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
 internal = APIRouter(prefix="/internal", include_in_schema=False, dependencies=[Gateway])
@@ -175,9 +140,10 @@ async def register(
     return FastJSON(answer, 201, headers={"Location": "/api/v1/auth/me"})
 
 
-@router.post("/login", response_model=TokensResource, dependencies=[Gateway])
+@router.post("/login", response_model=TokensResource | MfaRequired, dependencies=[Gateway])
 async def login(body: LoginBody, auth: AuthParts) -> Response:
-    """Tokens for a user's password. 401 `invalid_credentials`; 429 after too many failed attempts at one account."""
+    """Tokens for a user's password, or an `mfa_token` if there is a second factor to show. 401 `invalid_credentials`; 429
+    after too many failed attempts at one account."""
     try:
         auth.passwords.require_place()
         async with auth.bus.transaction() as tx:
@@ -192,20 +158,20 @@ async def login(body: LoginBody, auth: AuthParts) -> Response:
             raise WrongCredentials
         is_outdated = auth.passwords.needs_rehash(password_hash)
         new_hash = await auth.passwords.hash(body.password) if is_outdated else None
-        refresh_token = new_secret()
+        secret = new_secret()
         async with auth.bus.transaction() as tx:
-            user, session = await service.log_in(
-                PostgresUnitOfWork(tx),
-                found[0].user_id,
-                new_hash=new_hash,
-                refresh_token=refresh_token,
-                lifetimes=auth.lifetimes,
-                ids=auth.ids,
+            uow = PostgresUnitOfWork(tx)
+            user = await service.admit(uow, found[0].user_id, new_hash=new_hash)
+            if user.mfa_enabled:
+                await mfa.challenge(SecondFactors(tx, auth.sealer), user.user_id, secret)
+                return not_stored({"mfa_required": True, "mfa_token": secret})
+            session = await service.begin_session(
+                uow, user, refresh_token=secret, lifetimes=auth.lifetimes, ids=auth.ids
             )
     except WrongCredentials:
         raise Problem(401, "invalid_credentials", "The address or the password is wrong.") from None
     except UserDisabled:
-        raise Problem(403, "user_disabled", "The user is disabled.") from None
+        raise _user_disabled() from None
     except TooManyFailedLogins as error:
         raise Problem(
             429,
@@ -215,6 +181,26 @@ async def login(body: LoginBody, auth: AuthParts) -> Response:
         ) from None
     except TooBusy:
         raise _too_busy() from None
+    return auth.tokens(user, session, secret)
+
+
+@router.post("/login/mfa", response_model=TokensResource, dependencies=[Gateway])
+async def login_with_second_factor(body: MfaLoginBody, auth: AuthParts) -> Response:
+    """The second step of a login. 401 `invalid_code`, `mfa_token_unknown`; 429 `too_many_codes`."""
+    refresh_token = new_secret()
+    try:
+        async with auth.bus.transaction() as tx:
+            answer = await mfa.answer_challenge(SecondFactors(tx, auth.sealer), body.mfa_token, body.code)
+            if not isinstance(answer, CodeRefused):
+                uow = PostgresUnitOfWork(tx)
+                user = await service.admit(uow, answer)
+                session = await service.begin_session(
+                    uow, user, refresh_token=refresh_token, lifetimes=auth.lifetimes, ids=auth.ids, mfa_at=tx.now
+                )
+    except UserDisabled:
+        raise _user_disabled() from None
+    if isinstance(answer, CodeRefused):
+        raise code_problem(answer)
     return auth.tokens(user, session, refresh_token)
 
 
@@ -233,7 +219,7 @@ async def refresh(body: RefreshBody, auth: AuthParts) -> Response:
 
 
 @router.post("/logout", status_code=204)
-async def logout(caller: UserCaller, auth: AuthParts) -> Response:
+async def logout(caller: SessionCaller, auth: AuthParts) -> Response:
     """Ends the session of the token that this was asked with."""
     async with auth.bus.transaction() as tx:
         await service.log_out(PostgresUnitOfWork(tx), UUID(caller.session_id))
@@ -257,7 +243,7 @@ async def jwks(auth: AuthParts) -> Response:
 
 
 @router.post("/ws-tickets", status_code=201, response_model=TicketResource)
-async def give_ticket(caller: UserCaller, auth: AuthParts) -> Response:
+async def give_ticket(caller: SessionCaller, auth: AuthParts) -> Response:
     """A ticket that opens one socket, `/ws?ticket=…`, for clients that cannot send headers with it."""
     ticket = new_secret()
     async with auth.bus.transaction() as tx:
@@ -301,6 +287,10 @@ def _key_reused() -> Problem:
     return Problem(409, "idempotency_key_reused", "This Idempotency-Key came before with another body.")
 
 
+def _user_disabled() -> Problem:
+    return Problem(403, "user_disabled", "The user is disabled.")
+
+
 def _too_busy() -> Problem:
     return unavailable("Too many passwords are being checked.")
 
@@ -313,6 +303,6 @@ def _user_resource(user: User) -> UserResource:
         roles=list(user.roles),
         scopes=scopes_of(user.roles),
         status=user.status,
-        mfa_enabled=False,
+        mfa_enabled=user.mfa_enabled,
         created_at=user.created_at,
     )

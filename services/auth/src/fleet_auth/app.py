@@ -12,8 +12,10 @@ from fleet_chassis.health import Health
 from fleet_chassis.ids import SystemIds
 from fleet_chassis.internal import internal_router
 
-from .api import Auth, internal, router
+from .api import internal, router
 from .consumers import FORGET_REVOKED_SESSIONS
+from .mfa.api import router as mfa_router
+from .parts import Auth
 from .passwords import Passwords
 from .sealing import Sealer
 from .settings import AuthSettings
@@ -49,6 +51,7 @@ def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet auth", lifespan, health)
     app.include_router(router)
+    app.include_router(mfa_router)
     app.include_router(internal)
     app.include_router(internal_router(bus))
     return app

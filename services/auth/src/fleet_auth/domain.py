@@ -112,6 +112,7 @@ class User:
     status: UserStatus
     version: int
     created_at: datetime
+    mfa_enabled: bool = False
 
     @property
     def is_active(self) -> bool:
@@ -126,6 +127,8 @@ class Session:
     user_id: UUID
     last_token_expires_at: datetime
     revoked_at: datetime | None = None
+    mfa_at: datetime | None = None
+    """When a second factor was last shown in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

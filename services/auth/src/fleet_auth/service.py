@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from fleet_chassis.ids import Ids
@@ -100,16 +100,8 @@ async def begin_login(uow: UnitOfWork, email: str, *, allowed: int, window: time
     return await uow.credentials(email)
 
 
-async def log_in(
-    uow: UnitOfWork,
-    user_id: UUID,
-    *,
-    new_hash: str | None,
-    refresh_token: str,
-    lifetimes: TokenLifetimes,
-    ids: Ids,
-) -> tuple[User, Session]:
-    """A new session, once the password was found right. `new_hash`: the password under today's parameters."""
+async def admit(uow: UnitOfWork, user_id: UUID, *, new_hash: str | None = None) -> User:
+    """The user, whose password was found right. `new_hash`: the password under today's parameters. Raises UserDisabled."""
     user = await uow.user(user_id)
     if user is None:
         raise WrongCredentials
@@ -118,10 +110,28 @@ async def log_in(
     await uow.clear_login_attempts(user.email)
     if new_hash is not None:
         await uow.set_password_hash(user_id, new_hash)
-    session = Session(session_id=ids.new_id(), user_id=user_id, last_token_expires_at=uow.now + lifetimes.access)
+    return user
+
+
+async def begin_session(
+    uow: UnitOfWork,
+    user: User,
+    *,
+    refresh_token: str,
+    lifetimes: TokenLifetimes,
+    ids: Ids,
+    mfa_at: datetime | None = None,
+) -> Session:
+    """`mfa_at`: when a second factor was shown for it."""
+    session = Session(
+        session_id=ids.new_id(),
+        user_id=user.user_id,
+        last_token_expires_at=uow.now + lifetimes.access,
+        mfa_at=mfa_at,
+    )
     await uow.add_session(session)
     await uow.add_refresh_token(hash_token(refresh_token), session.session_id, uow.now + lifetimes.refresh)
-    return user, session
+    return session
 
 
 async def refresh(uow: UnitOfWork, shown: str, *, replacement: str, lifetimes: TokenLifetimes) -> Refreshed:

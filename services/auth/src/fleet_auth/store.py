@@ -14,7 +14,11 @@ from .domain import LoginAttempts, RefreshToken, RevokedReason, Role, Session, T
 PURGE_BATCH = 20
 """Rows past their time that one request takes away: more than it adds, so that the tables do not grow."""
 
-_USER = "u.user_id, u.email, u.display_name, u.roles, u.status, u.version, u.created_at"
+_USER = """
+u.user_id, u.email, u.display_name, u.roles, u.status, u.version, u.created_at,
+EXISTS (SELECT 1 FROM totp WHERE totp.user_id = u.user_id AND confirmed_at IS NOT NULL) AS mfa_enabled
+"""
+_SESSION = "s.session_id, s.last_token_expires_at, s.revoked_at, s.mfa_at"
 
 
 class PostgresUnitOfWork:
@@ -95,19 +99,20 @@ class PostgresUnitOfWork:
 
     async def add_session(self, session: Session) -> None:
         await self._connection.execute(
-            "INSERT INTO sessions (session_id, user_id, created_at, last_token_expires_at) VALUES ($1, $2, $3, $4)",
+            """
+            INSERT INTO sessions (session_id, user_id, created_at, last_token_expires_at, mfa_at)
+            VALUES ($1, $2, $3, $4, $5)
+            """,
             session.session_id,
             session.user_id,
             self.now,
             session.last_token_expires_at,
+            session.mfa_at,
         )
 
     async def locked_session(self, session_id: UUID) -> Session | None:
         row = await self._connection.fetchrow(
-            """
-            SELECT session_id, user_id, last_token_expires_at, revoked_at FROM sessions
-            WHERE session_id = $1 FOR NO KEY UPDATE
-            """,
+            f"SELECT s.user_id, {_SESSION} FROM sessions s WHERE session_id = $1 FOR NO KEY UPDATE",  # noqa: S608
             session_id,
         )
         return None if row is None else _session(row)
@@ -159,7 +164,7 @@ class PostgresUnitOfWork:
             return None
         row = await self._connection.fetchrow(
             f"""
-            SELECT t.expires_at, t.used_at, s.session_id, s.last_token_expires_at, s.revoked_at, {_USER}
+            SELECT t.expires_at, t.used_at, {_SESSION}, {_USER}
             FROM refresh_tokens t JOIN sessions s USING (session_id) JOIN users u USING (user_id)
             WHERE t.token_hash = $1
             """,  # noqa: S608
@@ -204,7 +209,7 @@ class PostgresUnitOfWork:
         row = await self._connection.fetchrow(
             f"""
             WITH taken AS (DELETE FROM ws_tickets WHERE ticket_hash = $1 RETURNING session_id, scopes, expires_at)
-            SELECT taken.scopes, taken.expires_at, s.session_id, s.last_token_expires_at, s.revoked_at, {_USER}
+            SELECT taken.scopes, taken.expires_at, {_SESSION}, {_USER}
             FROM taken JOIN sessions s USING (session_id) JOIN users u USING (user_id)
             """,  # noqa: S608
             ticket_hash,
@@ -268,6 +273,7 @@ def _user(row: asyncpg.Record) -> User:
         status=UserStatus(row["status"]),
         version=row["version"],
         created_at=row["created_at"],
+        mfa_enabled=row["mfa_enabled"],
     )
 
 
@@ -277,4 +283,5 @@ def _session(row: asyncpg.Record) -> Session:
         user_id=row["user_id"],
         last_token_expires_at=row["last_token_expires_at"],
         revoked_at=row["revoked_at"],
+        mfa_at=row["mfa_at"],
     )

@@ -80,7 +80,7 @@ def new_secret() -> str:
 
 def sign_access_token(keys: SigningKeys, user: User, session: Session, now: datetime) -> str:
     """A token for the gateway, ending with `session.last_token_expires_at`."""
-    claims = {
+    claims: dict[str, object] = {
         "iss": ISSUER,
         "aud": AUDIENCE,
         "sub": str(user.user_id),
@@ -90,4 +90,6 @@ def sign_access_token(keys: SigningKeys, user: User, session: Session, now: date
         "iat": int(now.timestamp()),
         "exp": int(session.last_token_expires_at.timestamp()),
     }
+    if session.mfa_at is not None:
+        claims["mfa_at"] = int(session.mfa_at.timestamp())
     return jwt.encode(claims, keys.private_key, "EdDSA", {"kid": keys.kid, "typ": "at+jwt"})

@@ -28,6 +28,10 @@ class SecondPersonNeeded(Exception):
     """Who restricted a system, a venue or a symbol last does not release it: another does."""
 
 
+class SecondFactorNeeded(Exception):
+    """Who releases has shown that he is himself just now."""
+
+
 class HeldByAnother(Exception):
     """The owner of an account has not restricted it himself."""
 
@@ -41,12 +45,13 @@ async def change_state(
     by: str,
     reason: str,
     is_owner: bool = False,
+    has_fresh_factor: bool = False,
 ) -> TradingStateChanged:
     """Changes the state of a scope and target, under a version higher than any before. Saying it twice is a change, too:
     whoever missed the first hears the second.
 
     Anybody who may may restrict. Who releases a system, venue or symbol is not who restricted it last; the owner of an
-    account takes back what he said himself, down to what others have said of it."""
+    account takes back what he said himself, down to what others have said of it. Either has a fresh second factor."""
     epoch, version = await uow.next_version()
     held = await uow.held(scope, target)
     if held is not None and is_looser(state, held.state):
@@ -57,6 +62,8 @@ async def change_state(
                 raise HeldByAnother
         elif scope is not StateScope.ACCOUNT and held.by == by:
             raise SecondPersonNeeded
+        if not has_fresh_factor:
+            raise SecondFactorNeeded
     change = TradingStateChanged(
         scope=scope,
         target=target,

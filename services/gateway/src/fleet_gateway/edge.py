@@ -165,7 +165,7 @@ class Edge:
         """What is open to strangers is limited by address; a login counts as failed until it is known not to be."""
         address = exchange.address(self.settings.gateway_trusted_proxies)
         special = None
-        if exchange.method == "POST" and exchange.raw_path == routes.LOGIN:
+        if exchange.method == "POST" and exchange.raw_path in (routes.LOGIN, routes.LOGIN_MFA):
             special = self.limits.failed_logins
         elif exchange.method == "POST" and exchange.raw_path == routes.REGISTER:
             special = self.limits.registrations

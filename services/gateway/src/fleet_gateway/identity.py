@@ -49,14 +49,16 @@ class _Claims(msgspec.Struct, frozen=True):
     roles: list[str]
     scopes: list[str]
     exp: int
+    mfa_at: int | None = None
 
     def principal(self) -> Principal:
+        fresh = {} if self.mfa_at is None else {"mfa_at": self.mfa_at}
         return Principal(
             user_id=self.sub,
             session_id=self.sid,
             scopes=frozenset(self.scopes),
             expires_at=self.exp + LEEWAY_S,
-            claims={"sub": str(self.sub), "sid": self.sid, "roles": self.roles, "scopes": self.scopes},
+            claims={"sub": str(self.sub), "sid": self.sid, "roles": self.roles, "scopes": self.scopes, **fresh},
             key=str(self.sub),
         )
 

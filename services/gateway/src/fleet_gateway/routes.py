@@ -12,9 +12,10 @@ STOP = re.compile(rb"/api/v1/deployments/([^/]+)/stop")
 ORDERS = b"/api/v1/orders"
 ORDER_BATCH = b"/api/v1/orders/batch"
 LOGIN = b"/api/v1/auth/login"
+LOGIN_MFA = b"/api/v1/auth/login/mfa"
 REGISTER = b"/api/v1/auth/register"
 
-PUBLIC = frozenset({LOGIN, REGISTER, b"/api/v1/auth/refresh", b"/api/v1/auth/.well-known/jwks.json"})
+PUBLIC = frozenset({LOGIN, LOGIN_MFA, REGISTER, b"/api/v1/auth/refresh", b"/api/v1/auth/.well-known/jwks.json"})
 """Open to people who are not logged in; auth is told that nobody is behind the call."""
 
 

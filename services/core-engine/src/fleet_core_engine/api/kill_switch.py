@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 from fleet_bus import Bus, TableView
-from fleet_chassis.assertions import Caller, UserCaller
+from fleet_chassis.assertions import Caller, UserCaller, mfa_required
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.shapes import Body, Resource, Symbol
 from fleet_contracts.core_engine import TradingStateChanged
@@ -104,7 +104,8 @@ def kill_switch_router(bus: Bus, fleet: Fleet, targets: Targets) -> APIRouter:
         """Halts, reduces or resumes; answers what each instance that must obey has said.
 
         An admin restricts the system, a venue, a symbol or any account; an owner his own account. Another admin than
-        the one who restricted a system, venue or symbol releases it; an owner releases what he restricted himself."""
+        the one who restricted a system, venue or symbol releases it; an owner releases what he restricted himself. A release
+        takes a second factor shown within five minutes (403 `mfa_required`)."""
         scope, target, is_owner = _scope_and_target(body, caller, targets)
 
         async def change() -> TradingStateChanged:
@@ -117,6 +118,7 @@ def kill_switch_router(bus: Bus, fleet: Fleet, targets: Targets) -> APIRouter:
                     by=str(caller.user_id),
                     reason=body.reason,
                     is_owner=is_owner,
+                    has_fresh_factor=caller.has_fresh_factor(tx.now),
                 )
 
         try:
@@ -129,6 +131,8 @@ def kill_switch_router(bus: Bus, fleet: Fleet, targets: Targets) -> APIRouter:
             raise Problem(
                 403, "second_person_required", "Who stopped it does not release it: another administrator does."
             ) from error
+        except service.SecondFactorNeeded as error:
+            raise mfa_required() from error
         except service.HeldByAnother as error:
             raise Problem(403, "held_by_another", "The account is restricted by somebody else.") from error
         shown = TradingStateShown.model_validate(changed)

@@ -1,0 +1,80 @@
+"""The use cases of second factors. A refused code is returned and not raised: the failure has to be committed."""
+
+from uuid import UUID
+
+from fleet_auth.domain import hash_token
+
+from .domain import (
+    CHALLENGE_LIFETIME,
+    NO_FACTOR,
+    WRONG_CODE,
+    AlreadyEnabled,
+    CodeRefused,
+    Totp,
+    hash_recovery_code,
+    new_recovery_codes,
+    new_totp_secret,
+)
+from .store import SecondFactors
+
+
+async def begin_totp(factors: SecondFactors, user_id: UUID) -> str:
+    """A new secret, asked for nowhere until a code of it was shown. Raises AlreadyEnabled."""
+    secret = new_totp_secret()
+    if not await factors.begin(user_id, secret):
+        raise AlreadyEnabled
+    return secret
+
+
+async def confirm_totp(factors: SecondFactors, user_id: UUID, code: str) -> list[str] | CodeRefused:
+    """The recovery codes, once a code shows that the user has the secret. Raises AlreadyEnabled."""
+    totp = await factors.locked(user_id)
+    if totp is not None and totp.is_confirmed:
+        raise AlreadyEnabled
+    refused = NO_FACTOR if totp is None else await _look_at(factors, totp, code)
+    if refused is not None:
+        return refused
+    codes = new_recovery_codes()
+    await factors.confirm(user_id, [hash_recovery_code(user_id, one) for one in codes])
+    return codes
+
+
+async def show_code(factors: SecondFactors, user_id: UUID, code: str) -> CodeRefused | None:
+    """None if it is the user's: a TOTP code or a recovery code, used up by it."""
+    totp = await factors.locked(user_id)
+    if totp is None or not totp.is_confirmed:
+        return NO_FACTOR
+    return await _look_at(factors, totp, code)
+
+
+async def challenge(factors: SecondFactors, user_id: UUID, mfa_token: str) -> None:
+    """A login whose password was right waits for its code."""
+    await factors.add_challenge(hash_token(mfa_token), user_id, factors.now + CHALLENGE_LIFETIME)
+
+
+async def answer_challenge(factors: SecondFactors, mfa_token: str, code: str) -> UUID | CodeRefused:
+    """Whose login it is, once."""
+    token_hash = hash_token(mfa_token)
+    user_id = await factors.locked_challenge(token_hash)
+    if user_id is None:
+        return CodeRefused("mfa_token_unknown", "The mfa_token is not known, used or expired; log in again.")
+    refused = await show_code(factors, user_id, code)
+    if refused is not None:
+        return refused
+    await factors.end_challenge(token_hash)
+    return user_id
+
+
+async def _look_at(factors: SecondFactors, totp: Totp, code: str) -> CodeRefused | None:
+    refused = totp.refusal(factors.now)
+    if refused is not None:
+        return refused
+    step = totp.step_of(code, factors.now)
+    if step is not None:
+        await factors.use_step(totp.user_id, step)
+        return None
+    if await factors.use_recovery_code(totp.user_id, hash_recovery_code(totp.user_id, code)):
+        return None
+    failures = totp.failures + 1
+    await factors.count_failure(totp.user_id, failures, totp.blocked_after(failures, factors.now))
+    return WRONG_CODE

@@ -1,0 +1,86 @@
+"""What the routes work with, and who may call those of a login."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from fastapi import Depends
+from fleet_bus import Bus
+from fleet_chassis.assertions import Caller, UserCaller
+from fleet_chassis.ids import Ids
+from fleet_chassis.problems import Problem
+from fleet_chassis.shapes import FastJSON, Resource
+from pydantic import Field
+from starlette.requests import HTTPConnection
+
+from .domain import Session, User
+from .passwords import Passwords
+from .sealing import Sealer
+from .settings import AuthSettings
+from .tokens import SigningKeys, TokenLifetimes, sign_access_token
+
+
+class AccessTokenResource(Resource):
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int = Field(description="Seconds until the access token ends.")
+
+
+class TokensResource(AccessTokenResource):
+    refresh_token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """What the routes work with."""
+
+    bus: Bus
+    passwords: Passwords
+    sealer: Sealer
+    settings: AuthSettings
+    ids: Ids
+    keys: SigningKeys
+
+    @property
+    def lifetimes(self) -> TokenLifetimes:
+        return TokenLifetimes(
+            timedelta(seconds=self.settings.auth_access_token_s), timedelta(seconds=self.settings.auth_refresh_token_s)
+        )
+
+    def tokens(self, user: User, session: Session, refresh_token: str) -> FastJSON:
+        return not_stored({**self._access_token(user, session), "refresh_token": refresh_token})
+
+    def access_token(self, user: User, session: Session) -> FastJSON:
+        """Without a refresh token: the session's own stays."""
+        return not_stored(self._access_token(user, session))
+
+    def _access_token(self, user: User, session: Session) -> dict[str, object]:
+        issued_at = session.last_token_expires_at - self.lifetimes.access
+        return AccessTokenResource(
+            access_token=sign_access_token(self.keys, user, session, issued_at),
+            token_type="Bearer",  # noqa: S106
+            expires_in=self.settings.auth_access_token_s,
+        ).model_dump()
+
+
+def not_stored(content: object, status: int = 200) -> FastJSON:
+    """An answer with a secret in it: no cache keeps it."""
+    return FastJSON(content, status, headers={"Cache-Control": "no-store"})
+
+
+async def _auth(connection: HTTPConnection) -> Auth:
+    auth: Auth = connection.app.state.auth
+    return auth
+
+
+AuthParts = Annotated[Auth, Depends(_auth)]
+
+
+async def _session_caller(caller: UserCaller) -> Caller:
+    if "api_key_id" in caller.claims:
+        raise Problem(403, "session_required", "This takes a login: an API key may not.")
+    return caller
+
+
+SessionCaller = Annotated[Caller, Depends(_session_caller)]
+"""Who has logged in; `session_id` is that of a session."""
