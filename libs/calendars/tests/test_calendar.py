@@ -10,6 +10,7 @@ from fleet_calendars import (
     Session,
     UnknownCalendar,
     business_day,
+    days_left,
     last_day,
     last_session,
     names,
@@ -69,6 +70,11 @@ def test_business_days_are_counted_along_the_sessions(calendar: str, data: st.Da
         ("XCAI", "2026-11-20", None, None),
         ("XADS", "2026-11-20", "2026-11-20T06:00Z", "2026-11-20T11:00Z"),  # a Friday
         ("XADS", "2026-12-02", None, None),
+        ("XCAI", "2027-01-03", "2027-01-03T07:30Z", "2027-01-03T13:00Z"),
+        ("XCAI", "2027-02-08", "2027-02-08T08:00Z", "2027-02-08T11:30Z"),  # Ramadan
+        ("XCAI", "2027-05-19", None, None),
+        ("XADS", "2027-03-11", None, None),
+        ("XADS", "2027-03-12", "2027-03-12T06:00Z", "2027-03-12T11:00Z"),
     ],
 )
 def test_days_that_are_known(calendar: str, day: str, opens_at: str | None, closes_at: str | None) -> None:
@@ -102,6 +108,15 @@ def test_past_its_last_day_a_calendar_says_so_and_guesses_nothing(calendar: str)
         next_session(calendar, SESSIONS[calendar][-1].closes_at)
     with pytest.raises(OutsideCalendar):
         business_day(calendar, end, 2)
+
+
+@pytest.mark.parametrize("calendar", TABLES)
+def test_the_days_that_are_left_are_counted_by_the_exchanges_own_date(calendar: str) -> None:
+    end, zone = load(calendar).last_day, load(calendar).zoneinfo
+    assert days_left(calendar, datetime.combine(end - timedelta(days=60), time(), zone)) == 60
+    assert days_left(calendar, datetime.combine(end, time(23, 59), zone)) == 0
+    assert days_left(calendar, datetime.combine(end + timedelta(days=1), time(), zone)) == -1
+    assert days_left(ROUND_THE_CLOCK, datetime.combine(end, time(), zone)) is None
 
 
 @pytest.mark.parametrize("name", ["XXXX", "../table", "", "24/8"])

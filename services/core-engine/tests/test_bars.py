@@ -57,14 +57,14 @@ async def silent_bus(make_database: MakeDatabase, tmp_path: Path) -> AsyncIterat
 
 
 async def handle_bar(tx: Transaction, symbol: str, close_at: datetime = CLOSE) -> None:
-    uow = PostgresMarketUnitOfWork(tx)
+    uow = PostgresMarketUnitOfWork(tx, is_replay=False)
     await uow.lock([f"{symbol}|1d"])
     release_bar(uow, Series(symbol, "1d"), close_at)
     await uow.flush()
 
 
-async def handle_step(tx: Transaction, close_at: datetime = CLOSE) -> None:
-    uow = PostgresMarketUnitOfWork(tx)
+async def handle_step(tx: Transaction, close_at: datetime = CLOSE, *, is_replay: bool = False) -> None:
+    uow = PostgresMarketUnitOfWork(tx, is_replay=is_replay)
     await uow.lock([f"{symbol}|1d" for symbol in SYMBOLS])
     uow.end_step(Step("1d", close_at, 1, SYMBOLS, None))
     await uow.flush()
@@ -90,6 +90,19 @@ async def test_of_the_last_bars_in_many_processes_one_passes_the_step_on(silent_
         close_at = CLOSE + timedelta(days=day)
         await asyncio.gather(*(bar(symbol, close_at) for symbol in SYMBOLS), step(close_at))
         assert await steps_passed_on(database) == day + 1
+
+
+async def test_in_a_replay_trading_hears_of_the_step_too(silent_bus: tuple[Bus, Database]) -> None:
+    bus, database = silent_bus
+    for symbol in SYMBOLS:
+        async with bus.transaction() as tx:
+            await handle_bar(tx, symbol)
+    async with bus.transaction() as tx:
+        await handle_step(tx, is_replay=True)
+    async with database.connection() as connection:
+        told = await connection.fetch("SELECT topic, payload FROM outbox WHERE key = 'step' ORDER BY topic")
+    assert [row["topic"] for row in told] == ["core-engine.market", "core-engine.order-requests"]
+    assert told[0]["payload"] == told[1]["payload"]
 
 
 async def test_a_step_waits_for_the_last_of_its_bars(silent_bus: tuple[Bus, Database]) -> None:

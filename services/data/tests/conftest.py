@@ -29,7 +29,9 @@ from fleet_testkit.http import served
 from fleet_testkit.peers import BUS_MIGRATIONS, Keys, Peers, peers, ready
 
 
-def instrument(symbol: str, *, venue: str = "paper", tick_size: str = "0.0001") -> tuple[Topic, str, Message]:
+def instrument(
+    symbol: str, *, venue: str = "paper", tick_size: str = "0.0001", calendar: str = "XNYS"
+) -> tuple[Topic, str, Message]:
     told = VenueInstrument(
         symbol=symbol,
         venue=venue,
@@ -43,7 +45,7 @@ def instrument(symbol: str, *, venue: str = "paper", tick_size: str = "0.0001") 
         min_notional=Decimal(0),
         maker_fee=Decimal("0.001"),
         taker_fee=Decimal("0.001"),
-        calendar="XNYS",
+        calendar=calendar,
         simulated=True,
     )
     topic = EXCHANGE_CONNECTOR_INSTRUMENTS if venue == "paper" else MATCHING_ENGINE_INSTRUMENTS
@@ -63,6 +65,11 @@ class Data:
             response = await client.get(f"{self.url}/api/v1/markets{path}", headers=headers)
             return response.status, await response.json()
 
+    async def parked(self) -> list[dict[str, Any]]:
+        async with aiohttp.ClientSession(headers=self.keys.of_service("cli", "data")) as client:
+            found: list[dict[str, Any]] = (await (await client.get(f"{self.url}/internal/parked")).json())["data"]
+            return found
+
     async def define(self, *names: str) -> list[str]:
         """New symbols, defined at the paper venue."""
         symbols = [f"{name}{uuid4().hex[:6].upper()}/USD" for name in names]
@@ -74,7 +81,7 @@ class Data:
 async def run(
     feed: str, make_database: MakeDatabase, kafka: KafkaForTests, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Data]:
-    keys = Keys.make(tmp_path_factory.mktemp("data"), "data", "gateway")
+    keys = Keys.make(tmp_path_factory.mktemp("data"), "data", "gateway", "cli")
     prefix = kafka.unique("data") + "."
     reads = [topic for topic in TOPICS if any(reader.service == "data" for reader in topic.readers)]
     writes = [DATA_INSTRUMENTS, DATA_QUOTES, DATA_BARS]

@@ -81,6 +81,20 @@ async def test_an_instrument_is_defined_once_for_what_its_venue_tells(data: Any)
     assert (status, market["symbol"], market["tick_size"], market["status"]) == (200, symbol, "0.01", "unavailable")
 
 
+async def test_an_instrument_whose_calendar_nobody_knows_is_set_aside_and_others_go_on(data: Any) -> None:
+    [known] = await data.define("AAPL")
+    odd = f"ODD{uuid4().hex[:6].upper()}/USD"
+    await data.others.say(data.instrument(odd, calendar="XXXX"), data.instrument(known, tick_size="0.01"))
+    await eventually(lambda: len(data.others.heard_of(InstrumentDefined, known)) == 2)
+
+    async def parked() -> list[str]:
+        return [key["reason"] for key in await data.parked() if key["key"] == f"{odd},paper"]
+
+    (reason,) = await eventually(parked)
+    assert "there is no calendar of this name, was XXXX" in reason
+    assert (await data.get(f"/{odd.replace('/', '-')}"))[0] == 404
+
+
 async def test_bars_are_passed_on_once_and_a_step_after_the_last_of_them(data: Any) -> None:
     aapl, msft = await data.define("AAPL", "MSFT")
     others, at = data.others, this_minute() - MINUTE

@@ -4,10 +4,13 @@ import csv
 import io
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
+from functools import partial
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from fleet_contracts.topics import DATA_QUOTES
+from fleet_contracts.exchange_connector import MarketStepEnded
+from fleet_contracts.topics import CORE_ENGINE_ORDER_REQUESTS, DATA_QUOTES
+from fleet_contracts.vocabulary import Timeframe
 from fleet_testkit.eventually import eventually
 from fleet_trading.domain import Growth
 from hypothesis import given, settings
@@ -35,6 +38,11 @@ async def quoted(fleet: Any, price: str, at: datetime, **more: Any) -> None:
         tx.publish(DATA_QUOTES, "AAPL/USD", fleet.a_quote("AAPL/USD", price, market_at=at, **more), market_at=at)
 
 
+async def is_marked(fleet: Any, user: UUID, price: str) -> bool:
+    positions = (await fleet.call("GET", "/api/v1/positions", user=user)).body["data"]
+    return bool(D(positions[0]["mark_price"]) == D(price))
+
+
 async def test_the_curve_follows_the_market_and_not_what_comes_and_goes(run_trading: Any) -> None:
     async with run_trading() as fleet:
         user = fleet.a_user()
@@ -51,11 +59,7 @@ async def test_the_curve_follows_the_market_and_not_what_comes_and_goes(run_trad
             at = DAY + timedelta(hours=hour)
             await quoted(fleet, price, at - timedelta(minutes=1))
 
-            async def is_marked() -> bool:
-                positions = (await fleet.call("GET", "/api/v1/positions", user=user)).body["data"]
-                return bool(D(positions[0]["mark_price"]) == D(price))
-
-            await eventually(is_marked)
+            await eventually(partial(is_marked, fleet, user, price))
             fleet.clock.set(at)
 
             async def is_seen() -> bool:
@@ -83,6 +87,49 @@ async def test_the_curve_follows_the_market_and_not_what_comes_and_goes(run_trad
         rest = f"/api/v1/portfolio/history?timeframe=1h&cursor={page['next_cursor']}"
         assert [p["equity"] for p in (await fleet.call("GET", rest, user=user)).body["data"]] == ["101000"]
         assert (await fleet.call("GET", "/api/v1/portfolio/history?timeframe=3m", user=user)).status == 422
+
+
+async def test_the_curve_of_a_replay_has_each_step_however_fast_it_runs(run_trading: Any) -> None:
+    """A step ends: every account's worth at its closes is kept before the next begins, whatever the wall clock says and
+    whoever writes to the account beside it."""
+    closes = ["100", "110", "110", "95.5", "101.25"]
+
+    async def curve(*, seconds_a_step: float, rests_before_end: bool) -> tuple[list[Any], list[Any]]:
+        async with run_trading(feed="replay") as fleet:
+            user = fleet.a_user()
+            order = await fleet.accepted(user, quantity="100")
+            await fleet.report(user, fleet.filled(order, 100, "100", fee="10"))
+            await fleet.becomes(order, user, "filled")
+
+            async def stands_at(at: datetime) -> bool:
+                rest = (await fleet.call("GET", "/internal/rest", user=user, issuer="cli")).body
+                return bool(rest["market_at"] == f"{at:%Y-%m-%dT%H:%M:%SZ}" and not rest["due"])
+
+            for step, close in enumerate(closes):
+                fleet.clock.advance(seconds=seconds_a_step)
+                at = DAY + timedelta(days=step + 1, hours=21)
+                await quoted(fleet, close, at)
+                await eventually(partial(is_marked, fleet, user, close))
+                if rests_before_end:
+                    await fleet.accepted(user, type="limit", limit_price="1")
+                ended = MarketStepEnded(step=step, market_at=at, timeframe=Timeframe.D1, symbols=("AAPL/USD",))
+                await fleet.publish(CORE_ENGINE_ORDER_REQUESTS, "step", ended, market_at=at)
+                await eventually(partial(stands_at, at), what=f"step {step} is over")
+            found = [
+                (await fleet.call("GET", f"/api/v1/portfolio/history?timeframe={timeframe}", user=user)).body["data"]
+                for timeframe in ("1h", "1d")
+            ]
+            return found[0], found[1]
+
+    hours, days = await curve(seconds_a_step=0, rests_before_end=False)
+    assert [(point["at"], point["equity"]) for point in days] == [
+        ("2026-01-10T21:00:00Z", "100115"),
+        ("2026-01-09T21:00:00Z", "99540"),
+        ("2026-01-07T21:00:00Z", "100990"),
+        ("2026-01-06T21:00:00Z", "99990"),
+    ]
+    assert hours == days
+    assert await curve(seconds_a_step=2500, rests_before_end=True) == (hours, days)
 
 
 async def test_what_an_account_is_made_of_says_which_marks_are_stale(fleet: Any) -> None:

@@ -50,6 +50,12 @@ def last_day(calendar: str) -> date | None:
     return None if calendar == ROUND_THE_CLOCK else _table(calendar).last_day
 
 
+def days_left(calendar: str, at: datetime) -> int | None:
+    """How many days after that of `at` the calendar still covers; negative: it has ended; None: it never ends."""
+    end = last_day(calendar)
+    return None if end is None else (end - _local_day(calendar, at)).days
+
+
 def session_at(calendar: str, at: datetime) -> Session | None:
     """The session that is open at `at`; None: the market is closed."""
     session = session_of(calendar, _local_day(calendar, at))

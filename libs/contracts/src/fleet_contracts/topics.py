@@ -159,8 +159,8 @@ CORE_ENGINE_STATE = Topic(
 CORE_ENGINE_ORDER_REQUESTS = Topic(
     "core-engine.order-requests",
     "core-engine",
-    "account",
-    (core_engine.OrderRequested, core_engine.CancelRequested),
+    "account; `step` for MarketStepEnded, in a replay",
+    (core_engine.OrderRequested, core_engine.CancelRequested, exchange_connector.MarketStepEnded),
     _work("trading"),
 )
 CORE_ENGINE_SIGNAL_OUTCOMES = Topic(

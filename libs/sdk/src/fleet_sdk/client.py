@@ -147,6 +147,10 @@ class FleetClient:
     async def portfolio(self, **filters: object) -> Json:
         return await self._object("GET", "/portfolio", params=filters)
 
+    def portfolio_history(self, timeframe: str, **filters: object) -> AsyncIterator[Json]:
+        """The equity curve, newest first; what had not changed is not repeated."""
+        return self.pages("/portfolio/history", timeframe=timeframe, **filters)
+
     # -- strategies and replays ----------------------------------------------------------------------------------
 
     async def create_strategy(self, strategy: Mapping[str, Any], *, idempotency_key: str | None = None) -> Json:

@@ -29,6 +29,7 @@ from fleet_contracts.topics import (
 from . import consumers
 from .adopting import adopt_told
 from .api import Targets, kill_switch_router, status_router
+from .sessions import Sessions, warn_of_ends
 from .settings import Settings
 from .telling import Fleet
 
@@ -52,7 +53,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     venues = bus.table(EXCHANGE_CONNECTOR_STATUS, VenueStatus)
     max_age = None if settings.feed == "replay" else timedelta(seconds=settings.core_engine_signal_max_age_s)
     bus.add(consumers.bars(None if settings.feed == "replay" else known.quotes))
-    bus.add(consumers.signals(known, max_age=max_age, most_a_minute=settings.core_engine_signals_a_minute))
+    sessions = Sessions()
+    bus.add(consumers.signals(known, sessions, max_age=max_age, most_a_minute=settings.core_engine_signals_a_minute))
     bus.add(consumers.breaches())
     every = timedelta(seconds=settings.core_engine_heartbeat_s)
     if settings.feed != "replay":
@@ -63,6 +65,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        warn_of_ends(bus.clock.now())
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(database)
             await stack.enter_async_context(client)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 
 from fleet_bus import Due, DueKind, NotYet, Received, TableView, Transaction, Work
-from fleet_calendars import OutsideCalendar, UnknownCalendar, session_at
 from fleet_chassis.logging import get_logger
 from fleet_contracts import data, strategy, trading
 from fleet_contracts.core_engine import Heartbeat
@@ -21,7 +21,9 @@ from fleet_contracts.topics import (
 )
 
 from . import events, service
+from .domain.freshness import is_stale
 from .domain.signals import Circumstances, Missing, judge
+from .sessions import Sessions
 from .store.market import PostgresMarketUnitOfWork
 from .store.states import PostgresSignalUnitOfWork, PostgresStateUnitOfWork
 
@@ -37,16 +39,15 @@ def bars(quotes: TableView[data.BestQuote] | None) -> Work:
     async def release(uow: PostgresMarketUnitOfWork, received: Received[data.BarClosed]) -> None:
         bar = received.message
         quote = None if quotes is None else quotes.get(bar.symbol)
-        stale_after = None if quote is None else quote.stale_after
-        is_stale = stale_after is not None and uow.transaction.now > stale_after
-        reason = service.release_bar(uow, events.series_of(bar), bar.bar.close_at, is_stale=is_stale)
+        stale = quote is not None and is_stale(quote.stale_after, uow.transaction.now)
+        reason = service.release_bar(uow, events.series_of(bar), bar.bar.close_at, is_stale=stale)
         told = bar if reason is None else events.withheld(bar, reason)
         uow.transaction.publish(CORE_ENGINE_MARKET, bar.symbol, told, market_at=received.market_at)
 
     return Work(
         name="bars",
         topics=(DATA_BARS,),
-        unit_of_work=PostgresMarketUnitOfWork,
+        unit_of_work=partial(PostgresMarketUnitOfWork, is_replay=quotes is None),
         touches=_series_touched,
         handlers={data.BarClosed: release, data.BarsBackfilled: _pass_on, MarketStepEnded: _end_step},
     )
@@ -81,7 +82,7 @@ class Known:
     quotes: TableView[data.BestQuote]
 
 
-def signals(known: Known, *, max_age: timedelta | None, most_a_minute: int) -> Work:
+def signals(known: Known, sessions: Sessions, *, max_age: timedelta | None, most_a_minute: int) -> Work:
     """Signals become order requests or are dropped; their deployment hears which, once. `max_age` None: a replay, on which
     no wall clock decides, nor how many there may be a minute."""
 
@@ -104,7 +105,7 @@ def signals(known: Known, *, max_age: timedelta | None, most_a_minute: int) -> W
             quote=events.quote_of(known.quotes.get(raised.symbol)),
             now=uow.now if max_age is not None else received.market_at or raised.raised_at,
             max_age=max_age,
-            is_open=max_age is None or instrument is None or is_open(instrument.calendar, uow.now),
+            is_open=max_age is None or instrument is None or sessions.open_at(instrument.calendar, uow.now) is not None,
             is_free=max_age is None or pace.is_free(uow.now, most_a_minute),
         )
         try:
@@ -126,15 +127,6 @@ def signals(known: Known, *, max_age: timedelta | None, most_a_minute: int) -> W
         touches=lambda raised: (str(raised.deployment_id),),
         handlers={strategy.SignalRaised: validate},
     )
-
-
-def is_open(calendar: str, at: datetime) -> bool:
-    """A calendar that has ended or that nobody knows is closed, loudly."""
-    try:
-        return session_at(calendar, at) is not None
-    except (OutsideCalendar, UnknownCalendar) as error:
-        log.error("calendar_without_sessions", calendar=calendar, error=str(error))
-        return False
 
 
 def breaches() -> Work:

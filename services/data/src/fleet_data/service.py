@@ -3,12 +3,18 @@
 from datetime import datetime
 from decimal import Decimal
 
+from fleet_calendars import UnknownCalendar
+from fleet_calendars import names as calendar_names
+
 from .domain.instruments import Terms
 from .ports import InstrumentUnitOfWork, QuoteUnitOfWork
 
 
 def list_instrument(uow: InstrumentUnitOfWork, symbol: str, venue: str, terms: Terms) -> None:
-    """A venue tells how it trades an instrument; the same again changes nothing."""
+    """A venue tells how it trades an instrument; the same again changes nothing. Raises UnknownCalendar: nobody could say
+    when it may be traded, or when its trades settle."""
+    if terms.calendar not in calendar_names():
+        raise UnknownCalendar(terms.calendar)
     uow.list_at(uow.instrument(symbol).listed(venue, terms), venue, terms)
 
 

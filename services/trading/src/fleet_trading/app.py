@@ -71,7 +71,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     bus.add(consumers.resets(trading.unit, desk, market, settings.trading_opening_deposit))
     bus.add(consumers.forgetting())
     bus.add(consumers.checking())
-    bus.add(consumers.snapshots(trading.unit, market, is_live=is_live))
+    bus.add(consumers.hourly_snapshots(trading.unit, market, is_live=is_live))
+    bus.add(consumers.step_snapshots(trading.unit, market))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

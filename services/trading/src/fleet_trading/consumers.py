@@ -10,6 +10,7 @@ from fleet_chassis.logging import get_logger
 from fleet_contracts import Message
 from fleet_contracts.auth import User
 from fleet_contracts.core_engine import CancelRequested, OrderRequested
+from fleet_contracts.exchange_connector import MarketStepEnded
 from fleet_contracts.execution import OrderReports
 from fleet_contracts.topics import AUTH_USERS, CORE_ENGINE_ORDER_REQUESTS, EXECUTION_REPORTS
 from fleet_simulator import OrderType, Side, TimeInForce
@@ -26,7 +27,7 @@ from .service.reports import ask_about_unanswered, book
 from .store import Forgetting, PostgresUnit
 from .store.checking import CHECK, BookCheck
 from .store.forgetting import FORGET
-from .store.snapshots import EVERY, REPLAY_LOOK, SNAPSHOTS
+from .store.snapshots import EVERY, SNAPSHOTS, STEP_SNAPSHOTS
 from .store.unit import RESET, UNANSWERED
 
 log = get_logger("fleet_trading")
@@ -52,7 +53,8 @@ def signal_client_order_id(signal_id: UUID) -> str:
 
 
 def order_requests(unit: Unit, desk: OrderDesk, market: Market) -> Work:
-    """core-engine.order-requests: signals that were found valid; a denial leaves a denied order, never an exception."""
+    """core-engine.order-requests: signals that were found valid; a denial leaves a denied order, never an exception. And
+    the steps of a replay."""
 
     async def on_order(uow: PostgresUnit, received: Received[OrderRequested]) -> None:
         m = received.message
@@ -90,12 +92,21 @@ def order_requests(unit: Unit, desk: OrderDesk, market: Market) -> Work:
             if isinstance(outcome, Refused):
                 log.info("signal_cancel_refused", signal_id=m.signal_id, code=outcome.reason.code)
 
-    def touches(message: OrderRequested | CancelRequested) -> list[str]:
+    async def on_step(uow: PostgresUnit, received: Received[MarketStepEnded]) -> None:
+        uow.snapshots_of_step(UUID(int=0), received.message.step, received.message.market_at)
+
+    def touches(message: OrderRequested | CancelRequested | MarketStepEnded) -> list[str]:
+        if isinstance(message, MarketStepEnded):
+            return []
         signal_id = message.signal_id if isinstance(message, OrderRequested) else message.target_signal_id
         claim = claim_key(message.account_id, signal_client_order_id(signal_id))
         return [account_key(message.account_id), claim, user_key(message.user_id)]
 
-    handlers: Mapping[type[Message], Any] = {OrderRequested: on_order, CancelRequested: on_cancel}
+    handlers: Mapping[type[Message], Any] = {
+        OrderRequested: on_order,
+        CancelRequested: on_cancel,
+        MarketStepEnded: on_step,
+    }
     return Work("order-requests", (CORE_ENGINE_ORDER_REQUESTS,), unit, handlers, touches)
 
 
@@ -155,19 +166,29 @@ def resets(unit: Unit, desk: OrderDesk, market: Market, opening_deposit: Decimal
     return DueKind(RESET, "wall", unit, lambda aggregate_id: [account_key(UUID(aggregate_id[:36]))], on_due)
 
 
-def snapshots(unit: Unit, market: Market, *, is_live: bool) -> DueKind:
-    """What accounts are worth, each hour; in a replay as often as it can be seen."""
+def hourly_snapshots(unit: Unit, market: Market, *, is_live: bool) -> DueKind:
+    """What accounts are worth, each hour of the wall clock; a replay has none."""
 
     async def on_due(uow: PostgresUnit, due: Due) -> None:
-        at = uow.now if is_live else market.market_at()
-        come_to = await uow.take_snapshots(UUID(due.aggregate_id), market, at)
+        come_to = await uow.take_snapshots(UUID(due.aggregate_id), market, uow.now) if is_live else None
         if come_to is not None:
             uow.snapshots_later(come_to, due.sequence, due.due_at)
-            return
-        next_at = at.replace(minute=0, second=0, microsecond=0) + EVERY if is_live else uow.now + REPLAY_LOOK
-        uow.snapshots_later(UUID(int=0), due.sequence + 1, next_at)
+        else:
+            next_at = uow.now.replace(minute=0, second=0, microsecond=0) + EVERY
+            uow.snapshots_later(UUID(int=0), due.sequence + 1, next_at)
 
     return DueKind(SNAPSHOTS, "wall", unit, lambda _: [], on_due, counts_at_rest=False)
+
+
+def step_snapshots(unit: Unit, market: Market) -> DueKind:
+    """What accounts are worth at the end of each step of a replay, which goes on when all of them are taken."""
+
+    async def on_due(uow: PostgresUnit, due: Due) -> None:
+        come_to = await uow.take_snapshots(UUID(due.aggregate_id), market, due.due_at)
+        if come_to is not None:
+            uow.snapshots_of_step(come_to, due.sequence, due.due_at)
+
+    return DueKind(STEP_SNAPSHOTS, "market", unit, lambda _: [], on_due)
 
 
 def checking() -> DueKind:

@@ -96,7 +96,8 @@ class SeenMarket:
         quote = self._quotes.get(symbol) if symbol is not None else None
         if quote is not None:
             return quote.market_at
-        return self._bus.market_at or self._last_at or self._bus.clock.now()
+        seen = [at for at in (self._bus.market_at, self._last_at) if at is not None]
+        return max(seen, default=self._bus.clock.now())
 
     def day(self) -> date:
         return self._bus.clock.now().date() if self._is_live else self.market_at().date()

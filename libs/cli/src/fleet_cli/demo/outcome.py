@@ -30,6 +30,7 @@ class Outcome:
     trades: list[dict[str, Any]]
     positions: list[dict[str, Any]]
     portfolio: dict[str, Any]
+    history: list[dict[str, Any]]
     ledger: list[dict[str, Any]]
     bars: list[Bar]
 
@@ -47,6 +48,7 @@ async def read_outcome(client: FleetClient) -> Outcome:
         trades=trades,
         positions=await client.positions(),
         portfolio=await client.portfolio(),
+        history=[point async for point in client.portfolio_history(TIMEFRAME)],
         ledger=ledger,
         bars=[bar for of_symbol in bars for bar in of_symbol],
     )
@@ -86,7 +88,7 @@ def expected(bars: Sequence[Bar], account_id: str, deployed: Sequence[Deployed])
 
 
 def differences(fleet: Outcome, run: RunResult) -> list[str]:
-    """Where the fleet's fills, positions or cash are not those of the in-process run, to the last digit."""
+    """Where the fleet's fills, positions, cash or equity curve are not those of the in-process run, to the last digit."""
     order_of = {order["order_id"]: order for order in fleet.orders}
     close_of = {(bar.symbol, at): bar.close_at for bar in fleet.bars for at in (bar.open_at, bar.close_at)}
     theirs = sorted(_fleet_fill(trade, order_of[trade["order_id"]], close_of) for trade in fleet.trades)
@@ -103,7 +105,18 @@ def differences(fleet: Outcome, run: RunResult) -> list[str]:
     cash = run.cash[fleet.account_id]
     if Decimal(fleet.portfolio["cash"]) != cash:
         found.append(f"cash is {fleet.portfolio['cash']} in the fleet, {cash} in process")
-    return found
+    return found + _curve_differences(fleet, run)
+
+
+def _curve_differences(fleet: Outcome, run: RunResult) -> list[str]:
+    """The first one: the points that follow are wrong with it."""
+    curve = {datetime.fromisoformat(point["at"]): Decimal(point["equity"]) for point in fleet.history}
+    known: Decimal | None = None
+    for at, equity in run.equity[fleet.account_id]:
+        known = curve.pop(at, known)  # what had not changed is not repeated
+        if known != equity:
+            return [f"equity is {known} in the fleet, {equity} in process, at {at}"]
+    return [f"the fleet's equity curve has a point at {min(curve)}, which is no step"] if curve else []
 
 
 FillKey = tuple[str, str, str, str, Decimal, Decimal, Decimal]

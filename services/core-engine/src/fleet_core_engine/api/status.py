@@ -14,6 +14,8 @@ from fleet_contracts.data import BestQuote, InstrumentDefined
 from fleet_contracts.exchange_connector import VenueStatus
 from fleet_contracts.vocabulary import StateScope, TradingStateWord
 
+from fleet_core_engine.domain.freshness import is_stale
+from fleet_core_engine.sessions import warning_of
 from fleet_core_engine.store.states import current_states
 from fleet_core_engine.telling import Fleet
 
@@ -51,13 +53,15 @@ class DataShown(Resource):
 
 
 class CalendarShown(Resource):
-    """A calendar of the instruments: the session that is open or comes next. `error`: it has ended, or nobody knows it."""
+    """A calendar of the instruments: the session that is open or comes next. `warning`: it covers 60 days more at the most;
+    `error`: it has ended, or nobody knows it."""
 
     calendar: str
     is_open: bool
     opens_at: datetime | None
     closes_at: datetime | None
     last_day: date | None
+    warning: str | None
     error: str | None
 
 
@@ -124,16 +128,16 @@ def _data(quote: BestQuote, now: datetime | None) -> DataShown:
         symbol=quote.symbol,
         market_at=quote.market_at,
         age_s=None if now is None else round((now - quote.market_at).total_seconds(), 3),
-        is_stale=now is not None and quote.stale_after is not None and now > quote.stale_after,
+        is_stale=is_stale(quote.stale_after, now),
     )
 
 
 def _calendar(name: str, at: datetime) -> CalendarShown:
     try:
-        session, ends = next_session(name, at), last_day(name)
+        session, ends, warning = next_session(name, at), last_day(name), warning_of(name, at)
     except (OutsideCalendar, UnknownCalendar) as error:
         return CalendarShown(
-            calendar=name, is_open=False, opens_at=None, closes_at=None, last_day=None, error=str(error)
+            calendar=name, is_open=False, opens_at=None, closes_at=None, last_day=None, warning=None, error=str(error)
         )
     return CalendarShown(
         calendar=name,
@@ -141,5 +145,6 @@ def _calendar(name: str, at: datetime) -> CalendarShown:
         opens_at=session.opens_at,
         closes_at=session.closes_at,
         last_day=ends,
+        warning=warning,
         error=None,
     )

@@ -9,6 +9,8 @@ from uuid import UUID
 from fleet_simulator import OffGrid, OrderType, Side, TimeInForce, protection_reference, trail_ppm
 from fleet_simulator.admission import conditions_refusal
 
+from .freshness import is_stale
+
 
 class Action(StrEnum):
     SUBMIT = "submit"
@@ -189,7 +191,7 @@ class Circumstances:
     @property
     def is_quote_stale(self) -> bool:
         after = None if self.quote is None else self.quote.stale_after
-        return self.max_age is not None and after is not None and self.now > after
+        return is_stale(after, None if self.max_age is None else self.now)
 
 
 def judge(signal: Signal, known: Circumstances) -> Drop | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from fleet_bus import Transaction
-from fleet_contracts.topics import CORE_ENGINE_MARKET
+from fleet_contracts.topics import CORE_ENGINE_MARKET, CORE_ENGINE_ORDER_REQUESTS
 from fleet_contracts.vocabulary import TradingStateWord
 from fleet_gate import States
 
@@ -46,10 +46,11 @@ _DROP_STEPS = "DELETE FROM pending_steps WHERE timeframe = $1 AND market_at = $2
 
 
 class PostgresMarketUnitOfWork:
-    """The series that a batch touches. Ids are `<symbol>|<timeframe>`."""
+    """The series that a batch touches. Ids are `<symbol>|<timeframe>`. `is_replay`: trading hears of steps, too."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, *, is_replay: bool) -> None:
         self.transaction = transaction
+        self._is_replay = is_replay
         self._states = States()
         self._positions: dict[Series, datetime | None] = {}
         self._advanced: set[Series] = set()
@@ -112,7 +113,8 @@ class PostgresMarketUnitOfWork:
             await connection.executemany(_ADD_STEPS, [_row(step) for step in waiting])
         for step in sorted((*over, *self._ended), key=lambda step: (step.market_at, step.step)):
             if step not in waiting:
-                self.transaction.publish(CORE_ENGINE_MARKET, "step", step_ended(step), market_at=step.market_at)
+                for topic in (CORE_ENGINE_MARKET, *([CORE_ENGINE_ORDER_REQUESTS] if self._is_replay else [])):
+                    self.transaction.publish(topic, "step", step_ended(step), market_at=step.market_at)
 
 
 def _row(step: Step) -> tuple[object, ...]:

@@ -1,4 +1,5 @@
-"""What accounts were worth: written by a walk over all of them each hour, read by GET /portfolio/history."""
+"""What accounts were worth: written by a walk over all of them each hour, in a replay at the end of each step; read by
+GET /portfolio/history."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,12 +13,12 @@ from fleet_trading.domain.portfolio import equity_of
 
 SNAPSHOTS = "portfolio-snapshots"
 """The kind of due rows; the aggregate is the account that the walk has come to."""
+STEP_SNAPSHOTS = "portfolio-snapshots-of-step"
+"""The same for the walk at the end of a step, whose number and market time they have."""
 
 BATCH = 100
 """Accounts in one transaction, which locks them: about 20 ms."""
 EVERY = timedelta(hours=1)
-REPLAY_LOOK = timedelta(seconds=1)
-"""A replay runs through days in seconds: the curve has those that such looks meet, and the last."""
 KEPT_HOURLY = timedelta(days=30)
 
 _NEXT = "SELECT account_id FROM accounts WHERE account_id > $1 ORDER BY account_id LIMIT $2"
@@ -26,7 +27,7 @@ SELECT DISTINCT ON (account_id) account_id, growth, equity FROM adjustments
 WHERE account_id = ANY($1::uuid[]) AND growth IS NOT NULL ORDER BY account_id, entry_no DESC
 """
 _LAST = """
-SELECT DISTINCT ON (account_id) account_id, version, at FROM snapshots
+SELECT DISTINCT ON (account_id) account_id, equity, cash, growth FROM snapshots
 WHERE account_id = ANY($1::uuid[]) AND timeframe = '1d' ORDER BY account_id, bucket_at DESC
 """
 _KEEP = """
@@ -44,22 +45,21 @@ async def accounts_after(tx: Transaction, after: UUID) -> list[UUID]:
 
 
 async def take(tx: Transaction, accounts: list[Account], marks: Marks, at: datetime) -> None:
-    """Of accounts that are locked. None is taken where nothing was booked since the last, and neither is anything held
-    whose price could have moved nor has the market's time."""
+    """Of accounts that are locked. What the last one says already is not repeated: whether there is one depends on what the
+    account is worth alone, and not on who wrote to it meanwhile."""
     ids = [account.account_id for account in accounts]
     told = {row["account_id"]: row for row in await tx.connection.fetch(_LAST, ids)}
     grown = {row["account_id"]: row for row in await tx.connection.fetch(_GROWTH, ids)}
     hour = at.replace(minute=0, second=0, microsecond=0)
     rows = []
     for account in accounts:
-        is_held = any(position.quantity for position in account.positions.values())
-        last = told.get(account.account_id)
-        if last is not None and last["version"] == account.version and (not is_held or last["at"] == at):
-            continue
         equity = equity_of(account, marks)
         flow = grown.get(account.account_id)
         growth = Decimal(1) if flow is None else Growth(flow["growth"], flow["equity"]).at(equity)
         cash = account.balance(account.base_currency).total
+        last = told.get(account.account_id)
+        if last is not None and (last["equity"], last["cash"], last["growth"]) == (equity, cash, growth):
+            continue
         rows += [
             (account.account_id, timeframe, bucket, at, equity, cash, growth, account.version)
             for timeframe, bucket in (("1h", hour), ("1d", hour.replace(hour=0)))

@@ -320,6 +320,9 @@ class PostgresUnit:
     def snapshots_later(self, after: UUID, sequence: int, at: datetime) -> None:
         self._tx.schedule(snapshots.SNAPSHOTS, str(after), sequence, "wall", at)
 
+    def snapshots_of_step(self, after: UUID, step: int, market_at: datetime) -> None:
+        self._tx.schedule(snapshots.STEP_SNAPSHOTS, str(after), step, "market", market_at)
+
     async def count_accounts(self, user_id: UUID) -> int:
         count: int = await self._connection.fetchval("SELECT count(*) FROM accounts WHERE user_id = $1", user_id)
         return count
