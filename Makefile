@@ -50,7 +50,7 @@ test-long: setup ## The long tests: kills, stops, halts and outages; many minute
 test-e2e: setup ## Only the tests of the whole fleet, through the gateway and the command
 	@$(STOP_STACK); $(BIN)/pytest -m e2e $(or $(ARGS),libs services tests)
 
-lint: setup ## Format, ruff, mypy, import rules, contracts, migrations
+lint: setup ## Format, ruff, mypy, import rules, contracts, permissions, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(addsuffix /src,$(MEMBERS)) conftest.py scripts
@@ -59,6 +59,7 @@ lint: setup ## Format, ruff, mypy, import rules, contracts, migrations
 		[ -z "$$(find $$tests -name 'test_*.py' -print -quit)" ] || { echo "mypy $$tests"; $(BIN)/mypy $$tests; }; done
 	$(BIN)/lint-imports
 	$(BIN)/python -m fleet_contracts.check
+	$(BIN)/python scripts/permissions.py
 	$(BIN)/squawk $(MIGRATIONS)
 
 check: lint test ## Lint and tests, as CI runs them

@@ -13,9 +13,10 @@ import asyncpg
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from fleet_chassis.app import new_app
-from fleet_chassis.assertions import AssertionSigner, Caller, UserCaller, service_caller
+from fleet_chassis.assertions import AssertionSigner, Caller
 from fleet_chassis.database import CommitOutcomeUnknown, DatabaseUnavailable
 from fleet_chassis.health import Health
+from fleet_chassis.permissions import UserCaller, service_caller
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.settings import ServiceSettings
 from fleet_chassis.shapes import Body, DecimalString, FastJSON, Resource, Symbol

@@ -11,12 +11,13 @@ from uuid import UUID
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from fleet_chassis.app import new_app
-from fleet_chassis.assertions import AssertionSigner, Caller, service_caller
+from fleet_chassis.assertions import AssertionSigner, Caller
 from fleet_chassis.calls import CallFailed, ServiceClient
 from fleet_chassis.database import is_down
 from fleet_chassis.health import Health
 from fleet_chassis.instances import Instances
 from fleet_chassis.internal import NothingParked, internal_router
+from fleet_chassis.permissions import service_caller
 from fleet_chassis.settings import ServiceSettings
 from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served

@@ -51,9 +51,10 @@ class AuthUnderTest:
         json: Any = None,
         user: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
+        prefix: str = "/api/v1/auth",
     ) -> AuthReply:
         sent = {"Authorization": f"Bearer {self.signer.sign('auth', user)}"} | (headers or {})
-        async with self.http.request(method, self.url + "/api/v1/auth" + path, json=json, headers=sent) as response:
+        async with self.http.request(method, self.url + prefix + path, json=json, headers=sent) as response:
             text = await response.text()
             return AuthReply(response.status, response.headers, parse(text))
 

@@ -79,7 +79,12 @@ class Fleet:
     instances: dict[str, Instance]
 
     async def kill_switch(
-        self, *, by: UUID = ADMIN, scopes: tuple[str, ...] = ("admin",), factor_age_s: int | None = 0, **body: Any
+        self,
+        *,
+        by: UUID = ADMIN,
+        scopes: tuple[str, ...] = ("trade", "admin"),
+        factor_age_s: int | None = 0,
+        **body: Any,
     ) -> tuple[int, dict[str, Any]]:
         """`factor_age_s`: how long ago the caller has shown a second factor; None: never."""
         shown = {} if factor_age_s is None else {"mfa_at": int(time.time()) - factor_age_s}

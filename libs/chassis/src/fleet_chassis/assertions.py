@@ -1,18 +1,16 @@
 """Who calls: short-lived EdDSA assertions with which services vouch for themselves and for the user they act for."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
-from fastapi import Depends
-from starlette.requests import HTTPConnection
 
 from .clock import Clock, SystemClock
 from .files import WatchedFile
@@ -137,7 +135,7 @@ class AssertionVerifier:
         """The caller named by an `Authorization: Bearer …` header."""
         kind, _, token = (authorization or "").partition(" ")
         if kind.lower() != "bearer" or not token:
-            raise _unauthenticated("unauthenticated", "This needs an assertion of a service of the fleet.")
+            raise unauthenticated("unauthenticated", "This needs an assertion of a service of the fleet.")
         return self.verify(token.strip())
 
     def _decode(self, token: str, keys: Mapping[str, Ed25519PublicKey], now: float) -> dict[str, Any]:
@@ -145,7 +143,7 @@ class AssertionVerifier:
             issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
             key = keys.get(issuer) if isinstance(issuer, str) else None
             if key is None:
-                raise _unauthenticated("invalid_assertion", "The assertion's issuer is not known.")
+                raise unauthenticated("invalid_assertion", "The assertion's issuer is not known.")
             claims: dict[str, Any] = jwt.decode(
                 token,
                 key,
@@ -161,14 +159,14 @@ class AssertionVerifier:
                 },
             )
         except jwt.InvalidTokenError as error:
-            raise _unauthenticated(
+            raise unauthenticated(
                 "invalid_assertion", f"The assertion is not valid: {type(error).__name__}."
             ) from error
         issued, expires = claims["iat"], claims["exp"]
         if not (isinstance(issued, int) and isinstance(expires, int) and 0 < expires - issued <= LIFETIME_S):
-            raise _unauthenticated("invalid_assertion", f"An assertion lives {LIFETIME_S} s at most.")
+            raise unauthenticated("invalid_assertion", f"An assertion lives {LIFETIME_S} s at most.")
         if not issued - LEEWAY_S <= now < expires + LEEWAY_S:
-            raise _unauthenticated("expired_assertion", "The assertion is expired, or not valid yet.")
+            raise unauthenticated("expired_assertion", "The assertion is expired, or not valid yet.")
         return claims
 
 
@@ -201,37 +199,9 @@ def _caller_of(claims: Mapping[str, Any]) -> Caller:
             claims=claims,
         )
     except (ValueError, AttributeError, msgspec.ValidationError) as error:
-        raise _unauthenticated("invalid_assertion", "The assertion's claims do not have their shape.") from error
+        raise unauthenticated("invalid_assertion", "The assertion's claims do not have their shape.") from error
 
 
-def _unauthenticated(code: str, detail: str) -> Problem:
+def unauthenticated(code: str, detail: str) -> Problem:
+    """401 for a caller whose assertion does not do."""
     return Problem(401, code, detail, headers={"WWW-Authenticate": "Bearer"})
-
-
-async def user_caller(connection: HTTPConnection) -> Caller:
-    """The user on whose behalf the gateway calls, for routes that do without FastAPI's dependencies."""
-    caller = await _any_service(connection)
-    if caller.issuer != "gateway" or caller.user_id == NOBODY:
-        raise _unauthenticated("invalid_assertion", "This needs the gateway's assertion of a user.")
-    return caller
-
-
-async def _any_service(connection: HTTPConnection) -> Caller:
-    verifier: AssertionVerifier = connection.app.state.verifier
-    return verifier.verify_header(connection.headers.get("authorization"))
-
-
-UserCaller = Annotated[Caller, Depends(user_caller)]
-"""The user on whose behalf the gateway calls; 401 for everybody else."""
-
-
-def service_caller(*issuers: str) -> Callable[[HTTPConnection], Awaitable[Caller]]:
-    """A dependency for `/internal/*`: the caller, who must be one of the named services (any known one if none named)."""
-
-    async def caller_of(connection: HTTPConnection) -> Caller:
-        caller = await _any_service(connection)
-        if issuers and caller.issuer not in issuers:
-            raise Problem(403, "forbidden", f"{caller.issuer} may not call this.")
-        return caller
-
-    return caller_of

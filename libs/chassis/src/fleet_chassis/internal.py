@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 from starlette.responses import Response
 
-from .assertions import Caller, service_caller
+from .assertions import Caller
+from .permissions import service_caller
 from .problems import Problem
 from .shapes import Body, FastJSON
 

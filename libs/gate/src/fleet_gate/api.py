@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Self
 
 from fastapi import APIRouter, Depends
-from fleet_chassis.assertions import service_caller
+from fleet_chassis.permissions import service_caller
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.vocabulary import StateScope, TradingStateWord
 from pydantic import AwareDatetime, BaseModel, model_validator

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Depends, Header, Response
-from fleet_chassis.assertions import UserCaller, service_caller
+from fleet_chassis.permissions import UserCaller, service_caller
 from fleet_chassis.problems import Problem, unavailable
 from fleet_chassis.shapes import Body, FastJSON, Resource
 from pydantic import AfterValidator, Field
@@ -124,7 +124,7 @@ async def register(
         async with auth.bus.transaction() as tx:
             command = NewUser(email=body.email, password_hash=password_hash, display_name=body.display_name)
             user = await service.register(PostgresUnitOfWork(tx), command, ids=auth.ids)
-            answer = _user_resource(user).model_dump(mode="json")
+            answer = user_resource(user).model_dump(mode="json")
             if key is not None:
                 await service.keep_answer(PostgresUnitOfWork(tx), service.REGISTER, key, answer)
     except EmailTaken:
@@ -233,7 +233,7 @@ async def me(caller: UserCaller, auth: AuthParts) -> Response:
         user = await PostgresUnitOfWork(tx).user(caller.user_id)
     if user is None:
         raise Problem(404, "not_found", "The user does not exist.")
-    return FastJSON(_user_resource(user).model_dump(mode="json"))
+    return FastJSON(user_resource(user).model_dump(mode="json"))
 
 
 @router.get("/.well-known/jwks.json", response_model=KeySet, dependencies=[Gateway])
@@ -295,7 +295,8 @@ def _too_busy() -> Problem:
     return unavailable("Too many passwords are being checked.")
 
 
-def _user_resource(user: User) -> UserResource:
+def user_resource(user: User) -> UserResource:
+    """A user as the API shows him."""
     return UserResource(
         user_id=user.user_id,
         email=user.email,

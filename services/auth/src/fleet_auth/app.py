@@ -17,6 +17,7 @@ from .consumers import FORGET_REVOKED_SESSIONS
 from .mfa.api import router as mfa_router
 from .parts import Auth
 from .passwords import Passwords
+from .people.api import router as people
 from .sealing import Sealer
 from .settings import AuthSettings
 from .tokens import load_signing_keys
@@ -50,8 +51,7 @@ def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI
 
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet auth", lifespan, health)
-    app.include_router(router)
-    app.include_router(mfa_router)
-    app.include_router(internal)
+    for routes in (router, mfa_router, people, internal):
+        app.include_router(routes)
     app.include_router(internal_router(bus))
     return app

@@ -29,8 +29,8 @@ _TRADER_SCOPES = ("read", "trade", "strategy", "transfer")
 SCOPES: dict[Role, tuple[str, ...]] = {
     Role.TRADER: _TRADER_SCOPES,
     Role.VIEWER: ("read",),
-    Role.COMPLIANCE: ("read",),
-    Role.ADMIN: (*_TRADER_SCOPES, "admin"),
+    Role.COMPLIANCE: ("read", "audit"),
+    Role.ADMIN: (*_TRADER_SCOPES, "admin", "audit"),
 }
 
 
@@ -42,10 +42,20 @@ class UserStatus(StrEnum):
 class RevokedReason(StrEnum):
     LOGOUT = "logout"
     REUSE = "reuse"
+    USER_CHANGED = "user_changed"
+    """His roles or status are others now: what was handed out before says what is no longer so."""
 
 
 class EmailTaken(Exception):
     """Another user has this address."""
+
+
+class UserUnknown(Exception):
+    """There is no such user."""
+
+
+class LastAdministrator(Exception):
+    """An administrator does not take the role or the access from himself: nobody might be left who could give it back."""
 
 
 class WrongCredentials(Exception):

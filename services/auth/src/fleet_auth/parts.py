@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from fastapi import Depends
 from fleet_bus import Bus
-from fleet_chassis.assertions import Caller, UserCaller
+from fleet_chassis.assertions import Caller
 from fleet_chassis.ids import Ids
+from fleet_chassis.permissions import UserCaller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import FastJSON, Resource
 from pydantic import Field

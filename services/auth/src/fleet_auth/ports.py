@@ -16,6 +16,16 @@ class UnitOfWork(Protocol):
 
     async def user(self, user_id: UUID) -> User | None: ...
 
+    async def locked_user(self, user_id: UUID) -> User | None: ...
+
+    async def change_user(self, user: User) -> None:
+        """Keeps roles, status and version."""
+        ...
+
+    async def living_sessions(self, user_id: UUID) -> Sequence[Session]:
+        """Those not revoked that may still have a token alive, locked, the newest first."""
+        ...
+
     async def credentials(self, email: str) -> tuple[User, str] | None:
         """The user with this address, and the hash of the password."""
         ...

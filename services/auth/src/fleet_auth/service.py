@@ -1,7 +1,7 @@
 """The use cases: registration, login, refresh, logout."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -11,6 +11,7 @@ from fleet_chassis.ids import Ids
 from .domain import (
     EmailTaken,
     IdempotencyKeyReused,
+    LastAdministrator,
     RefreshRefusal,
     RevokedReason,
     Role,
@@ -19,6 +20,7 @@ from .domain import (
     User,
     UserDisabled,
     UserStatus,
+    UserUnknown,
     WrongCredentials,
     hash_token,
 )
@@ -102,7 +104,8 @@ async def begin_login(uow: UnitOfWork, email: str, *, allowed: int, window: time
 
 async def admit(uow: UnitOfWork, user_id: UUID, *, new_hash: str | None = None) -> User:
     """The user, whose password was found right. `new_hash`: the password under today's parameters. Raises UserDisabled."""
-    user = await uow.user(user_id)
+    # Locked: a session made while his status changes would not be ended with the others.
+    user = await uow.locked_user(user_id)
     if user is None:
         raise WrongCredentials
     if not user.is_active:
@@ -174,3 +177,30 @@ async def log_out(uow: UnitOfWork, session_id: UUID) -> None:
     session = await uow.locked_session(session_id)
     if session is not None and session.revoked_at is None:
         await uow.revoke_session(session, RevokedReason.LOGOUT)
+
+
+async def change_user(
+    uow: UnitOfWork, user_id: UUID, *, roles: Collection[Role] | None, status: UserStatus | None, by: UUID
+) -> User:
+    """Other roles or another status, told to the fleet; his sessions end, so that no token says what was so before.
+
+    Raises UserUnknown, LastAdministrator.
+    """
+    user = await uow.locked_user(user_id)
+    if user is None:
+        raise UserUnknown
+    changed = dataclasses.replace(
+        user,
+        roles=user.roles if roles is None else tuple(role for role in Role if role in roles),
+        status=user.status if status is None else status,
+    )
+    if changed == user:
+        return user
+    if user_id == by and not (Role.ADMIN in changed.roles and changed.is_active):
+        raise LastAdministrator
+    changed = dataclasses.replace(changed, version=user.version + 1)
+    await uow.change_user(changed)
+    for session in await uow.living_sessions(user_id):
+        await uow.revoke_session(session, RevokedReason.USER_CHANGED)
+    uow.publish_user(changed)
+    return changed

@@ -42,6 +42,37 @@ class PostgresUnitOfWork:
         row = await self._connection.fetchrow(f"SELECT {_USER} FROM users u WHERE user_id = $1", user_id)  # noqa: S608
         return None if row is None else _user(row)
 
+    async def locked_user(self, user_id: UUID) -> User | None:
+        row = await self._connection.fetchrow(
+            f"SELECT {_USER} FROM users u WHERE user_id = $1 FOR NO KEY UPDATE",  # noqa: S608
+            user_id,
+        )
+        return None if row is None else _user(row)
+
+    async def change_user(self, user: User) -> None:
+        await self._connection.execute(
+            "UPDATE users SET roles = $2, status = $3, version = $4 WHERE user_id = $1",
+            user.user_id,
+            list(user.roles),
+            user.status,
+            user.version,
+        )
+
+    async def living_sessions(self, user_id: UUID) -> Sequence[Session]:
+        rows = await self._connection.fetch(
+            f"""
+            SELECT s.user_id, {_SESSION} FROM sessions s
+            WHERE s.user_id = $1 AND s.revoked_at IS NULL AND (s.last_token_expires_at > $2 OR EXISTS (
+                SELECT FROM refresh_tokens t
+                WHERE t.session_id = s.session_id AND t.used_at IS NULL AND t.expires_at > $2
+            ))
+            ORDER BY s.session_id DESC FOR NO KEY UPDATE OF s
+            """,  # noqa: S608
+            user_id,
+            self.now,
+        )
+        return [_session(row) for row in rows]
+
     async def credentials(self, email: str) -> tuple[User, str] | None:
         row = await self._connection.fetchrow(
             f"SELECT {_USER}, u.password_hash FROM users u WHERE email = $1",  # noqa: S608
@@ -258,6 +289,19 @@ class PostgresUnitOfWork:
 
     def publish_user(self, user: User) -> None:
         events.publish_user(self.tx, user)
+
+
+async def users_page(connection: asyncpg.Connection, *, before: tuple[datetime, UUID] | None, limit: int) -> list[User]:
+    """Users, the newest first."""
+    rows = await connection.fetch(
+        f"""
+        SELECT {_USER} FROM users u WHERE $1::timestamptz IS NULL OR (created_at, user_id) < ($1, $2)
+        ORDER BY created_at DESC, user_id DESC LIMIT $3
+        """,  # noqa: S608
+        *(before or (None, None)),
+        limit,
+    )
+    return [_user(row) for row in rows]
 
 
 def _account_hash(email: str) -> bytes:

@@ -9,11 +9,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Response
 from fleet_bus import Bus
-from fleet_chassis.assertions import UserCaller
 from fleet_chassis.database import Database
 from fleet_chassis.ids import Ids
 from fleet_chassis.logging import get_logger
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
+from fleet_chassis.permissions import AdminCaller, ReadCaller, StrategyCaller
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.shapes import Body, DecimalString, Instant, Resource, Symbol
 from pydantic import BeforeValidator, Field
@@ -104,9 +104,8 @@ def exchanges_router(
     router = APIRouter(prefix="/api/v1/exchanges", tags=["exchanges"])
 
     @router.get("")
-    async def list_exchanges(caller: UserCaller) -> Page[ExchangeShown]:
+    async def list_exchanges(_caller: ReadCaller) -> Page[ExchangeShown]:
         """The venues of this fleet."""
-        caller.require_scope("read")
         async with database.connection() as connection:
             if row is not None:
                 shown = _exchange(await row.read(connection), Feed.SIMULATED, instruments, None)
@@ -117,10 +116,9 @@ def exchanges_router(
         return Page(data=[shown], next_cursor=None, has_more=False)
 
     @router.post(f"/{VENUE}/feed")
-    async def move_feed(body: FeedBody, caller: UserCaller) -> ExchangeShown:
+    async def move_feed(body: FeedBody, _caller: AdminCaller) -> ExchangeShown:
         """Pauses, resumes or, while paused, steps the simulated market: a step is one round of quotes, and the bars of
         the last minute if it is over."""
-        caller.require_scope("admin")
         if row is None:
             raise Problem(409, "feed_is_replay", "A replay is moved by starting one, not by hand.")
         async with bus.transaction() as tx:
@@ -157,10 +155,9 @@ def replays_router(
 
     @router.post("", status_code=202)
     async def start_replay(
-        body: ReplayBody, caller: UserCaller, response: Response, idempotency_key: IdempotencyKey = None
+        body: ReplayBody, caller: StrategyCaller, response: Response, idempotency_key: IdempotencyKey = None
     ) -> ReplayShown:
         """Starts a replay of stored bars. 409 `replay_running`, `market_time_past`, `feed_is_simulated`."""
-        caller.require_scope("strategy")
         if feed != Feed.REPLAY:
             raise Problem(409, "feed_is_simulated", f"A replay needs the feed replay, was {feed}.")
         request_hash = hashlib.sha256(body.model_dump_json().encode()).digest()
@@ -198,10 +195,9 @@ def replays_router(
 
     @router.get("")
     async def list_replays(
-        caller: UserCaller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+        _caller: ReadCaller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> Page[ReplayShown]:
         """The fleet's replays, newest first."""
-        caller.require_scope("read")
         before = None if cursor is None else decode_cursor(cursor, datetime, UUID)
         async with database.connection() as connection:
             found = await stored.newest(connection, limit + 1, before)
@@ -209,17 +205,15 @@ def replays_router(
         return Page.of(shown, limit, lambda one: (one.created_at, one.replay_id))
 
     @router.get("/{replay_id}")
-    async def get_replay(replay_id: UUID, caller: UserCaller) -> ReplayShown:
+    async def get_replay(replay_id: UUID, _caller: ReadCaller) -> ReplayShown:
         """How far a replay is, and what it waits for."""
-        caller.require_scope("read")
         async with database.connection() as connection:
             replay = await stored.read(connection, replay_id)
         return ReplayShown.model_validate(_found(replay))
 
     @router.delete("/{replay_id}", status_code=202)
-    async def end_replay(replay_id: UUID, caller: UserCaller) -> ReplayShown:
+    async def end_replay(replay_id: UUID, _caller: StrategyCaller) -> ReplayShown:
         """Ends a replay after its present step; one that has ended stays as it is."""
-        caller.require_scope("strategy")
         async with bus.transaction() as tx:
             work = unit_of_work(tx)
             await work.lock([f"{REPLAY_ID}{replay_id}"])

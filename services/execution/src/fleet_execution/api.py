@@ -7,9 +7,10 @@ from uuid import UUID
 
 from fastapi import APIRouter
 from fleet_bus import Bus
-from fleet_chassis.assertions import Caller, UserCaller
+from fleet_chassis.assertions import Caller
 from fleet_chassis.database import Database
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
+from fleet_chassis.permissions import AdminCaller, ReadCaller, TradeCaller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import DecimalString, Resource
 
@@ -149,10 +150,9 @@ def router(bus: Bus, database: Database, unit: Unit, owner_of: Callable[[UUID], 
 
     @routes.get("/reconciliations")
     async def reconciliations(
-        caller: UserCaller, venue: str | None = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+        _caller: AdminCaller, venue: str | None = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> Page[ReconciliationShown]:
         """The comparisons with the venues, newest first; of all accounts, so for admins only."""
-        caller.require_scope("admin")
         before = None if cursor is None else decode_cursor(cursor, datetime, UUID)
         async with database.connection() as connection:
             found = await reconciliations_page(connection, venue=venue, before=before, limit=limit + 1)
@@ -160,9 +160,8 @@ def router(bus: Bus, database: Database, unit: Unit, owner_of: Callable[[UUID], 
         return Page[ReconciliationShown].of(shown, limit, lambda last: (last.at, last.reconciliation_id))
 
     @routes.get("/{order_id}")
-    async def execution_of(order_id: str, caller: UserCaller) -> Execution:
+    async def execution_of(order_id: str, caller: ReadCaller) -> Execution:
         """How an order is carried out at its venue: venue orders, fills, times. Another user's is 404."""
-        caller.require_scope("read")
         return await shown(_id_of(order_id), caller)
 
     async def shown(order_id: UUID, caller: Caller) -> Execution:
@@ -177,7 +176,6 @@ def router(bus: Bus, database: Database, unit: Unit, owner_of: Callable[[UUID], 
     async def change(
         order_id: UUID, caller: Caller, use_case: Callable[[UnitOfWork, VenueOrder], Awaitable[None]]
     ) -> None:
-        caller.require_scope("trade")
         async with bus.transaction() as tx:
             uow = unit(tx)
             await uow.lock([str(venue_order_ref(order_id))])
@@ -192,13 +190,13 @@ def router(bus: Bus, database: Database, unit: Unit, owner_of: Callable[[UUID], 
             await uow.flush()
 
     @routes.post("/{order_id}/pause")
-    async def pause(order_id: str, caller: UserCaller) -> Execution:
+    async def pause(order_id: str, caller: TradeCaller) -> Execution:
         """Nothing more is sent and what is open is cancelled, until it is resumed; its time stands still."""
         await change(_id_of(order_id), caller, working.pause)
         return await shown(_id_of(order_id), caller)
 
     @routes.post("/{order_id}/resume")
-    async def resume(order_id: str, caller: UserCaller) -> Execution:
+    async def resume(order_id: str, caller: TradeCaller) -> Execution:
         """It goes on where it was paused."""
         await change(_id_of(order_id), caller, working.resume)
         return await shown(_id_of(order_id), caller)

@@ -40,6 +40,7 @@ def _route(segment: str, service: str, read_scope: str | None, write_scope: str 
 _ROUTES: dict[bytes, Route] = dict(
     (
         _route("auth", "auth", None, None),
+        _route("users", "auth", "admin", "admin"),
         _route("markets", "data", "read", "admin"),
         _route("system", "core-engine", "read", "admin"),
         _route("strategies", "strategy", "read", "strategy"),

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 from fleet_bus import JournalReading
-from fleet_chassis.assertions import UserCaller, service_caller
 from fleet_chassis.clock import Clock
+from fleet_chassis.permissions import ReadCaller, service_caller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import Body, DecimalString, Resource, Symbol
 from fleet_contracts.matching_engine import BookLevel
@@ -56,9 +56,8 @@ def books_router(journal: JournalReading, clock: Clock, replicas: Replicas) -> A
     routes = APIRouter(prefix="/api/v1/books", tags=["books"])
 
     @routes.get("/{symbol}", response_model=BookShown)
-    async def show_book(symbol: str, caller: UserCaller, depth: Depth = 50) -> BookShown | Response:
+    async def show_book(symbol: str, _caller: ReadCaller, depth: Depth = 50) -> BookShown | Response:
         """The order book of the internal venue, from whichever instance keeps it. 503 while none does."""
-        caller.require_scope("read")
         known = _known(symbol)
         book = _book(journal, known)
         if book is not None:

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from fastapi import APIRouter
 from fleet_bus import Bus, TableView
-from fleet_chassis.assertions import Caller, UserCaller, mfa_required
+from fleet_chassis.assertions import Caller, mfa_required
+from fleet_chassis.permissions import TradeCaller
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.shapes import Body, Resource, Symbol
 from fleet_contracts.core_engine import TradingStateChanged
@@ -100,7 +101,7 @@ def kill_switch_router(bus: Bus, fleet: Fleet, targets: Targets) -> APIRouter:
     router = APIRouter(prefix="/api/v1/risk", tags=["risk"])
 
     @router.post("/kill-switch")
-    async def kill_switch(body: KillSwitchBody, caller: UserCaller) -> KillSwitchAnswer:
+    async def kill_switch(body: KillSwitchBody, caller: TradeCaller) -> KillSwitchAnswer:
         """Halts, reduces or resumes; answers what each instance that must obey has said.
 
         An admin restricts the system, a venue, a symbol or any account; an owner his own account. Another admin than
@@ -153,8 +154,6 @@ async def _adopted(bus: Bus, changed: TradingStateChanged, told: Sequence[Told])
 
 def _scope_and_target(body: KillSwitchBody, caller: Caller, targets: Targets) -> tuple[StateScope, str | None, bool]:
     if body.scope == "account":
-        if "admin" not in caller.scopes:
-            caller.require_scope("trade")
         account_id, is_owner = targets.account(body.target, caller)
         return StateScope.ACCOUNT, account_id, is_owner
     caller.require_scope("admin")

@@ -6,8 +6,8 @@ from datetime import date, datetime
 from fastapi import APIRouter
 from fleet_bus import Bus, TableView
 from fleet_calendars import OutsideCalendar, UnknownCalendar, last_day, next_session
-from fleet_chassis.assertions import UserCaller
 from fleet_chassis.database import Database
+from fleet_chassis.permissions import ReadCaller
 from fleet_chassis.shapes import Resource
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.data import BestQuote, InstrumentDefined
@@ -91,9 +91,8 @@ def status_router(
     router = APIRouter(prefix="/api/v1/system", tags=["system"])
 
     @router.get("/status")
-    async def status(caller: UserCaller) -> SystemStatus:
+    async def status(_caller: ReadCaller) -> SystemStatus:
         """Services and their readiness, venues, the age of prices, the trading state."""
-        caller.require_scope("read")
         async with database.connection() as connection:
             states = await current_states(connection)
         instances = await fleet.status()

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
-from fleet_chassis.assertions import UserCaller
 from fleet_chassis.database import Database
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
+from fleet_chassis.permissions import ReadCaller
 from fleet_chassis.shapes import DecimalString, Instant, Resource
 from fleet_contracts.vocabulary import Timeframe
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -63,10 +63,9 @@ def history_router(database: Database, *, now: Callable[[], datetime], is_live: 
     routes = APIRouter(prefix="/api/v1/markets", tags=["markets"])
 
     @routes.get("/{symbol}/candles")
-    async def candles(symbol: str, caller: UserCaller, query: Annotated[CandleQuery, Query()]) -> Page[CandleShown]:
+    async def candles(symbol: str, _caller: ReadCaller, query: Annotated[CandleQuery, Query()]) -> Page[CandleShown]:
         """Candles, oldest first: with `start` the first from there on, page by page; without it the last before `end`
         (now), one page."""
-        caller.require_scope("read")
         start, limit, timeframe = query.start, query.limit, query.timeframe
         if query.cursor is not None:
             start = decode_cursor(query.cursor, datetime)[0] + timedelta(microseconds=1)
@@ -92,13 +91,12 @@ def history_router(database: Database, *, now: Callable[[], datetime], is_live: 
     @routes.get("/{symbol}/trades")
     async def trades(
         symbol: str,
-        caller: UserCaller,
+        _caller: ReadCaller,
         venue: Annotated[str | None, Query(max_length=100, description="Otherwise the reference venue.")] = None,
         limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> Page[PublicTradeShown]:
         """The market's own prints of the last while, newest first; never a report of a client's fills."""
-        caller.require_scope("read")
         before = None if cursor is None else decode_cursor(cursor, datetime, str)
         async with database.connection() as connection:
             market = await market_of(connection, symbol)

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 import asyncpg
 from fastapi import APIRouter
-from fleet_chassis.assertions import UserCaller
 from fleet_chassis.database import Database
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
+from fleet_chassis.permissions import ReadCaller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import DecimalString, Resource, Symbol
 from pydantic import TypeAdapter, ValidationError
@@ -103,19 +103,17 @@ def market_router(
 
     @routes.get("")
     async def list_markets(
-        caller: UserCaller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+        _caller: ReadCaller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> Page[MarketShown]:
         """Every instrument of the platform, by symbol."""
-        caller.require_scope("read")
         after = None if cursor is None else decode_cursor(cursor, str)[0]
         async with database.connection() as connection:
             found = await reads.markets(connection, after=after, limit=limit + 1)
         return Page[MarketShown].of([shown(market) for market in found], limit, lambda market: (market.symbol,))
 
     @routes.get("/{symbol}/ticker")
-    async def ticker(symbol: str, caller: UserCaller) -> Ticker:
+    async def ticker(symbol: str, _caller: ReadCaller) -> Ticker:
         """Best bid and ask, last price, volume of 24 hours."""
-        caller.require_scope("read")
         async with database.connection() as connection:
             market = await market_of(connection, symbol)
         as_of = now()
@@ -134,9 +132,8 @@ def market_router(
         )
 
     @routes.get("/{symbol}")
-    async def market(symbol: str, caller: UserCaller) -> MarketShown:
+    async def market(symbol: str, _caller: ReadCaller) -> MarketShown:
         """One instrument."""
-        caller.require_scope("read")
         async with database.connection() as connection:
             return shown(await market_of(connection, symbol))
 

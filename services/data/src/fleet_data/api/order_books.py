@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fleet_chassis.assertions import UserCaller
 from fleet_chassis.database import Database
+from fleet_chassis.permissions import ReadCaller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import DecimalString, Resource
 
@@ -35,10 +35,9 @@ def order_books_router(database: Database, *, now: Callable[[], datetime]) -> AP
 
     @routes.get("/{symbol}/order-book")
     async def order_book(
-        symbol: str, caller: UserCaller, venue: Venue = "internal", depth: Depth = 50
+        symbol: str, _caller: ReadCaller, venue: Venue = "internal", depth: Depth = 50
     ) -> OrderBookShown:
         """The best levels. 503 `book_not_ready` while a change is missing: the venue's next snapshot brings it back."""
-        caller.require_scope("read")
         async with database.connection() as connection:
             market = await market_of(connection, symbol)
             found = await order_books.shown(connection, market.symbol, venue)

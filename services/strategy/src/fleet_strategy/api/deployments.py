@@ -9,9 +9,10 @@ from uuid import UUID
 import msgspec
 from fastapi import APIRouter, Response
 from fleet_bus import Bus, TableView
-from fleet_chassis.assertions import Caller, UserCaller
+from fleet_chassis.assertions import Caller
 from fleet_chassis.database import Database
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
+from fleet_chassis.permissions import ReadCaller, StrategyCaller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import Body, DecimalString, Instant, Resource, Symbol
 from fleet_contracts.data import InstrumentDefined
@@ -118,9 +119,8 @@ def router(
     routes = APIRouter(prefix="/api/v1/deployments", tags=["deployments"])
 
     @routes.post("", status_code=201)
-    async def create(body: DeploymentBody, caller: UserCaller, response: Response) -> DeploymentShown:
+    async def create(body: DeploymentBody, caller: StrategyCaller, response: Response) -> DeploymentShown:
         """Lets a strategy run on an account, within the grant that trading has given it."""
-        caller.require_scope("strategy")
         deployment_id, account_id = _granted(caller, body)
         async with database.connection() as connection:
             before = await find_deployment(connection, deployment_id, caller.user_id)
@@ -140,14 +140,13 @@ def router(
 
     @routes.get("")
     async def list_own(
-        caller: UserCaller,
+        caller: ReadCaller,
         strategy_id: UUID | None = None,
         state: DeploymentState | None = None,
         limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> Page[DeploymentShown]:
         """The caller's deployments, newest first."""
-        caller.require_scope("read")
         after = None if cursor is None else decode_cursor(cursor, datetime, UUID)
         async with database.connection() as connection:
             found = await list_deployments(
@@ -157,9 +156,8 @@ def router(
         return Page[DeploymentShown].of(shown, limit, lambda d: (d.created_at, d.deployment_id))
 
     @routes.get("/{deployment_id}")
-    async def get(deployment_id: UUID, caller: UserCaller) -> DeploymentInFull:
+    async def get(deployment_id: UUID, caller: ReadCaller) -> DeploymentInFull:
         """One deployment, with what its own fills left it with, and its last signals."""
-        caller.require_scope("read")
         async with database.connection() as connection:
             found = await find_deployment(connection, deployment_id, caller.user_id)
             if found is None:
@@ -174,13 +172,12 @@ def router(
 
     @routes.post("/{deployment_id}/{action}")
     async def change(
-        deployment_id: UUID, action: Literal["pause", "resume", "stop"], caller: UserCaller
+        deployment_id: UUID, action: Literal["pause", "resume", "stop"], caller: StrategyCaller
     ) -> DeploymentShown:
         """Pauses, resumes or stops a deployment. Pause: no more steps. Resume: from the next one on. Stop: for good.
 
         What is so already stays so.
         """
-        caller.require_scope("strategy")
         with told_as_problems():
             async with bus.transaction() as tx:
                 changed = await service.change_deployment(

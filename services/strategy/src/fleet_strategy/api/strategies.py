@@ -6,10 +6,10 @@ from uuid import UUID, uuid5
 
 from fastapi import APIRouter, Header, Response
 from fleet_bus import Bus
-from fleet_chassis.assertions import UserCaller
 from fleet_chassis.database import Database
 from fleet_chassis.ids import Ids
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
+from fleet_chassis.permissions import ReadCaller, StrategyCaller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import Body, Resource
 from fleet_sdk.builtin import BUILTINS, schema
@@ -55,12 +55,11 @@ def router(bus: Bus, database: Database, ids: Ids) -> APIRouter:
     @routes.post("", status_code=201)
     async def create(
         body: StrategyBody,
-        caller: UserCaller,
+        caller: StrategyCaller,
         response: Response,
         idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
     ) -> StrategyShown:
         """Makes a strategy of a builtin. `kind` python is not built yet."""
-        caller.require_scope("strategy")
         builtin = _builtin(body)
         async with bus.transaction() as tx:
             identity = ids.new_id() if idempotency_key is None else uuid5(caller.user_id, f"strategy:{idempotency_key}")
@@ -71,18 +70,16 @@ def router(bus: Bus, database: Database, ids: Ids) -> APIRouter:
         return _shown(stored)
 
     @routes.get("")
-    async def list_own(caller: UserCaller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Page[StrategyShown]:
+    async def list_own(caller: ReadCaller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Page[StrategyShown]:
         """The caller's strategies, newest first."""
-        caller.require_scope("read")
         after = None if cursor is None else decode_cursor(cursor, datetime, UUID)
         async with database.connection() as connection:
             found = await list_strategies(connection, caller.user_id, after, limit + 1)
         return Page[StrategyShown].of([_shown(s) for s in found], limit, lambda s: (s.created_at, s.strategy_id))
 
     @routes.get("/{strategy_id}")
-    async def get(strategy_id: UUID, caller: UserCaller) -> StrategyShown:
+    async def get(strategy_id: UUID, caller: ReadCaller) -> StrategyShown:
         """One strategy."""
-        caller.require_scope("read")
         async with database.connection() as connection:
             found = await find_strategy(connection, strategy_id, caller.user_id)
         if found is None:
@@ -90,9 +87,8 @@ def router(bus: Bus, database: Database, ids: Ids) -> APIRouter:
         return _shown(found)
 
     @routes.patch("/{strategy_id}")
-    async def rename(strategy_id: UUID, body: StrategyChange, caller: UserCaller) -> StrategyShown:
+    async def rename(strategy_id: UUID, body: StrategyChange, caller: StrategyCaller) -> StrategyShown:
         """Gives a strategy another name."""
-        caller.require_scope("strategy")
         with told_as_problems():
             async with bus.transaction() as tx:
                 catalogue = PostgresCatalogue(tx)
@@ -100,9 +96,8 @@ def router(bus: Bus, database: Database, ids: Ids) -> APIRouter:
         return _shown(renamed)
 
     @routes.delete("/{strategy_id}", status_code=204)
-    async def delete(strategy_id: UUID, caller: UserCaller) -> None:
+    async def delete(strategy_id: UUID, caller: StrategyCaller) -> None:
         """Deletes a strategy. 409 while a deployment of it is not stopped."""
-        caller.require_scope("strategy")
         with told_as_problems():
             async with bus.transaction() as tx:
                 await service.delete_strategy(PostgresCatalogue(tx), strategy_id, caller.user_id)

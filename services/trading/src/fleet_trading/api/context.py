@@ -5,7 +5,8 @@ from uuid import UUID
 
 from fastapi import Depends, Query, Request
 from fleet_bus import Bus, GroupCommitter, Transaction
-from fleet_chassis.assertions import Caller, UserCaller
+from fleet_chassis.assertions import Caller
+from fleet_chassis.permissions import ReadCaller
 from fleet_chassis.problems import Problem
 
 from fleet_trading.domain import Order, Reason, User
@@ -115,11 +116,10 @@ Service = Annotated[Trading, Depends(trading_of)]
 
 
 async def _read_account(
-    caller: UserCaller,
+    caller: ReadCaller,
     trading: Service,
     account_id: Annotated[UUID | None, Query(description="The default account if it is left out.")] = None,
 ) -> UUID:
-    caller.require_scope("read")
     return await trading.account_of(caller, account_id)
 
 

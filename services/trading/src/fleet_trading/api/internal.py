@@ -4,7 +4,8 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
-from fleet_chassis.assertions import Caller, service_caller
+from fleet_chassis.assertions import Caller
+from fleet_chassis.permissions import service_caller
 from fleet_chassis.shapes import Body, DecimalString, FastJSON, Instant, Symbol
 from pydantic import Field
 from starlette.responses import Response

@@ -7,8 +7,9 @@ from uuid import UUID, uuid5
 
 import msgspec
 from fastapi import APIRouter, Depends, Header
-from fleet_chassis.assertions import Caller, UserCaller, service_caller
+from fleet_chassis.assertions import Caller
 from fleet_chassis.ids import new_id
+from fleet_chassis.permissions import TradeCaller, TransferCaller, service_caller
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.shapes import Body, DecimalString, FastJSON
 from fleet_contracts import trading as shown
@@ -85,10 +86,9 @@ def _replayed(is_replay: bool) -> dict[str, str]:
     "/accounts", response_class=FastJSON, status_code=201, responses=answers(201, shown.Account, "The account.")
 )
 async def post_account(
-    body: AccountBody, caller: UserCaller, trading: Service, idempotency_key: IdempotencyKey = None
+    body: AccountBody, caller: TradeCaller, trading: Service, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Another paper account, with an opening deposit of its own. 422 `too_many_accounts`."""
-    caller.require_scope("trade")
     default = await trading.account_of(caller, None)
     account_id = _id_of(caller, "account", idempotency_key)
     async with trading.bus.transaction() as tx:
@@ -119,11 +119,10 @@ async def post_account(
     responses=answers(202, shown.Account, "`resetting`, till its orders have ended."),
 )
 async def post_reset(
-    account_id: UUID, caller: UserCaller, trading: Service, idempotency_key: IdempotencyKey = None
+    account_id: UUID, caller: TradeCaller, trading: Service, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """A paper account begins anew: its open orders are cancelled, then what it has goes out of its ledger and the opening
     deposit comes in. Nothing is deleted."""
-    caller.require_scope("trade")
     await trading.account_of(caller, account_id)
     reset_id = _id_of(caller, f"reset {account_id}", idempotency_key)
     async with trading.bus.transaction() as tx:
@@ -144,11 +143,10 @@ async def post_reset(
     responses=answers(201, TransferDone, "Both sides are booked."),
 )
 async def post_transfer(
-    body: TransferBody, caller: UserCaller, trading: Service, idempotency_key: IdempotencyKey = None
+    body: TransferBody, caller: TransferCaller, trading: Service, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Moves money between two accounts of the caller. 422 `insufficient_funds`: only what is neither reserved nor on its
     way to be settled can be moved."""
-    caller.require_scope("transfer")
     if body.from_account_id == body.to_account_id:
         wrong = FieldError("to_account_id", "must be another account", "same_account")
         raise Problem(422, "invalid_request", "Money is transferred from one account to another.", errors=[wrong])

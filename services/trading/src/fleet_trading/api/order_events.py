@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter
-from fleet_chassis.assertions import UserCaller
+from fleet_chassis.permissions import ReadCaller
 from fleet_chassis.shapes import FastJSON
 from fleet_contracts import trading as shown
 from starlette.responses import Response
@@ -34,9 +34,8 @@ class OrderEvent(msgspec.Struct, omit_defaults=True):
     response_class=FastJSON,
     responses=answers(200, page_of(OrderEvent), "Oldest first; all on one page."),
 )
-async def get_order_events(order_id: str, caller: UserCaller, trading: Service) -> Response:
+async def get_order_events(order_id: str, caller: ReadCaller, trading: Service) -> Response:
     """What has happened to the order: each step with its time and cause."""
-    caller.require_scope("read")
     order, transitions = await trading.readings.order_events(order_id_of(order_id))
     data = [_event(transition) for transition in (first_transition(own(caller, order)), *transitions)]
     return FastJSON({"data": data, "next_cursor": None, "has_more": False})

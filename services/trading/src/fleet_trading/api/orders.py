@@ -9,9 +9,10 @@ from uuid import UUID
 import msgspec
 from fastapi import APIRouter, Query, Request
 from fleet_bus import Overloaded
-from fleet_chassis.assertions import Caller, UserCaller, user_caller
+from fleet_chassis.assertions import Caller
 from fleet_chassis.ids import first_id_of, new_id
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
+from fleet_chassis.permissions import TRADE, ReadCaller, TradeCaller
 from fleet_chassis.problems import Problem, problem_body, unavailable
 from fleet_chassis.requests import request_id_of
 from fleet_chassis.shapes import FastJSON, Symbol
@@ -72,10 +73,10 @@ router = APIRouter(prefix="/api/v1/orders", tags=["orders"])
     responses=answers(201, shown.Order, "The order is accepted, and on its way."),
     openapi_extra=takes(OrderBody, EXAMPLES),
 )
-async def post_order(request: Request) -> Response:
+@TRADE.guards
+async def post_order(request: Request, caller: Caller) -> Response:
     """Places an order, with its legs if it has a class. A denial is 422 with the code of the check, and leaves an order
     with status `denied` and no legs."""
-    caller = await _trader(request)
     trading = _knowing(request)
     order = parse_order(await _json(request))
     submission = await _submission(trading, caller, order)
@@ -90,9 +91,9 @@ async def post_order(request: Request) -> Response:
     responses=answers(207, list[BatchItem], "The outcome of each order, in the order asked."),
     openapi_extra=takes(BatchBody),
 )
-async def post_batch(request: Request) -> Response:
+@TRADE.guards
+async def post_batch(request: Request, caller: Caller) -> Response:
     """Places 1 to 500 orders, each accepted or refused by itself."""
-    caller = await _trader(request)
     trading = _knowing(request)
     items: list[BatchItem | None] = []
     submissions: list[Submission] = []
@@ -126,9 +127,9 @@ class Previewed(msgspec.Struct):
     responses=answers(200, Previewed, "What would become of the order."),
     openapi_extra=takes(OrderBody, EXAMPLES),
 )
-async def post_preview(request: Request) -> Response:
+@TRADE.guards
+async def post_preview(request: Request, caller: Caller) -> Response:
     """Says whether an order would be accepted, all that is against it, and what it would cost. Nothing is kept of it."""
-    caller = await _trader(request)
     trading = _knowing(request)
     submission = await _submission(trading, caller, parse_order(await _json(request)))
     async with trading.bus.transaction() as tx:
@@ -146,12 +147,6 @@ async def post_preview(request: Request) -> Response:
         buying_power_after=None if found.buying_power_after is None else tidy(found.buying_power_after),
     )
     return FastJSON(answer)
-
-
-async def _trader(request: Request) -> Caller:
-    caller = await user_caller(request)
-    caller.require_scope("trade")
-    return caller
 
 
 def _knowing(request: Request) -> Trading:
@@ -240,7 +235,7 @@ def _problem_item(request: Request, problem: Problem) -> BatchItem:
 async def get_orders(
     *,
     account_id: ReadAccount,
-    caller: UserCaller,
+    caller: ReadCaller,
     trading: Service,
     status: Literal["open", "closed", "all"] = "all",
     symbol: Annotated[Symbol | None, Query()] = None,
@@ -280,9 +275,8 @@ def _matches(order: Order, status: str, symbol: str | None, start: datetime | No
 
 
 @router.get("/{order_id}", response_class=FastJSON, responses=answers(200, shown.Order, "The order as it stands."))
-async def get_order(order_id: str, caller: UserCaller, trading: Service) -> Response:
+async def get_order(order_id: str, caller: ReadCaller, trading: Service) -> Response:
     """One order."""
-    caller.require_scope("read")
     return FastJSON(order_view(await own_order(trading, caller, order_id)))
 
 
@@ -292,9 +286,8 @@ async def get_order(order_id: str, caller: UserCaller, trading: Service) -> Resp
     response_class=FastJSON,
     responses=answers(202, shown.Order, "The order, its cancel on its way to the venue."),
 )
-async def delete_order(order_id: str, caller: UserCaller, trading: Service) -> Response:
+async def delete_order(order_id: str, caller: TradeCaller, trading: Service) -> Response:
     """Asks for the order to be cancelled; the venue has the last word. Said twice, it is asked once."""
-    caller.require_scope("trade")
     order = await own_order(trading, caller, order_id)
     outcome = await trading.committer.submit(Cancellation(order.account_id, caller.user_id, order.order_id))
     return _asked(outcome)
@@ -315,10 +308,9 @@ def _asked(outcome: Outcome) -> Response:
     responses=answers(202, shown.Order, "The order, its change on its way to the venue."),
     openapi_extra=takes(ReplaceBody),
 )
-async def patch_order(order_id: str, request: Request, caller: UserCaller, trading: Service) -> Response:
+async def patch_order(order_id: str, request: Request, caller: TradeCaller, trading: Service) -> Response:
     """Asks for the order to be changed; the venue has the last word. What more it may cost is reserved before; the larger
     of old and new stays reserved until the venue has answered. Said twice, it is asked once; one change at a time."""
-    caller.require_scope("trade")
     wanted = parse_replace(await _json(request))
     order = await own_order(trading, caller, order_id)
     command = Replacement(
@@ -343,13 +335,12 @@ async def patch_order(order_id: str, request: Request, caller: UserCaller, tradi
 )
 async def delete_orders(
     request: Request,
-    caller: UserCaller,
+    caller: TradeCaller,
     trading: Service,
     account_id: Annotated[UUID | None, Query()] = None,
     symbol: Annotated[Symbol | None, Query()] = None,
 ) -> Response:
     """Asks for all open orders of the account to be cancelled, or those of a symbol."""
-    caller.require_scope("trade")
     account = await trading.account_of(caller, account_id)
     items: list[BatchItem] = []
     while True:

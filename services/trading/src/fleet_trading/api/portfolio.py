@@ -11,8 +11,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 from fastapi import APIRouter, Query
-from fleet_chassis.assertions import UserCaller
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
+from fleet_chassis.permissions import ReadCaller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import FastJSON, Instant
 from starlette.responses import Response, StreamingResponse
@@ -139,10 +139,9 @@ async def get_history(
     response_class=Response,
     responses={200: {"description": "What there was, what was booked, what there is.", "content": {"text/csv": {}}}},
 )
-async def get_statement(account_id: UUID, day: date, caller: UserCaller, trading: Service) -> Response:
+async def get_statement(account_id: UUID, day: date, caller: ReadCaller, trading: Service) -> Response:
     """A day's statement (UTC, of the market's time) as CSV: the opening balances, each entry with the balance after it, the
     closing balances."""
-    caller.require_scope("read")
     await trading.account_of(caller, account_id)
     if day > trading.market.day():
         raise Problem(404, "statement_not_found", f"That day has not come yet, was {day}.")

@@ -7,8 +7,8 @@ from uuid import UUID, uuid5
 
 import msgspec
 from fastapi import APIRouter, Query
-from fleet_chassis.assertions import UserCaller
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
+from fleet_chassis.permissions import ReadCaller
 from fleet_chassis.shapes import FastJSON, Symbol
 from fleet_contracts import trading as shown
 from starlette.responses import Response
@@ -46,10 +46,9 @@ def _page(page: Page[Any], data: list[Any]) -> Response:
     "/accounts", response_class=FastJSON, responses=answers(200, page_of(shown.Account), "The default account first.")
 )
 async def get_accounts(
-    caller: UserCaller, trading: Service, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    caller: ReadCaller, trading: Service, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response:
     """The user's accounts; the first request opens the default one."""
-    caller.require_scope("read")
     await trading.account_of(caller, None)
     after = None if cursor is None else decode_cursor(cursor, UUID)[0]
     found = await trading.readings.accounts_of(caller.user_id, after=after, limit=limit + 1)
@@ -63,10 +62,9 @@ async def get_accounts(
     responses=answers(200, page_of(LedgerEntry), "Newest first."),
 )
 async def get_ledger(
-    account_id: str, caller: UserCaller, trading: Service, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    account_id: str, caller: ReadCaller, trading: Service, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response:
     """Every change of the account's balances, newest first."""
-    caller.require_scope("read")
     try:
         account = await trading.account_of(caller, UUID(account_id))
     except ValueError as error:
@@ -82,9 +80,8 @@ async def get_ledger(
     response_class=FastJSON,
     responses=answers(200, page_of(shown.Balance), "In the order of currencies."),
 )
-async def get_balances(account_id: str, caller: UserCaller, trading: Service) -> Response:
+async def get_balances(account_id: str, caller: ReadCaller, trading: Service) -> Response:
     """What the account has of each currency; all on one page, as there are no more than assets traded."""
-    caller.require_scope("read")
     try:
         account = await _account(trading, await trading.account_of(caller, UUID(account_id)))
     except ValueError as error:

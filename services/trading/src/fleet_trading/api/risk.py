@@ -8,8 +8,9 @@ from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Depends, Query
-from fleet_chassis.assertions import Caller, UserCaller
+from fleet_chassis.assertions import Caller
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
+from fleet_chassis.permissions import ReadCaller, TradeCaller
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.shapes import Body, DecimalString, FastJSON, Symbol
 from pydantic import Field, TypeAdapter, ValidationError
@@ -107,7 +108,7 @@ async def get_risk(account_id: ReadAccount, trading: Service) -> Response:
 
 
 def _shown(
-    caller: UserCaller,
+    caller: ReadCaller,
     account_id: ReadAccount,
     scope: Scope | None = None,
     target: Annotated[str | None, Query(max_length=64)] = None,
@@ -149,9 +150,8 @@ async def get_limits_history(
 @router.put(
     "/limits", response_class=FastJSON, responses=answers(200, page_of(SetLimit), "The limits of the target now.")
 )
-async def put_limits(body: LimitsBody, caller: UserCaller, trading: Service) -> Response:
+async def put_limits(body: LimitsBody, caller: TradeCaller, trading: Service) -> Response:
     """Sets limits. An owner may tighten his own account; all else takes the scope `admin`."""
-    caller.require_scope("trade")
     if body.scope == "api_key":
         raise Problem(422, "unsupported", "API keys have no limits of their own yet.")
     _check_values(body.limits)

@@ -1,0 +1,1 @@
+"""The users as others see them: administrators."""

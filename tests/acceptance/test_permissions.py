@@ -1,0 +1,39 @@
+"""Every route of every service declares what it takes, and the gateway's rows are at one with them."""
+
+from pathlib import Path
+from runpy import run_path
+
+import pytest
+from fleet_auth.domain import SCOPES
+from fleet_chassis.permissions import RoutePermission
+from fleet_gateway.routes import PREFIX, PUBLIC, find
+
+ROUTES: list[tuple[str, RoutePermission]] = list(
+    run_path(str(Path(__file__).resolve().parents[2] / "scripts" / "permissions.py"))["routes"]()
+)
+PUBLIC_ROUTES = [pair for pair in ROUTES if pair[1].path.startswith(PREFIX.decode())]
+
+
+def test_no_route_is_without_a_permission() -> None:
+    assert len(ROUTES) > 80
+    assert [route for _, route in ROUTES if route.permission is None] == []
+
+
+def test_only_auth_takes_every_user_and_only_internal_routes_take_services() -> None:
+    for service, route in ROUTES:
+        is_internal = route.path.startswith("/internal/")
+        is_before_login = route.path.encode() in PUBLIC
+        assert (route.permission or "").startswith("services: ") == (is_internal or is_before_login), route
+        if route.permission == "any user":
+            assert service == "auth", route
+
+
+@pytest.mark.parametrize(("service", "route"), PUBLIC_ROUTES, ids=lambda value: str(getattr(value, "path", value)))
+def test_the_gateway_forwards_a_route_to_its_service_for_all_who_may(service: str, route: RoutePermission) -> None:
+    row = find(route.path.encode())
+    assert row is not None
+    assert row.service == service
+    asked = row.scope_for(route.method)
+    for role, scopes in SCOPES.items():
+        if asked is not None and route.permission in scopes:
+            assert asked in scopes, f"{role} is stopped at the gateway"
