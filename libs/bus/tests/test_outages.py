@@ -85,19 +85,19 @@ async def open_chain(private: Private) -> AsyncIterator[Callable[[], Any]]:
     """writer → middle → last, each with a database of its own; not running yet."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def make(name: str, prefix: str, stuck_after_s: float) -> Service:
+        async def make(name: str, prefix: str, limits: dict[str, float]) -> Service:
             url = await private.databases.make([BUS_MIGRATIONS])
             database = await stack.enter_async_context(Database(url, application_name=name))
             async with database.connection() as connection:
                 await connection.execute(EFFECTS)
             service = Service(ProcessSettings(name, private.bootstrap, prefix), database)
-            service.bus.settings = replace(service.bus.settings, stuck_after_s=stuck_after_s)
+            service.bus.settings = replace(service.bus.settings, **limits)  # type: ignore[arg-type]
             return service
 
-        async def open_(*, stuck_after_s: float = 30.0) -> Chain:
+        async def open_(**limits: float) -> Chain:
             prefix = f"outage-{secrets.token_hex(4)}."
             await create_topics(private.bootstrap, [NUMBERS, PASSED_ON], prefix=prefix)
-            chain = Chain(*[await make(name, prefix, stuck_after_s) for name in ("writer", "middle", "last")])
+            chain = Chain(*[await make(name, prefix, limits) for name in ("writer", "middle", "last")])
             chain.middle.bus.add(work(pass_on))
             chain.last.bus.add(work(topic=PASSED_ON))
             return chain
@@ -238,6 +238,24 @@ async def test_a_stop_does_not_wait_for_a_kafka_that_stands_still(private: Priva
         await eventually(lambda: chain.arrived(1), timeout_s=60)
 
 
+async def test_offsets_that_a_stop_could_not_commit_are_no_traceback(private: Private, open_chain: Any) -> None:
+    chain = await open_chain(commit_every_s=300.0)
+    gc.collect()
+    with hearing() as heard:
+        async with contextlib.AsyncExitStack() as stack:
+            for service in (chain.writer, chain.middle, chain.last):
+                await stack.enter_async_context(service.running())
+            for round_ in range(2):  # The first one's offsets are committed at once.
+                await chain.writer.send(*((key, round_) for key in KEYS))
+                await eventually(lambda round_=round_: chain.arrived(round_), timeout_s=20)  # type: ignore[misc]
+            assert all(service.bus._readings[0]._uncommitted for service in (chain.middle, chain.last))
+            stopping = stack.pop_all()
+        with private.kafka_stopped():
+            await stopping.aclose()
+            gc.collect()
+    assert [r.getMessage() for r in heard if r.levelno >= logging.WARNING] == []
+
+
 async def test_a_replica_joins_and_leaves_under_load(private: Private, open_chain: Any) -> None:
     chain = await open_chain()
     settings = ProcessSettings("middle", private.bootstrap, chain.middle.settings.topic_prefix, ordinal=1)
@@ -256,30 +274,33 @@ async def test_a_replica_joins_and_leaves_under_load(private: Private, open_chai
 async def test_an_ordinary_life_is_told_without_a_warning(open_chain: Any) -> None:
     chain = await open_chain()
     gc.collect()  # what clients of a stopped broker left behind belongs to the tests before
-    heard: list[logging.LogRecord] = []
-    handler = Hearing(heard)
-    logging.getLogger().addHandler(handler)
-    try:
-        with structlog.testing.capture_logs() as said:
-            for round_ in range(2):
-                async with chain.writer.running(), chain.middle.running(), chain.last.running():
-                    await chain.writer.send(*((key, round_) for key in KEYS))
-                    await eventually(lambda round_=round_: chain.arrived(round_), timeout_s=20)  # type: ignore[misc]
-    finally:
-        logging.getLogger().removeHandler(handler)
+    with hearing() as heard, structlog.testing.capture_logs() as said:
+        for round_ in range(2):
+            async with chain.writer.running(), chain.middle.running(), chain.last.running():
+                await chain.writer.send(*((key, round_) for key in KEYS))
+                await eventually(lambda round_=round_: chain.arrived(round_), timeout_s=20)  # type: ignore[misc]
     assert [line for line in said if line["log_level"] not in ("debug", "info")] == []
     assert [r.getMessage() for r in heard if r.levelno >= logging.WARNING] == []
 
 
-class Hearing(logging.Handler):
-    """Keeps what the libraries log."""
+@contextlib.contextmanager
+def hearing() -> Iterator[list[logging.LogRecord]]:
+    """What the libraries log meanwhile."""
+    handler = _Hearing()
+    logging.getLogger().addHandler(handler)
+    try:
+        yield handler.heard
+    finally:
+        logging.getLogger().removeHandler(handler)
 
-    def __init__(self, heard: list[logging.LogRecord]) -> None:
+
+class _Hearing(logging.Handler):
+    def __init__(self) -> None:
         super().__init__()
-        self._heard = heard
+        self.heard: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._heard.append(record)
+        self.heard.append(record)
 
 
 def _places(service: Service) -> int:

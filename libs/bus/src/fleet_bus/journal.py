@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from aiokafka import ConsumerRebalanceListener
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 from fleet_chassis.clock import Clock
 from fleet_chassis.database import Database
 from fleet_chassis.logging import get_logger
@@ -27,7 +27,8 @@ from .journal_store import Fact, JournalStore, writer_epoch
 from .journaled import Journaled
 from .kafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition, consumer, producer, started
 from .metrics import HANDLED, LAG
-from .reading import Stuck
+from .offsets import OffsetCommits
+from .reading import LAST_COMMIT_S, Stuck
 from .received import Record, headers
 from .settings import BusSettings
 
@@ -67,6 +68,7 @@ class JournalReading:
         self._owned: dict[TopicPartition, Owned] = {}
         self._uncommitted: dict[TopicPartition, int] = {}
         self._committed_at = 0.0
+        self._commits = OffsetCommits(self.name)
         self._is_member = False
         self._is_new = True
         self._woken = asyncio.Event()
@@ -159,15 +161,16 @@ class JournalReading:
         group = self._settings.topic_prefix + self.name
         client = consumer(self._settings.kafka_url, member, group=group, member=member)
         client.subscribe([self._topic], listener=_Assignments(self))
-        async with started(client):
-            try:
-                yield client
-            finally:
-                self._stop_polling()
-                if self._heard.ready(self.name) is None:
-                    with contextlib.suppress(TimeoutError, KafkaError):
-                        async with asyncio.timeout(1):
-                            await self._commit(client)
+        try:
+            async with started(client):
+                try:
+                    yield client
+                finally:
+                    self._stop_polling()
+                    if self._heard.ready(self.name) is None:
+                        await self._commit(client, LAST_COMMIT_S)
+        finally:
+            await self._commits.end()
 
     async def _with_producers(self, client: AIOKafkaConsumer) -> None:
         """A producer that has failed leaves open what arrived; the next one says all of it again, in order."""
@@ -201,7 +204,7 @@ class JournalReading:
             if self._kafka.ended():
                 log.info("journal_goes_on", subscription=self.name)
             if self._uncommitted and time.monotonic() - self._committed_at > self._settings.commit_every_s:
-                await self._commit(client)
+                await self._commit(client, self._settings.commit_timeout_s)
 
     async def _poll(self, client: AIOKafkaConsumer) -> dict[TopicPartition, list[ConsumerRecord]]:
         """What has come, or nothing after a moment; the client is asked on meanwhile."""
@@ -354,19 +357,12 @@ class JournalReading:
             self.places[owned.place] = self._uncommitted[owned.place] = offset
             self._activity.touch()
 
-    async def _commit(self, client: AIOKafkaConsumer) -> None:
+    async def _commit(self, client: AIOKafkaConsumer, timeout_s: float) -> None:
         offsets = {place: at for place, at in self._uncommitted.items() if place in client.assignment()}
         self._uncommitted.clear()
         self._committed_at = time.monotonic()
-        if not offsets:
-            return
-        try:
-            async with asyncio.timeout(self._settings.commit_timeout_s):
-                await client.commit(offsets)
-        except (CommitFailedError, IllegalStateError):
-            log.info("offset_commit_superseded", subscription=self.name)
-        except (KafkaError, TimeoutError) as error:
-            log.info("offset_commit_failed", subscription=self.name, error=repr(error))
+        if offsets:
+            await self._commits.commit(client, offsets, timeout_s)
 
     @property
     def _topic(self) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 from aiokafka import ConsumerRebalanceListener
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import IllegalStateError
 from fleet_chassis.logging import get_logger
 
 from .activity import Activity
@@ -15,12 +15,15 @@ from .failures import Streak, is_down
 from .hearing import Heard
 from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, partitions_of, read, started
 from .metrics import LAG
+from .offsets import OffsetCommits
 from .received import Record, UnreadableRecord
 from .settings import BusSettings
 
 log = get_logger("fleet_bus.reading")
 
 _POLL_MS = 500
+LAST_COMMIT_S = 1.0
+"""Of a stop: Kafka gets so long to take the last offsets."""
 _FIRST_POLL_MS = 20
 """While it is not known where the client stands in each partition: that is asked between two polls."""
 _LIVE = "SELECT topic, partition, next_offset FROM live_positions WHERE subscription = $1"
@@ -60,6 +63,7 @@ class Reading:
         self._heard = Heard(settings)
         self._uncommitted: dict[TopicPartition, int] = {}
         self._committed_at = 0.0
+        self._commits = OffsetCommits(applier.name)
         self._kafka = Streak(first_s=settings.backoff_first_s, most_s=settings.backoff_most_s)
         self._handling = Streak(first_s=settings.backoff_first_s, most_s=1.0)
 
@@ -104,17 +108,18 @@ class Reading:
         else:
             client = consumer(self._settings.kafka_url, member)
             client.assign(partitions_of(self._applier.topics, prefix))
-        async with started(client):
-            if not self._in_group:
-                await self._seek_live(client)
-            try:
-                yield client
-            finally:
-                # A restart then reads nothing twice. The inbox would drop it, so it may as well fail.
-                if self._heard.ready(self.name) is None:
-                    with contextlib.suppress(TimeoutError, KafkaError):
-                        async with asyncio.timeout(1):
-                            await self._commit(client)
+        try:
+            async with started(client):
+                if not self._in_group:
+                    await self._seek_live(client)
+                try:
+                    yield client
+                finally:
+                    # A restart then reads nothing twice. The inbox would drop it, so it may as well fail.
+                    if self._heard.ready(self.name) is None:
+                        await self._commit(client, LAST_COMMIT_S)
+        finally:
+            await self._commits.end()
 
     async def _seek_live(self, client: AIOKafkaConsumer) -> None:
         async with self._open() as tx:
@@ -152,7 +157,7 @@ class Reading:
             if self._kafka.ended():
                 log.info("reading_goes_on", subscription=self.name)
             if self._uncommitted and time.monotonic() - self._committed_at > self._settings.commit_every_s:
-                await self._commit(client)
+                await self._commit(client, self._settings.commit_timeout_s)
 
     async def _apply(self, client: AIOKafkaConsumer, polled: dict[TopicPartition, list[ConsumerRecord]]) -> None:
         records = [record for found in polled.values() for record in self._read(found)]
@@ -205,17 +210,8 @@ class Reading:
         LAG.labels(self.name).set(ahead)
         return ahead
 
-    async def _commit(self, client: AIOKafkaConsumer) -> None:
-        if not self._in_group or not self._uncommitted:
-            self._uncommitted.clear()
-            return
-        offsets, self._uncommitted = dict(self._uncommitted), {}
+    async def _commit(self, client: AIOKafkaConsumer, timeout_s: float) -> None:
+        offsets, self._uncommitted = self._uncommitted, {}
         self._committed_at = time.monotonic()
-        try:
-            async with asyncio.timeout(self._settings.commit_timeout_s):
-                await client.commit({place: at for place, at in offsets.items() if place in client.assignment()})
-        except (CommitFailedError, IllegalStateError):
-            # A rebalance came between; the new owner reads again what the inbox drops.
-            log.info("offset_commit_superseded", subscription=self.name)
-        except (KafkaError, TimeoutError) as error:
-            log.info("offset_commit_failed", subscription=self.name, error=repr(error))
+        if self._in_group and (ours := {place: at for place, at in offsets.items() if place in client.assignment()}):
+            await self._commits.commit(client, ours, timeout_s)
