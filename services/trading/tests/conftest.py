@@ -48,6 +48,7 @@ from fleet_testkit.fixtures import MakeDatabase
 from fleet_testkit.http import served
 from fleet_trading.app import create_app
 from fleet_trading.settings import Settings
+from fleet_trading.store import AccountCache
 from fleet_trading.verify import verify
 from pydantic import SecretStr
 
@@ -100,6 +101,8 @@ class TradingUnderTest:
     signer: AssertionSigner
     http: aiohttp.ClientSession
     outside: Bus
+    cache: AccountCache
+    """All that this trading remembers of accounts: cleared, it knows what one that has just been started would read."""
     heard: list[Received[Any]] = field(default_factory=list)
 
     a_user = staticmethod(uuid4)
@@ -335,7 +338,7 @@ async def running_trading(
         connector = aiohttp.TCPConnector(keepalive_timeout=1)
         http = await running.enter_async_context(aiohttp.ClientSession(connector=connector))
         signer = AssertionSigner("gateway", keys / "gateway.pem")
-        under_test = TradingUnderTest(url, settings, clock, signer, http, outside, heard)
+        under_test = TradingUnderTest(url, settings, clock, signer, http, outside, app.state.trading._cache, heard)
 
         async def is_ready() -> bool:
             async with http.get(url + "/health/ready") as response:

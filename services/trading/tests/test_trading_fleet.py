@@ -106,7 +106,9 @@ async def test_a_halt_is_obeyed_and_cancels_stay_possible(fleet: Any) -> None:
 async def test_facts_are_booked_and_what_should_not_be_restricts_the_account(fleet: Any) -> None:
     user = fleet.a_user()
     order = await fleet.accepted(user)
+    reserved = (await fleet.balance(user))[1]
     dear = fleet.filled(order, 10, "126", fee="1.26")
+    assert dear.last_quantity * dear.last_price + dear.fee == reserved * Decimal("1.2")
     await fleet.report(user, dear)
     await fleet.becomes(order, user, "filled")
     account = (await fleet.call("GET", "/api/v1/accounts", user=user)).body["data"][0]
@@ -129,6 +131,7 @@ async def test_facts_are_booked_and_what_should_not_be_restricts_the_account(fle
     assert (await fleet.balance(user), (await fleet.balance(user, "AAPL"))[0]) == (before[0], before[1][0])
     assert await fleet.balance(user, "AAPL") == (15, 0)
     assert len((await fleet.call("GET", "/api/v1/trades", user=user)).body["data"]) == 2
+    assert await fleet.parked() == 0
     await fleet.books_hold()
 
 
