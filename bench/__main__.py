@@ -11,7 +11,7 @@ from typing import Any
 
 from whole_fleet import whole_fleet
 
-from bench import book, bus, hops, journal, orders, replay, risk
+from bench import book, bus, hops, journal, orders, profile, replay, risk
 
 _RESULTS = Path(__file__).parent / "results.json"
 
@@ -21,6 +21,8 @@ def main() -> int:
     parser.add_argument("--sustained-s", type=float, default=60.0, help="length of the sustained loads")
     parser.add_argument("--only", choices=("book", "bus", "journal", "replay", "risk", "orders"), help="one part only")
     parser.add_argument("--no-peers", action="store_true", help="do not fetch other order books to stand beside ours")
+    parser.add_argument("--replicas", type=_counts, default=[1], help="of trading, a fleet for each: 1,2")
+    parser.add_argument("--profile", action="store_true", help="tell where the CPU of an order goes, by service")
     arguments = parser.parse_args()
     results: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -47,20 +49,26 @@ def main() -> int:
         results["replay"] = replay.measure()
         _show(results["replay"])
     if arguments.only in (None, "orders"):
-        results |= _fleet(arguments.sustained_s)
+        for replicas in arguments.replicas:
+            results |= _fleet(arguments.sustained_s, replicas, is_profiled=arguments.profile)
     _RESULTS.write_text(json.dumps(results, indent=2) + "\n")
     _say(f"written to {_RESULTS.relative_to(Path.cwd())}")
     return 0
 
 
-def _fleet(sustained_s: float) -> dict[str, Any]:
-    _say("orders: starting a fleet on the simulated feed")
+def _counts(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _fleet(sustained_s: float, replicas: int, *, is_profiled: bool) -> dict[str, Any]:
+    _say(f"orders: starting a fleet on the simulated feed, replicas of trading: {replicas}")
     # Thirty days of history would still be on their way while the first loads run.
     history = {"FLEET_EXCHANGE_CONNECTOR_HISTORY_DAYS": "1"}
-    with whole_fleet("simulated", port_offset=900, environment=history) as fleet:
+    with whole_fleet("simulated", port_offset=900, environment=history, trading=replicas) as fleet:
         bare = asyncio.run(hops.measure(fleet.description, rate=100, seconds=10))
-        found = asyncio.run(orders.measure(fleet, sustained_s=sustained_s))
-    quiet, in_batches = found["at 100/s"], found["batches of 100, 2000/s"]
+        found = asyncio.run(orders.measure(fleet, sustained_s=sustained_s, is_profiled=is_profiled))
+    quiet, in_batches = found["at 100/s"], found[orders.IN_BATCHES]
+    profiles = found.pop("profile", {})
     results = {
         "orders": found,
         "five_bare_hops_at_100_per_s": bare,
@@ -71,7 +79,11 @@ def _fleet(sustained_s: float) -> dict[str, Any]:
         ),
     }
     _show(results)
-    return results
+    for load, table in profiles.items():
+        _say(f"profile: {load}")
+        sys.stdout.write("\n".join(profile.lines(table)) + "\n")
+    results |= {"profile": profiles} if profiles else {}
+    return results if replicas == 1 else {f"{replicas} replicas of trading": results}
 
 
 def _ratio(ours: float | None, bare: float | None) -> float | None:

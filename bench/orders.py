@@ -14,13 +14,16 @@ from typing import Any
 import aiohttp
 from whole_fleet import WholeFleet, until_priced
 
-from bench.cpu import Cpu, memory_mb, processes_of, us_each
+from bench import profile
+from bench.cpu import Cpu, memory_mb, processes_of, stores_of, us_each
 
 SYMBOL = "MSFT/USD"
 BUY = {"symbol": SYMBOL, "side": "buy", "type": "market", "quantity": "1", "time_in_force": "gtc"}
 USERS = 100
 PROBES = 5
+SINGLE, IN_BATCHES = "single, 600/s", "batches of 100, 2000/s"
 _DRAIN_S = 20.0
+_PROFILED_S = 20.0
 _ENDED = ("filled", "canceled", "expired", "rejected")
 
 
@@ -175,8 +178,8 @@ def describe(load: Load, cpu: dict[str, float], seconds: float) -> dict[str, Any
     }
 
 
-async def measure(fleet: WholeFleet, *, sustained_s: float) -> dict[str, Any]:
-    """All loads, one after the other, on one fleet."""
+async def measure(fleet: WholeFleet, *, sustained_s: float, is_profiled: bool = False) -> dict[str, Any]:
+    """All loads, one after the other, on one fleet; the profiled ones by themselves, as looking costs CPU too."""
     found: dict[str, Any] = {}
     connector = aiohttp.TCPConnector(limit=200)
     async with aiohttp.ClientSession(fleet.url, connector=connector) as session:
@@ -186,8 +189,8 @@ async def measure(fleet: WholeFleet, *, sustained_s: float) -> dict[str, Any]:
         plan = (
             ("at 10/s", 10, 10.0, 1, PROBES),
             ("at 100/s", 100, 15.0, 1, USERS),
-            ("single, 600/s", 600, sustained_s, 1, USERS),
-            ("batches of 100, 2000/s", 2000, sustained_s, 100, USERS),
+            (SINGLE, 600, sustained_s, 1, USERS),
+            (IN_BATCHES, 2000, sustained_s, 100, USERS),
         )
         pids = processes_of(fleet.description)
         idle = Cpu(pids)
@@ -201,7 +204,26 @@ async def measure(fleet: WholeFleet, *, sustained_s: float) -> dict[str, Any]:
             found[name]["asked_per_s"] = rate
         found["memory_mb"] = memory_mb(pids)
         found["memory_mb_total"] = round(sum(found["memory_mb"].values()), 1)
+        if is_profiled:
+            found["profile"] = {
+                name: await _profiled(fleet, session, accounts, rate=rate, batch=batch)
+                for name, rate, batch in ((SINGLE, 300, 1), (IN_BATCHES, 1000, 100))
+            }
     return found
+
+
+async def _profiled(
+    fleet: WholeFleet, session: aiohttp.ClientSession, accounts: list[Account], *, rate: float, batch: int
+) -> dict[str, Any]:
+    """Where each service's microseconds of an order go; slower than the sustained load, so that little is refused."""
+    pids = processes_of(fleet.description)
+    cpu = Cpu(pids)
+    services = {name: pid for name, pid in pids.items() if name not in stores_of(fleet.description)}
+    load, stacks = await asyncio.gather(
+        drive(session, accounts, rate=rate, seconds=_PROFILED_S, batch=batch), profile.sample(services, _PROFILED_S)
+    )
+    used = us_each(cpu.used(), load.accepted)
+    return {name: profile.table(stacks[name], used[name]) for name in services}
 
 
 async def _until_trading(fleet: WholeFleet) -> None:

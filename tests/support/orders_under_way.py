@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from fleet_sdk.client import FleetClient
@@ -25,20 +26,30 @@ def market_order(symbol: str = "AAPL/USD", **changes: Any) -> Json:
 
 
 async def place_until_answered(client: FleetClient, body: Json, timeout_s: float = 90) -> Json | ApiError:
-    """The order, or its denial. Where the outcome is unknown or nothing was accepted, the very same is sent again."""
+    """The order, or its denial."""
+    return await until_answered(partial(client.place_order, body), timeout_s)
+
+
+async def until_answered(
+    ask: Callable[[], Awaitable[Json]], timeout_s: float = 90, failed: Callable[[Exception], None] = lambda _: None
+) -> Json | ApiError:
+    """The answer, or the refusal. Where the outcome is unknown or nothing was done, the very same is asked again."""
     deadline = time.monotonic() + timeout_s
+    pause_s = 0.1
     while True:
         try:
-            return await client.place_order(body)
+            return await ask()
         except ApiError as error:
             if error.status < 500:
                 return error
             last: Exception = error
         except (OutcomeUnknown, Unreachable) as error:
             last = error
+        failed(last)
         if time.monotonic() > deadline:
-            raise AssertionError(f"{body['client_order_id']} has no answer after {timeout_s} s") from last
-        await asyncio.sleep(0.1)
+            raise AssertionError(f"no answer after {timeout_s} s") from last
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, 1.0)
 
 
 @dataclass

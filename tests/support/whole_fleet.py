@@ -103,6 +103,11 @@ class WholeFleet:
         arguments = [sys.executable, "-m", "fleet_cli.main", *words, "--state-dir", str(self.state.path)]
         return subprocess.run(arguments, capture_output=True, text=True, check=False)
 
+    async def is_ready(self, name: str, ordinal: int = 0) -> bool:
+        """Whether this process says so."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+            return await _health(session, self.instance_url(name, ordinal) + "/health/ready") == 200
+
     async def until_ready(self, timeout_s: float = 60) -> None:
         """Until every process says so, e.g. after one was killed."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
