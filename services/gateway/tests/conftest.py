@@ -54,6 +54,7 @@ SERVICES = (
     "exchange-connector",
     "matching-engine",
 )
+TRUSTED_ORIGIN = "https://app.example"
 BUS_MIGRATIONS = Path(fleet_bus.__file__).parent / "migrations"
 
 
@@ -217,6 +218,7 @@ async def fleet(stack: Endpoints, make_database: MakeDatabase, fleet_keys: Path)
         **common("gateway"),
         redis_url=SecretStr(stack.redis_url),
         gateway_trusted_proxies=(ip_network("127.0.0.0/8"),),
+        gateway_cors_origins=(TRUSTED_ORIGIN,),
     )
     speaker = DatabaseSettings(**common("trading"), database_url=SecretStr(await make_database([BUS_MIGRATIONS])))
     recorders = {name: Recorder(name) for name in SERVICES[2:]}
@@ -232,7 +234,7 @@ async def fleet(stack: Endpoints, make_database: MakeDatabase, fleet_keys: Path)
         await running.enter_async_context(bus.running(Health()))
         edge = create_app(gateway, clock=clock)
         url = await running.enter_async_context(
-            served(edge, http=HttpProtocol, ws=SocketProtocol, ws_per_message_deflate=False)
+            served(edge, http=HttpProtocol, ws=SocketProtocol, ws_per_message_deflate=False, server_header=False)
         )
         http = await running.enter_async_context(aiohttp.ClientSession())
         signer = AssertionSigner("gateway", gateway.private_key_file)

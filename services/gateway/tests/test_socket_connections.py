@@ -137,3 +137,19 @@ def small_buffers(address: Any) -> socket.socket:
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     return made
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("https://evil.example", 403), ("null", 403), ("https://app.example", 101), ("http://{own}", 101), (None, 101)],
+)
+async def test_pages_of_others_open_no_sockets(fleet: Any, trader: Trader, origin: str | None, status: int) -> None:
+    headers = {"Authorization": f"Bearer {trader.user.token}"}
+    if origin is not None:
+        headers["Origin"] = origin.format(own=fleet.url.removeprefix("http://"))
+    try:
+        async with fleet.http.ws_connect(fleet.url + "/ws", headers=headers):
+            found = 101
+    except aiohttp.WSServerHandshakeError as refused:
+        found = refused.status
+    assert found == status

@@ -35,6 +35,7 @@ from .settings import GatewaySettings
 from .sockets.hub import Hub
 from .sockets.server import Sockets
 from .sockets.snapshots import AccountsOfUsers, Snapshots
+from .tls import HSTS
 from .upstream import Upstream, new_session
 
 JWKS = "/api/v1/auth/.well-known/jwks.json"
@@ -106,6 +107,7 @@ class Gateway:
                 health=health,
                 new_id=new_id,
                 is_starting=is_starting,
+                always=[HSTS] if settings.gateway_tls_certificate else [],
             )
             self._edge = instrumented(edge, settings)
             if settings.gateway_metrics_port is not None:

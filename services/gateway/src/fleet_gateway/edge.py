@@ -10,7 +10,7 @@ from fleet_chassis.logging import get_logger
 from fleet_chassis.problems import Problem
 from starlette.types import Receive, Scope, Send
 
-from . import routes
+from . import cors, routes
 from .deployments import Deployments
 from .exchange import ClientGone, Exchange
 from .identity import AccessTokens, Principal, starting
@@ -20,7 +20,7 @@ from .pages import Pages, json_answer
 from .rates import Check, Limit, RateLimits
 from .routes import Route
 from .settings import GatewaySettings
-from .upstream import Answer, Upstream
+from .upstream import Answer, Headers, Upstream
 
 OPENAPI = b"/api/v1/openapi.json"
 _READING = frozenset({"GET", "HEAD"})
@@ -46,7 +46,8 @@ class Limits:
 
 @dataclass(slots=True, kw_only=True)
 class Edge:
-    """Plain ASGI for HTTP. `is_starting` says whether it is not yet known which sessions are revoked."""
+    """Plain ASGI for HTTP. `is_starting` says whether it is not yet known which sessions are revoked; `always` are
+    headers of every answer."""
 
     settings: GatewaySettings
     tokens: AccessTokens
@@ -59,9 +60,11 @@ class Edge:
     health: Health
     new_id: Callable[[], UUID]
     is_starting: Callable[[], bool]
+    always: Headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange.of(scope)
+        exchange.extra += self.always
         try:
             answer = await self._answer(exchange, receive)
         except ClientGone:
@@ -77,6 +80,11 @@ class Edge:
     async def _answer(self, exchange: Exchange, receive: Receive) -> Answer:
         if exchange.raw_path.startswith(b"/health/"):
             return await self._health(exchange)
+        if exchange.origin is not None and exchange.origin.decode("latin-1") in self.settings.gateway_cors_origins:
+            exchange.extra += cors.headers(exchange.origin)
+            if exchange.method == "OPTIONS" and exchange.asks_method:
+                await self._count_for_address(exchange)
+                return cors.PREFLIGHT
         route = routes.find(exchange.raw_path)
         if route is None or routes.is_crooked(exchange.path):
             return await self._own(exchange)
@@ -196,9 +204,8 @@ class Edge:
         if exchange.method not in _READING:
             headers = {"Allow": "GET, HEAD"}
             raise Problem(405, "method_not_allowed", "The path does not take this method.", headers=headers)
-        if page is not None:
-            return page.answer(exchange.forwarded.get("If-None-Match"))
-        return await self.openapi.answer(exchange.request_id)
+        seen = exchange.forwarded.get("If-None-Match")
+        return page.answer(seen) if page is not None else await self.openapi.answer(exchange.request_id, seen)
 
     async def _health(self, exchange: Exchange) -> Answer:
         if exchange.raw_path == b"/health/live":

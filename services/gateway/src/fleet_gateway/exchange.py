@@ -1,8 +1,9 @@
 """One request and its answer, as plain ASGI: what is read of it, and how it is answered."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from math import ceil
 from time import perf_counter
 
@@ -11,6 +12,7 @@ from fleet_chassis.problems import Problem, problem_json
 from fleet_chassis.requests import take_request_id
 from starlette.types import Receive, Scope, Send
 
+from .encodings import IN_THREAD_BYTES, WORTH_BYTES, chosen, encoded, encoded_once, is_text
 from .rates import Verdict
 from .routes import plain
 from .upstream import Answer
@@ -25,6 +27,17 @@ FORWARDED = {
     b"user-agent": "User-Agent",
 }
 """What services get to see of a request's headers. Everything else, whatever it claims to be, stays here."""
+
+GUARDS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+"""On every answer."""
+_NO_STORE = (b"cache-control", b"no-store")
+_VARY = (b"vary", b"accept-encoding")
+_SECRET = b"/api/v1/auth/"
+"""Answers with tokens in them are not compressed: their length would tell of their content (BREACH)."""
 
 
 class ClientGone(Exception):
@@ -43,10 +56,12 @@ class Exchange:
     started: float
     forwarded: dict[str, str] = field(default_factory=dict)
     authorization: bytes | None = None
+    origin: bytes | None = None
+    accept_encoding: bytes = b""
+    asks_method: bool = False
     forwarded_for: bytes | None = None
     content_length: int = 0
     is_encoded: bool = False
-    idempotency_key: str | None = None
     extra: list[tuple[bytes, bytes]] = field(default_factory=list)
     verdict: Verdict | None = None
 
@@ -72,7 +87,14 @@ class Exchange:
             elif name == b"content-encoding":
                 self.is_encoded = value.strip().lower() != b"identity"
             elif name == b"x-forwarded-for":
-                self.forwarded_for = value
+                # A proxy may add a line of its own below the client's.
+                self.forwarded_for = value if self.forwarded_for is None else self.forwarded_for + b"," + value
+            elif name == b"accept-encoding":
+                self.accept_encoding = value
+            elif name == b"origin":
+                self.origin = value
+            elif name == b"access-control-request-method":
+                self.asks_method = True
 
     @property
     def target(self) -> str:
@@ -93,12 +115,7 @@ class Exchange:
                 if not _is_within(at, trusted) or not _is_address(hop.strip()):
                     break
                 at = hop.strip()
-        if ":" in at:
-            try:
-                return str(IPv6Network((at.partition("%")[0], 64), strict=False))
-            except ValueError:
-                return "unknown"
-        return at
+        return _limited_as(at)
 
     async def body(self, receive: Receive, limit: int) -> bytes:
         """The request's body. Raises Problem 413 and 415, ClientGone."""
@@ -145,8 +162,19 @@ class Exchange:
             )
 
     async def send(self, answer: Answer, send: Send) -> None:
-        """Answers."""
-        headers = answer.headers + self.extra
+        """Answers, compressed where the client takes it and it is worth it."""
+        headers = answer.headers + self.extra + GUARDS
+        headers.append((b"content-security-policy", answer.policy))
+        if not any(name == b"cache-control" for name, _ in answer.headers):
+            headers.append(_NO_STORE)
+        body = answer.body
+        if len(body) >= WORTH_BYTES:
+            headers.append(_VARY)
+            coding = self._coding(answer)
+            if coding is not None:
+                body = await _packed(body, coding, is_kept=answer.is_kept)
+                headers = [_weak(name, value) for name, value in headers]
+                headers.append((b"content-encoding", coding.encode()))
         if self.verdict is not None:
             headers += (
                 (b"ratelimit-limit", b"%d" % self.verdict.limit),
@@ -154,11 +182,39 @@ class Exchange:
                 (b"ratelimit-reset", b"%d" % ceil(self.verdict.reset_s)),
             )
         if answer.status not in (204, 304):
-            headers.append((b"content-length", b"%d" % len(answer.body)))
-        body = b"" if self.method == "HEAD" else answer.body
+            headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
         observe_request(self.scope, answer.status, self.started)
+
+    def _coding(self, answer: Answer) -> str | None:
+        if not self.accept_encoding or self.raw_path.startswith(_SECRET):
+            return None
+        told = dict(answer.headers)
+        if b"content-encoding" in told or not is_text(told.get(b"content-type", b"")):
+            return None
+        return chosen(self.accept_encoding)
+
+
+async def _packed(body: bytes, coding: str, *, is_kept: bool) -> bytes:
+    pack = encoded_once if is_kept else encoded
+    return await asyncio.to_thread(pack, body, coding) if len(body) >= IN_THREAD_BYTES else pack(body, coding)
+
+
+def _weak(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """The same meaning in other bytes has a weak tag (RFC 9110, 8.8.1)."""
+    return name, b"W/" + value if name == b"etag" and not value.startswith(b"W/") else value
+
+
+def _limited_as(address: str) -> str:
+    """The address as it is counted: of IPv6 the /64, and IPv4 inside of IPv6 as what it is."""
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if isinstance(ip, IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or IPv6Network((ip, 64), strict=False))
 
 
 def _too_large(limit: int) -> Problem:

@@ -1,19 +1,126 @@
-"""uvicorn's HTTP protocol, but that what is no HTTP is answered with a problem too: such bytes reach no application."""
+"""uvicorn's HTTP protocol as an edge needs it: heads and requests of bounded size and time, nothing that two parsers
+could understand in two ways, and a problem for what is no HTTP: such bytes reach no application."""
+
+import asyncio
 
 from fleet_chassis.ids import new_id
 from fleet_chassis.problems import Problem, problem_json
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+HEAD_BYTES = 32_768
+"""Request line and headers; the longest that means anything is an access token, of about 1 kB."""
+REQUEST_BYTES = 8 * 1_048_576
+"""Of a request what is read at all: the rest of a body that was refused is thrown away until here, then cut off."""
+REQUEST_TIMEOUT_S = 30.0
+"""From the first byte of a request to its last, and from a connection to its first request."""
+LINGER_S = 1.0
+"""Between stopping to read and cutting the connection, so that the answer can be read."""
+_ONCE = (b"host", b"content-length", b"transfer-encoding", b"authorization")
 
 
 class HttpProtocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=HttpProtocol)`."""
 
+    _problem: Problem | None = None
+    _is_cut = False
+    _is_in_head = True
+    _read = 0
+    _reading_since: float | None = None
+    _watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._reading_since = self.loop.time()
+        self._watch_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._watch_off()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        self._watch_off()
+        super().handle_websocket_upgrade()
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_cut:
+            return
+        self._read += len(data)
+        super().data_received(data)
+        if self._is_in_head and self._read > HEAD_BYTES:
+            self._problem = _head_too_large()
+            self.send_400_response("")
+        elif self._read > REQUEST_BYTES:
+            self._cut()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._is_in_head, self._read = True, 0
+        self._reading_since = self.loop.time()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # What comes after the body (trailers) would join the headers that were judged before it.
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head = False
+        self._problem = _head_problem(self.parser.get_http_version(), self.url, self.headers)
+        if self._problem is not None:
+            raise self._problem
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._reading_since = None
+        super().on_message_complete()
+
     def send_400_response(self, msg: str) -> None:
+        problem = self._problem or Problem(400, "bad_request", msg)
         request_id = str(new_id())
-        body = problem_json(Problem(400, "bad_request", msg), instance="", request_id=request_id)
+        body = problem_json(problem, instance="", request_id=request_id)
         head = (
-            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
+            "content-type: application/problem+json\r\nx-content-type-options: nosniff\r\n"
             f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
         )
-        self.transport.write(head.encode("ascii") + body)
-        self.transport.close()
+        self.transport.write(STATUS_LINE[problem.status] + head.encode("ascii") + body)
+        self._cut()
+
+    def _cut(self) -> None:
+        """Reads nothing more. Closed at once with bytes unread, the connection would be reset and the answer lost."""
+        self._is_cut = True
+        self.transport.pause_reading()
+        if (self.cycle is None or self.cycle.response_complete) and self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER_S, self.transport.abort)
+
+    def _watch_on(self) -> None:
+        self._watch = self.loop.call_later(REQUEST_TIMEOUT_S / 4, self._look)
+
+    def _watch_off(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _look(self) -> None:
+        """One timer a connection, not one a request."""
+        if self._is_cut or self.transport.is_closing():
+            return
+        if self._reading_since is not None and self.loop.time() - self._reading_since > REQUEST_TIMEOUT_S:
+            self._problem = Problem(408, "request_timeout", "The request did not come to its end in time.")
+            self.send_400_response("")
+        else:
+            self._watch_on()
+
+
+def _head_problem(version: str, url: bytes, headers: list[tuple[bytes, bytes]]) -> Problem | None:
+    if version not in ("1.0", "1.1"):
+        return Problem(400, "bad_request", f"HTTP must be 1.0 or 1.1, was {version}.")
+    names = [name for name, _ in headers]
+    if len(url) + sum([len(name) + len(value) for name, value in headers]) > HEAD_BYTES:
+        return _head_too_large()
+    for name in _ONCE:
+        if names.count(name) > 1:
+            return Problem(400, "bad_request", f"The header {name.decode()} must come once.")
+    return None
+
+
+def _head_too_large() -> Problem:
+    return Problem(431, "headers_too_large", f"Request line and headers may have {HEAD_BYTES} bytes at most.")

@@ -1,7 +1,6 @@
 """One OpenAPI document of the whole fleet: every service's own, merged, and what the gateway adds."""
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,8 +10,9 @@ import msgspec
 from fleet_chassis.logging import get_logger
 from fleet_chassis.problems import Problem, unavailable
 
+from .pages import Page
 from .routes import PREFIX, PUBLIC, SERVICES
-from .upstream import Answer, Upstream
+from .upstream import NOTHING_MAY_LOAD, Answer, Upstream
 
 FRESH_S = 30.0
 """Services change their routes only by being restarted."""
@@ -55,21 +55,20 @@ class OpenApi:
     upstream: Upstream
     version: str
     _documents: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _body: bytes = b""
+    _page: Page = field(default_factory=lambda: Page("application/json", b"", NOTHING_MAY_LOAD))
     _fresh_until: float = float("-inf")
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def answer(self, request_id: str) -> Answer:
+    async def answer(self, request_id: str, if_none_match: str | None) -> Answer:
         async with self._asking:
             if time.monotonic() >= self._fresh_until:
                 missing = await self._ask_all(request_id)
                 if not self._documents:
                     raise unavailable("No service tells its interface at the moment.")
-                self._body = msgspec.json.encode(merge(self._documents, self.version, missing))
+                body = msgspec.json.encode(merge(self._documents, self.version, missing))
+                self._page = Page("application/json", body, NOTHING_MAY_LOAD)
                 self._fresh_until = time.monotonic() + (FRESH_S if not missing else 1.0)
-        etag = hashlib.sha256(self._body).hexdigest()[:16].encode()
-        headers = [(b"content-type", b"application/json"), (b"etag", b'"%b"' % etag), (b"cache-control", b"no-cache")]
-        return Answer(200, headers, self._body)
+        return self._page.answer(if_none_match)
 
     async def _ask_all(self, request_id: str) -> list[str]:
         """Refreshes the documents; returns the services that did not tell theirs."""

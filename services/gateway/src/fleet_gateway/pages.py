@@ -7,19 +7,12 @@ from importlib.resources.abc import Traversable
 
 import msgspec
 
-from .upstream import Answer, Headers
+from .upstream import NOTHING_MAY_LOAD, Answer
 
 _STRICT = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _LANDING_POLICY = f"{_STRICT}; script-src 'self'; style-src 'self'; img-src 'self'"
-# Swagger UI draws its icons from data: URLs and sets styles on elements.
-_DOCS_POLICY = (
-    f"{_STRICT}; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
-)
-_SECURITY: Headers = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-frame-options", b"DENY"),
-]
+# Swagger UI draws its icons from data: URLs; the styles it sets on elements by script need no leave.
+_DOCS_POLICY = f"{_STRICT}; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -35,17 +28,21 @@ class Page:
 
     media_type: str
     body: bytes
-    headers: Headers
+    policy: bytes
     etag: str = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "etag", f'"{hashlib.sha256(self.body).hexdigest()[:16]}"')
 
     def answer(self, if_none_match: str | None) -> Answer:
-        kept = [(b"etag", self.etag.encode()), (b"cache-control", b"no-cache"), *_SECURITY, *self.headers]
+        headers = [
+            (b"content-type", self.media_type.encode()),
+            (b"etag", self.etag.encode()),
+            (b"cache-control", b"no-cache"),
+        ]
         if if_none_match is not None and self.etag in if_none_match:
-            return Answer(304, kept, b"")
-        return Answer(200, [(b"content-type", self.media_type.encode()), *kept], self.body)
+            return Answer(304, headers[1:], b"", policy=self.policy)
+        return Answer(200, headers, self.body, is_kept=True, policy=self.policy)
 
 
 class Pages:
@@ -71,5 +68,4 @@ class Pages:
 
 
 def _page(file: Traversable, media_type: str, policy: str | None = None) -> Page:
-    headers = [] if policy is None else [(b"content-security-policy", policy.encode())]
-    return Page(media_type, file.read_bytes(), headers)
+    return Page(media_type, file.read_bytes(), NOTHING_MAY_LOAD if policy is None else policy.encode())

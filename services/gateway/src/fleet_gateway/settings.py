@@ -1,6 +1,7 @@
 """Settings of the gateway: FLEET_GATEWAY_…"""
 
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Annotated
 
 from fleet_chassis.settings import ServiceSettings
@@ -21,6 +22,11 @@ class GatewaySettings(ServiceSettings):
     gateway_rate_window_s: int = Field(default=60, ge=1)
     gateway_trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     """Networks, separated by commas, whose X-Forwarded-For is believed."""
+    gateway_cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins, separated by commas, whose pages may call the API and open sockets besides our own."""
+    gateway_tls_certificate: Path | None = None
+    """The chain as PEM. Without it TLS ends before the gateway, or it is reached on this machine only."""
+    gateway_tls_key: Path | None = None
 
     gateway_connect_timeout_s: float = Field(default=1.0, gt=0)
     gateway_upstream_timeout_s: float = Field(default=15.0, gt=0)
@@ -39,7 +45,7 @@ class GatewaySettings(ServiceSettings):
     """A second, from a client, with bursts of five times as many; beyond that it is a flood: 1008."""
     gateway_socket_message_bytes: int = Field(default=65_536, ge=1)
 
-    @field_validator("gateway_trusted_proxies", mode="before")
+    @field_validator("gateway_trusted_proxies", "gateway_cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

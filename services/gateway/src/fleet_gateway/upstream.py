@@ -40,14 +40,21 @@ _DROPPED = frozenset(
 )
 """Of a service's answer: what belongs to its connection, and what the gateway says itself."""
 
+NOTHING_MAY_LOAD = b"default-src 'none'; frame-ancestors 'none'"
+"""The policy of what is no page: shown in a browser all the same, it does nothing."""
+
 Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """`is_kept` says that the same bytes are answered again and again; `policy` is the Content-Security-Policy."""
+
     status: int
     headers: Headers
     body: bytes
+    is_kept: bool = False
+    policy: bytes = NOTHING_MAY_LOAD
 
 
 class Upstream:

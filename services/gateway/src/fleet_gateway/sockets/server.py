@@ -76,6 +76,7 @@ class Sockets:
             raise Problem(404, "not_found", "Nothing is found at this path.")
         if self.is_starting():
             raise starting()
+        self._require_origin(exchange)
         try:
             principal = await self._principal(exchange)
         except Problem:
@@ -92,6 +93,15 @@ class Sockets:
         if self.hub.count >= self.settings.gateway_sockets:
             raise unavailable("The gateway has as many sockets as it can serve.", retry_after_s=5)
         return principal
+
+    def _require_origin(self, exchange: Exchange) -> None:
+        """Pages of others may not open sockets with what their reader knows: browsers do not ask first, as with CORS."""
+        if exchange.origin is None:
+            return
+        origin = exchange.origin.decode("latin-1")
+        is_ours = origin.partition("://")[2] == dict(exchange.scope["headers"]).get(b"host", b"").decode("latin-1")
+        if not is_ours and origin not in self.settings.gateway_cors_origins:
+            raise Problem(403, "origin_not_allowed", "Pages of this origin may not open sockets.")
 
     async def _principal(self, exchange: Exchange) -> Principal:
         if exchange.authorization is None:

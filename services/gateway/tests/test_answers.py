@@ -1,0 +1,159 @@
+"""What goes with every answer: headers for browsers, other origins, compression, TLS."""
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from fleet_gateway.app import create_app
+from fleet_gateway.encodings import chosen
+from fleet_gateway.http_protocol import HttpProtocol
+from fleet_gateway.sockets.protocol import SocketProtocol
+from fleet_gateway.tls import tls_options
+from fleet_testkit.http import served
+
+TRUSTED_ORIGIN = "https://app.example"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/health/live", "/nowhere", "/api/v1/orders", "/api/v1/auth/login"])
+async def test_every_answer_guards_the_browser(fleet: Any, path: str) -> None:
+    headers = (await fleet.call("GET", path)).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Cache-Control"] in ("no-store", "no-cache")
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "Strict-Transport-Security" not in headers
+    assert "Server" not in headers
+
+
+async def test_pages_of_trusted_origins_may_call(fleet: Any) -> None:
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    before = len(fleet.services["trading"].seen)
+    allowed = await fleet.call("OPTIONS", "/api/v1/orders", headers=asked | {"Origin": TRUSTED_ORIGIN})
+    assert (allowed.status, allowed.body) == (204, b"")
+    assert allowed.headers["Access-Control-Allow-Origin"] == TRUSTED_ORIGIN
+    assert "POST" in allowed.headers["Access-Control-Allow-Methods"]
+    assert "Authorization" in allowed.headers["Access-Control-Allow-Headers"]
+    assert "Access-Control-Allow-Credentials" not in allowed.headers
+    assert "origin" in allowed.headers["Vary"]
+    assert len(fleet.services["trading"].seen) == before
+    user = await fleet.new_user()
+    reply = await fleet.call("GET", "/api/v1/orders", token=user.token, headers={"Origin": TRUSTED_ORIGIN})
+    assert reply.headers["Access-Control-Allow-Origin"] == TRUSTED_ORIGIN
+    assert "X-Request-ID" in reply.headers["Access-Control-Expose-Headers"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://evil.example", "null", "https://app.example.evil.example", "http://app.example", "https://APP.example"],
+)
+async def test_pages_of_others_may_not(fleet: Any, origin: str) -> None:
+    asked = {"Access-Control-Request-Method": "POST", "Origin": origin}
+    refused = await fleet.call("OPTIONS", "/api/v1/orders", headers=asked)
+    assert refused.status == 405
+    told = [name for name in refused.headers if name.lower().startswith("access-control")]
+    assert not told
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        (b"gzip, deflate, br", "br"),
+        (b"gzip", "gzip"),
+        (b"br;q=0, gzip;q=0.5", "gzip"),
+        (b"*", "br"),
+        (b"*;q=0", None),
+        (b"identity", None),
+        (b"gzip;q=0", None),
+        (b"gzip;q=x", None),
+        (b"", None),
+        (b"deflate, zstd", None),
+    ],
+)
+def test_the_coding_a_client_takes(accepted: bytes, coding: str | None) -> None:
+    assert chosen(accepted) == coding
+
+
+@pytest.mark.parametrize("coding", ["br", "gzip"])
+async def test_long_answers_are_compressed(fleet: Any, coding: str) -> None:
+    user = await fleet.new_user()
+    long = {"data": [{"symbol": "AAPL/USD", "n": n} for n in range(200)]}
+    fleet.services["trading"].answers[("GET", "/api/v1/trades")] = (200, long)
+    taken = {"Accept-Encoding": coding}
+    reply = await fleet.call("GET", "/api/v1/trades", token=user.token, headers=taken)
+    assert reply.body == long
+    assert reply.headers["Content-Encoding"] == coding
+    assert int(reply.headers["Content-Length"]) < 2_000
+    assert "accept-encoding" in reply.headers["Vary"]
+    for path in ("/docs", "/assets/swagger-ui.css", "/api/v1/openapi.json"):
+        page = await fleet.call("GET", path, headers=taken)
+        again = await fleet.call("GET", path, headers=taken | {"If-None-Match": page.headers["ETag"]})
+        assert again.status == 304
+    assert page.headers["Content-Encoding"] == coding
+    plain = await fleet.call("GET", "/api/v1/trades", token=user.token, headers={"Accept-Encoding": "identity"})
+    assert plain.body == long
+    assert "Content-Encoding" not in plain.headers
+
+
+async def test_short_answers_and_secrets_are_not_compressed(fleet: Any) -> None:
+    user = await fleet.new_user()
+    for path, method in (("/api/v1/orders", "GET"), ("/api/v1/auth/me", "GET")):
+        reply = await fleet.call(method, path, token=user.token, headers={"Accept-Encoding": "br, gzip"})
+        assert (reply.status, "Content-Encoding" in reply.headers) == (200, False)
+    login = await fleet.call(
+        "POST",
+        "/api/v1/auth/login",
+        json=user.credentials | {"password": "p" * 1_000},
+        headers={"Accept-Encoding": "br"},
+    )
+    assert "Content-Encoding" not in login.headers
+
+
+async def test_tls_is_1_3_and_says_so_for_two_years(fleet: Any, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    settings = fleet.settings.model_copy(
+        update={"gateway_tls_certificate": certificate, "gateway_tls_key": key, "ordinal": 1}
+    )
+    options = {"http": HttpProtocol, "ws": SocketProtocol, "ws_per_message_deflate": False} | tls_options(settings)
+    async with served(create_app(settings), **options) as url, aiohttp.ClientSession() as http:
+        secure = url.replace("http://127.0.0.1", "https://localhost")
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        async with http.get(secure + "/health/live", ssl=trusting) as reply:
+            assert reply.status == 200
+            assert reply.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
+        async with http.get(secure + "/nowhere", ssl=trusting) as reply:
+            assert "Strict-Transport-Security" in reply.headers
+        trusting.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await http.get(secure + "/health/live", ssl=trusting)
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, SHA256())
+    )
+    (folder / "gateway.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
+    (folder / "gateway.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return folder / "gateway.crt", folder / "gateway.key"

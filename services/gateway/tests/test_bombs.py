@@ -1,0 +1,145 @@
+"""Requests that are small to send and large to serve: refused within two seconds, in 64 MB."""
+
+import asyncio
+import gzip
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import psutil
+import pytest
+from fleet_gateway.http_protocol import HEAD_BYTES, REQUEST_BYTES
+
+MOST_S, MOST_BYTES = 2.0, 64 * 1_048_576
+GIGABYTE = 1 << 30
+PART = b"x" * 65_536
+
+
+class Connection:
+    """Sends until it is answered; `sent` counts the bytes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer, self.sent = writer, 0
+        self.answer = asyncio.create_task(self._answered(reader))
+        self._began, self._memory = time.monotonic(), psutil.Process(os.getpid()).memory_info().rss
+        self.growth, self.took_s = 0, 0.0
+        self.answer.add_done_callback(self._note)
+
+    def _note(self, _answer: object) -> None:
+        self.took_s = time.monotonic() - self._began
+
+    async def send(self, part: bytes) -> bool:
+        """Whether more may be sent."""
+        if self.answer.done():
+            return False
+        try:
+            self._writer.write(part)
+            async with asyncio.timeout(MOST_S):
+                await self._writer.drain()
+        except (OSError, TimeoutError):
+            return False
+        self.sent += len(part)
+        self.growth = max(self.growth, psutil.Process(os.getpid()).memory_info().rss - self._memory)
+        return True
+
+    async def status(self) -> int:
+        """Of the answer, which was there in time and space."""
+        answer = await asyncio.wait_for(self.answer, MOST_S)
+        assert self.took_s < MOST_S
+        assert self.growth < MOST_BYTES
+        return int(answer.split(b" ", 2)[1])
+
+    @staticmethod
+    async def _answered(reader: asyncio.StreamReader) -> bytes:
+        return await reader.readuntil(b"\r\n\r\n")
+
+
+def post(token: str, *headers: str) -> bytes:
+    lines = ["POST /api/v1/orders HTTP/1.1", "Host: x", f"Authorization: Bearer {token}", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+@pytest.fixture
+async def connect(fleet: Any) -> AsyncIterator[Callable[[], Awaitable[Connection]]]:
+    writers: list[asyncio.StreamWriter] = []
+
+    async def open_one() -> Connection:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(fleet.url.rsplit(":", 1)[1]))
+        writers.append(writer)
+        return Connection(reader, writer)
+
+    yield open_one
+    for writer in writers:
+        writer.transport.abort()
+
+
+async def test_a_gigabyte_in_chunks(fleet: Any, connect: Any) -> None:
+    user = await fleet.new_user()
+    connection = await connect()
+    await connection.send(post(user.token, "Transfer-Encoding: chunked"))
+    chunk = b"%x\r\n" % len(PART) + PART + b"\r\n"
+    while connection.sent < GIGABYTE and await connection.send(chunk):
+        pass
+    assert await connection.status() == 413
+    assert connection.sent < REQUEST_BYTES + 16 * 1_048_576
+
+
+@pytest.mark.parametrize("head", [b"GET /", b"GET / HTTP/1.1\r\nX-Long: ", b"GET / HTTP/1.1\r\nX-", b"X"])
+async def test_a_head_without_end(connect: Any, head: bytes) -> None:
+    connection = await connect()
+    await connection.send(head)
+    while connection.sent < GIGABYTE and await connection.send(PART):
+        pass
+    assert await connection.status() == (431 if head != b"X" else 400)
+
+
+async def test_headers_without_end(connect: Any) -> None:
+    connection = await connect()
+    await connection.send(b"GET / HTTP/1.1\r\nHost: x\r\n")
+    while connection.sent < GIGABYTE and await connection.send(b"X-Many: 1\r\n" * 500):
+        pass
+    assert await connection.status() == 431
+
+
+async def test_a_head_that_comes_at_once_is_measured_too(connect: Any) -> None:
+    connection = await connect()
+    await connection.send(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * HEAD_BYTES + b"\r\n\r\n")
+    assert await connection.status() == 431
+
+
+async def test_trailers_without_end(fleet: Any, connect: Any) -> None:
+    user = await fleet.new_user()
+    connection = await connect()
+    await connection.send(post(user.token, "Transfer-Encoding: chunked") + b"0\r\nX-Trailer: ")
+    while connection.sent < GIGABYTE and await connection.send(PART):
+        pass
+    assert connection.sent < REQUEST_BYTES + 16 * 1_048_576
+    assert connection.growth < MOST_BYTES
+
+
+async def test_ten_gigabytes_in_ten_megabytes(fleet: Any, connect: Any) -> None:
+    user = await fleet.new_user()
+    bomb = gzip.compress(bytes(10 * 1_048_576)) * 1_000
+    connection = await connect()
+    await connection.send(post(user.token, "Content-Encoding: gzip", f"Content-Length: {len(bomb)}"))
+    for at in range(0, len(bomb), len(PART)):
+        if not await connection.send(bomb[at : at + len(PART)]):
+            break
+    assert await connection.status() == 415
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/orders", "/api/v1/orders/batch", "/api/v1/deployments", "/api/v1/auth/login"]
+)
+@pytest.mark.parametrize("deep", ["[" * 100_000, '{"a":' * 100_000, '{"orders":' + "[" * 100_000], ids=len)
+async def test_json_100_000_deep(fleet: Any, path: str, deep: str) -> None:
+    user = await fleet.new_user()
+    began = time.monotonic()
+    reply = await fleet.call("POST", path, token=user.token, data=deep, headers={"Content-Type": "application/json"})
+    assert time.monotonic() - began < MOST_S
+    if path in ("/api/v1/auth/login", "/api/v1/deployments"):
+        assert (reply.status, reply.body["code"]) in ((400, "malformed_json"), (422, "invalid_request"))
+    else:
+        # For trading to say so; what the gateway looks for in an order it did not find.
+        assert reply.status == 200
