@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import json
 import secrets
 from collections.abc import AsyncIterator
@@ -241,6 +242,26 @@ async def fleet(stack: Endpoints, make_database: MakeDatabase, fleet_keys: Path)
         under_test = FleetUnderTest(url, gateway, clock, recorders, signer, bus, http)
         await eventually(lambda: is_ready(under_test), 20)
         yield under_test
+
+
+@contextlib.asynccontextmanager
+async def another_gateway(
+    fleet: FleetUnderTest, folder: Path, *, services: dict[str, str] | None = None, **changed: Any
+) -> AsyncIterator[FleetUnderTest]:
+    """A second gateway of the same fleet with settings of its own; `services` are URLs that only it believes in."""
+    listed = json.loads(fleet.settings.instances.read_text())["instances"]
+    instances = folder / "instances.json"
+    write_instances(instances, {one["name"]: one["url"] for one in listed} | (services or {}))
+    settings = fleet.settings.model_copy(update={"ordinal": 1, "instances": instances, **changed})
+    async with served(create_app(settings), http=HttpProtocol, ws=SocketProtocol, ws_per_message_deflate=False) as url:
+        other = dataclasses.replace(fleet, url=url, settings=settings)
+        await eventually(lambda: is_ready(other), 20)
+        yield other
+
+
+@pytest.fixture
+def second_gateway(fleet: FleetUnderTest, tmp_path: Path) -> Any:
+    return functools.partial(another_gateway, fleet, tmp_path)
 
 
 @pytest.fixture

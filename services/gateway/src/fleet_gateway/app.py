@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .deployments import Deployments
 from .edge import Edge, Limits
 from .identity import AccessTokens, KeySet, Tickets
+from .markets import LastMarkets
 from .openapi import OpenApi
 from .pages import Pages
 from .rates import RateLimits
@@ -105,6 +106,7 @@ class Gateway:
                 openapi=OpenApi(upstream, version("fleet-gateway")),
                 pages=Pages(),
                 health=health,
+                markets=LastMarkets(),
                 new_id=new_id,
                 is_starting=is_starting,
                 always=[HSTS] if settings.gateway_tls_certificate else [],

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from fleet_chassis.health import Health
 from fleet_chassis.logging import get_logger
-from fleet_chassis.problems import Problem
+from fleet_chassis.problems import Problem, unavailable
 from starlette.types import Receive, Scope, Send
 
 from . import cors, routes
 from .deployments import Deployments
 from .exchange import ClientGone, Exchange
 from .identity import AccessTokens, Principal, starting
+from .markets import LastMarkets
 from .openapi import OpenApi
 from .orders import NamedOrders, name_batch, name_order
 from .pages import Pages, json_answer
@@ -58,6 +59,7 @@ class Edge:
     openapi: OpenApi
     pages: Pages
     health: Health
+    markets: LastMarkets
     new_id: Callable[[], UUID]
     is_starting: Callable[[], bool]
     always: Headers
@@ -121,6 +123,7 @@ class Edge:
 
     async def _admit(self, exchange: Exchange, route: Route, principal: Principal, weight: float = 1) -> None:
         """Counts the request for its user, then asks whether he may. Raises Problem 429 and 403."""
+        weight = max(weight, routes.HEAVY.get(exchange.raw_path, 1))
         (verdict,) = await self.rates.check(Check(self.limits.requests, principal.key, weight))
         exchange.limited(verdict)
         principal.require_scope(route.scope_for(exchange.method))
@@ -129,6 +132,19 @@ class Edge:
         return await exchange.body(receive, self.settings.body_limit_bytes)
 
     async def _forward(self, exchange: Exchange, route: Route, principal: Principal | None, body: bytes) -> Answer:
+        if route.service != "data" or exchange.method != "GET":
+            return await self._sent(exchange, route, principal, body)
+        try:
+            answer = await self._sent(exchange, route, principal, body)
+        except Problem:
+            last = self.markets.last(exchange.target)
+            if last is None:
+                raise
+            return last
+        self.markets.keep(exchange.target, answer)
+        return answer
+
+    async def _sent(self, exchange: Exchange, route: Route, principal: Principal | None, body: bytes) -> Answer:
         return await self.upstream.send(
             route.service,
             exchange.method,
@@ -183,6 +199,9 @@ class Edge:
         verdicts = await self.rates.check(*checks)
         is_given_back = special is self.limits.failed_logins and verdicts[-1].allowed
         try:
+            if special is not None and self.rates.failure is not None:
+                # Guesses that nobody counts over all gateways are not taken at all.
+                raise unavailable("Logins and registrations cannot be counted at the moment.", retry_after_s=2)
             exchange.limited(next((verdict for verdict in verdicts if not verdict.allowed), verdicts[0]))
             body = b"" if exchange.method in _READING else await self._body(exchange, receive)
             answer = await self._forward(exchange, route, None, body)

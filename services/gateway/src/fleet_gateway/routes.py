@@ -18,6 +18,9 @@ REGISTER = b"/api/v1/auth/register"
 PUBLIC = frozenset({LOGIN, LOGIN_MFA, REGISTER, b"/api/v1/auth/refresh", b"/api/v1/auth/.well-known/jwks.json"})
 """Open to people who are not logged in; auth is told that nobody is behind the call."""
 
+HEAVY = {b"/api/v1/risk": 5, b"/api/v1/portfolio/history": 5}
+"""What a request weighs in its user's limit; all others weigh 1, and a batch of orders a tenth of its orders."""
+
 
 @dataclass(frozen=True, slots=True)
 class Route:

@@ -32,7 +32,9 @@ class GatewaySettings(ServiceSettings):
     gateway_upstream_timeout_s: float = Field(default=15.0, gt=0)
     """Above the services' own limits (transactions end after 10 s), so that it is they who say what happened."""
     gateway_upstream_connections: int = Field(default=256, ge=1)
-    """To all services together; what is more waits for one to come free."""
+    """To one replica of a service; what is more waits for one to come free."""
+    gateway_upstream_waiting: int = Field(default=1_000, ge=1)
+    """Requests under way to one replica; what is more is refused, so that memory has a bound when it hangs."""
     gateway_metrics_port: int | None = Field(default=None, ge=1, le=65535)
     """Where Prometheus finds this process's metrics; they are not on the public port."""
 

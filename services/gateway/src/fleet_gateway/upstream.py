@@ -1,4 +1,5 @@
-"""Calls to the services behind the gateway, on kept connections; never a second try of what may have been done."""
+"""Calls to the services behind the gateway, on kept connections. Reading is tried once more where nobody answered; of
+anything else there is never a second try, since it may have been done."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from fleet_contracts.partitioning import SLOTS, slot
 from multidict import CIMultiDict
 from yarl import URL
 
+from .circuits import Circuit
 from .settings import GatewaySettings
 
 IDLE_S = 30
@@ -70,6 +72,8 @@ class Upstream:
             total=settings.gateway_upstream_timeout_s, sock_connect=settings.gateway_connect_timeout_s
         )
         self._slots: dict[str, int] = {}
+        self._circuits: dict[str, Circuit] = {}
+        self._most_waiting = settings.gateway_upstream_waiting
 
     async def send(
         self,
@@ -86,37 +90,61 @@ class Upstream:
 
         Raises Problem 503 when nothing can have been done, 504 when that cannot be known.
         """
-        url = URL(self.replica(service, claims) + target, encoded=True)
         sent: CIMultiDict[str] = CIMultiDict(headers or {})
         sent["Authorization"] = "Bearer " + self._signer.sign(service, claims)
         sent["X-Request-ID"] = request_id
         parent = traceparent()
         if parent is not None:
             sent["traceparent"] = parent
+        own, other = self.replicas(service, claims)
+        try:
+            return await self._call(service, own, method, target, headers=sent, body=body)
+        except Problem as problem:
+            # What has waited its whole time does so once only.
+            if method not in SAFE_METHODS or isinstance(problem.__cause__, TimeoutError):
+                raise
+        return await self._call(service, other, method, target, headers=sent, body=body)
+
+    async def _call(
+        self, service: str, replica: str, method: str, target: str, *, headers: CIMultiDict[str], body: bytes
+    ) -> Answer:
+        circuit = self._circuits.get(replica)
+        if circuit is None:
+            circuit = self._circuits[replica] = Circuit(service, self._most_waiting)
+        circuit.enter()
+        answered: bool | None = None
         try:
             async with self._session.request(
-                method, url, headers=sent, data=body or None, allow_redirects=False, timeout=self._timeout
+                method,
+                URL(replica + target, encoded=True),
+                headers=headers,
+                data=body or None,
+                allow_redirects=False,
+                timeout=self._timeout,
             ) as response:
                 content = await response.read()
+                answered = True
                 kept = [(name.lower(), value) for name, value in response.raw_headers]
                 return Answer(response.status, [pair for pair in kept if pair[0] not in _DROPPED], content)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise _unreachable(service) from error
         except (aiohttp.ClientError, ClientConnectionResetError, TimeoutError, OSError) as error:
-            if method in SAFE_METHODS:
+            answered = False
+            if method in SAFE_METHODS or isinstance(
+                error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
+            ):
                 raise _unreachable(service) from error
             raise Problem(
                 504, "outcome_unknown", f"The service {service} did not answer; what was asked may have been done."
             ) from error
+        finally:
+            circuit.leave(answered=answered)
 
-    def replica(self, service: str, claims: Mapping[str, object] | None) -> str:
-        """The URL of the replica that serves this user. Raises Problem 503."""
+    def replicas(self, service: str, claims: Mapping[str, object] | None) -> tuple[str, str]:
+        """The URL of the replica that serves this user, and of the next one, for reading. Raises Problem 503."""
         instances = self._instances.of(service)
         if not instances:
             raise _unreachable(service)
-        if len(instances) == 1 or claims is None:
-            return instances[0].url
-        return instances[self._slot(str(claims["sub"])) * len(instances) // SLOTS].url
+        at = 0 if len(instances) == 1 or claims is None else self._slot(str(claims["sub"])) * len(instances) // SLOTS
+        return instances[at].url, instances[(at + 1) % len(instances)].url
 
     def _slot(self, user: str) -> int:
         found = self._slots.get(user)
@@ -132,11 +160,17 @@ def _unreachable(service: str) -> Problem:
 
 
 def new_session(settings: GatewaySettings) -> aiohttp.ClientSession:
-    """A client that adds, follows, decodes and remembers nothing by itself."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=settings.gateway_upstream_connections, keepalive_timeout=IDLE_S),
+    """A client that adds, follows, decodes, repeats and remembers nothing by itself."""
+    session = aiohttp.ClientSession(
+        # No limit over all: a service that hangs would take the connections of the others.
+        connector=aiohttp.TCPConnector(
+            limit=0, limit_per_host=settings.gateway_upstream_connections, keepalive_timeout=IDLE_S
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         loop=asyncio.get_running_loop(),
     )
+    # aiohttp sends a PUT and a DELETE again when a kept connection breaks: it may have been done.
+    session._retry_connection = False
+    return session

@@ -1,0 +1,208 @@
+"""What is away or hangs costs its own callers something, and nobody else."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from fleet_chassis.problems import Problem
+from fleet_gateway.circuits import BREAK_AFTER, OPEN_S, Circuit
+from fleet_testkit.eventually import eventually
+from pydantic import SecretStr
+
+Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def listening(answering: Answering) -> AsyncIterator[str]:
+    server = await asyncio.start_server(answering, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+class Now:
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def ask(circuit: Circuit, *, answered: bool | None) -> None:
+    circuit.enter()
+    circuit.leave(answered=answered)
+
+
+def refuses(circuit: Circuit) -> bool:
+    try:
+        circuit.enter()
+    except Problem as problem:
+        assert (problem.status, problem.code) == (503, "unavailable")
+        return True
+    circuit.leave(answered=None)
+    return False
+
+
+def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_look() -> None:
+    now = Now()
+    circuit = Circuit("data", 10, now)
+    for _ in range(BREAK_AFTER - 1):
+        ask(circuit, answered=False)
+    ask(circuit, answered=True)
+    for _ in range(BREAK_AFTER):
+        assert not refuses(circuit)
+        ask(circuit, answered=False)
+    assert refuses(circuit)
+    now.at += OPEN_S
+    circuit.enter()
+    assert refuses(circuit)
+    circuit.leave(answered=False)
+    assert refuses(circuit)
+    now.at += OPEN_S
+    ask(circuit, answered=True)
+    assert not refuses(circuit)
+
+
+def test_only_so_many_wait_for_one_replica() -> None:
+    circuit = Circuit("data", 2, Now())
+    circuit.enter()
+    circuit.enter()
+    assert refuses(circuit)
+    circuit.leave(answered=None)
+    assert not refuses(circuit)
+
+
+async def test_a_service_that_hangs_leaves_the_others_usable(fleet: Any, second_gateway: Any) -> None:
+    user = await fleet.new_user()
+    asked = 0
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += bool(await reader.read(1))
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    async with (
+        listening(hang) as url,
+        second_gateway(
+            services={"strategy": url}, gateway_upstream_timeout_s=4.0, gateway_upstream_connections=50
+        ) as gateway,
+    ):
+        hanging = [asyncio.create_task(gateway.call("GET", "/api/v1/strategies", token=user.token)) for _ in range(100)]
+        await eventually(lambda: asked >= 50)
+        assert (await gateway.call("POST", "/api/v1/orders", token=user.token, json={})).status == 200
+        assert not any(request.done() for request in hanging)
+        replies = await asyncio.gather(*hanging)
+        assert {reply.status for reply in replies} == {503}
+        assert all(int(reply.headers["Retry-After"]) >= 1 for reply in replies)
+        before, began = asked, time.monotonic()
+        for _ in range(20):
+            assert (await gateway.call("GET", "/api/v1/strategies", token=user.token)).status == 503
+        # One may have looked whether it is back, and waited.
+        assert asked - before <= 1 + (time.monotonic() - began) / OPEN_S
+
+
+async def test_market_data_of_before_is_shown_as_stale(fleet: Any, second_gateway: Any) -> None:
+    user = await fleet.new_user()
+    ticker, path = {"symbol": "AAPL/USD", "bid": "1.00", "stale": False}, "/api/v1/markets/AAPL-USD/ticker"
+    fleet.services["data"].answers[("GET", path)] = (200, ticker)
+
+    async def nobody(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with listening(nobody) as dead, second_gateway() as gateway:
+        fresh = await gateway.call("GET", path, token=user.token)
+        assert (fresh.body, "X-Stale" in fresh.headers) == (ticker, False)
+        listed = gateway.settings.instances.read_text()
+        (of_data,) = [one["url"] for one in json.loads(listed)["instances"] if one["name"] == "data"]
+        gateway.settings.instances.write_text(listed.replace(of_data, dead))
+
+        async def is_away() -> bool:
+            return bool((await gateway.call("GET", "/api/v1/markets/NEW-USD", token=user.token)).status == 503)
+
+        await eventually(is_away)
+        shown = await gateway.call("GET", path, token=user.token)
+        assert (shown.status, shown.body) == (200, ticker | {"stale": True})
+        assert shown.headers["X-Stale"] == "true"
+        assert int(shown.headers["Age"]) < 60
+        assert (await gateway.call("GET", path)).status == 401
+
+
+async def test_reading_is_tried_once_more_and_writing_is_not(fleet: Any, second_gateway: Any) -> None:
+    """On kept connections that break just when they are used, too."""
+    user = await fleet.new_user()
+    asked: list[str] = []
+
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for turn in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            asked.append(head.split(b" ", 1)[0].decode())
+            if turn == 0:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    async with listening(answer_once) as url, second_gateway(services={"strategy": url}) as gateway:
+        for method, status, sent in (("GET", 200, 2), ("DELETE", 504, 1), ("PUT", 504, 1)):
+            assert (await gateway.call("GET", "/api/v1/strategies", token=user.token)).status == 200
+            asked.clear()
+            reply = await gateway.call(method, "/api/v1/strategies/1", token=user.token)
+            assert (method, reply.status, asked) == (method, status, [method] * sent)
+            # Whatever is left open is used up.
+            await gateway.call("GET", "/api/v1/strategies", token=user.token)
+
+
+async def test_without_redis_nobody_guesses_and_everybody_reads(fleet: Any, second_gateway: Any) -> None:
+    user = await fleet.new_user()
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        nowhere = SecretStr(f"redis://127.0.0.1:{nobody.getsockname()[1]}/0")
+    async with second_gateway(redis_url=nowhere) as gateway:
+        for path in ("login", "register"):
+            refused = await gateway.call("POST", f"/api/v1/auth/{path}", json=user.credentials)
+            assert (refused.status, refused.body["code"]) == (503, "unavailable")
+            assert int(refused.headers["Retry-After"]) >= 1
+        assert (await gateway.call("GET", "/api/v1/orders", token=user.token)).status == 200
+        assert (await gateway.call("POST", "/api/v1/orders", token=user.token, json={})).status == 200
+        ready = await gateway.call("GET", "/health/ready")
+        assert ready.status == 200
+        assert ready.body["checks"]["rate_limits"].startswith("degraded")
+
+
+async def test_whoever_is_believed_by_nobody_has_one_bucket(fleet: Any, second_gateway: Any) -> None:
+    """200 guesses at 200 accounts, each said to come from elsewhere and to be another method, in three spellings."""
+    spellings = ("/api/v1/auth/login", "/api/v1/auth/%6Cogin", "/api/v1/auth/login?x=1")
+    async with second_gateway(gateway_trusted_proxies=()) as gateway:
+        statuses = []
+        for n in range(200):
+            spoofed = f"203.0.113.{n}"
+            headers = {
+                "X-Forwarded-For": spoofed,
+                "Forwarded": f"for={spoofed}",
+                "X-Real-IP": spoofed,
+                "True-Client-IP": spoofed,
+                "X-HTTP-Method-Override": "GET",
+            }
+            guess = {"email": f"nobody-{n}@example.com", "password": "wrong horse battery"}
+            statuses.append((await gateway.call("POST", spellings[n % 3], json=guess, headers=headers)).status)
+    assert set(statuses) <= {401, 429}
+    assert statuses.count(401) <= fleet.settings.gateway_rate_failed_logins
+    assert statuses[-1] == 429
+
+
+async def test_guesses_at_one_account_are_throttled_wherever_they_come_from(fleet: Any) -> None:
+    user = await fleet.new_user()
+    guesses = await asyncio.gather(
+        *(
+            fleet.call("POST", "/api/v1/auth/login", json=user.credentials | {"password": f"wrong horse {n}"})
+            for n in range(200)
+        )
+    )
+    statuses = [guess.status for guess in guesses]
+    assert set(statuses) <= {401, 429}
+    assert statuses.count(401) <= 20
