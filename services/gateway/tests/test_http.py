@@ -313,7 +313,7 @@ async def test_a_dead_service_is_503_and_a_post_is_never_sent_twice(fleet: Any) 
             return bool((await fleet.call("GET", "/api/v1/executions/1", token=user.token)).status == 503)
 
         await eventually(is_seen)
-        for path in ("/api/v1/executions/1", "/api/v1/markets"):
+        for path in ("/api/v1/executions/1", "/api/v1/markets/NEVER-ASKED"):
             reply = await fleet.call("GET", path, token=user.token)
             assert_problem(reply, 503, "unavailable")
             assert int(reply.headers["Retry-After"]) >= 1

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fleet_chassis.health import Health
 from fleet_chassis.logging import get_logger
-from fleet_chassis.problems import Problem, unavailable
+from fleet_chassis.problems import Problem
 from starlette.types import Receive, Scope, Send
 
 from . import cors, routes
@@ -193,15 +193,13 @@ class Edge:
             special = self.limits.failed_logins
         elif exchange.method == "POST" and exchange.raw_path == routes.REGISTER:
             special = self.limits.registrations
-        checks = [Check(self.limits.requests, address)]
-        if special is not None:
-            checks.append(Check(special, address))
-        verdicts = await self.rates.check(*checks)
+        requests = Check(self.limits.requests, address)
+        if special is None:
+            verdicts = await self.rates.check(requests)
+        else:
+            verdicts = await self.rates.check_shared(requests, Check(special, address))
         is_given_back = special is self.limits.failed_logins and verdicts[-1].allowed
         try:
-            if special is not None and self.rates.failure is not None:
-                # Guesses that nobody counts over all gateways are not taken at all.
-                raise unavailable("Logins and registrations cannot be counted at the moment.", retry_after_s=2)
             exchange.limited(next((verdict for verdict in verdicts if not verdict.allowed), verdicts[0]))
             body = b"" if exchange.method in _READING else await self._body(exchange, receive)
             answer = await self._forward(exchange, route, None, body)

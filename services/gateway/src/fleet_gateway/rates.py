@@ -1,7 +1,8 @@
 """Rate limits, shared by all gateways in Redis: one script, one round trip for all that ask at the same time.
 
-When Redis does not answer, requests are let through under limits that this process keeps for itself (a fleet without
-Redis goes on trading, and a client can have at most as many times his rate as there are gateways); readiness tells.
+When Redis does not answer, logins and registrations are refused, since guesses would go uncounted; all other requests
+are let through under limits that this process keeps for itself (a fleet without Redis goes on trading, and a client can
+have at most as many times his rate as there are gateways); readiness tells.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fleet_chassis.logging import get_logger
+from fleet_chassis.problems import unavailable
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -22,6 +24,8 @@ ANSWER_TIMEOUT_S = 0.25
 """A request rather goes unlimited than waits longer."""
 PAUSE_S = 1.0
 """How long Redis is left alone after it did not answer."""
+SHARED_TRIES = 3
+"""Before a login is refused, because a short silence of Redis should not refuse any."""
 MAX_LOCAL = 50_000
 """Keys kept in process while Redis is away."""
 
@@ -192,6 +196,15 @@ class RateLimits:
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
         return await answer
+
+    async def check_shared(self, *checks: Check) -> list[Verdict]:
+        """A verdict that all gateways agree on, for what must not be taken uncounted. Raises Problem 503."""
+        for _ in range(SHARED_TRIES):
+            verdicts = await self.check(*checks)
+            if self.failure is None:
+                return verdicts
+            await asyncio.sleep(PAUSE_S)
+        raise unavailable("Logins and registrations cannot be counted at the moment.", retry_after_s=2)
 
     async def readiness(self) -> str | None:
         """None, or that the limits are local; looks whether Redis is back."""
