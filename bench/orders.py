@@ -145,11 +145,15 @@ async def _send(
     started = time.perf_counter()
     if sent is not None:
         sent[str(bodies[0]["client_order_id"])] = started
-    async with session.post(
-        path, data=json.dumps(body), headers={**account.headers, "Content-Type": "application/json"}
-    ) as r:
-        answer: Any = await r.json(content_type=None)
-        load.accept_ms.append((time.perf_counter() - started) * 1000)
+    try:
+        async with session.post(
+            path, data=json.dumps(body), headers={**account.headers, "Content-Type": "application/json"}
+        ) as r:
+            answer: Any = await r.json(content_type=None)
+    except aiohttp.ClientConnectionError:  # a gateway so starved that its connections time out
+        load.refuse("connection_lost")
+        return
+    load.accept_ms.append((time.perf_counter() - started) * 1000)
     answers = [{"status": r.status, "problem": answer}] if batch == 1 else answer
     if r.status >= 400:
         answers = [{"status": r.status, "problem": answer}] * batch
@@ -219,10 +223,10 @@ async def _profiled(
     pids = processes_of(fleet.description)
     cpu = Cpu(pids)
     services = {name: pid for name, pid in pids.items() if name not in stores_of(fleet.description)}
-    load, stacks = await asyncio.gather(
-        drive(session, accounts, rate=rate, seconds=_PROFILED_S, batch=batch), profile.sample(services, _PROFILED_S)
-    )
-    used = us_each(cpu.used(), load.accepted)
+    async with asyncio.TaskGroup() as both:
+        driving = both.create_task(drive(session, accounts, rate=rate, seconds=_PROFILED_S, batch=batch))
+        sampling = both.create_task(profile.sample(services, _PROFILED_S))
+    used, stacks = us_each(cpu.used(), driving.result().accepted), sampling.result()
     return {name: profile.table(stacks[name], used[name]) for name in services}
 
 

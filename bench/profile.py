@@ -13,6 +13,8 @@ _PER_SECOND = 100
 _SHOWN = 10
 _LEAST = 0.02
 """Of a process' samples; what has less is not shown."""
+_WAITING = ("threading.py", "concurrent/futures/thread.py")
+"""A thread whose innermost frame is here waits for work, also where the system calls it runnable."""
 _FRAME = re.compile(r"^(?P<function>.+) \((?P<file>.*?)(:\d+)?\)$")
 
 Stack = tuple[tuple[str, str], ...]
@@ -39,7 +41,11 @@ async def _sample(pid: int, seconds: float, output: Path) -> Stacks:
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    _, said = await looking.communicate()
+    try:
+        _, said = await looking.communicate()
+    finally:
+        if looking.returncode is None:
+            looking.kill()
     if looking.returncode:
         raise OSError(f"py-spy could not look at process {pid}: {said.decode().strip()}")
     return parse(await asyncio.to_thread(output.read_text))
@@ -50,7 +56,9 @@ def parse(text: str) -> Stacks:
     stacks: Stacks = Counter()
     for line in text.splitlines():
         frames, _, count = line.rpartition(" ")
-        stacks[tuple(_frame(frame) for frame in frames.split(";"))] += int(count)
+        stack = tuple(_frame(frame) for frame in frames.split(";"))
+        if not stack[-1][1].endswith(_WAITING):
+            stacks[stack] += int(count)
     return stacks
 
 
