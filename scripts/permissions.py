@@ -57,6 +57,7 @@ def application(service: Service, folder: Path) -> FastAPI:
         "instances": instances,
         "database_url": "postgresql://127.0.0.1:9/none",
         "redis_url": "redis://127.0.0.1:9/0",
+        "auth_mail": "file:none",
         "auth_field_keys_file": folder / "field-keys.json",
     }
     module = importlib.import_module(f"{service.package}.settings")

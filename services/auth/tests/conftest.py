@@ -105,6 +105,9 @@ async def auth_settings(stack: Endpoints, make_database: MakeDatabase, auth_keys
         public_keys_file=auth_keys / "public.json",
         database_url=SecretStr(await make_database("auth")),
         auth_field_keys_file=auth_keys / "fields.json",
+        auth_email_verification=False,
+        auth_password_min_length=8,
+        auth_mail=SecretStr(f"file:{auth_keys / 'mail.jsonl'}"),
         auth_argon2_time_cost=1,
         auth_argon2_memory_kib=64,
     )

@@ -241,7 +241,7 @@ async def test_only_the_gateway_is_let_in(auth: Any, auth_keys: Path) -> None:
 
 async def test_replicas_and_restarts_sign_with_one_key(auth: Any, auth_settings: AuthSettings) -> None:
     first = (await auth.call("GET", "/.well-known/jwks.json")).body
-    async with served(create_app(auth_settings)) as url:
+    async with served(create_app(auth_settings, clock=auth.clock)) as url:
         headers = {"Authorization": f"Bearer {auth.signer.sign('auth')}"}
         async with auth.http.get(f"{url}/api/v1/auth/.well-known/jwks.json", headers=headers) as response:
             assert await response.json() == first

@@ -13,7 +13,6 @@ from fleet_auth.domain import (
     TooManyFailedLogins,
     User,
     UserStatus,
-    check_password,
     normalise_email,
     scopes_of,
 )
@@ -74,13 +73,6 @@ def test_an_address_has_one_spelling(address: str) -> None:
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError):
         normalise_email(address)
-
-
-def test_a_password_has_bounds() -> None:
-    assert check_password("12345678") == "12345678"
-    for password in ("1234567", "x" * 129):
-        with pytest.raises(ValueError, match="was"):
-            check_password(password)
 
 
 def test_roles_add_up() -> None:

@@ -98,7 +98,7 @@ async def _signing_key(settings: AuthSettings) -> Any:
     """The id of the key that auth signs with once it was started."""
     app = create_app(settings)
     async with served(app):
-        return app.state.auth.keys.kid
+        return app.state.auth.keys.current.kid
 
 
 async def _sealed(settings: AuthSettings) -> bytes:

@@ -209,6 +209,8 @@ async def fleet(stack: Endpoints, make_database: MakeDatabase, fleet_keys: Path)
         }
 
     auth = AuthSettings(
+        auth_email_verification=False,
+        auth_password_min_length=8,
         **common("auth"),
         database_url=SecretStr(await make_database("auth")),
         auth_field_keys_file=fleet_keys / "fields.json",

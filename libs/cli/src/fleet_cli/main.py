@@ -13,7 +13,7 @@ from fleet_cli.bench import bench
 from fleet_cli.console import FleetGroup, out
 from fleet_cli.doctor import doctor
 from fleet_cli.halt import halt
-from fleet_cli.operate import auth, ledger, migrate, parked, rest, users
+from fleet_cli.operate import auth, ledger, mail, migrate, parked, rest, users
 from fleet_cli.orders import logout, order
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ for command in (
     order,
     logout,
     migrate,
+    mail,
 ):
     app.command()(command)
 

@@ -1,4 +1,4 @@
-"""parked, rest, ledger, users, auth: what an operator does to a running fleet.
+"""parked, rest, ledger, users, auth, mail: what an operator does to a running fleet.
 
 What talks to the services is imported where it is used: half a second that the other commands need not wait.
 """
@@ -140,6 +140,12 @@ def users_create(
     raise typer.Exit(run_admin(state_of(state_dir), "auth", arguments, capture=False).returncode)
 
 
+@auth.command("rotate-keys")
+def rotate_keys(state_dir: StateOption = DEFAULT_STATE) -> None:
+    """Have a new key sign access tokens; tokens of the one before stay good until they end."""
+    raise typer.Exit(run_admin(state_of(state_dir), "auth", ["rotate-keys"], capture=False).returncode)
+
+
 @auth.command("rotate-field-keys")
 def rotate_field_keys(
     keep_file: Annotated[bool, typer.Option("--keep-file", help="The file has its new current key already.")] = False,
@@ -148,3 +154,14 @@ def rotate_field_keys(
     """Seal what auth keeps secret anew under a new key; the one before stays readable until the next rotation."""
     arguments = ["rotate-field-keys", *(["--keep-file"] if keep_file else [])]
     raise typer.Exit(run_admin(state_of(state_dir), "auth", arguments, capture=False).returncode)
+
+
+def mail(state_dir: StateOption = DEFAULT_STATE) -> None:
+    """Show the mail that this fleet has sent: on one's own machine it goes into a file."""
+    sent = state_of(state_dir).mail
+    if not sent.exists():
+        out.print("no mail was sent")
+        return
+    for line in sent.read_text().splitlines():
+        one = json.loads(line)
+        out.print(f"to {one['to']}: {one['subject']}\n\n{one['text']}", markup=False, soft_wrap=True)

@@ -44,6 +44,10 @@ def service_environment(
         environment["FLEET_DATABASE_URL"] = service_database_url(state, endpoints, service)
     if service.name == "auth":
         environment["FLEET_AUTH_FIELD_KEYS_FILE"] = str(state.field_keys)
+        # On one's own machine nobody waits for a mail; what is sent all the same `fleet mail` shows.
+        environment.setdefault("FLEET_AUTH_MAIL", f"file:{state.mail}")
+        environment.setdefault("FLEET_AUTH_EMAIL_VERIFICATION", "false")
+        environment.setdefault("FLEET_AUTH_PASSWORD_MIN_LENGTH", "8")
     if service.uses_redis:
         environment["FLEET_REDIS_URL"] = endpoints.redis_url
     return environment

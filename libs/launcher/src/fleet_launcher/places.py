@@ -67,6 +67,11 @@ class StateDir:
     def field_keys(self) -> Path:
         return self.keys / "auth-fields.json"
 
+    @property
+    def mail(self) -> Path:
+        """What auth would have sent, a line of JSON each (0600)."""
+        return self.path / "mail.jsonl"
+
     def private_key(self, name: str) -> Path:
         return self.keys / f"{name}.pem"
 

@@ -11,17 +11,21 @@ import json
 import secrets
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 
 from fleet_bus import Bus
+from fleet_chassis.clock import SystemClock
 from fleet_chassis.database import Database
 from fleet_chassis.ids import SystemIds
 
 from . import service
-from .domain import EmailTaken, Role, User, check_password, normalise_email
-from .passwords import Passwords
+from .domain import EmailTaken, Role, User, normalise_email
+from .passwords import Passwords, check_password
 from .resealing import rotate_field_keys
+from .sealing import Sealer
 from .service import NewUser
 from .settings import AuthSettings
+from .signing import add_signing_key, lock_signing_keys
 from .store import PostgresUnitOfWork
 
 GENERATED_BYTES = 18
@@ -42,9 +46,21 @@ async def create_user(
         passwords.close()
 
 
+async def rotate_keys(settings: AuthSettings, now: datetime) -> str:
+    """A new key for access tokens; every replica signs with it within seconds, tokens of the one before live on. Its kid."""
+    sealer = Sealer(settings.auth_field_keys_file, settings.private_key_file)
+    async with (
+        Database(settings.database_url, application_name="auth-admin", max_size=1) as database,
+        database.transaction() as connection,
+    ):
+        await lock_signing_keys(connection)
+        return await add_signing_key(connection, sealer, now)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fleet_auth.admin")
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("rotate-keys", help="Have a new key sign access tokens from now on.")
     rotate = commands.add_parser("rotate-field-keys", help="Seal everything anew under a new key.")
     rotate.add_argument("--keep-file", action="store_true", help="The new key is in the file already, as current.")
     command = commands.add_parser("create-user", help="Add a user.")
@@ -77,10 +93,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         resealed = asyncio.run(rotate_field_keys(_settings(), is_file_kept=asked.keep_file))
         sys.stdout.write(json.dumps({"resealed": resealed.rows, "lost": resealed.lost}) + "\n")
         return 1 if resealed.lost else 0
+    if asked.command == "rotate-keys":
+        sys.stdout.write(json.dumps({"kid": asyncio.run(rotate_keys(_settings(), SystemClock().now()))}) + "\n")
+        return 0
     try:
-        password = check_password(_read_password(asked.generate))
+        settings = _settings()
+        password = _read_password(asked.generate)
+        check_password(password, shortest=settings.auth_password_min_length, email=asked.email)
         roles = [Role(role) for role in asked.role or [Role.TRADER]]
-        user = asyncio.run(create_user(_settings(), email=asked.email, password=password, roles=roles, name=asked.name))
+        user = asyncio.run(create_user(settings, email=asked.email, password=password, roles=roles, name=asked.name))
     except (EmailTaken, ValueError) as error:
         reason = (
             f"a user with the address {asked.email} exists" if isinstance(error, EmailTaken) else f"password: {error}"

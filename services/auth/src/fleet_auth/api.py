@@ -1,5 +1,6 @@
 """auth's routes."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from uuid import UUID
@@ -12,8 +13,10 @@ from fleet_chassis.shapes import Body, FastJSON, Resource
 from pydantic import AfterValidator, Field
 
 from . import service
+from .confirmations import service as confirmations
+from .confirmations.domain import Purpose
+from .confirmations.store import Confirmations
 from .domain import (
-    MAX_PASSWORD_LENGTH,
     EmailTaken,
     IdempotencyKeyReused,
     RefreshRefusal,
@@ -23,7 +26,6 @@ from .domain import (
     UserDisabled,
     UserStatus,
     WrongCredentials,
-    check_password,
     normalise_email,
     scopes_of,
 )
@@ -31,8 +33,8 @@ from .mfa import service as mfa
 from .mfa.api import CodeBody, code_problem
 from .mfa.domain import CodeRefused
 from .mfa.store import SecondFactors
-from .parts import Auth, AuthParts, SessionCaller, TokensResource, not_stored
-from .passwords import TooBusy
+from .parts import Auth, AuthParts, FromClient, SessionCaller, TokensResource, not_stored
+from .passwords import MAX_PASSWORD_LENGTH, TooBusy
 from .service import IdempotencyKey, NewUser
 from .store import PostgresUnitOfWork
 from .tokens import new_secret
@@ -51,15 +53,18 @@ Gateway = Depends(service_caller("gateway"))
 Email = Annotated[str, Field(max_length=254), AfterValidator(normalise_email)]
 
 
+Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]
+
+
 class RegisterBody(Body):
     email: Email
-    password: Annotated[str, AfterValidator(check_password)]
+    password: Password
     display_name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
 
 
 class LoginBody(Body):
     email: Email
-    password: Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]
+    password: Password
 
 
 class RefreshBody(Body):
@@ -75,6 +80,11 @@ class UserResource(Resource):
     status: UserStatus
     mfa_enabled: bool
     created_at: datetime
+
+
+class RegistrationAsked(Resource):
+    email: str
+    verification: Literal["sent"]
 
 
 class MfaRequired(Resource):
@@ -105,13 +115,22 @@ router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
 internal = APIRouter(prefix="/internal", include_in_schema=False, dependencies=[Gateway])
 
 
-@router.post("/register", status_code=201, response_model=UserResource, dependencies=[Gateway])
+@router.post(
+    "/register",
+    status_code=201,
+    response_model=UserResource,
+    responses={202: {"model": RegistrationAsked, "description": "Confirmed with the token in the mail."}},
+    dependencies=[Gateway],
+)
 async def register(
     body: RegisterBody,
     auth: AuthParts,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> Response:
-    """A new user, a trader. 409 `email_taken`."""
+    """A new user, a trader. 409 `email_taken`.
+
+    Where addresses are verified it is 202, whoever has the address, and the user is made by `POST /auth/email/verify`."""
+    auth.require_good_password(body.password, body.email)
     key = None
     if idempotency_key is not None:
         fingerprint = auth.sealer.fingerprint(msgspec.json.encode(body.model_dump(), order="sorted"))
@@ -122,26 +141,39 @@ async def register(
     try:
         password_hash = await auth.passwords.hash(body.password)
         async with auth.bus.transaction() as tx:
-            command = NewUser(email=body.email, password_hash=password_hash, display_name=body.display_name)
-            user = await service.register(PostgresUnitOfWork(tx), command, ids=auth.ids)
-            answer = user_resource(user).model_dump(mode="json")
+            uow = PostgresUnitOfWork(tx)
+            if auth.settings.auth_email_verification:
+                await confirmations.ask(
+                    uow,
+                    Confirmations(tx),
+                    Purpose.REGISTRATION,
+                    body.email,
+                    ids=auth.ids,
+                    password_hash=password_hash,
+                    display_name=body.display_name,
+                )
+                answer = RegistrationAsked(email=body.email, verification="sent").model_dump()
+            else:
+                command = NewUser(email=body.email, password_hash=password_hash, display_name=body.display_name)
+                user = await service.register(uow, command, ids=auth.ids)
+                answer = user_resource(user).model_dump(mode="json")
             if key is not None:
-                await service.keep_answer(PostgresUnitOfWork(tx), service.REGISTER, key, answer)
+                await service.keep_answer(uow, service.REGISTER, key, answer)
     except EmailTaken:
         # With a key it may be ourselves, at the same moment.
         earlier = await _earlier(auth, key) if key is not None else None
         if earlier is not None:
             return earlier
-        raise Problem(409, "email_taken", "A user with this address exists.") from None
+        raise email_taken() from None
     except IdempotencyKeyReused:
         raise _key_reused() from None
     except TooBusy:
-        raise _too_busy() from None
-    return FastJSON(answer, 201, headers={"Location": "/api/v1/auth/me"})
+        raise too_busy() from None
+    return _registered(auth, answer)
 
 
 @router.post("/login", response_model=TokensResource | MfaRequired, dependencies=[Gateway])
-async def login(body: LoginBody, auth: AuthParts) -> Response:
+async def login(body: LoginBody, auth: AuthParts, client: FromClient) -> Response:
     """Tokens for a user's password, or an `mfa_token` if there is a second factor to show. 401 `invalid_credentials`; 429
     after too many failed attempts at one account."""
     try:
@@ -151,7 +183,7 @@ async def login(body: LoginBody, auth: AuthParts) -> Response:
                 PostgresUnitOfWork(tx),
                 body.email,
                 allowed=auth.settings.auth_failed_logins,
-                window=timedelta(seconds=auth.settings.auth_failed_logins_window_s),
+                window=auth.login_window,
             )
         password_hash = None if found is None else found[1]
         if not await auth.passwords.is_correct(body.password, password_hash) or found is None or password_hash is None:
@@ -166,26 +198,21 @@ async def login(body: LoginBody, auth: AuthParts) -> Response:
                 await mfa.challenge(SecondFactors(tx, auth.sealer), user.user_id, secret)
                 return not_stored({"mfa_required": True, "mfa_token": secret})
             session = await service.begin_session(
-                uow, user, refresh_token=secret, lifetimes=auth.lifetimes, ids=auth.ids
+                uow, user, refresh_token=secret, lifetimes=auth.lifetimes, ids=auth.ids, client=client
             )
     except WrongCredentials:
-        raise Problem(401, "invalid_credentials", "The address or the password is wrong.") from None
+        raise invalid_credentials() from None
     except UserDisabled:
         raise _user_disabled() from None
     except TooManyFailedLogins as error:
-        raise Problem(
-            429,
-            "too_many_failed_logins",
-            "Too many logins to this account failed.",
-            headers={"Retry-After": str(error.retry_after_s)},
-        ) from None
+        raise too_many_failed_logins(error) from None
     except TooBusy:
-        raise _too_busy() from None
+        raise too_busy() from None
     return auth.tokens(user, session, secret)
 
 
 @router.post("/login/mfa", response_model=TokensResource, dependencies=[Gateway])
-async def login_with_second_factor(body: MfaLoginBody, auth: AuthParts) -> Response:
+async def login_with_second_factor(body: MfaLoginBody, auth: AuthParts, client: FromClient) -> Response:
     """The second step of a login. 401 `invalid_code`, `mfa_token_unknown`; 429 `too_many_codes`."""
     refresh_token = new_secret()
     try:
@@ -195,7 +222,13 @@ async def login_with_second_factor(body: MfaLoginBody, auth: AuthParts) -> Respo
                 uow = PostgresUnitOfWork(tx)
                 user = await service.admit(uow, answer)
                 session = await service.begin_session(
-                    uow, user, refresh_token=refresh_token, lifetimes=auth.lifetimes, ids=auth.ids, mfa_at=tx.now
+                    uow,
+                    user,
+                    refresh_token=refresh_token,
+                    lifetimes=auth.lifetimes,
+                    ids=auth.ids,
+                    client=client,
+                    mfa_at=tx.now,
                 )
     except UserDisabled:
         raise _user_disabled() from None
@@ -239,7 +272,7 @@ async def me(caller: UserCaller, auth: AuthParts) -> Response:
 @router.get("/.well-known/jwks.json", response_model=KeySet, dependencies=[Gateway])
 async def jwks(auth: AuthParts) -> Response:
     """The public keys that access tokens are signed with (RFC 7517)."""
-    return FastJSON({"keys": auth.keys.jwks}, headers={"Cache-Control": "public, max-age=300"})
+    return FastJSON({"keys": auth.keys.current.jwks}, headers={"Cache-Control": "public, max-age=300"})
 
 
 @router.post("/ws-tickets", status_code=201, response_model=TicketResource)
@@ -280,7 +313,29 @@ async def _earlier(auth: Auth, key: IdempotencyKey) -> Response | None:
             raise _key_reused() from None
     if answer is None:
         return None
-    return FastJSON(answer, 201, headers={"Location": "/api/v1/auth/me", "Idempotent-Replayed": "true"})
+    return _registered(auth, answer, {"Idempotent-Replayed": "true"})
+
+
+def _registered(auth: Auth, answer: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Response:
+    if auth.settings.auth_email_verification:
+        return FastJSON(answer, 202, headers=headers)
+    return FastJSON(answer, 201, headers={"Location": "/api/v1/auth/me"} | dict(headers or {}))
+
+
+def email_taken() -> Problem:
+    """409."""
+    return Problem(409, "email_taken", "A user with this address exists.")
+
+
+def invalid_credentials() -> Problem:
+    """401, whatever of the two is wrong."""
+    return Problem(401, "invalid_credentials", "The address or the password is wrong.")
+
+
+def too_many_failed_logins(error: TooManyFailedLogins) -> Problem:
+    """429 with the time to wait."""
+    detail = "Too many logins to this account failed."
+    return Problem(429, "too_many_failed_logins", detail, headers={"Retry-After": str(error.retry_after_s)})
 
 
 def _key_reused() -> Problem:
@@ -291,7 +346,8 @@ def _user_disabled() -> Problem:
     return Problem(403, "user_disabled", "The user is disabled.")
 
 
-def _too_busy() -> Problem:
+def too_busy() -> Problem:
+    """503: more passwords are being checked than a caller would wait for."""
     return unavailable("Too many passwords are being checked.")
 
 

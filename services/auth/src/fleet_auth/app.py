@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 from fastapi import FastAPI
 from fleet_bus import Bus
 from fleet_chassis.app import new_app
+from fleet_chassis.background import Background
 from fleet_chassis.clock import Clock
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
@@ -13,14 +15,18 @@ from fleet_chassis.ids import SystemIds
 from fleet_chassis.internal import internal_router
 
 from .api import internal, router
+from .confirmations.api import router as confirmations
+from .confirmations.consumers import send_confirmations
 from .consumers import FORGET_REVOKED_SESSIONS
+from .mail import mailer_of
 from .mfa.api import router as mfa_router
 from .parts import Auth
 from .passwords import Passwords
 from .people.api import router as people
 from .sealing import Sealer
+from .sessions.api import router as sessions
 from .settings import AuthSettings
-from .tokens import load_signing_keys
+from .signing import KeyRing
 
 
 def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI:
@@ -33,6 +39,9 @@ def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI
     )
     bus = Bus(settings, database, clock=clock)
     bus.add(FORGET_REVOKED_SESSIONS)
+    if settings.auth_mail is not None:
+        mailer = mailer_of(settings.auth_mail.get_secret_value(), settings.auth_mail_from)
+        bus.add(send_confirmations(mailer, settings.auth_public_url))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -41,17 +50,25 @@ def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI
             passwords = Passwords(settings)
             stack.callback(passwords.close)
             sealer = Sealer(settings.auth_field_keys_file, settings.private_key_file)
-            async with database.transaction() as connection:
-                keys = await load_signing_keys(connection, sealer, bus.clock.now())
+            keys = KeyRing(
+                database,
+                sealer,
+                bus.clock,
+                rotate_after=timedelta(days=settings.auth_signing_key_days),
+                tokens_live=timedelta(seconds=settings.auth_access_token_s),
+            )
+            await keys.load()
             app.state.auth = Auth(
                 bus=bus, passwords=passwords, sealer=sealer, settings=settings, ids=SystemIds(), keys=keys
             )
             await stack.enter_async_context(bus.running(health))
+            background = await stack.enter_async_context(Background(health))
+            background.start("signing_keys", keys.run())
             yield
 
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet auth", lifespan, health)
-    for routes in (router, mfa_router, people, internal):
+    for routes in (router, mfa_router, people, confirmations, sessions, internal):
         app.include_router(routes)
     app.include_router(internal_router(bus))
     return app

@@ -12,11 +12,6 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, valida
 # Nothing is sent to the address here, and a house installation may well live under `.local` or `.test`.
 SPECIAL_USE_DOMAIN_NAMES.clear()
 
-MIN_PASSWORD_LENGTH = 8
-"""NIST SP 800-63B: at least 8 characters, no rules of composition."""
-MAX_PASSWORD_LENGTH = 128
-"""A bound on what is hashed for a stranger."""
-
 
 class Role(StrEnum):
     ADMIN = "admin"
@@ -42,6 +37,7 @@ class UserStatus(StrEnum):
 class RevokedReason(StrEnum):
     LOGOUT = "logout"
     REUSE = "reuse"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105
     USER_CHANGED = "user_changed"
     """His roles or status are others now: what was handed out before says what is no longer so."""
 
@@ -96,13 +92,6 @@ def normalise_email(text: str) -> str:
         raise ValueError(str(error)) from error
 
 
-def check_password(password: str) -> str:
-    """The password, if it may be used. Raises ValueError."""
-    if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
-        raise ValueError(f"must have {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters, was {len(password)}")
-    return password
-
-
 def scopes_of(roles: Iterable[Role]) -> list[str]:
     """What these roles may do, sorted."""
     return sorted({scope for role in roles for scope in SCOPES[role]})
@@ -127,6 +116,14 @@ class User:
     @property
     def is_active(self) -> bool:
         return self.status is UserStatus.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where a request comes from: the address the gateway sees (of IPv6 the /64), and what the client calls itself."""
+
+    address: str | None = None
+    user_agent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,21 +4,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from fastapi import Depends
+from fastapi import Depends, Header
 from fleet_bus import Bus
 from fleet_chassis.assertions import Caller
 from fleet_chassis.ids import Ids
 from fleet_chassis.permissions import UserCaller
-from fleet_chassis.problems import Problem
+from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.shapes import FastJSON, Resource
 from pydantic import Field
 from starlette.requests import HTTPConnection
 
-from .domain import Session, User
-from .passwords import Passwords
+from .domain import Client, Session, User
+from .passwords import MIN_LENGTH_WITH_MFA, PasswordRefused, Passwords, check_password
 from .sealing import Sealer
 from .settings import AuthSettings
-from .tokens import SigningKeys, TokenLifetimes, sign_access_token
+from .signing import KeyRing
+from .tokens import TokenLifetimes, sign_access_token
 
 
 class AccessTokenResource(Resource):
@@ -40,13 +41,26 @@ class Auth:
     sealer: Sealer
     settings: AuthSettings
     ids: Ids
-    keys: SigningKeys
+    keys: KeyRing
 
     @property
     def lifetimes(self) -> TokenLifetimes:
         return TokenLifetimes(
             timedelta(seconds=self.settings.auth_access_token_s), timedelta(seconds=self.settings.auth_refresh_token_s)
         )
+
+    @property
+    def login_window(self) -> timedelta:
+        return timedelta(seconds=self.settings.auth_failed_logins_window_s)
+
+    def require_good_password(self, password: str, email: str = "", *, mfa_enabled: bool = False) -> None:
+        """Raises Problem 422 unless it may be the password of the user with this address."""
+        shortest = MIN_LENGTH_WITH_MFA if mfa_enabled else self.settings.auth_password_min_length
+        try:
+            check_password(password, shortest=shortest, email=email)
+        except PasswordRefused as refused:
+            field = FieldError("password", str(refused), refused.code)
+            raise Problem(422, "invalid_request", f"The password {refused}.", errors=[field]) from None
 
     def tokens(self, user: User, session: Session, refresh_token: str) -> FastJSON:
         return not_stored({**self._access_token(user, session), "refresh_token": refresh_token})
@@ -58,7 +72,7 @@ class Auth:
     def _access_token(self, user: User, session: Session) -> dict[str, object]:
         issued_at = session.last_token_expires_at - self.lifetimes.access
         return AccessTokenResource(
-            access_token=sign_access_token(self.keys, user, session, issued_at),
+            access_token=sign_access_token(self.keys.current, user, session, issued_at),
             token_type="Bearer",  # noqa: S106
             expires_in=self.settings.auth_access_token_s,
         ).model_dump()
@@ -75,6 +89,18 @@ async def _auth(connection: HTTPConnection) -> Auth:
 
 
 AuthParts = Annotated[Auth, Depends(_auth)]
+
+
+async def _client(
+    address: Annotated[str | None, Header(alias="X-Client-Address", include_in_schema=False)] = None,
+    user_agent: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Client:
+    return Client(address, None if user_agent is None else user_agent[:MOST_OF_USER_AGENT])
+
+
+MOST_OF_USER_AGENT = 200
+FromClient = Annotated[Client, Depends(_client)]
+"""Where a request comes from, as the gateway says."""
 
 
 async def _session_caller(caller: UserCaller) -> Caller:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from .domain import LoginAttempts, RefreshToken, RevokedReason, Session, Ticket, User
+from .domain import Client, LoginAttempts, RefreshToken, RevokedReason, Session, Ticket, User
 
 
 class UnitOfWork(Protocol):
@@ -42,7 +42,7 @@ class UnitOfWork(Protocol):
 
     async def clear_login_attempts(self, email: str) -> None: ...
 
-    async def add_session(self, session: Session) -> None: ...
+    async def add_session(self, session: Session, client: Client) -> None: ...
 
     async def locked_session(self, session_id: UUID) -> Session | None: ...
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from fleet_chassis.ids import Ids
 
 from .domain import (
+    Client,
     EmailTaken,
     IdempotencyKeyReused,
     LastAdministrator,
@@ -123,6 +124,7 @@ async def begin_session(
     refresh_token: str,
     lifetimes: TokenLifetimes,
     ids: Ids,
+    client: Client,
     mfa_at: datetime | None = None,
 ) -> Session:
     """`mfa_at`: when a second factor was shown for it."""
@@ -132,7 +134,7 @@ async def begin_session(
         last_token_expires_at=uow.now + lifetimes.access,
         mfa_at=mfa_at,
     )
-    await uow.add_session(session)
+    await uow.add_session(session, client)
     await uow.add_refresh_token(hash_token(refresh_token), session.session_id, uow.now + lifetimes.refresh)
     return session
 

@@ -1,16 +1,28 @@
 """Settings of auth: FLEET_AUTH_…"""
 
 from pathlib import Path
+from typing import Self
 
 from fleet_chassis.settings import DatabaseSettings
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 
 
 class AuthSettings(DatabaseSettings):
     auth_field_keys_file: Path
     """The keys that seal TOTP secrets, API keys' secrets and the keys that sign tokens (sealing.py); 0600, made by the
     launcher or mounted from a secret, and rotated by `fleet auth rotate-field-keys`."""
+    auth_email_verification: bool = True
+    """Whether an address is confirmed by its owner before there is a user. The local stack turns it off."""
+    auth_mail: SecretStr | None = None
+    """Where mail goes: smtp://user:password@host:587 (STARTTLS), smtps://…, or file:/path, a line of JSON each."""
+    auth_mail_from: str = "Tradefleet <no-reply@localhost>"
+    auth_public_url: str = "http://localhost:8000"
+    """The gateway, as a reader of a mail reaches it."""
+    auth_password_min_length: int = Field(default=15, ge=8)
+    """NIST SP 800-63B-4: 15 where the password is all there is; lower is the operator's decision, never below 8."""
     auth_access_token_s: int = Field(default=300, ge=1)
+    auth_signing_key_days: int = Field(default=90, ge=1)
+    """So old the key that signs is replaced; `fleet auth rotate-keys` does it at once."""
     auth_refresh_token_s: int = Field(default=30 * 86_400, ge=1)
     auth_argon2_time_cost: int = Field(default=2, ge=1)
     """With 19 MiB and one lane the parameters OWASP recommends: about 25 ms of one core."""
@@ -25,3 +37,9 @@ class AuthSettings(DatabaseSettings):
     auth_failed_logins_window_s: int = Field(default=60, ge=1)
     auth_idempotency_s: int = Field(default=86_400, ge=1)
     """How long an Idempotency-Key is remembered: longer than any client's retries."""
+
+    @model_validator(mode="after")
+    def _can_verify(self) -> Self:
+        if self.auth_email_verification and self.auth_mail is None:
+            raise ValueError("auth_email_verification needs auth_mail")
+        return self

@@ -9,7 +9,7 @@ import asyncpg
 from fleet_bus import Transaction
 
 from . import events
-from .domain import LoginAttempts, RefreshToken, RevokedReason, Role, Session, Ticket, User, UserStatus
+from .domain import Client, LoginAttempts, RefreshToken, RevokedReason, Role, Session, Ticket, User, UserStatus
 
 PURGE_BATCH = 20
 """Rows past their time that one request takes away: more than it adds, so that the tables do not grow."""
@@ -128,17 +128,20 @@ class PostgresUnitOfWork:
     async def clear_login_attempts(self, email: str) -> None:
         await self._connection.execute("DELETE FROM login_failures WHERE account_hash = $1", _account_hash(email))
 
-    async def add_session(self, session: Session) -> None:
+    async def add_session(self, session: Session, client: Client) -> None:
         await self._connection.execute(
             """
-            INSERT INTO sessions (session_id, user_id, created_at, last_token_expires_at, mfa_at)
-            VALUES ($1, $2, $3, $4, $5)
+            INSERT INTO sessions (
+                session_id, user_id, created_at, last_token_expires_at, mfa_at, address, user_agent
+            ) VALUES ($1, $2, $3, $4, $5, $6, $7)
             """,
             session.session_id,
             session.user_id,
             self.now,
             session.last_token_expires_at,
             session.mfa_at,
+            client.address,
+            client.user_agent,
         )
 
     async def locked_session(self, session_id: UUID) -> Session | None:
@@ -150,7 +153,10 @@ class PostgresUnitOfWork:
 
     async def prolong_session(self, session_id: UUID, last_token_expires_at: datetime) -> None:
         await self._connection.execute(
-            "UPDATE sessions SET last_token_expires_at = $2 WHERE session_id = $1", session_id, last_token_expires_at
+            "UPDATE sessions SET last_token_expires_at = $2, last_used_at = $3 WHERE session_id = $1",
+            session_id,
+            last_token_expires_at,
+            self.now,
         )
 
     async def prolong_living_session(self, session_id: UUID, last_token_expires_at: datetime) -> bool:

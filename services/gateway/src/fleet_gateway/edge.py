@@ -145,13 +145,17 @@ class Edge:
         return answer
 
     async def _sent(self, exchange: Exchange, route: Route, principal: Principal | None, body: bytes) -> Answer:
+        headers = exchange.forwarded
+        if route.service == "auth":
+            # For a person to know his sessions by, and to count who guesses.
+            headers = headers | {"X-Client-Address": exchange.address(self.settings.gateway_trusted_proxies)}
         return await self.upstream.send(
             route.service,
             exchange.method,
             exchange.target,
             claims=None if principal is None else principal.claims,
             request_id=exchange.request_id,
-            headers=exchange.forwarded,
+            headers=headers,
             body=body,
         )
 
@@ -191,7 +195,7 @@ class Edge:
         special = None
         if exchange.method == "POST" and exchange.raw_path in (routes.LOGIN, routes.LOGIN_MFA):
             special = self.limits.failed_logins
-        elif exchange.method == "POST" and exchange.raw_path == routes.REGISTER:
+        elif exchange.method == "POST" and exchange.raw_path in routes.MAILING:
             special = self.limits.registrations
         requests = Check(self.limits.requests, address)
         if special is None:

@@ -15,7 +15,17 @@ LOGIN = b"/api/v1/auth/login"
 LOGIN_MFA = b"/api/v1/auth/login/mfa"
 REGISTER = b"/api/v1/auth/register"
 
-PUBLIC = frozenset({LOGIN, LOGIN_MFA, REGISTER, b"/api/v1/auth/refresh", b"/api/v1/auth/.well-known/jwks.json"})
+FORGOT_PASSWORD = b"/api/v1/auth/password/forgot"
+MAILING = frozenset({REGISTER, FORGOT_PASSWORD})
+"""What makes auth send mail to whoever is named."""
+PUBLIC = MAILING | {
+    LOGIN,
+    LOGIN_MFA,
+    b"/api/v1/auth/refresh",
+    b"/api/v1/auth/email/verify",
+    b"/api/v1/auth/password/reset",
+    b"/api/v1/auth/.well-known/jwks.json",
+}
 """Open to people who are not logged in; auth is told that nobody is behind the call."""
 
 HEAVY = {b"/api/v1/risk": 5, b"/api/v1/portfolio/history": 5}

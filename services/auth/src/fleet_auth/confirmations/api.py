@@ -1,0 +1,121 @@
+"""Addresses confirmed, passwords changed and set anew."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+from fleet_chassis.problems import Problem
+from fleet_chassis.shapes import Body
+from pydantic import Field
+
+from fleet_auth import service as people
+from fleet_auth.api import (
+    Email,
+    Gateway,
+    Password,
+    UserResource,
+    email_taken,
+    invalid_credentials,
+    too_busy,
+    too_many_failed_logins,
+    user_resource,
+)
+from fleet_auth.domain import EmailTaken, TooManyFailedLogins
+from fleet_auth.parts import AuthParts, SessionCaller
+from fleet_auth.passwords import TooBusy
+from fleet_auth.store import PostgresUnitOfWork
+
+from . import service
+from .domain import ConfirmationUnknown, Purpose
+from .store import Confirmations
+
+router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
+
+Token = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class VerifyBody(Body):
+    token: Token
+
+
+class ForgotBody(Body):
+    email: Email
+
+
+class ResetBody(Body):
+    token: Token
+    new_password: Password
+
+
+class PasswordBody(Body):
+    current_password: Password
+    new_password: Password
+
+
+@router.post("/email/verify", status_code=201, dependencies=[Gateway])
+async def verify_email(body: VerifyBody, auth: AuthParts) -> UserResource:
+    """The user, whose address is confirmed with the token that was sent to it. 404 `token_unknown`."""
+    try:
+        async with auth.bus.transaction() as tx:
+            user = await service.confirm_registration(
+                PostgresUnitOfWork(tx), Confirmations(tx), body.token, ids=auth.ids
+            )
+    except ConfirmationUnknown:
+        raise _token_unknown() from None
+    except EmailTaken:
+        raise email_taken() from None
+    return user_resource(user)
+
+
+@router.post("/password/forgot", status_code=202, dependencies=[Gateway])
+async def forgot_password(body: ForgotBody, auth: AuthParts) -> Response:
+    """Sends a token to the address, if a user has it; the answer is the same if none has."""
+    if auth.settings.auth_mail is None:
+        raise Problem(422, "unsupported", "This installation sends no mail: ask an operator.")
+    async with auth.bus.transaction() as tx:
+        await service.ask(PostgresUnitOfWork(tx), Confirmations(tx), Purpose.PASSWORD_RESET, body.email, ids=auth.ids)
+    return Response(status_code=202)
+
+
+@router.post("/password/reset", status_code=204, dependencies=[Gateway])
+async def reset_password(body: ResetBody, auth: AuthParts) -> Response:
+    """Sets the password anew with the token that was sent, and ends all sessions. 404 `token_unknown`."""
+    auth.require_good_password(body.new_password)
+    try:
+        new_hash = await auth.passwords.hash(body.new_password)
+        async with auth.bus.transaction() as tx:
+            await service.reset_password(PostgresUnitOfWork(tx), Confirmations(tx), body.token, new_hash)
+    except ConfirmationUnknown:
+        raise _token_unknown() from None
+    except TooBusy:
+        raise too_busy() from None
+    return Response(status_code=204)
+
+
+@router.post("/password", status_code=204)
+async def change_password(body: PasswordBody, caller: SessionCaller, auth: AuthParts) -> Response:
+    """Another password. The present one is asked for, and wrong ones are counted as at a login; other sessions end."""
+    try:
+        async with auth.bus.transaction() as tx:
+            user = await PostgresUnitOfWork(tx).user(caller.user_id)
+        if user is None:
+            raise Problem(404, "not_found", "The user does not exist.")
+        auth.require_good_password(body.new_password, user.email, mfa_enabled=user.mfa_enabled)
+        async with auth.bus.transaction() as tx:
+            found = await people.begin_login(
+                PostgresUnitOfWork(tx), user.email, allowed=auth.settings.auth_failed_logins, window=auth.login_window
+            )
+        if not await auth.passwords.is_correct(body.current_password, None if found is None else found[1]):
+            raise invalid_credentials()
+        new_hash = await auth.passwords.hash(body.new_password)
+        async with auth.bus.transaction() as tx:
+            await service.change_password(PostgresUnitOfWork(tx), user, new_hash, keep=UUID(caller.session_id))
+    except TooManyFailedLogins as error:
+        raise too_many_failed_logins(error) from None
+    except TooBusy:
+        raise too_busy() from None
+    return Response(status_code=204)
+
+
+def _token_unknown() -> Problem:
+    return Problem(404, "token_unknown", "The token is not known, used or expired.")

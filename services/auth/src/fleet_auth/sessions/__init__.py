@@ -1,0 +1,1 @@
+"""A person's own sessions: shown, and ended one by one or all at once."""

@@ -1,0 +1,159 @@
+"""Registration confirmed by mail, passwords changed and set anew, and that none of it tells who is registered."""
+
+import json
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest_asyncio
+from fleet_auth.app import create_app
+from fleet_auth.settings import AuthSettings
+from fleet_testkit.eventually import eventually
+from fleet_testkit.http import served
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def verifying(auth: Any, auth_settings: AuthSettings) -> AsyncIterator[Any]:
+    """The same auth, where addresses are verified."""
+    settings = auth_settings.model_copy(update={"auth_email_verification": True, "ordinal": 1})
+    async with served(create_app(settings, clock=auth.clock)) as url, aiohttp.ClientSession() as http:
+        yield type(auth)(url, settings, auth.clock, auth.signer, http)
+
+
+def mails(auth: Any, to: str) -> list[dict[str, Any]]:
+    path = Path(auth.settings.auth_mail.get_secret_value().removeprefix("file:"))
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [mail for mail in map(json.loads, lines) if mail["to"] == to]
+
+
+async def mailed(auth: Any, to: str, number: int = 1) -> dict[str, Any]:
+    """The number-th mail to the address, once it is there."""
+    await eventually(lambda: len(mails(auth, to)) >= number)
+    return mails(auth, to)[number - 1]
+
+
+def new_address() -> str:
+    return f"{secrets.token_hex(6)}@example.com"
+
+
+async def test_a_user_is_there_once_the_address_is_confirmed(verifying: Any) -> None:
+    body = {"email": new_address(), "password": "correct horse"}
+    asked = await verifying.call("POST", "/register", json=body)
+    assert (asked.status, asked.body) == (202, {"email": body["email"], "verification": "sent"})
+    assert (await verifying.call("POST", "/login", json=body)).status == 401
+
+    token = (await mailed(verifying, body["email"]))["token"]
+    confirmed = await verifying.call("POST", "/email/verify", json={"token": token})
+    assert (confirmed.status, confirmed.body["email"], confirmed.body["roles"]) == (201, body["email"], ["trader"])
+    assert (await verifying.call("POST", "/login", json=body)).status == 200
+    again = await verifying.call("POST", "/email/verify", json={"token": token})
+    assert (again.status, again.body["code"]) == (404, "token_unknown")
+
+
+async def test_who_confirms_gets_the_password_of_that_registration(verifying: Any) -> None:
+    # An attacker registers the address before its owner does.
+    email = new_address()
+    for password in ("attacker horse", "owner's horse"):
+        await verifying.call("POST", "/register", json={"email": email, "password": password})
+        await mailed(verifying, email, 1 if password.startswith("attacker") else 2)
+    token = mails(verifying, email)[1]["token"]
+    assert (await verifying.call("POST", "/email/verify", json={"token": token})).status == 201
+    for password, status in (("attacker horse", 401), ("owner's horse", 200)):
+        login = await verifying.call("POST", "/login", json={"email": email, "password": password})
+        assert login.status == status
+    late = await verifying.call("POST", "/email/verify", json={"token": mails(verifying, email)[0]["token"]})
+    assert late.status == 404
+
+
+async def test_a_taken_address_looks_like_a_free_one_and_costs_the_same(verifying: Any, auth: Any) -> None:
+    taken, free = (await auth.registered())["email"], new_address()
+    replies, works = [], []
+    for email in (taken, free):
+        before = await work_of(verifying)
+        reply = await verifying.call("POST", "/register", json={"email": email, "password": "correct horse"})
+        works.append(await work_of(verifying) - before)
+        reply.body.pop("email")
+        replies.append((reply.status, reply.body))
+    assert replies[0] == replies[1]
+    assert works == [1, 1]
+    assert (await mailed(verifying, taken))["token"] is None
+    assert (await mailed(verifying, free))["token"]
+
+
+async def test_login_and_reset_do_not_tell_who_is_registered(auth: Any) -> None:
+    user, nobody = await auth.registered(), new_address()
+    for path, extra, hashed in (("/login", {"password": "wrong horse"}, 1), ("/password/forgot", {}, 0)):
+        replies, works = [], []
+        for email in (user["email"], nobody):
+            before = await work_of(auth)
+            reply = await auth.call("POST", path, json={"email": email} | extra)
+            works.append(await work_of(auth) - before)
+            (reply.body or {}).pop("request_id", None)
+            replies.append((reply.status, reply.body))
+        assert replies[0] == replies[1]
+        assert works == [hashed, hashed]
+    assert (await mailed(auth, user["email"]))["token"]
+    assert mails(auth, nobody) == []
+
+
+async def work_of(auth: Any) -> float:
+    """Passwords hashed so far: all that takes time enough to be felt."""
+    async with auth.http.get(f"{auth.url}/metrics") as response:
+        text = await response.text()
+    line = next(line for line in text.splitlines() if line.startswith("fleet_auth_passwords_hashed_total "))
+    return float(line.split()[1])
+
+
+async def test_a_password_set_anew_ends_all_sessions(auth: Any) -> None:
+    user = await auth.registered()
+    tokens = await auth.logged_in(user)
+    assert (await auth.call("POST", "/password/forgot", json={"email": user["email"]})).status == 202
+    token = (await mailed(auth, user["email"]))["token"]
+    common = await auth.call("POST", "/password/reset", json={"token": token, "new_password": "password1"})
+    assert (common.status, common.body["errors"][0]["code"]) == (422, "password_common")
+    done = await auth.call("POST", "/password/reset", json={"token": token, "new_password": "another horse"})
+    assert done.status == 204
+    refused = await auth.call("POST", "/refresh", json={"refresh_token": tokens["refresh_token"]})
+    assert refused.body["code"] == "session_revoked"
+    assert (await auth.call("POST", "/login", json={"email": user["email"], "password": "correct horse"})).status == 401
+    await auth.logged_in(user | {"password": "another horse"})
+    again = await auth.call("POST", "/password/reset", json={"token": token, "new_password": "a third horse"})
+    assert again.body["code"] == "token_unknown"
+
+
+async def test_a_token_ends_after_an_hour(auth: Any) -> None:
+    user = await auth.registered()
+    await auth.call("POST", "/password/forgot", json={"email": user["email"]})
+    token = (await mailed(auth, user["email"]))["token"]
+    auth.clock.advance(seconds=3601)
+    late = await auth.call("POST", "/password/reset", json={"token": token, "new_password": "another horse"})
+    assert late.status == 404
+
+
+async def test_a_changed_password_ends_the_other_sessions(auth: Any) -> None:
+    user = await auth.registered()
+    here, there = await auth.logged_in(user), await auth.logged_in(user)
+    claims = jwt.decode(here["access_token"], options={"verify_signature": False})
+    caller = {name: claims[name] for name in ("sub", "sid", "roles", "scopes")}
+    wrong = {"current_password": "wrong horse", "new_password": "another horse"}
+    assert (await auth.call("POST", "/password", json=wrong, user=caller)).status == 401
+    right = wrong | {"current_password": user["password"]}
+    assert (await auth.call("POST", "/password", json=right, user=caller)).status == 204
+    stays = await auth.call("POST", "/refresh", json={"refresh_token": here["refresh_token"]})
+    ended = await auth.call("POST", "/refresh", json={"refresh_token": there["refresh_token"]})
+    assert (stays.status, ended.body["code"]) == (200, "session_revoked")
+    await auth.logged_in(user | {"password": "another horse"})
+
+
+async def test_a_letter_box_is_not_filled(auth: Any) -> None:
+    user = await auth.registered()
+    for _ in range(8):
+        assert (await auth.call("POST", "/password/forgot", json={"email": user["email"]})).status == 202
+    await mailed(auth, user["email"], 5)
+    auth.clock.advance(seconds=3601)
+    await auth.call("POST", "/password/forgot", json={"email": user["email"]})
+    await mailed(auth, user["email"], 6)
+    assert len(mails(auth, user["email"])) == 6

@@ -1,0 +1,46 @@
+"""Which passwords may be used, and how they are compared."""
+
+import pytest
+from fleet_auth.passwords import MAX_PASSWORD_LENGTH, PasswordRefused, Passwords, check_password
+from fleet_auth.settings import AuthSettings
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(
+    ("password", "code"),
+    [
+        ("short14 chars!", "password_length"),
+        ("x" * (MAX_PASSWORD_LENGTH + 1), "password_length"),
+        # Seven letters, each typed as two code points.
+        ("e\u0301" * 7, "password_length"),
+        ("QWERTY123456789", "password_common"),
+        ("AAAAAAAAAAAAAAAA", "password_common"),
+        ("ada.lovelace@example.com", "password_common"),
+    ],
+)
+def test_what_is_refused(password: str, code: str) -> None:
+    with pytest.raises(PasswordRefused) as refused:
+        check_password(password, shortest=15, email="ada.lovelace@example.com")
+    assert refused.value.code == code
+
+
+def test_the_list_holds_whatever_the_operator_allows() -> None:
+    for common in ("password", "Password1", "12345678", "QWERTYUIOP"):
+        with pytest.raises(PasswordRefused):
+            check_password(common, shortest=8)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=20, max_size=40).filter(lambda t: len(set(t)) > 15))
+def test_no_rule_asks_what_it_is_composed_of(password: str) -> None:
+    assert check_password(password, shortest=8) == password
+
+
+async def test_the_whole_password_counts_in_one_spelling(auth_settings: AuthSettings) -> None:
+    passwords = Passwords(auth_settings)
+    long = "correct horse battery staple " * 4
+    kept = await passwords.hash(long + "é")
+    assert await passwords.is_correct(long + "e\u0301", kept)
+    assert not await passwords.is_correct(long + "e", kept)
+    assert not await passwords.is_correct(long, kept)
+    passwords.close()
