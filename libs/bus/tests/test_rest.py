@@ -10,7 +10,7 @@ from counting_service import NUMBERS, PASSED_ON, Effects, Service, number, recor
 from fleet_bus import Due, DueKind, Received
 from fleet_bus.rest import RestVerdict, observing
 from fleet_contracts.core_engine import SignalAccepted
-from fleet_contracts.rest import RestPart
+from fleet_contracts.rest import Behind, RestPart
 from fleet_contracts.topics import Reader, Reading
 from fleet_testkit.eventually import eventually
 
@@ -179,3 +179,35 @@ async def _parked_for_good(service: Service) -> bool:
 
 async def _count(service: Service, wanted: int) -> bool:
     return len(await service.effects()) >= wanted
+
+
+async def test_how_far_a_subscription_is_behind_is_told_until_it_has_caught_up(make_service: Any) -> None:
+    reader, go_on = await make_service("reader"), asyncio.Event()
+
+    async def waits(uow: Effects, received: Received[SignalAccepted]) -> None:
+        await go_on.wait()
+        await record(uow, received)
+
+    async def behind() -> Behind | None:
+        told: Behind | None = (await reader.bus.rest()).behind["reader.numbers"]
+        return told
+
+    async def has_caught_up() -> bool:
+        return await behind() == Behind(records=0, seconds=0.0)
+
+    async def is_waiting() -> Behind | None:
+        told = await behind()
+        return told if told is not None and told.records else None
+
+    reader.bus.add(work(waits))
+    async with reader.running():
+        await eventually(has_caught_up, 20)
+        await reader.send(*(("k", n) for n in range(5)))
+        told = await eventually(is_waiting)
+        assert told is not None
+        assert 0 < told.records <= 5
+        assert told.seconds is not None and 0 <= told.seconds < 30
+        go_on.set()
+        await eventually(has_caught_up)
+        assert await reader.effects() == [0, 1, 2, 3, 4]
+    assert await behind() is None, "who does not read knows nothing of it"

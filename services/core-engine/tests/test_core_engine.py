@@ -17,6 +17,7 @@ from fleet_contracts import Message, Topic, data, trading
 from fleet_contracts import core_engine as said
 from fleet_contracts.exchange_connector import MarketStepEnded
 from fleet_contracts.topics import (
+    CORE_ENGINE_ALERTS,
     CORE_ENGINE_MARKET,
     CORE_ENGINE_ORDER_REQUESTS,
     CORE_ENGINE_SIGNAL_OUTCOMES,
@@ -58,6 +59,7 @@ class CoreEngine:
     url: str
     keys: Keys
     others: Peers
+    settings: Settings
 
     def admin(self, user_id: UUID = ADMIN) -> dict[str, str]:
         return self.keys.of_user(
@@ -83,17 +85,24 @@ async def core_engine(
     keys = Keys.make(tmp_path_factory.mktemp("core-engine"), *CALLED)
     prefix = kafka.unique("core-engine") + "."
     reads = [topic for topic in TOPICS if any(reader.service == "core-engine" for reader in topic.readers)]
-    writes = [CORE_ENGINE_MARKET, CORE_ENGINE_ORDER_REQUESTS, CORE_ENGINE_SIGNAL_OUTCOMES, CORE_ENGINE_STATE]
+    writes = [
+        CORE_ENGINE_ALERTS,
+        CORE_ENGINE_MARKET,
+        CORE_ENGINE_ORDER_REQUESTS,
+        CORE_ENGINE_SIGNAL_OUTCOMES,
+        CORE_ENGINE_STATE,
+    ]
     async with peers(
         await make_database([BUS_MIGRATIONS]), kafka.bootstrap, prefix, topics=reads, hears=writes
     ) as others:
         url = await make_database("core-engine")
-        settings = keys.settings(
-            "core-engine", url, kafka.bootstrap, topic_prefix=prefix, core_engine_signals_a_minute=MOST_SIGNALS
+        more = {"core_engine_signals_a_minute": MOST_SIGNALS, "core_engine_heartbeat_s": 0.2}
+        settings = Settings.model_validate(
+            keys.settings("core-engine", url, kafka.bootstrap, topic_prefix=prefix, **more)
         )
-        async with served(create_app(Settings.model_validate(settings))) as base_url:
+        async with served(create_app(settings)) as base_url:
             await ready(base_url)
-            yield CoreEngine(base_url, keys, others)
+            yield CoreEngine(base_url, keys, others, settings)
 
 
 def unique(*names: str) -> list[str]:
@@ -213,8 +222,11 @@ async def test_an_account_that_has_breached_a_limit_is_restricted_and_only_an_ad
         of_others = await client.post(url, json=body | {"action": "halt", "target": str(uuid4())})
         assert (of_others.status, (await of_others.json())["code"]) == (404, "account_not_found")
     assert await kill_switch(core_engine, scope="account", target=account[1], action="resume") == 200
-    states = [one.state.value for one in others.heard_of(said.TradingStateChanged, key)]
-    assert states[:3] == ["reducing", "halted", "reducing"]
+
+    def states() -> list[str]:
+        return [one.state.value for one in others.heard_of(said.TradingStateChanged, key)]
+
+    await eventually(lambda: states()[:3] == ["reducing", "halted", "reducing"])
 
 
 async def test_the_heartbeat_is_heard_again_and_again(core_engine: CoreEngine) -> None:
@@ -271,11 +283,7 @@ async def test_a_calendar_that_nobody_knows_is_closed_and_the_status_says_so(cor
     await others.say((STRATEGY_SIGNALS, str(signal.account_id), signal))
     [dropped] = await eventually(lambda: others.heard_of(said.SignalDropped, str(signal.deployment_id)))
     assert dropped.reason == "market_closed"
-    async with (
-        aiohttp.ClientSession() as client,
-        client.get(f"{core_engine.url}/api/v1/system/status", headers=core_engine.trader()) as response,
-    ):
-        shown = {one["calendar"]: one for one in (await response.json())["calendars"]}
+    shown = {one["calendar"]: one for one in (await status_of(core_engine))["calendars"]}
     assert "no calendar of this name" in shown[calendar]["error"]
     assert shown["24/7"]["is_open"] is True
 
@@ -286,13 +294,8 @@ async def test_the_status_tells_states_prices_and_instances(core_engine: CoreEng
     core_engine.list_instances({"core-engine-0": core_engine.url, "trading-0": "http://127.0.0.1:9"})
 
     async def status() -> dict[str, Any]:
-        async with (
-            aiohttp.ClientSession() as client,
-            client.get(f"{core_engine.url}/api/v1/system/status", headers=core_engine.trader()) as response,
-        ):
-            assert response.status == 200
-            told: dict[str, Any] = await response.json()
-            return told if told["services"] and any(one["symbol"] == symbol for one in told["data"]) else {}
+        told = await status_of(core_engine)
+        return told if told["services"] and any(one["symbol"] == symbol for one in told["data"]) else {}
 
     told = await eventually(status)
     assert told["feed"] == "simulated"
@@ -301,6 +304,43 @@ async def test_the_status_tells_states_prices_and_instances(core_engine: CoreEng
     assert instances["core-engine"]["is_ready"] is True
     assert instances["core-engine"]["parked"] == 0
     assert instances["trading"]["is_ready"] is False
+    lag = {(one["service"], one["group"]): (one["records"], one["seconds"]) for one in told["lag"]}
+    assert lag["trading", None] == (None, None), "nobody tells"
+    assert {"core-engine.bars", "core-engine.signals", "core-engine.breaches"} == {
+        group for service, group in lag if service == "core-engine"
+    }
+
+
+async def test_quotes_that_stop_and_come_back_are_told_once_each_whoever_looks(core_engine: CoreEngine) -> None:
+    [symbol] = unique("AAPL")
+    others = core_engine.others
+
+    def told() -> list[tuple[int, str | None, bool]]:
+        alerts = others.heard_of(said.Alert, f"quotes:{symbol}")
+        return [(one.version, one.symbol, one.ended_at is not None) for one in alerts]
+
+    async def stopped_at() -> Any:
+        return next(one["stopped_at"] for one in (await status_of(core_engine))["data"] if one["symbol"] == symbol)
+
+    async def beats(more: int) -> None:
+        heard = len(others.heard_of(said.Heartbeat))
+        await eventually(lambda: len(others.heard_of(said.Heartbeat)) >= heard + more)
+
+    await define(core_engine, symbol, stale_in=timedelta(milliseconds=300))
+    await eventually(lambda: told() == [(1, symbol, False)])
+    assert await stopped_at() is not None
+    # A static member of its groups, whose partitions wait for it for a while after: this test is the last one.
+    another = core_engine.settings.model_copy(update={"ordinal": 1})
+    async with served(create_app(another)) as url:
+        await ready(url)
+        await beats(5)
+        assert told() == [(1, symbol, False)]
+        await define(core_engine, symbol, stale_in=timedelta(minutes=5))
+        await eventually(lambda: told() == [(1, symbol, False), (2, symbol, True)])
+        await beats(5)
+    assert await stopped_at() is None
+    began, ended = others.heard_of(said.Alert, f"quotes:{symbol}")
+    assert (began.alert_id, began.at) == (ended.alert_id, ended.at)
 
 
 async def define(
@@ -337,6 +377,16 @@ async def define(
         stale_after=now + stale_in,
     )
     await core_engine.others.say((DATA_INSTRUMENTS, symbol, instrument), (DATA_QUOTES, symbol, quote))
+
+
+async def status_of(core_engine: CoreEngine) -> dict[str, Any]:
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(f"{core_engine.url}/api/v1/system/status", headers=core_engine.trader()) as response,
+    ):
+        assert response.status == 200
+        told: dict[str, Any] = await response.json()
+        return told
 
 
 async def kill_switch(core_engine: CoreEngine, by: UUID = ADMIN, **body: str) -> int:

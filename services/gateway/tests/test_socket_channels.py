@@ -4,21 +4,23 @@ import asyncio
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from fleet_bus.bus import Bus
 from fleet_contracts import trading
+from fleet_contracts.core_engine import Alert
 from fleet_contracts.data import BarClosed, BestQuote, InstrumentDefined
 from fleet_contracts.exchange_connector import BarValues, Quote, Trade
 from fleet_contracts.topics import (
+    CORE_ENGINE_ALERTS,
     DATA_BARS,
     DATA_INSTRUMENTS,
     DATA_QUOTES,
     EXCHANGE_CONNECTOR_MARKET_DATA,
     TRADING_ACCOUNTS,
 )
-from fleet_contracts.vocabulary import OrderStatus, Timeframe
+from fleet_contracts.vocabulary import AlertKind, AlertSeverity, OrderStatus, Timeframe
 from fleet_testkit.eventually import eventually
 from socket_clients import NOW, Trader, connected
 
@@ -197,6 +199,43 @@ async def test_market_data(fleet: Any, trader: Trader) -> None:
         assert (item["type"], item["timeframe"], item["close"], item["state"]) == ("bar", "1d", "2", "closed")
 
 
+async def test_alerts_that_stand_then_their_ends_and_new_ones(fleet: Any, trader: Trader) -> None:
+    async def tell(symbol: str, version: int) -> str:
+        alert = Alert(
+            alert_id=uuid4(),
+            kind=AlertKind.QUOTES_STOPPED,
+            severity=AlertSeverity.WARNING,
+            text=f"The quotes of {symbol} have stopped.",
+            symbol=symbol,
+            at=NOW,
+            ended_at=None if version == 1 else NOW + timedelta(seconds=5),
+            version=version,
+        )
+        async with fleet.bus.transaction() as tx:
+            tx.publish(CORE_ENGINE_ALERTS, f"quotes:{symbol}", alert)
+        return symbol
+
+    over, standing = await tell("IBM/USD", 2), await tell("AAPL/USD", 1)
+
+    async def standing_alerts() -> list[Any]:
+        async with connected(fleet, trader.user.token) as client:
+            found: list[Any] = await client.subscribe("alerts")
+            return found
+
+    (shown,) = await eventually(standing_alerts)
+    assert (shown["symbol"], shown["kind"], shown["version"], over) == (standing, "quotes_stopped", 1, "IBM/USD")
+    async with connected(fleet, trader.user.token) as client:
+        assert await client.subscribe("alerts") == [shown]
+        await tell(standing, 2)
+        update = await client.hear()
+        assert (update["type"], update["data"][0]["symbol"], update["data"][0]["version"]) == ("update", standing, 2)
+        assert update["data"][0]["ended_at"] == "2026-01-05T14:30:05Z"
+        await client.say(method="unsubscribe", params={"channel": "alerts"}, req_id=2)
+        assert (await client.hear())["success"]
+        await client.say(method="unsubscribe", params={"channel": "alerts"}, req_id=3)
+        assert (await client.hear())["problem"]["code"] == "not_subscribed"
+
+
 async def define(bus: Bus, symbol: str) -> None:
     base, _, quote = symbol.partition("/")
     one = Decimal(1)
@@ -228,7 +267,7 @@ async def define(bus: Bus, symbol: str) -> None:
         ("{", "malformed_json"),
         ('{"method":"dance"}', "invalid_request"),
         ('{"method":"subscribe"}', "invalid_request"),
-        ('{"method":"subscribe","params":{"channel":"alerts"},"req_id":1}', "not_found"),
+        ('{"method":"subscribe","params":{"channel":"rumours"},"req_id":1}', "not_found"),
         ('{"method":"subscribe","params":{"channel":"market_data"},"req_id":1}', "invalid_request"),
         (
             '{"method":"subscribe","params":{"channel":"market_data","symbols":["NO/SUCH"]},"req_id":1}',

@@ -214,6 +214,8 @@ class Bus:
             | {journal.name: journal.places for journal in self._journals},
             waiting_facts=sum(journal.due(self.clock.now()) for journal in self._journals),
             topic_prefix=self.settings.topic_prefix,
+            behind={reading.name: reading.behind() for reading in self._readings}
+            | {journal.name: journal.behind() for journal in self._journals},
             uncounted_due=[kind for kind, runner in self._due.items() if not runner.kind.counts_at_rest],
         )
 

@@ -17,6 +17,7 @@ from fleet_chassis.clock import Clock
 from fleet_chassis.database import Database
 from fleet_chassis.logging import get_logger
 from fleet_contracts.partitioning import partition
+from fleet_contracts.rest import Behind
 
 from .activity import Activity
 from .failures import Streak, is_down
@@ -26,7 +27,8 @@ from .journal_partition import CLOCK, JournalPartition, Machine
 from .journal_store import Fact, JournalStore, writer_epoch
 from .journaled import Journaled
 from .kafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition, consumer, producer, started
-from .metrics import HANDLED, LAG
+from .lag import Lag
+from .metrics import HANDLED
 from .offsets import OffsetCommits
 from .reading import LAST_COMMIT_S, Stuck
 from .received import Record, headers
@@ -74,6 +76,7 @@ class JournalReading:
         self._woken = asyncio.Event()
         self._polling: asyncio.Task[dict[TopicPartition, list[ConsumerRecord]]] | None = None
         self._heard = Heard(settings)
+        self._lag = Lag(self.name)
         self._kafka = Streak(first_s=settings.backoff_first_s, most_s=settings.backoff_most_s)
         self._sending = Streak(first_s=settings.backoff_first_s, most_s=1.0)
 
@@ -149,6 +152,10 @@ class JournalReading:
         for owned in self._owned.values():
             owned.stop_saving()
 
+    def behind(self) -> Behind | None:
+        """None while it does not hear Kafka."""
+        return self._lag.behind() if self.ready() is None else None
+
     def reassigned(self, *, is_member: bool) -> None:
         """A rebalance took the partitions, or gave some: which, and from which owner, is found out in the loop."""
         self._is_member, self._is_new = is_member, True
@@ -192,12 +199,13 @@ class JournalReading:
                     await self._take_assigned(client)
             polled = await self._poll(client)
             if polled:
+                self._lag.polled(polled)
                 self._heard.answered()
             elif self._polling is None:
                 self._heard.listen(client)
             for place, owned in list(self._owned.items()):
                 await self._step(out, owned, polled.get(place, ()))
-            if polled or self._lag(client) == 0:
+            if polled or self._lag.measure(client, self.places) == 0:
                 progress_at = time.monotonic()
             if max(time.monotonic() - progress_at, self._heard.silent_s) > self._settings.stuck_after_s:
                 raise Stuck(self.name)
@@ -374,12 +382,6 @@ class JournalReading:
     def _is_due(self, owned: Owned, now: datetime) -> bool:
         due_at = owned.journal.machine.due_at() if self._journaled.ticks else None
         return due_at is not None and due_at <= now
-
-    def _lag(self, client: AIOKafkaConsumer) -> int:
-        here = client.assignment()
-        ahead = sum(max((client.highwater(p) or 0) - at, 0) for p, at in self.places.items() if p in here)
-        LAG.labels(self.name).set(ahead)
-        return ahead
 
 
 class _NotAcknowledged(Exception):

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Sequence
 from aiokafka import ConsumerRebalanceListener
 from aiokafka.errors import IllegalStateError
 from fleet_chassis.logging import get_logger
+from fleet_contracts.rest import Behind
 
 from .activity import Activity
 from .applying import Applier, Opening
 from .failures import Streak, is_down
 from .hearing import Heard
 from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, partitions_of, read, started
-from .metrics import LAG
+from .lag import Lag
 from .offsets import OffsetCommits
 from .received import Record, UnreadableRecord
 from .settings import BusSettings
@@ -61,6 +62,7 @@ class Reading:
         self._in_group = in_group
         self._is_member = False
         self._heard = Heard(settings)
+        self._lag = Lag(self.name)
         self._uncommitted: dict[TopicPartition, int] = {}
         self._committed_at = 0.0
         self._commits = OffsetCommits(applier.name)
@@ -72,6 +74,10 @@ class Reading:
         if not self._is_member:
             return f"{self.name} has no partitions yet"
         return self._heard.ready(self.name)
+
+    def behind(self) -> Behind | None:
+        """None while it does not hear Kafka."""
+        return self._lag.behind() if self.ready() is None else None
 
     def reassigned(self, *, is_member: bool) -> None:
         """A rebalance took the partitions, or gave new ones (none, where there are more replicas than partitions)."""
@@ -150,7 +156,7 @@ class Reading:
                 if not knows_places:
                     await self._find_places(client)
                 self._heard.listen(client)
-            if polled or self._lag(client) == 0:
+            if polled or self._lag.measure(client, self.places) == 0:
                 progress_at = time.monotonic()
             if max(time.monotonic() - progress_at, self._heard.silent_s) > self._settings.stuck_after_s:
                 raise Stuck(self.name)
@@ -160,6 +166,8 @@ class Reading:
                 await self._commit(client, self._settings.commit_timeout_s)
 
     async def _apply(self, client: AIOKafkaConsumer, polled: dict[TopicPartition, list[ConsumerRecord]]) -> None:
+        self._lag.polled(polled)
+        self._lag.measure(client, self.places)
         records = [record for found in polled.values() for record in self._read(found)]
         try:
             await self._applier.apply(records)
@@ -181,7 +189,7 @@ class Reading:
         for place, found in polled.items():
             if place in assigned:
                 self.places[place] = self._uncommitted[place] = found[-1].offset + 1
-        self._lag(client)
+        self._lag.measure(client, self.places)
         self._activity.touch()
 
     def _read(self, found: Sequence[ConsumerRecord]) -> list[Record]:
@@ -204,11 +212,6 @@ class Reading:
                         self.places[place] = await client.position(place)
                         self._heard.answered()
                         self._activity.touch()
-
-    def _lag(self, client: AIOKafkaConsumer) -> int:
-        ahead = sum(max((client.highwater(place) or 0) - at, 0) for place, at in self.places.items())
-        LAG.labels(self.name).set(ahead)
-        return ahead
 
     async def _commit(self, client: AIOKafkaConsumer, timeout_s: float) -> None:
         offsets, self._uncommitted = self._uncommitted, {}

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from fleet_chassis.calls import CallFailed, ServiceClient
 from fleet_chassis.database import Database
 from fleet_contracts import TOPICS, Topic
-from fleet_contracts.rest import RestPart
+from fleet_contracts.rest import Behind, RestPart
 from fleet_contracts.topics import Reading as TopicReading
 
 from .activity import Activity
@@ -50,6 +50,7 @@ async def rest_part(
     market_at: Callable[[], datetime | None],
     readings: Mapping[str, Mapping[TopicPartition, int]],
     uncounted_due: Sequence[str],
+    behind: Mapping[str, Behind | None],
     waiting_facts: int = 0,
     topic_prefix: str = "",
 ) -> RestPart:
@@ -75,6 +76,7 @@ async def rest_part(
         parked=parked,
         market_at=market_at(),
         version=version,
+        behind=dict(behind),
     )
 
 

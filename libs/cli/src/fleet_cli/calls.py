@@ -13,6 +13,7 @@ from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.calls import Answer, CallFailed, ServiceClient
 from fleet_chassis.instances import Instance, Instances
 from fleet_contracts.core_engine import TradingStateChanged
+from fleet_contracts.rest import RestPart
 from fleet_contracts.vocabulary import StateScope, TradingStateWord
 from fleet_gate import GATES
 from fleet_launcher.control import description
@@ -109,6 +110,20 @@ async def _call(client: ServiceClient, name: str, method: str, path: str, body: 
     if not answer.is_success:
         fail(f"{name}: {content.get('detail') or content.get('title')}")
     return content
+
+
+async def rest_parts(state: StateDir) -> dict[str, RestPart]:
+    """What each process with a part in rest tells of itself, by its name; who does not answer is left out."""
+    async with service_client(state) as client:
+        ask = asking(client)
+        with_part = {known.name for known in SERVICES if known.has_database}
+        asked = [instance for instance in client.instances.all() if instance.name in with_part]
+        told = await asyncio.gather(*(ask(instance, 0, -1) for instance in asked), return_exceptions=True)
+    return {
+        f"{instance.name}-{instance.ordinal}": part
+        for instance, part in zip(asked, told, strict=True)
+        if isinstance(part, RestPart)
+    }
 
 
 async def observe_rest(state: StateDir, timeout_s: float) -> RestVerdict:

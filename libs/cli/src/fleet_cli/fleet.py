@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import psutil
 import typer
@@ -23,6 +23,9 @@ from rich.table import Table
 
 from fleet_cli.console import DEFAULT_STATE, StateOption, fail, out, run, state_of
 from fleet_cli.first_steps import first_steps
+
+if TYPE_CHECKING:
+    from fleet_contracts.rest import RestPart
 
 
 def up(
@@ -96,22 +99,39 @@ def reset(
 
 
 def status(state_dir: StateOption = DEFAULT_STATE) -> None:
-    """Show what runs, where, since when and whether it is ready; exit code 1 unless all of it is."""
+    """Show what runs, where, since when, how far it is behind and whether it is ready; exit code 1 unless all of it is."""
+    from fleet_cli.calls import rest_parts
+
     state = state_of(state_dir)
     described = control.description(state)
     checks = run(_health(described))
-    table = Table("part", "pid", "up", "memory", "where", "ready", box=None, pad_edge=False)
+    parts = run(rest_parts(state))
+    table = Table("part", "pid", "up", "memory", "where", "behind", "parked", "ready", box=None, pad_edge=False)
     for part, where in (("kafka", "bootstrap"), ("postgres", "url"), ("redis", "url")):
         entry = described[part]
         ready = "given by URL" if entry["pid"] is None else "yes"
-        table.add_row(part, *_process(entry["pid"]), _without_password(entry[where]), ready)
+        table.add_row(part, *_process(entry["pid"]), _without_password(entry[where]), "", "", ready)
     for name, service in described["services"].items():
         for instance in service["instances"]:
             ready = checks[instance["health_url"]]
-            table.add_row(f"{name}-{instance['ordinal']}", *_process(instance["pid"]), instance["url"], ready)
+            who = f"{name}-{instance['ordinal']}"
+            table.add_row(who, *_process(instance["pid"]), instance["url"], *_waiting(parts.get(who)), ready)
     out.print(table)
     if any(answer != "yes" for answer in checks.values()):
         raise typer.Exit(1)
+
+
+def _waiting(part: RestPart | None) -> tuple[str, str]:
+    """How far the process is behind in the subscription in which it is furthest, and the keys set aside."""
+    if part is None:
+        return "-", "-"
+    if None in part.behind.values():
+        return "?", str(len(part.parked))
+    name, behind = max(part.behind.items(), key=lambda told: told[1].records if told[1] else 0, default=("", None))
+    if behind is None or not behind.records:
+        return "0", str(len(part.parked))
+    age = "" if behind.seconds is None else f", {behind.seconds:.1f} s"
+    return f"{behind.records} in {name.partition('.')[2]}{age}", str(len(part.parked))
 
 
 async def _health(described: dict[str, Any]) -> dict[str, str]:

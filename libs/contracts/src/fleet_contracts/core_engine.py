@@ -6,7 +6,17 @@ from typing import ClassVar
 from uuid import UUID
 
 from .message import Message
-from .vocabulary import OrderClass, OrderType, Side, StateScope, Timeframe, TimeInForce, TradingStateWord
+from .vocabulary import (
+    AlertKind,
+    AlertSeverity,
+    OrderClass,
+    OrderType,
+    Side,
+    StateScope,
+    Timeframe,
+    TimeInForce,
+    TradingStateWord,
+)
 
 
 class CoreEngineMessage(Message, frozen=True, kw_only=True):
@@ -30,6 +40,22 @@ class Heartbeat(CoreEngineMessage, frozen=True, kw_only=True):
     """core-engine is there. Key `heartbeat`; every 2 s on live feeds, never on a replay."""
 
     at: datetime
+
+
+class Alert(CoreEngineMessage, frozen=True, kw_only=True):
+    """Something that people should know of, and its end: told when it begins (version 1) and when it is over (version 2, with
+    `ended_at`). The key is what it is about, `quotes:<symbol>`, so that a table has what stands.
+
+    `quotes_stopped`: nothing has come for longer than a price is trusted, while its exchange has a session."""
+
+    alert_id: UUID
+    kind: AlertKind
+    severity: AlertSeverity
+    text: str
+    symbol: str | None
+    at: datetime
+    ended_at: datetime | None
+    version: int
 
 
 class BarWithheld(CoreEngineMessage, frozen=True, kw_only=True):

@@ -102,7 +102,7 @@ MATCHING_ENGINE_STATUS = Topic(
     "matching-engine",
     "venue",
     (exchange_connector.VenueStatus,),
-    _work("execution"),
+    _work("execution") + _table("core-engine"),
     compacted=True,
     retention=None,
 )
@@ -153,6 +153,15 @@ CORE_ENGINE_STATE = Topic(
     "scope and target; `heartbeat`",
     (core_engine.TradingStateChanged, core_engine.Heartbeat),
     _table("trading", "execution", "exchange-connector", "matching-engine", "strategy", "gateway"),
+    compacted=True,
+    retention=None,
+)
+CORE_ENGINE_ALERTS = Topic(
+    "core-engine.alerts",
+    "core-engine",
+    "`quotes:<symbol>`",
+    (core_engine.Alert,),
+    _table("gateway"),
     compacted=True,
     retention=None,
 )
@@ -298,6 +307,7 @@ TOPICS: tuple[Topic, ...] = (
     DATA_BARS,
     CORE_ENGINE_MARKET,
     CORE_ENGINE_STATE,
+    CORE_ENGINE_ALERTS,
     CORE_ENGINE_ORDER_REQUESTS,
     CORE_ENGINE_SIGNAL_OUTCOMES,
     STRATEGY_SIGNALS,

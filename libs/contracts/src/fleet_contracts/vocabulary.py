@@ -116,3 +116,11 @@ class Timeframe(StrEnum):
     H1 = "1h"
     H4 = "4h"
     D1 = "1d"
+
+
+class AlertKind(StrEnum):
+    QUOTES_STOPPED = "quotes_stopped"
+
+
+class AlertSeverity(StrEnum):
+    WARNING = "warning"

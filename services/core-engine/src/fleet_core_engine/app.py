@@ -21,6 +21,7 @@ from fleet_contracts.topics import (
     DATA_INSTRUMENTS,
     DATA_QUOTES,
     EXCHANGE_CONNECTOR_STATUS,
+    MATCHING_ENGINE_STATUS,
     STRATEGY_DEPLOYMENTS,
     TRADING_ACCOUNTS,
     TRADING_GRANTS,
@@ -51,6 +52,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         quotes=bus.table(DATA_QUOTES, data.BestQuote),
     )
     venues = bus.table(EXCHANGE_CONNECTOR_STATUS, VenueStatus)
+    own_venues = bus.table(MATCHING_ENGINE_STATUS, VenueStatus)
     max_age = None if settings.feed == "replay" else timedelta(seconds=settings.core_engine_signal_max_age_s)
     bus.add(consumers.bars(None if settings.feed == "replay" else known.quotes))
     sessions = Sessions()
@@ -58,7 +60,10 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     bus.add(consumers.breaches())
     every = timedelta(seconds=settings.core_engine_heartbeat_s)
     if settings.feed != "replay":
-        bus.add(consumers.heartbeat(every))
+        last_quotes = consumers.awaited_quotes(
+            known, sessions, listening_since=bus.clock.now(), is_listening=lambda: bus.ready() is None
+        )
+        bus.add(consumers.heartbeat(every, last_quotes))
     signer = AssertionSigner(settings.service, settings.private_key_file, clock)
     client = ServiceClient(signer, Instances(settings.instances))
     fleet = Fleet(client, timeout_s=settings.core_engine_call_timeout_s)
@@ -81,7 +86,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app = new_app(settings, "Tradefleet core-engine", lifespan, health)
     app.include_router(kill_switch_router(bus, fleet, Targets(known.instruments, venues, known.accounts)))
     app.include_router(
-        status_router(bus, database, fleet, venues=venues, quotes=known.quotes, instruments=known.instruments)
+        status_router(
+            bus, database, fleet, venues=(venues, own_venues), quotes=known.quotes, instruments=known.instruments
+        )
     )
     app.include_router(internal_router(bus))
     return app

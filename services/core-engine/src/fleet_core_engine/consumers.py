@@ -1,8 +1,8 @@
 """What core-engine hears: data's bars, to be released, and the strategies' signals, to be judged."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from fleet_bus import Due, DueKind, NotYet, Received, TableView, Transaction, Work
@@ -21,9 +21,10 @@ from fleet_contracts.topics import (
 )
 
 from . import events, service
-from .domain.freshness import is_stale
+from .domain.freshness import LastQuote, is_stale
 from .domain.signals import Circumstances, Missing, judge
 from .sessions import Sessions
+from .store.alerts import PostgresAlertUnitOfWork
 from .store.market import PostgresMarketUnitOfWork
 from .store.states import PostgresSignalUnitOfWork, PostgresStateUnitOfWork
 
@@ -147,13 +148,30 @@ def breaches() -> Work:
     )
 
 
-def heartbeat(every: timedelta) -> DueKind:
-    """Who hears it knows that core-engine can tell it to stop; not on a replay."""
+def heartbeat(every: timedelta, last_quotes: Callable[[datetime], Iterable[LastQuote]]) -> DueKind:
+    """Who hears it knows that core-engine can tell it to stop; not on a replay. With each it is looked whether quotes have
+    stopped."""
 
-    async def beat(uow: PostgresSignalUnitOfWork, _: Due) -> None:
+    async def beat(uow: PostgresAlertUnitOfWork, _: Due) -> None:
         begin_heartbeat(uow.transaction, every)
+        await service.watch_quotes(uow, last_quotes(uow.now))
 
-    return DueKind(HEARTBEAT, "wall", PostgresSignalUnitOfWork, lambda _: (), beat)
+    return DueKind(HEARTBEAT, "wall", PostgresAlertUnitOfWork, lambda _: (), beat)
+
+
+def awaited_quotes(
+    known: Known, sessions: Sessions, *, listening_since: datetime, is_listening: Callable[[], bool]
+) -> Callable[[datetime], Iterable[LastQuote]]:
+    """The last quote of each instrument, and since when the next is awaited; none while Kafka is not heard."""
+
+    def look(now: datetime) -> Iterable[LastQuote]:
+        for quote in known.quotes.values() if is_listening() else ():
+            instrument = known.instruments.get(quote.symbol)
+            session = None if instrument is None else sessions.open_at(instrument.calendar, now)
+            since = None if session is None else max(session.opens_at, listening_since)
+            yield LastQuote(quote.symbol, quote.market_at, quote.stale_after, since)
+
+    return look
 
 
 def begin_heartbeat(tx: Transaction, every: timedelta) -> None:

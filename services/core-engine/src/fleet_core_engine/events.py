@@ -1,9 +1,12 @@
 """Contract messages as the domain's values, and back."""
 
+from datetime import datetime
+from uuid import UUID
+
 import msgspec
 from fleet_contracts import Message, core_engine, data, strategy, trading
 from fleet_contracts.exchange_connector import MarketStepEnded
-from fleet_contracts.vocabulary import DeploymentState, GrantState, Timeframe
+from fleet_contracts.vocabulary import AlertKind, AlertSeverity, DeploymentState, GrantState, Timeframe
 from fleet_simulator import OrderType, Side, TimeInForce
 
 from .domain.bars import Series, Step
@@ -90,6 +93,28 @@ def grant_of(message: trading.Grant | None) -> Grant | None:
 
 def quote_of(message: data.BestQuote | None) -> Quote | None:
     return None if message is None else Quote(message.bid, message.ask, message.stale_after)
+
+
+def alert_key(symbol: str) -> str:
+    return f"quotes:{symbol}"
+
+
+def quotes_stopped(
+    alert_id: UUID, symbol: str, stopped_at: datetime, *, at: datetime, ended_at: datetime | None
+) -> core_engine.Alert:
+    last = f"the last was of {stopped_at:%Y-%m-%d %H:%M:%S} UTC"
+    return core_engine.Alert(
+        alert_id=alert_id,
+        kind=AlertKind.QUOTES_STOPPED,
+        severity=AlertSeverity.WARNING,
+        text=f"The quotes of {symbol} have stopped; {last}."
+        if ended_at is None
+        else f"The quotes of {symbol} have come back; before, {last}.",
+        symbol=symbol,
+        at=at,
+        ended_at=ended_at,
+        version=1 if ended_at is None else 2,
+    )
 
 
 def request(raised: strategy.SignalRaised) -> Message:

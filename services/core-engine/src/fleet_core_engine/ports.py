@@ -38,6 +38,21 @@ class SignalUnitOfWork(Protocol):
         ...
 
 
+class AlertUnitOfWork(Protocol):
+    """Which quotes have stopped, as far as it was told."""
+
+    @property
+    def now(self) -> datetime: ...
+
+    def is_told(self, symbol: str) -> bool:
+        """That the quotes of the symbol have stopped."""
+        ...
+
+    async def tell_stopped(self, symbol: str, market_at: datetime) -> None: ...
+
+    async def tell_back(self, symbol: str) -> None: ...
+
+
 class StateUnitOfWork(Protocol):
     """The trading state, one change at a time."""
 

@@ -1,5 +1,6 @@
 """The use cases of core-engine that change something of its own."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -8,7 +9,8 @@ from fleet_contracts.vocabulary import StateScope, TradingStateWord
 from fleet_gate import strictest
 
 from .domain.bars import Series, reason_to_withhold
-from .ports import MarketUnitOfWork, StateUnitOfWork
+from .domain.freshness import LastQuote
+from .ports import AlertUnitOfWork, MarketUnitOfWork, StateUnitOfWork
 
 
 def release_bar(uow: MarketUnitOfWork, series: Series, close_at: datetime, *, is_stale: bool = False) -> str | None:
@@ -18,6 +20,16 @@ def release_bar(uow: MarketUnitOfWork, series: Series, close_at: datetime, *, is
     if position is None or close_at > position:
         uow.advance(series, close_at)
     return reason
+
+
+async def watch_quotes(uow: AlertUnitOfWork, quotes: Iterable[LastQuote]) -> None:
+    """Tells, once each, that the quotes of a symbol have stopped and that they have come back."""
+    for quote in quotes:
+        is_told = uow.is_told(quote.symbol)
+        if not is_told and quote.has_stopped(uow.now):
+            await uow.tell_stopped(quote.symbol, quote.market_at)
+        elif is_told and quote.has_come_back(uow.now):
+            await uow.tell_back(quote.symbol)
 
 
 RISK = "risk"

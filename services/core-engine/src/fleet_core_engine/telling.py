@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,9 +11,14 @@ from fleet_chassis.calls import Answer, CallFailed, ServiceClient
 from fleet_chassis.instances import Instance
 from fleet_chassis.logging import get_logger
 from fleet_contracts.core_engine import TradingStateChanged
+from fleet_contracts.rest import Behind
 from fleet_gate import GATES, States
 
 log = get_logger("fleet_core_engine")
+
+LOOK_S = 1.0
+"""So long a look at the fleet is good for whoever asks."""
+_NOT_FOUND = 404
 
 Result = Literal["ok", "unreachable", "error"]
 
@@ -31,7 +36,8 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class InstanceStatus:
-    """An instance as it told itself: readiness with the reason of each failed check, and what waits in it."""
+    """An instance as it told itself: readiness with the reason of each failed check, and what waits in it. `behind` None: it
+    does not tell."""
 
     service: str
     ordinal: int
@@ -39,7 +45,43 @@ class InstanceStatus:
     checks: dict[str, str]
     outbox: int | None
     parked: int | None
+    behind: Mapping[str, Behind | None] | None
     ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLag:
+    """How far a consumer group is behind. `group` None: nobody of the service tells which it has; the others None: what some
+    replica would have to tell is missing."""
+
+    service: str
+    group: str | None
+    records: int | None
+    seconds: float | None
+
+
+def lag_of(instances: Sequence[InstanceStatus]) -> list[GroupLag]:
+    """By service and group, the replicas together."""
+    replicas: dict[str, list[Mapping[str, Behind | None] | None]] = {}
+    for instance in instances:
+        replicas.setdefault(instance.service, []).append(instance.behind)
+    return [one for service, told in sorted(replicas.items()) for one in _lag_of_service(service, told)]
+
+
+def _lag_of_service(service: str, replicas: Sequence[Mapping[str, Behind | None] | None]) -> Iterator[GroupLag]:
+    is_whole = None not in replicas
+    groups = sorted({group for told in replicas if told is not None for group in told})
+    if not groups and not is_whole:
+        yield GroupLag(service, None, None, None)
+    for group in groups:
+        parts = [told[group] for told in replicas if told is not None and group in told]
+        known = [part for part in parts if part is not None]
+        if is_whole and len(known) == len(parts):
+            ages = [part.seconds for part in known]
+            oldest = None if None in ages else max(age for age in ages if age is not None)
+            yield GroupLag(service, group, sum(part.records for part in known), oldest)
+        else:
+            yield GroupLag(service, group, None, None)
 
 
 class _Readiness(msgspec.Struct):
@@ -48,8 +90,11 @@ class _Readiness(msgspec.Struct):
 
 
 class _Rest(msgspec.Struct):
-    outbox: int
-    parked: list[Any]
+    """As it is, that of a process that has no part in rest."""
+
+    outbox: int | None = None
+    parked: list[Any] | None = None
+    behind: dict[str, Behind | None] = msgspec.field(default_factory=dict)
 
 
 class Fleet:
@@ -58,6 +103,8 @@ class Fleet:
     def __init__(self, client: ServiceClient, *, timeout_s: float) -> None:
         self._client = client
         self._timeout_s = timeout_s
+        self._look: asyncio.Task[Sequence[InstanceStatus]] | None = None
+        self._looked_at = 0.0
 
     async def tell(self, change: TradingStateChanged) -> Sequence[Told]:
         """Tells every instance that is a gate, besides the record on Kafka that may be late."""
@@ -83,7 +130,13 @@ class Fleet:
             return ()
 
     async def status(self) -> Sequence[InstanceStatus]:
-        """How every instance of the fleet is, core-engine among them."""
+        """How every instance of the fleet is, core-engine among them: one look a second, however many ask."""
+        if self._look is None or time.monotonic() - self._looked_at > LOOK_S:
+            self._looked_at = time.monotonic()
+            self._look = asyncio.create_task(self._look_at_all())
+        return await asyncio.shield(self._look)
+
+    async def _look_at_all(self) -> Sequence[InstanceStatus]:
         return await asyncio.gather(*(self._status(instance) for instance in self._client.instances.all()))
 
     async def _tell(self, instance: Instance, change: TradingStateChanged) -> Told:
@@ -115,16 +168,19 @@ class Fleet:
             is_ready=readiness.ready,
             checks=readiness.checks,
             outbox=None if rest is None else rest.outbox,
-            parked=None if rest is None else len(rest.parked),
+            parked=None if rest is None or rest.parked is None else len(rest.parked),
+            behind=None if rest is None else rest.behind,
             ms=_ms(started),
         )
 
     async def _rest(self, instance: Instance) -> _Rest | None:
-        """None where there is none (a gateway has no outbox) or none was told in time."""
+        """None where none was told in time."""
         try:
             answer = await self._call(instance, "GET", "/internal/rest")
         except CallFailed:
             return None
+        if answer.status == _NOT_FOUND:  # a gateway has no outbox and works nothing off
+            return _Rest()
         return answer.decode(_Rest) if answer.is_success else None
 
     async def _call(self, instance: Instance, method: str, path: str, json: Any = None) -> Answer:

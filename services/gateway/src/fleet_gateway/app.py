@@ -17,8 +17,9 @@ from fleet_chassis.problems import Problem, unavailable
 from fleet_chassis.telemetry import instrumented
 from fleet_contracts import Message
 from fleet_contracts.auth import SessionRevoked
+from fleet_contracts.core_engine import Alert
 from fleet_contracts.data import BestQuote, InstrumentDefined
-from fleet_contracts.topics import AUTH_SESSIONS, DATA_INSTRUMENTS, DATA_QUOTES, TRADING_ACCOUNTS
+from fleet_contracts.topics import AUTH_SESSIONS, CORE_ENGINE_ALERTS, DATA_INSTRUMENTS, DATA_QUOTES, TRADING_ACCOUNTS
 from fleet_contracts.trading import Account
 from prometheus_client import start_http_server
 from starlette.datastructures import State
@@ -78,7 +79,8 @@ class Gateway:
             accounts = AccountsOfUsers()
             bus.table(TRADING_ACCOUNTS, Account).on_change(_account_listener(accounts))
             instruments = bus.table(DATA_INSTRUMENTS, InstrumentDefined)
-            hub = Hub(tokens, instruments, bus.table(DATA_QUOTES, BestQuote), bus.clock)
+            alerts = bus.table(CORE_ENGINE_ALERTS, Alert)
+            hub = Hub(tokens, instruments, bus.table(DATA_QUOTES, BestQuote), alerts, bus.clock)
             for watch in hub.watches():
                 bus.add(watch)
 

@@ -1,8 +1,9 @@
 """How the fleet is: services, venues, the age of prices, the trading state."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 
+import asyncpg
 from fastapi import APIRouter
 from fleet_bus import Bus, TableView
 from fleet_calendars import OutsideCalendar, UnknownCalendar, last_day, next_session
@@ -16,8 +17,9 @@ from fleet_contracts.vocabulary import StateScope, TradingStateWord
 
 from fleet_core_engine.domain.freshness import is_stale
 from fleet_core_engine.sessions import warning_of
+from fleet_core_engine.store.alerts import stopped_quotes
 from fleet_core_engine.store.states import current_states
-from fleet_core_engine.telling import Fleet
+from fleet_core_engine.telling import Fleet, lag_of
 
 from .shown import TradingStateShown
 
@@ -34,22 +36,45 @@ class InstanceShown(Resource):
     ms: int
 
 
+class LagShown(Resource):
+    """How far a consumer group is behind, all replicas together: records that wait, and at the most so long. Null where
+    that is not known: a replica does not answer (`group` null: none does) or does not hear Kafka."""
+
+    service: str
+    group: str | None
+    records: int | None
+    seconds: float | None
+
+
+class VenueSession(Resource):
+    """`changes_at`: when it closes, or opens next; null: its calendar does not say."""
+
+    calendar: str
+    is_open: bool
+    changes_at: datetime | None
+
+
 class VenueShown(Resource):
+    """`sessions`: of the calendars of what is traded there."""
+
     venue: str
     state: str
     feed: str
     heartbeat_at: datetime
     capabilities: list[str]
     detail: str | None
+    sessions: list[VenueSession]
 
 
 class DataShown(Resource):
-    """The last price of a symbol: its market time, and on live feeds its age."""
+    """The last price of a symbol: its market time, and on live feeds its age. `stopped_at`: since then, while its exchange was
+    open, no quote has come (told on the channel `alerts`)."""
 
     symbol: str
     market_at: datetime
     age_s: float | None
     is_stale: bool
+    stopped_at: datetime | None
 
 
 class CalendarShown(Resource):
@@ -73,6 +98,7 @@ class SystemStatus(Resource):
     trading_state: TradingStateWord
     states: list[TradingStateShown]
     services: list[InstanceShown]
+    lag: list[LagShown]
     venues: list[VenueShown]
     calendars: list[CalendarShown]
     data: list[DataShown]
@@ -83,7 +109,7 @@ def status_router(
     database: Database,
     fleet: Fleet,
     *,
-    venues: TableView[VenueStatus],
+    venues: Sequence[TableView[VenueStatus]],
     quotes: TableView[BestQuote],
     instruments: TableView[InstrumentDefined],
 ) -> APIRouter:
@@ -95,9 +121,14 @@ def status_router(
         """Services and their readiness, venues, the age of prices, the trading state."""
         async with database.connection() as connection:
             states = await current_states(connection)
+            stopped = await stopped_quotes(connection)
         instances = await fleet.status()
         now = bus.clock.now()
         is_live = bus.settings.feed != "replay"
+        calendars = {
+            name: _calendar(name, now if is_live else bus.market_at or now)
+            for name in sorted({instrument.calendar for instrument in instruments.values()})
+        }
         return SystemStatus(
             feed=bus.settings.feed,
             as_of=now,
@@ -106,12 +137,16 @@ def status_router(
             trading_state=_of_system(states),
             states=[TradingStateShown.model_validate(state) for state in states],
             services=[InstanceShown.model_validate(instance) for instance in instances],
-            venues=[VenueShown.model_validate(venue) for venue in sorted(venues.values(), key=lambda one: one.venue)],
-            calendars=[
-                _calendar(name, now if is_live else bus.market_at or now)
-                for name in sorted({instrument.calendar for instrument in instruments.values()})
+            lag=[LagShown.model_validate(one) for one in lag_of(instances)],
+            venues=[
+                _venue(one, instruments.values(), calendars)
+                for one in sorted((one for table in venues for one in table.values()), key=lambda one: one.venue)
             ],
-            data=[_data(quote, now if is_live else None) for quote in sorted(quotes.values(), key=lambda q: q.symbol)],
+            calendars=list(calendars.values()),
+            data=[
+                _data(quote, now if is_live else None, stopped.get(quote.symbol))
+                for quote in sorted(quotes.values(), key=lambda q: q.symbol)
+            ],
         )
 
     return router
@@ -121,13 +156,35 @@ def _of_system(states: Sequence[TradingStateChanged]) -> TradingStateWord:
     return next((state.state for state in states if state.scope is StateScope.SYSTEM), TradingStateWord.ACTIVE)
 
 
-def _data(quote: BestQuote, now: datetime | None) -> DataShown:
+def _venue(
+    venue: VenueStatus, instruments: Iterable[InstrumentDefined], calendars: Mapping[str, CalendarShown]
+) -> VenueShown:
+    names = sorted({instrument.calendar for instrument in instruments if venue.venue in instrument.venues})
+    shown = [calendars[name] for name in names]
+    return VenueShown(
+        venue=venue.venue,
+        state=venue.state,
+        feed=venue.feed,
+        heartbeat_at=venue.heartbeat_at,
+        capabilities=list(venue.capabilities),
+        detail=venue.detail,
+        sessions=[
+            VenueSession(
+                calendar=one.calendar, is_open=one.is_open, changes_at=one.closes_at if one.is_open else one.opens_at
+            )
+            for one in shown
+        ],
+    )
+
+
+def _data(quote: BestQuote, now: datetime | None, stopped: asyncpg.Record | None) -> DataShown:
     """`now` None: a replay, whose market stands still between its steps and whose prices do not age."""
     return DataShown(
         symbol=quote.symbol,
         market_at=quote.market_at,
         age_s=None if now is None else round((now - quote.market_at).total_seconds(), 3),
         is_stale=is_stale(quote.stale_after, now),
+        stopped_at=None if stopped is None else stopped["stopped_at"],
     )
 
 

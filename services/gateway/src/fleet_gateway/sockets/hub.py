@@ -8,6 +8,7 @@ from functools import partial
 from fleet_bus import Received, TableView, Watch
 from fleet_chassis.clock import Clock
 from fleet_contracts import Message
+from fleet_contracts.core_engine import Alert
 from fleet_contracts.data import BarClosed, BestQuote, InstrumentDefined
 from fleet_contracts.exchange_connector import Quote, Trade
 from fleet_contracts.topics import DATA_BARS, EXCHANGE_CONNECTOR_MARKET_DATA, TRADING_ACTIVITY
@@ -16,6 +17,7 @@ from prometheus_client import Gauge
 
 from fleet_gateway.identity import AccessTokens
 
+from .alerts import Alerts
 from .connection import TOKEN_ENDED, TOO_SLOW, Connection
 from .feeds import BehindSnapshot
 from .requests import MARKET_DATA
@@ -35,8 +37,10 @@ class Hub:
         tokens: AccessTokens,
         instruments: TableView[InstrumentDefined],
         quotes: TableView[BestQuote],
+        alerts: TableView[Alert],
         clock: Clock,
     ) -> None:
+        self.alerts = Alerts(alerts)
         self._tokens = tokens
         self._instruments = instruments
         self._quotes = quotes
@@ -72,6 +76,7 @@ class Hub:
         _drop(self._by_user, connection.principal.key, connection)
         for symbol in connection.symbols:
             _drop(self._by_symbol, symbol, connection)
+        self.alerts.unfollow(connection)
 
     def knows(self, symbol: str) -> bool:
         return self._instruments.get(symbol) is not None

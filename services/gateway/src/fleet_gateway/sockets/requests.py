@@ -8,6 +8,7 @@ from fleet_chassis.problems import Problem, problem_body
 
 ACCOUNT_CHANNELS = ("order_updates", "trades", "portfolio")
 MARKET_DATA = "market_data"
+ALERTS = "alerts"
 MAX_SYMBOLS = 500
 """In one message."""
 

@@ -24,7 +24,7 @@ from . import requests
 from .connection import TOO_LONG, Connection
 from .feeds import AccountFeed
 from .hub import Hub
-from .requests import ACCOUNT_CHANNELS, MARKET_DATA, SocketRequest
+from .requests import ACCOUNT_CHANNELS, ALERTS, MARKET_DATA, SocketRequest
 from .snapshots import Snapshots
 
 HANG_UP = "fleet.hang_up"
@@ -165,8 +165,11 @@ class Sockets:
         channel = request.params.channel
         if channel == MARKET_DATA:
             self._market_data(connection, request, request.params.symbols, time_in)
+        elif channel == ALERTS:
+            self._alerts(connection, request, time_in)
         elif channel not in ACCOUNT_CHANNELS:
-            detail = f"A channel must be one of market_data, {', '.join(ACCOUNT_CHANNELS)}, was {channel!r}."
+            known = ", ".join((MARKET_DATA, ALERTS, *ACCOUNT_CHANNELS))
+            detail = f"A channel must be one of {known}, was {channel!r}."
             problem = Problem(404, "not_found", detail)
             connection.answer(requests.refused(request, problem, time_in, self.clock.now()))
         elif request.method == "unsubscribe":
@@ -193,6 +196,18 @@ class Sockets:
                 self.hub.follow(connection, symbol)
             else:
                 self.hub.unfollow(connection, symbol)
+
+    def _alerts(self, connection: Connection, request: SocketRequest, time_in: datetime) -> None:
+        alerts = self.hub.alerts
+        problem = _state_problem(request, alerts.has(connection))
+        if problem is not None:
+            connection.answer(requests.refused(request, problem, time_in, self.clock.now()))
+            return
+        connection.answer(requests.done(request, {"channel": ALERTS}, time_in, self.clock.now()))
+        if request.method == "subscribe":
+            alerts.follow(connection)
+        else:
+            alerts.unfollow(connection)
 
     def _symbol_problem(self, connection: Connection, request: SocketRequest, symbol: str) -> Problem | None:
         if not self.hub.knows(symbol):

@@ -1,0 +1,35 @@
+"""The channel of what people should know of: what stands first, then each beginning and end."""
+
+from fleet_bus import Received, TableView
+from fleet_contracts import Message
+from fleet_contracts.core_engine import Alert
+
+from .connection import Connection
+from .requests import ALERTS
+from .updates import text_of
+
+
+class Alerts:
+    """The sockets that want to hear of alerts."""
+
+    def __init__(self, table: TableView[Alert]) -> None:
+        self._table = table
+        self._readers: set[Connection] = set()
+        table.on_change(self._changed)
+
+    def has(self, connection: Connection) -> bool:
+        return connection in self._readers
+
+    def follow(self, connection: Connection) -> None:
+        self._readers.add(connection)
+        standing = sorted((one for one in self._table.values() if one.ended_at is None), key=lambda one: one.at)
+        connection.emit(ALERTS, "snapshot", text_of(standing))
+
+    def unfollow(self, connection: Connection) -> None:
+        self._readers.discard(connection)
+
+    def _changed(self, _key: str, received: Received[Message] | None) -> None:
+        if received is not None and self._readers:
+            text = text_of([received.message])
+            for connection in self._readers:
+                connection.emit(ALERTS, "update", text)
