@@ -175,7 +175,10 @@ def _replaced(account: Account, event: OrderReplaced) -> None:
     order = _changed(account, event.order_id, event.now)
     terms = order.terms or NO_TERMS
     figures = event.figures
-    order.terms = replace(terms, first=terms.first or order.figures, stop_price=figures.stop_price)
+    prevented = terms.prevented
+    if event.reason is not None and event.reason.code == "self_trade":
+        prevented = EXACT.add(prevented, EXACT.subtract(order.quantity, figures.quantity))
+    order.terms = replace(terms, first=terms.first or order.figures, stop_price=figures.stop_price, prevented=prevented)
     order.quantity, order.limit_price = figures.quantity, figures.limit_price
     order.is_accepted = True
     order.reason = event.reason

@@ -128,8 +128,10 @@ def _sum(amounts: Iterable[Decimal]) -> Decimal:
 
 def is_whole(order: Order, orders: Sequence[Order]) -> bool:
     """Whether an open order of a group is filled to its end. A leg that has filled as much as it is large is not, if its
-    venue may still make it larger: one whose order is open, or of whose order's last fills it has not heard yet."""
+    venue may still make it larger: one whose order is open, or of whose order's last fills it has not heard yet. What
+    self-trade prevention took from it never comes back, and is left to the other."""
     if not order.filled_quantity or order.filled_quantity < order.quantity:
         return False
     may_grow = orders[0].is_open and order.order_class is not OrderClass.OCO
-    return not may_grow and not open_quantity(orders)
+    assert order.terms is not None, "an order of a group has terms"
+    return not may_grow and open_quantity(orders) <= order.terms.prevented

@@ -12,7 +12,7 @@ from fleet_simulator import OrderType, Side, TimeInForce
 from fleet_simulator.admission import MAX_SLICES
 from fleet_simulator.fees import EXACT
 
-from .values import Twap
+from .values import ZERO, Twap
 
 
 class OrderClass(StrEnum):
@@ -40,6 +40,7 @@ class Terms:
 
     `group` names the orders of its group, the one that the client placed first; its legs' prices stay with that one.
     `first` is how it was placed, once it has been changed since; `wanted` what its venue has been asked to make of it.
+    `prevented` is what self-trade prevention has taken from it.
     """
 
     stop_price: Decimal | None = None
@@ -60,6 +61,7 @@ class Terms:
     """How execution works it."""
     first: Figures | None = None
     wanted: Figures | None = None
+    prevented: Decimal = ZERO
 
     @property
     def leg_count(self) -> int:
