@@ -5,12 +5,10 @@ import os
 import sys
 from decimal import Decimal
 from typing import Any
-from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 from fleet_testkit.eventually import eventually
-from fleet_trading.store.reading import ORDERS as READ_ORDERS
 from fleet_trading.verify import CHECKS
 
 ORDERS = "/api/v1/orders"
@@ -169,34 +167,3 @@ async def test_the_books_are_checked_and_a_wrong_one_is_found(run_trading: Any) 
         code, output = await verified()
         assert code == 1
         assert "reserved is not the sum over open orders" in output
-
-
-async def test_a_symbols_orders_are_found_without_reading_all_orders(make_database: Any) -> None:
-    connection = await asyncpg.connect(await make_database("trading"))
-    busy = uuid4()
-    try:
-        await connection.execute(
-            """
-            INSERT INTO orders SELECT uuidv7(n * interval '1 ms'), 'c' || n, account, account, NULL, NULL, NULL,
-                'AAPL/USD', 'AAPL', 'USD', 'buy', 'market', 1, NULL, 105, 0.001, 'gtc', 'paper', now(), now(), now(),
-                CASE WHEN n % 100 = 0 THEN 'new' ELSE 'filled' END, 'none', true, 1, 100, 0.1, 0, NULL, NULL, 3, NULL, 0
-            FROM generate_series(1, 20000) AS n, LATERAL (
-                SELECT CASE WHEN n % 2 = 0 THEN $1::uuid ELSE md5((n % 50)::text)::uuid END AS account) AS whose
-            """,
-            busy,
-        )
-        await connection.execute("ANALYZE orders")
-        # The plan for any values, which PostgreSQL takes once a statement has been used a few times.
-        await connection.execute("SET plan_cache_mode = force_generic_plan; PREPARE page AS SELECT 1")
-        for (status, has_symbol), query in READ_ORDERS.items():
-            for symbol in ("AAPL/USD", "BTC/USD") if has_symbol else (None,):
-                types = "uuid, uuid, uuid, uuid, bigint" + (", text" if symbol else "")
-                await connection.execute(f"DEALLOCATE page; PREPARE page ({types}) AS {query}")
-                values = [busy, busy, UUID(int=0), UUID(int=2**128 - 1), 101, *([symbol] if symbol else [])]
-                asked = ", ".join(f"'{value}'" for value in values)
-                plan = [line for (line,) in await connection.fetch(f"EXPLAIN EXECUTE page ({asked})")]
-                assert not [line for line in plan if "Seq Scan" in line or "Sort" in line], (status, symbol, plan)
-                (conditions,) = [line for line in plan if "Index Cond" in line]
-                assert conditions.count("ROW(account_id, order_id)") == 2, plan
-    finally:
-        await connection.close()

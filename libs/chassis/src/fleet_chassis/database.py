@@ -149,12 +149,17 @@ class Database:
         max_size: int = 6,
         acquire_timeout_s: float = ACQUIRE_TIMEOUT_S,
         command_timeout_s: float = COMMAND_TIMEOUT_S,
+        plan_cache_mode: str = "auto",
     ) -> None:
-        """`url` is `postgresql://…`; at most `max_size` connections are open."""
+        """`url` is `postgresql://…`; at most `max_size` connections are open.
+
+        `plan_cache_mode`: `force_generic_plan` where statements are written for it. `auto` plans what takes arrays anew
+        each time the arrays are short, which costs more than running it."""
         self._acquire_timeout_s = acquire_timeout_s
         self._command_timeout_s = command_timeout_s
         self._url = url.get_secret_value() if isinstance(url, SecretStr) else url
         self._application_name = application_name
+        self._plan_cache_mode = plan_cache_mode
         self._max_size = max_size
         self._pool: asyncpg.Pool | None = None
 
@@ -282,4 +287,9 @@ class Database:
 
     def _server_settings(self) -> dict[str, str]:
         # Compiling a short statement costs more than running it.
-        return {"application_name": self._application_name, "timezone": "UTC", "jit": "off"}
+        return {
+            "application_name": self._application_name,
+            "timezone": "UTC",
+            "jit": "off",
+            "plan_cache_mode": self._plan_cache_mode,
+        }

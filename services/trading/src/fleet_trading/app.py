@@ -36,6 +36,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         settings.database_url,
         application_name=f"{settings.service}-{settings.ordinal}",
         max_size=settings.database_connections,
+        plan_cache_mode="force_generic_plan",
     )
     bus = Bus(settings, database, clock=clock)
     gate = Gate(bus, database)
@@ -70,6 +71,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     bus.add(consumers.unanswered(trading.unit))
     bus.add(consumers.resets(trading.unit, desk, market, settings.trading_opening_deposit))
     bus.add(consumers.forgetting())
+    bus.add(consumers.order_months())
     bus.add(consumers.checking())
     bus.add(consumers.hourly_snapshots(trading.unit, market, is_live=is_live))
     bus.add(consumers.step_snapshots(trading.unit, market))

@@ -27,6 +27,7 @@ from .service.reports import ask_about_unanswered, book
 from .store import Forgetting, PostgresUnit
 from .store.checking import CHECK, BookCheck
 from .store.forgetting import FORGET
+from .store.months import MONTHS, Months
 from .store.snapshots import EVERY, SNAPSHOTS, STEP_SNAPSHOTS
 from .store.unit import RESET, UNANSWERED
 
@@ -208,3 +209,12 @@ def forgetting() -> DueKind:
         await uow.forget(due)
 
     return DueKind(FORGET, "wall", Forgetting, lambda aggregate_id: [aggregate_id], on_due, counts_at_rest=False)
+
+
+def order_months() -> DueKind:
+    """The months of the table of orders, made before they come. Housekeeping too."""
+
+    async def on_due(uow: Months, due: Due) -> None:
+        await uow.look(due)
+
+    return DueKind(MONTHS, "wall", Months, lambda aggregate_id: [aggregate_id], on_due, counts_at_rest=False)

@@ -22,19 +22,34 @@ _OPEN = "stand IN ('new', 'partially_filled')"
 ORDERS = {
     (status, has_symbol): f"""
 SELECT {ORDER_COLUMNS} FROM orders
-WHERE (account_id, order_id) >= ($1, $3) AND (account_id, order_id) < ($1, $4) AND user_id = $2 {condition}
+WHERE account_id = $1 AND user_id = $2 AND order_id >= $3 AND order_id < $4 {condition}
   {"AND symbol = $6" if has_symbol else ""}
-ORDER BY account_id DESC, order_id DESC LIMIT $5
+ORDER BY order_id DESC LIMIT $5
 """  # noqa: S608  constant columns and conditions
     for status, condition in (("open", f"AND {_OPEN}"), ("closed", f"AND NOT ({_OPEN})"), ("all", ""))
     for has_symbol in (False, True)
 }
 """By status, and whether of one symbol: account, user, from, before, limit, symbol.
 
-Nothing in them may be left out, and account and order are compared as one, as no index but theirs is in that order. Else
-the plan for any values, which PostgreSQL takes once a statement has been used a few times, walks the orders of everybody:
-20 s of 10 million."""
+Nothing in them may be left out: what is `$n IS NULL OR …` keeps no index in the plan for any values, which PostgreSQL takes
+once a statement has been used a few times. Each is in the order of an index and of the months."""
+TRADES = {
+    (has_symbol, has_order): f"""
+SELECT * FROM trades
+WHERE account_id = $1 AND trade_no < $2 {"AND symbol = $4" if has_symbol else ""}
+  {f"AND order_id = ${4 + has_symbol}" if has_order else ""}
+ORDER BY trade_no DESC LIMIT $3
+"""  # noqa: S608  constant conditions
+    for has_symbol in (False, True)
+    for has_order in (False, True)
+}
+"""By whether of one symbol, and of one order: account, before, limit, symbol, order."""
+LEDGER = """
+SELECT entry_no, at, market_at, kind, amount, currency, balance_after, reference, settles_on
+FROM entries WHERE account_id = $1 AND entry_no < $2 AND book = 'client' ORDER BY entry_no DESC LIMIT $3
+"""
 _FIRST, _BEYOND = UUID(int=0), UUID(int=2**128 - 1)
+_LAST_NO = 2**63 - 1
 
 _transitions = msgspec.json.Decoder(Transition)
 
@@ -149,17 +164,14 @@ class Readings:
         self, account_id: UUID, *, symbol: str | None, order_id: UUID | None, before: int | None, limit: int
     ) -> list[tuple[Trade, int]]:
         """Newest first, each with the account's version that booked it."""
+        values = [
+            account_id,
+            _LAST_NO if before is None else before,
+            limit,
+            *(v for v in (symbol, order_id) if v is not None),
+        ]
         async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                """SELECT * FROM trades WHERE account_id = $1 AND ($2::bigint IS NULL OR trade_no < $2)
-                AND ($3::text IS NULL OR symbol = $3) AND ($4::uuid IS NULL OR order_id = $4)
-                ORDER BY trade_no DESC LIMIT $5""",
-                account_id,
-                before,
-                symbol,
-                order_id,
-                limit,
-            )
+            rows = await connection.fetch(TRADES[symbol is not None, order_id is not None], *values)
         return [(trade_of(row), row["version"]) for row in rows]
 
     async def growth(self, account_id: UUID) -> Growth | None:
@@ -220,12 +232,5 @@ class Readings:
     async def ledger(self, account_id: UUID, *, before: int | None, limit: int) -> list[dict[str, Any]]:
         """The client's side, newest first."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                """SELECT entry_no, at, market_at, kind, amount, currency, balance_after, reference, settles_on
-                FROM entries WHERE account_id = $1 AND book = 'client' AND ($2::bigint IS NULL OR entry_no < $2)
-                ORDER BY entry_no DESC LIMIT $3""",
-                account_id,
-                before,
-                limit,
-            )
+            rows = await connection.fetch(LEDGER, account_id, _LAST_NO if before is None else before, limit)
         return [dict(row) for row in rows]

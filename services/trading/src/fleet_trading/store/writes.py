@@ -54,8 +54,10 @@ FROM {_rows(_CHANGE_TYPES)}
      AS n (order_id, quantity, limit_price, stand, pending, is_accepted, filled_quantity, filled_notional, fees,
            reserved, reason_code, reason_detail, version, query_at, queries, updated_at,
            terms, history)
-WHERE o.order_id = n.order_id
+WHERE o.order_id = n.order_id AND o.order_id BETWEEN $19 AND $20
 """  # noqa: S608
+# By the least and the greatest id no more than the months in between are looked at: of two years of them an order alone
+# cost 500 µs more.
 _CLAIMS = f"""
 INSERT INTO client_order_ids (account_id, client_order_id, order_id, body_hash)
 SELECT * FROM {_rows("uuid text uuid bytea")}
@@ -137,7 +139,6 @@ def write(
         (_BALANCES, [_balance(a, c) for a in accounts for c in a.changes.currencies]),
         (_POSITIONS, [_position(a, s) for a in accounts for s in a.changes.symbols]),
         (_NEW_ORDERS, placed + [(*order_row(order), None) for order in strays]),
-        (_ORDERS, [_changed_order(o, a) for a in accounts for o in a.changes.orders.values()]),
         (_CLAIMS, list(claims)),
         (_TRADES, _trades(accounts)),
         (_CORRECTED, [_corrected(account, t) for account in accounts for t in account.changes.corrected]),
@@ -146,6 +147,10 @@ def write(
     for statement, rows in tables:
         if rows:
             tx.write(statement, *columns(rows, len(rows[0])))
+    changed = [_changed_order(order, account) for account in accounts for order in account.changes.orders.values()]
+    if changed:
+        order_ids, *others = columns(changed, len(changed[0]))
+        tx.write(_ORDERS, order_ids, *others, min(order_ids), max(order_ids))
 
 
 def _changed_account(account: Account) -> tuple[object, ...]:
