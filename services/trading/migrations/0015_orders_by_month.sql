@@ -4,7 +4,9 @@
 -- the last month have a part of their own (ADR 0034).
 -- squawk-ignore renaming-table
 ALTER TABLE orders RENAME TO orders_earliest;
+-- squawk-ignore renaming-object
 ALTER INDEX orders_pkey RENAME TO orders_earliest_pkey;
+-- squawk-ignore renaming-object
 ALTER INDEX orders_open RENAME TO orders_earliest_open;
 -- squawk-ignore require-concurrent-index-deletion
 DROP INDEX orders_of_account;

@@ -137,6 +137,23 @@ def test_the_two_of_an_oco_hold_once() -> None:
     assert (loss.is_open, held(account)[1]) == (True, 10)
 
 
+def test_a_leg_that_met_an_own_order_ends_when_it_has_filled_what_was_left_of_it() -> None:
+    """What prevention took is not filled by it any more, but may be by the other leg."""
+    account, (_, profit, loss) = placed(a_group())
+    for report in (a_fill(10, 100, 10, 100), told(profit, 10), told(loss, 10), told(profit, 7, "self_trade")):
+        done(account, report)
+    done(account, a_fill(11, 101, 7, 120))
+    done(account, told(loss, 3, "oco"))
+    assert (profit.status, loss.is_open, held(account)) == ("filled", True, (0, 3))
+    done(account, canceled(loss))
+    assert held(account) == (0, 0)
+
+    account, (_, loss) = placed(an_oco(), holding=10)
+    done(account, told(loss, 7, "self_trade"))
+    done(account, a_fill(12, 101, 7, 79))
+    assert loss.status == "filled"
+
+
 def restriction(account: Account, command: object) -> str:
     return next(event.reason.code for event in done(account, command) if isinstance(event, AccountRestricted))
 

@@ -17,7 +17,7 @@ from fleet_chassis.migrations import migrate
 from fleet_testkit.eventually import eventually
 from fleet_trading.store.reading import LEDGER, ORDERS, TRADES
 
-FOLDERS = [Path(package.__file__).parent / "migrations" for package in (fleet_bus, fleet_gate)]
+FOLDERS = [Path(fleet_bus.__file__).parent / "migrations", Path(fleet_gate.__file__).parent / "migrations"]
 TRADING = Path(fleet_trading.__file__).parents[2] / "migrations"
 PARTS = """
 SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
