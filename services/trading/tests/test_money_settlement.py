@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from account_commands import a_fill, an_account, an_order, done
+from account_commands import a_fill, an_account, an_order, conditions, denial, done
 from fleet_contracts.topics import DATA_INSTRUMENTS, DATA_QUOTES
 from fleet_simulator import Side
 from fleet_testkit.eventually import eventually
 from fleet_trading.domain import BoughtUnsettledSold
+from fleet_trading.domain.risk.limits import Limit
 from fleet_trading.domain.settlement import settles_on, unsettled
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -57,6 +58,36 @@ def test_what_proceeds_on_their_way_have_bought_is_not_sold_before_they_come() -
     entry = account.changes.entries[-1]
     assert entry.settles_on == date(2026, 1, 7)
     assert unsettled(account.balances["USD"], date(2026, 1, 7)) == 0
+
+
+def limited(account: Any, limit: int, at: datetime) -> Any:
+    """A buy of 1,000 and its fee, where so many good faith violations are let pass."""
+    limits = {Limit.GOOD_FAITH_VIOLATIONS: D(limit)}
+    world = conditions(now=at, market_at=at, limits=limits, day=at.date())
+    return denial(account, an_order(90, Side.BUY, 10, 100, conditions=world))
+
+
+def test_each_order_that_sells_early_is_counted_for_a_year_and_a_limit_then_asks_for_settled_cash() -> None:
+    account = an_account(1_001)
+    bought(account, 10, 10, 100, MONDAY)
+    sold(account, 11, 10, 200, MONDAY)
+    bought(account, 12, 10, 100, MONDAY)
+    done(account, an_order(13, Side.SELL, 10))
+    for trade in (1, 2):  # One order, in two fills: one violation.
+        done(account, a_fill(13, trade + 50, 5, 100, market_at=MONDAY, settles_on=date(2026, 1, 6)))
+    day = MONDAY.date()
+    assert account.risk.violations_by(day) == 1
+    assert limited(account, 2, MONDAY) is None
+    assert limited(account, 1, MONDAY) == "good_faith_violations", "all of its 2,000 are on their way"
+    assert limited(account, 1, MONDAY + timedelta(days=1)) is None, "they have come"
+    assert account.risk.violations_by(day + timedelta(days=364)) == 1
+    assert account.risk.violations_by(day + timedelta(days=365)) == 0
+
+
+def test_settled_cash_pays_the_fee_too() -> None:
+    account = an_account(1_001)
+    assert limited(account, 0, MONDAY) is None
+    assert limited(an_account("1000.9999"), 0, MONDAY) == "good_faith_violations"
 
 
 @dataclass
@@ -146,4 +177,14 @@ async def test_proceeds_may_be_spent_but_not_leave_the_account(run_trading: Any)
         fleet.clock.advance(seconds=86_400)
         moved = await fleet.call("POST", "/api/v1/transfers", body, user=user, scopes=["transfer"])
         assert moved.status == 201
+        for side in ("buy", "sell"):  # Told late: of the day before, when the proceeds were on their way.
+            order = await accepted(side=side, quantity="50")
+            await fleet.report(user, fleet.filled(order, 50, "1000"))
+            filled = await fleet.becomes(order, user, "filled")
+        assert filled["reason"]["code"] == "good_faith_violation"
+        limits = {"scope": "account", "limits": {"good_faith_violations": "1"}}
+        assert (await fleet.call("PUT", "/api/v1/risk/limits", limits, user=user)).status == 200
+        risk = (await fleet.call("GET", "/api/v1/risk", user=user)).body
+        assert risk["good_faith_violations"] == 1
+        assert risk["limits"] == [{"name": "good_faith_violations", "symbol": None, "limit": "1", "used": "1"}]
         await fleet.books_hold()

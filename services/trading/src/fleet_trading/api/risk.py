@@ -46,13 +46,14 @@ class UsedLimit(msgspec.Struct, frozen=True):
 
 class RiskView(msgspec.Struct, frozen=True):
     """At the marks of this moment. `leverage` and `concentration` (the largest position) are parts of the equity, null
-    where there is none."""
+    where there is none. `good_faith_violations`: of the last 365 days."""
 
     account_id: UUID
     gross_exposure: Decimal
     net_exposure: Decimal
     leverage: Decimal | None
     concentration: Decimal | None
+    good_faith_violations: int
     limits: tuple[UsedLimit, ...]
     as_of: datetime
     version: int
@@ -97,6 +98,7 @@ async def get_risk(account_id: ReadAccount, trading: Service) -> Response:
         net_exposure=tidy(exposed.net_exposure),
         leverage=None if exposed.leverage is None else tidy(exposed.leverage),
         concentration=None if exposed.concentration is None else tidy(exposed.concentration),
+        good_faith_violations=account.risk.violations_by(market.day()),
         limits=tuple(
             UsedLimit(usage.limit.value, usage.symbol, tidy(usage.allowed), tidy(usage.used))
             for usage in usages(account, limits_of, market, market.day())

@@ -201,9 +201,10 @@ def _fill(account: Account, command: ReportFill) -> list[Event]:
     events: list[Event] = [OrderFilled(command.order_id, command, adopted)]
     if order.side is Side.SELL and order.base in account.balances and account.balances[order.base].unsettled:
         base = copy.deepcopy(account.balances[order.base])
-        if take_early(base, command.quantity, command.market_at.date()):
+        day = command.market_at.date()
+        if take_early(base, command.quantity, day):
             detail = f"{order.base} was sold that had been bought with proceeds which are not settled yet."
-            events.append(BoughtUnsettledSold(command.order_id, Reason("good_faith_violation", detail)))
+            events.append(BoughtUnsettledSold(command.order_id, Reason("good_faith_violation", detail), day))
     anomaly = _anomaly(account, order, command, is_adopted=adopted is not None)
     if anomaly is not None:
         events.append(AccountRestricted(command.order_id, anomaly, command.now))

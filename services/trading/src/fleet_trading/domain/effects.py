@@ -237,6 +237,7 @@ def _restricted(account: Account, event: AccountRestricted) -> None:
 def _sold_early(account: Account, event: BoughtUnsettledSold) -> None:
     """Comes with a fill, which has noted the order."""
     account.orders[event.order_id].reason = event.reason
+    account.risk = account.risk.violated(event.order_id, event.day)
 
 
 def _reset_begun(account: Account, _event: ResetBegun) -> None:

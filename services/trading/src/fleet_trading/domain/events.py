@@ -1,7 +1,7 @@
 """What happened to an account."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -166,10 +166,11 @@ class AccountRestricted:
 
 @dataclass(frozen=True, slots=True)
 class BoughtUnsettledSold:
-    """What was bought with proceeds on their way was sold before they had come: a good faith violation."""
+    """What was bought with proceeds on their way was sold before they had come: a good faith violation. `day`: the market's."""
 
     order_id: UUID
     reason: Reason
+    day: date
 
 
 @dataclass(frozen=True, slots=True)

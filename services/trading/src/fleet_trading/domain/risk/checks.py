@@ -9,6 +9,7 @@ from fleet_simulator import Side
 from fleet_simulator.fees import EXACT
 
 from fleet_trading.domain.exact import share, tidy
+from fleet_trading.domain.settlement import unsettled
 from fleet_trading.domain.values import ZERO
 
 from .limits import Limit
@@ -181,6 +182,25 @@ def _drawdown(wish: Wish, limit: Decimal) -> str | None:
     return f"The equity has fallen by {limit:f} from its peak, was {tidy(lost):f}." if lost >= limit else None
 
 
+def _good_faith(wish: Wish, limit: Decimal) -> str | None:
+    """From so many on a buy is paid with what has settled, as brokers of cash accounts have it (Regulation T, 12 CFR 220.8)."""
+    conditions = wish.conditions
+    instrument, day = conditions.instrument, conditions.day
+    assert day is not None and instrument is not None, "an order that is measured has an instrument and a day"
+    violations = wish.account.risk.violations_by(day)
+    if not wish.is_growing or violations < limit:
+        return None
+    cash = wish.account.balance(instrument.quote)
+    settled = max(EXACT.subtract(cash.available, unsettled(cash, day)), ZERO)
+    cost = EXACT.multiply(wish.added_notional, EXACT.add(Decimal(1), instrument.highest_fee))
+    if cost > settled:
+        counted = f"After {violations} good faith violations in a year"
+        return (
+            f"{counted} a buy is paid with settled cash, of which {tidy(settled):f} was there, needed {tidy(cost):f}."
+        )
+    return None
+
+
 _CHECKS: dict[Limit, Check] = {
     Limit.RESTRICTED_SYMBOL: _restricted,
     Limit.MAX_ORDER_QUANTITY: _quantity,
@@ -196,6 +216,7 @@ _CHECKS: dict[Limit, Check] = {
     Limit.GROSS_EXPOSURE: _gross_exposure,
     Limit.DAILY_LOSS: _daily_loss,
     Limit.DRAWDOWN: _drawdown,
+    Limit.GOOD_FAITH_VIOLATIONS: _good_faith,
 }
 _COUNTED = frozenset({Limit.ORDER_RATE, Limit.REPEATED_ORDERS, Limit.FAT_FINGER})
 

@@ -23,6 +23,7 @@ class Limit(StrEnum):
     GROSS_EXPOSURE = "gross_exposure"
     DAILY_LOSS = "daily_loss"
     DRAWDOWN = "drawdown"
+    GOOD_FAITH_VIOLATIONS = "good_faith_violations"
 
 
 class Scope(StrEnum):
@@ -61,6 +62,7 @@ MEASURED = frozenset(
         Limit.GROSS_EXPOSURE,
         Limit.DAILY_LOSS,
         Limit.DRAWDOWN,
+        Limit.GOOD_FAITH_VIOLATIONS,
     }
 )
 """Of which more or less is used; others say yes or no to an order."""

@@ -97,6 +97,8 @@ def usages(account: Account, limits_of: Callable[[str | None], Values], marks: M
                 yield Usage(name, None, allowed, loss_of_day(account, marks, day))
             case Limit.DRAWDOWN:
                 yield Usage(name, None, allowed, drawdown(account, marks))
+            case Limit.GOOD_FAITH_VIOLATIONS:
+                yield Usage(name, None, allowed, Decimal(account.risk.violations_by(day)))
             case _:
                 pass
     held = {symbol for symbol, position in account.positions.items() if position.quantity}
