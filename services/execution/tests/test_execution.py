@@ -295,7 +295,7 @@ async def test_an_execution_is_shown_to_its_owner_and_admins_only(
     foreign = await execution_service.get(str(an_order.order_id), strange)
     nothing = await execution_service.get(str(uuid4()), strange)
     assert (foreign[0], foreign[1]["code"]) == (nothing[0], nothing[1]["code"]) == (404, "not_found")
-    admin = keys.of_user("execution", uuid4(), "read", roles=["admin"])
+    admin = keys.of_user("execution", uuid4(), "read", "admin", roles=["admin"])
     assert (await execution_service.get(str(an_order.order_id), admin))[0] == 200
     assert (await execution_service.get(str(an_order.order_id), {}))[0] == 401
     nonsense = await execution_service.get("x", own)

@@ -132,7 +132,7 @@ class TradingUnderTest:
         signer = (
             AssertionSigner(issuer, self.settings.private_key_file.parent / f"{issuer}.pem") if issuer else self.signer
         )
-        claims = {"sub": str(user), "roles": list(roles), "scopes": scopes, "sid": "s"}
+        claims = {"sub": str(user), "roles": list(roles), "scopes": scopes, "sid": "s"} | more.pop("claims", {})
         sent = {"Authorization": f"Bearer {signer.sign('trading', claims)}"} | more.pop("headers", {})
         if body is not None:
             more["json"] = body

@@ -71,7 +71,7 @@ async def test_an_owner_never_loosens_what_an_admin_has_set(fleet: Any) -> None:
         ("role", "trader", {"order_rate": "1"}, 403, "insufficient_scope"),
         ("symbol", "AAPL/USD", {"order_rate": "1"}, 403, "insufficient_scope"),
         ("strategy", uuid4(), {"order_rate": "1"}, 403, "insufficient_scope"),
-        ("api_key", "key", {"order_rate": "1"}, 422, "unsupported"),
+        ("api_key", uuid4(), {"order_rate": "1"}, 403, "insufficient_scope"),
         ("account", None, {"var_95": "1"}, 422, "invalid_request"),
         ("account", None, {"order_rate": "-1"}, 422, "invalid_request"),
         ("account", None, {"order_rate": 1.5}, 422, "invalid_request"),
@@ -88,7 +88,8 @@ async def test_what_may_not_be_set(
 
 
 @pytest.mark.parametrize(
-    ("scope", "target"), [("system", "all"), ("role", None), ("role", "king"), ("symbol", "nothing"), ("strategy", "s")]
+    ("scope", "target"),
+    [("system", "all"), ("role", None), ("role", "king"), ("symbol", "nothing"), ("strategy", "s"), ("api_key", "k")],
 )
 async def test_an_admin_names_what_a_limit_is_for(fleet: Any, scope: str, target: object) -> None:
     assert (await put(fleet, fleet.a_user(), scope, target, admin=True, order_rate="1")).code == "invalid_request"

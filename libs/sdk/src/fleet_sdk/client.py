@@ -10,8 +10,10 @@ from typing import Any, Self
 import aiohttp
 import msgspec
 from fleet_contracts.encoding import encode_json
+from yarl import URL
 
 from fleet_sdk.problems import CodeNeeded, OutcomeUnknown, Unreachable, problem
+from fleet_sdk.signing import ApiKey
 from fleet_sdk.socket import SILENCE_S, Socket
 
 Json = dict[str, Any]
@@ -23,13 +25,15 @@ _PAGE = 500  # the most that a list gives at once
 class FleetClient:
     """`async with FleetClient("http://127.0.0.1:8000") as client: await client.login(email, password)`.
 
-    Decimals, times and UUIDs may be passed as such; answers have them as strings. `timeout_s` bounds each request.
+    Decimals, times and UUIDs may be passed as such; answers have them as strings. `timeout_s` bounds each request. With an
+    `api_key` there is no login: each request is signed. A socket takes a login.
     Raises ApiError, Unreachable or OutcomeUnknown.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
+    def __init__(self, url: str, *, timeout_s: float = 10.0, api_key: ApiKey | None = None) -> None:
         self._url = url.rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._api_key = api_key
         self._session: aiohttp.ClientSession | None = None
         self._access_token: str | None = None
         self._refresh_token: str | None = None
@@ -204,14 +208,12 @@ class FleetClient:
             headers["Idempotency-Key"] = idempotency_key
         if body is not None:
             headers["Content-Type"] = "application/json"
+        query = {name: _as_text(value) for name, value in (params or {}).items() if value is not None}
+        url, content = URL(f"{self._url}/api/v1{path}").update_query(query), b"" if body is None else encode_json(body)
+        if authorized and self._api_key is not None:
+            headers |= self._api_key.headers(method, url.raw_path_qs, content)
         try:
-            async with self._open_session().request(
-                method,
-                f"{self._url}/api/v1{path}",
-                data=None if body is None else encode_json(body),
-                params={name: _as_text(value) for name, value in (params or {}).items() if value is not None},
-                headers=headers,
-            ) as response:
+            async with self._open_session().request(method, url, data=content or None, headers=headers) as response:
                 answer = await response.read()
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(f"no connection to {self._url}: {error.strerror or error}") from error

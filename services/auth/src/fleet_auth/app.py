@@ -15,6 +15,8 @@ from fleet_chassis.ids import SystemIds
 from fleet_chassis.internal import internal_router
 
 from .api import internal, router
+from .api_keys.api import internal as api_keys_internal
+from .api_keys.api import router as api_keys
 from .confirmations.api import router as confirmations
 from .confirmations.consumers import send_confirmations
 from .consumers import FORGET_REVOKED_SESSIONS
@@ -68,7 +70,7 @@ def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI
 
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet auth", lifespan, health)
-    for routes in (router, mfa_router, people, confirmations, sessions, internal):
+    for routes in (router, mfa_router, api_keys, people, confirmations, sessions, internal, api_keys_internal):
         app.include_router(routes)
     app.include_router(internal_router(bus))
     return app

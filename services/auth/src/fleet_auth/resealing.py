@@ -10,14 +10,24 @@ import msgspec
 from fleet_bus import Bus
 from fleet_chassis.database import Database
 
-from .sealing import KEY_BYTES, SIGNING_KEY, TOTP_SECRET, CannotUnseal, FieldKeys, SealedField, Sealer, parse_field_keys
+from .sealing import (
+    API_KEY_SECRET,
+    KEY_BYTES,
+    SIGNING_KEY,
+    TOTP_SECRET,
+    CannotUnseal,
+    FieldKeys,
+    SealedField,
+    Sealer,
+    parse_field_keys,
+)
 from .settings import AuthSettings
 
 BATCH = 200
 """Rows of one transaction, locked meanwhile: about 10 ms."""
 
 
-SEALED = (SIGNING_KEY, TOTP_SECRET)
+SEALED = (SIGNING_KEY, TOTP_SECRET, API_KEY_SECRET)
 """Every field of auth's tables that is."""
 
 

@@ -37,6 +37,7 @@ class SealedField:
 
 SIGNING_KEY = SealedField("signing_keys", "kid", "encrypted_private_key")
 TOTP_SECRET = SealedField("totp", "user_id", "secret")
+API_KEY_SECRET = SealedField("api_keys", "api_key_id", "secret")
 
 
 class CannotUnseal(Exception):

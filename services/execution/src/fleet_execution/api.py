@@ -273,7 +273,7 @@ def _not_found(order_id: str) -> Problem:
 
 
 def _may_see(caller: Caller, owner: UUID | None) -> bool:
-    return owner == caller.user_id or "admin" in caller.roles
+    return owner == caller.user_id or "admin" in caller.scopes
 
 
 def _shown(order: VenueOrder) -> VenueOrderShown:

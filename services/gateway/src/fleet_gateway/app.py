@@ -26,6 +26,7 @@ from starlette.datastructures import State
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .api_keys import ApiKeys
 from .deployments import Deployments
 from .edge import Edge, Limits
 from .identity import AccessTokens, KeySet, Tickets
@@ -75,7 +76,10 @@ class Gateway:
 
             bus = Bus(settings, None, clock=self._clock)
             keys = KeySet(_key_reader(upstream))
-            tokens = AccessTokens(keys, bus.table(AUTH_SESSIONS, SessionRevoked), bus.clock)
+            revoked = bus.table(AUTH_SESSIONS, SessionRevoked)
+            tokens = AccessTokens(keys, revoked, bus.clock)
+            api_keys = ApiKeys(upstream, rates, bus.clock, settings.gateway_trusted_proxies)
+            revoked.on_change(api_keys.on_change)
             accounts = AccountsOfUsers()
             bus.table(TRADING_ACCOUNTS, Account).on_change(_account_listener(accounts))
             instruments = bus.table(DATA_INSTRUMENTS, InstrumentDefined)
@@ -101,6 +105,7 @@ class Gateway:
             edge = Edge(
                 settings=settings,
                 tokens=tokens,
+                api_keys=api_keys,
                 rates=rates,
                 limits=limits,
                 upstream=upstream,

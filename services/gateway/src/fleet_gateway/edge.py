@@ -11,6 +11,7 @@ from fleet_chassis.problems import Problem
 from starlette.types import Receive, Scope, Send
 
 from . import cors, routes
+from .api_keys import ApiKeys
 from .deployments import Deployments
 from .exchange import ClientGone, Exchange
 from .identity import AccessTokens, Principal, starting
@@ -52,6 +53,7 @@ class Edge:
 
     settings: GatewaySettings
     tokens: AccessTokens
+    api_keys: ApiKeys
     rates: RateLimits
     limits: Limits
     upstream: Upstream
@@ -97,7 +99,7 @@ class Edge:
             return await self._public(exchange, route, receive)
         if self.is_starting():
             raise starting()
-        principal = await self.tokens.verify(exchange.authorization)
+        principal = await self._principal(exchange, receive)
         if exchange.method == "POST":
             if exchange.raw_path in (routes.ORDERS, routes.ORDER_BATCH):
                 return await self._orders(exchange, route, principal, receive)
@@ -106,6 +108,15 @@ class Edge:
         await self._admit(exchange, route, principal)
         body = b"" if exchange.method in _READING else await self._body(exchange, receive)
         return await self._forward(exchange, route, principal, body)
+
+    async def _principal(self, exchange: Exchange, receive: Receive) -> Principal:
+        if exchange.authorization is not None or not exchange.signed:
+            return await self.tokens.verify(exchange.authorization)
+
+        async def body() -> bytes:
+            return b"" if exchange.method in _READING else await self._body(exchange, receive)
+
+        return await self.api_keys.verify(exchange, count_stranger=lambda: self._count_for_address(exchange), body=body)
 
     async def _told(self, exchange: Exchange, problem: Problem) -> Answer:
         """A problem as an answer, counted like everything else that is asked."""

@@ -40,6 +40,10 @@ _SECRET = b"/api/v1/auth/"
 """Answers with tokens in them are not compressed: their length would tell of their content (BREACH)."""
 
 
+SIGNED = frozenset({b"x-api-key", b"x-timestamp", b"x-signature"})
+"""Of a request that is signed with an API key."""
+
+
 class ClientGone(Exception):
     """The client hung up before it had sent its request."""
 
@@ -59,11 +63,13 @@ class Exchange:
     origin: bytes | None = None
     accept_encoding: bytes = b""
     asks_method: bool = False
+    signed: dict[bytes, bytes] = field(default_factory=dict)
     forwarded_for: bytes | None = None
     content_length: int = 0
     is_encoded: bool = False
     extra: list[tuple[bytes, bytes]] = field(default_factory=list)
     verdict: Verdict | None = None
+    received: bytes | None = None
 
     @classmethod
     def of(cls, scope: Scope) -> "Exchange":
@@ -81,6 +87,8 @@ class Exchange:
                 self.forwarded[shown] = value.decode("latin-1")
             elif name == b"authorization":
                 self.authorization = value
+            elif name in SIGNED:
+                self.signed[name] = value
             elif name == b"content-length":
                 # Too long to be a number that matters: larger than any limit.
                 self.content_length = int(value) if value.isdigit() and len(value) < 19 else 1 << 62
@@ -103,11 +111,15 @@ class Exchange:
         # The server takes nothing but ASCII here.
         return (self.raw_path + b"?" + query if query else self.raw_path).decode("ascii")
 
-    def address(self, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
-        """Who sends it, for the limits: the last address of X-Forwarded-For that is not a trusted proxy's.
+    @property
+    def sent_target(self) -> bytes:
+        """Path and query byte for byte."""
+        raw_path: bytes = self.scope["raw_path"]
+        query: bytes = self.scope["query_string"]
+        return raw_path + b"?" + query if query else raw_path
 
-        Of IPv6 the /64, which is what one subscriber has at the least.
-        """
+    def client_address(self, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
+        """Who sends it: the last address of X-Forwarded-For that is not a trusted proxy's."""
         client = self.scope.get("client")
         at = client[0] if client else "unknown"
         if trusted and self.forwarded_for is not None:
@@ -115,10 +127,19 @@ class Exchange:
                 if not _is_within(at, trusted) or not _is_address(hop.strip()):
                     break
                 at = hop.strip()
-        return _limited_as(at)
+        return at
+
+    def address(self, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
+        """The same as it is limited."""
+        return _limited_as(self.client_address(trusted))
 
     async def body(self, receive: Receive, limit: int) -> bytes:
-        """The request's body. Raises Problem 413 and 415, ClientGone."""
+        """The request's body, however often it is asked for. Raises Problem 413 and 415, ClientGone."""
+        if self.received is None:
+            self.received = await self._receive(receive, limit)
+        return self.received
+
+    async def _receive(self, receive: Receive, limit: int) -> bytes:
         if self.is_encoded:
             raise Problem(415, "unsupported_media_type", "A body may not be compressed (Content-Encoding).")
         if self.content_length > limit:

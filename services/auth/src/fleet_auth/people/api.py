@@ -13,6 +13,7 @@ from pydantic import Field
 
 from fleet_auth import service
 from fleet_auth.api import UserResource, user_resource
+from fleet_auth.api_keys.store import ApiKeys
 from fleet_auth.domain import LastAdministrator, Role, UserStatus, UserUnknown
 from fleet_auth.parts import AuthParts
 from fleet_auth.store import PostgresUnitOfWork, users_page
@@ -42,12 +43,14 @@ async def list_users(
 
 @router.patch("/{user_id}")
 async def change_user(user_id: UUID, body: UserChange, caller: AdminCaller, auth: AuthParts) -> UserResource:
-    """Other roles, or another status. It ends the user's sessions: within 5 seconds no token of his opens anything, and
-    what he logs in to next is what he is now. 403 `last_administrator` for what would end one's own router."""
+    """Other roles, or another status. It ends the user's sessions: within 5 seconds no token of his opens anything, what he
+    logs in to next is what he is now, and his API keys do no more than he may. 403 `last_administrator` for what would
+    end one's own."""
     try:
         async with auth.bus.transaction() as tx:
             uow = PostgresUnitOfWork(tx)
             user = await service.change_user(uow, user_id, roles=body.roles, status=body.status, by=caller.user_id)
+            await ApiKeys(tx, auth.sealer).tell_changed(user_id)
     except UserUnknown:
         raise Problem(404, "not_found", "The user does not exist.") from None
     except LastAdministrator:

@@ -1,8 +1,10 @@
 """What the routes work with, and whose account a request is about."""
 
+from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from fastapi import Depends, Query, Request
 from fleet_bus import Bus, GroupCommitter, Transaction
 from fleet_chassis.assertions import Caller
@@ -10,6 +12,7 @@ from fleet_chassis.permissions import ReadCaller
 from fleet_chassis.problems import Problem
 
 from fleet_trading.domain import Order, Reason, User
+from fleet_trading.domain.risk.limits import KeyLimits
 from fleet_trading.ports import Market
 from fleet_trading.service.accounts import default_account_id, open_default_account
 from fleet_trading.service.orders import ACCOUNT_NOT_FOUND, ORDER_NOT_FOUND, OrderCommand, OrderDesk, Outcome, touches
@@ -105,6 +108,19 @@ def _remember(known: dict[UUID, UUID], key: UUID, value: UUID) -> None:
     if len(known) >= MOST_KNOWN:
         del known[next(iter(known))]
     known[key] = value
+
+
+def key_of(caller: Caller) -> KeyLimits | None:
+    """What the API key may do that the request was signed with, as the gateway asserts it."""
+    api_key_id, claims = caller.claims.get("api_key_id"), caller.claims
+    if api_key_id is None:
+        return None
+    symbols, cap = claims.get("symbols"), claims.get("max_order_notional")
+    return KeyLimits(
+        UUID(str(api_key_id)),
+        None if symbols is None else frozenset(msgspec.convert(symbols, list[str])),
+        None if cap is None else Decimal(str(cap)),
+    )
 
 
 def trading_of(request: Request) -> Trading:

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 from fleet_chassis.assertions import Caller
 from fleet_chassis.permissions import service_caller
+from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import Body, DecimalString, FastJSON, Instant, Symbol
 from pydantic import Field
 from starlette.responses import Response
@@ -15,7 +16,7 @@ from fleet_trading.events import grant_view
 from fleet_trading.ports import account_key, grant_key
 from fleet_trading.service.accounts import end_grant, grant
 
-from .context import Service, problem_of
+from .context import Service, key_of, problem_of
 
 router = APIRouter(prefix="/internal/grants", include_in_schema=False)
 
@@ -35,6 +36,13 @@ class GrantBody(Body):
 async def put_grant(deployment_id: UUID, body: GrantBody, caller: _Gateway, trading: Service) -> Response:
     """Judges who owns the account, and lets the deployment use it; the answer names the account."""
     caller.require_scope("strategy")
+    key, cap = key_of(caller), body.max_order_notional
+    if key is not None:
+        for symbol in body.symbols:
+            if not key.allows(symbol):
+                raise Problem(403, "restricted_symbol", f"{symbol} may not be traded.")
+        caps = [one for one in (cap, key.max_order_notional) if one is not None]
+        cap = min(caps) if caps else None
     account_id = await trading.account_of(caller, body.account_id)
     async with trading.bus.transaction() as tx:
         uow = trading.unit(tx)
@@ -45,7 +53,7 @@ async def put_grant(deployment_id: UUID, body: GrantBody, caller: _Gateway, trad
             account_id=account_id,
             user_id=caller.user_id,
             symbols=tuple(dict.fromkeys(body.symbols)),
-            max_order_notional=body.max_order_notional,
+            max_order_notional=cap,
             expires_at=body.expires_at,
         )
         await uow.flush()

@@ -48,7 +48,7 @@ from .bodies import (
     parse_order,
     parse_replace,
 )
-from .context import ReadAccount, Service, Trading, own_order, problem_of, trading_of
+from .context import ReadAccount, Service, Trading, key_of, own_order, problem_of, trading_of
 from .documents import answers, page_of, takes
 
 CANCEL_GROUP = 500
@@ -182,6 +182,7 @@ async def _submission(trading: Trading, caller: Caller, order: ParsedOrder) -> S
         algo=order.algo,
         terms=order.terms,
         notional=order.notional,
+        key=key_of(caller),
     )
 
 
@@ -313,6 +314,9 @@ async def patch_order(order_id: str, request: Request, caller: TradeCaller, trad
     of old and new stays reserved until the venue has answered. Said twice, it is asked once; one change at a time."""
     wanted = parse_replace(await _json(request))
     order = await own_order(trading, caller, order_id)
+    key = key_of(caller)
+    if key is not None and not key.allows(order.symbol):
+        raise Problem(422, "restricted_symbol", f"{order.symbol} may not be traded.")
     command = Replacement(
         account_id=order.account_id,
         user_id=caller.user_id,
@@ -321,6 +325,7 @@ async def patch_order(order_id: str, request: Request, caller: TradeCaller, trad
         limit_price=wanted.limit_price,
         stop_price=wanted.stop_price,
         expected_version=wanted.expected_version,
+        key=key,
     )
     _knowing(request)
     (outcome,) = await _committed(trading, [command])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -74,7 +74,7 @@ class SetLimit(msgspec.Struct, frozen=True):
 class LimitsBody(Body):
     """A limit that is null is taken away; those that are not named stay."""
 
-    scope: Scope | Literal["api_key"]
+    scope: Scope
     target: str | None = Field(default=None, max_length=64)
     limits: dict[risk.Limit, Annotated[DecimalString, Field(ge=0)] | None] = Field(min_length=1)
 
@@ -122,7 +122,7 @@ def _shown(
         roles = ((Scope.ROLE, role) for role in sorted(caller.roles))
         return Selection(((Scope.SYSTEM, ""), *roles, account), (Scope.SYMBOL,))
     if scope is None:
-        return Selection((account,), (Scope.SYSTEM, Scope.ROLE, Scope.SYMBOL, Scope.STRATEGY))
+        return Selection((account,), (Scope.SYSTEM, Scope.ROLE, Scope.SYMBOL, Scope.STRATEGY, Scope.API_KEY))
     return Selection((), (scope,)) if target is None else Selection(((scope, target),))
 
 
@@ -154,8 +154,6 @@ async def get_limits_history(
 )
 async def put_limits(body: LimitsBody, caller: TradeCaller, trading: Service) -> Response:
     """Sets limits. An owner may tighten his own account; all else takes the scope `admin`."""
-    if body.scope == "api_key":
-        raise Problem(422, "unsupported", "API keys have no limits of their own yet.")
     _check_values(body.limits)
     target = await _target(trading, caller, body.scope, body.target)
     set_as = SetAs.ADMIN if "admin" in caller.scopes else SetAs.OWNER
@@ -194,7 +192,7 @@ async def _target(trading: Trading, caller: Caller, scope: Scope, target: str | 
     if (target is None) != (scope is Scope.SYSTEM):
         raise _invalid("target", "is what every scope but system needs")
     match scope:
-        case Scope.STRATEGY:
+        case Scope.STRATEGY | Scope.API_KEY:
             return str(_uuid(target or ""))
         case Scope.SYMBOL:
             try:

@@ -31,7 +31,7 @@ from fleet_trading.domain import (
     decide,
     preview,
 )
-from fleet_trading.domain.risk.limits import LOOK_AT_OPEN_ORDERS, NO_LIMITS, Values
+from fleet_trading.domain.risk.limits import LOOK_AT_OPEN_ORDERS, NO_LIMITS, KeyLimits, Values
 from fleet_trading.ports import Market, UnitOfWork, account_key, claim_key, order_key
 
 from .recording import carry_out
@@ -59,6 +59,8 @@ class Submission:
     terms: Terms | None = None
     notional: Decimal | None = None
     """Instead of a quantity, which is 0 then."""
+    key: KeyLimits | None = None
+    """Of the API key it was signed with."""
 
     def body_hash(self) -> bytes:
         """Equal for equal bodies; the account is part of the key and not of the body."""
@@ -90,6 +92,7 @@ class Replacement:
     limit_price: Decimal | None
     stop_price: Decimal | None
     expected_version: int | None = None
+    key: KeyLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ ORDER_PATH_SLOW = Reason(
 _NOBODYS = b""
 """The body hash of a leg's client_order_id, which no body has: it is used up, and stands for no request."""
 
-_Seen = dict[tuple[str, str | None, UUID, datetime | None, UUID | None, Reason | None], Conditions]
+_Seen = dict[tuple[str, str | None, UUID, datetime | None, UUID | None, Reason | None, KeyLimits | None], Conditions]
 
 
 def touches(command: OrderCommand) -> list[str]:
@@ -185,10 +188,10 @@ class OrderDesk:
         if account is None or account.knows_open_orders:
             return
         if isinstance(command, Submission):
-            limits = _limits(uow, account, command.symbol, command.strategy_id)
+            limits = _limits(uow, account, command.symbol, command.strategy_id, command.key)
         else:
             order = account.orders.get(command.order_id)
-            limits = NO_LIMITS if order is None else _limits(uow, account, order.symbol, order.strategy_id)
+            limits = NO_LIMITS if order is None else _limits(uow, account, order.symbol, order.strategy_id, command.key)
         if not LOOK_AT_OPEN_ORDERS.isdisjoint(limits):
             await uow.load_all_open(account)
 
@@ -255,7 +258,9 @@ class OrderDesk:
             return Refused(ORDER_NOT_FOUND)
         if is_slow:
             return Refused(ORDER_PATH_SLOW)
-        conditions = self._look(uow, account.account_id, order.symbol, order.venue, strategy_id=order.strategy_id)
+        conditions = self._look(
+            uow, account.account_id, order.symbol, order.venue, strategy_id=order.strategy_id, key=command.key
+        )
         events = carry_out(
             uow,
             account,
@@ -298,7 +303,7 @@ class OrderDesk:
     def _conditions(self, uow: UnitOfWork, submission: Submission, seen: _Seen, forbidden: Reason | None) -> Conditions:
         """The same for all orders of a group that ask the same of the world, which stands still meanwhile."""
         s = submission
-        key = (s.symbol, s.venue, s.account_id, s.market_at, s.strategy_id, forbidden)
+        key = (s.symbol, s.venue, s.account_id, s.market_at, s.strategy_id, forbidden, s.key)
         conditions = seen.get(key)
         if conditions is None:
             conditions = seen[key] = self._look(
@@ -309,6 +314,7 @@ class OrderDesk:
                 market_at=s.market_at,
                 strategy_id=s.strategy_id,
                 forbidden=forbidden,
+                key=s.key,
             )
         return conditions
 
@@ -322,6 +328,7 @@ class OrderDesk:
         market_at: datetime | None = None,
         strategy_id: UUID | None = None,
         forbidden: Reason | None = None,
+        key: KeyLimits | None = None,
     ) -> Conditions:
         market = self._market
         account = uow.account(account_id)
@@ -336,7 +343,7 @@ class OrderDesk:
             protection_factor=self._protection_factor,
             query_at=None if self._query_after is None else uow.now + self._query_after,
             forbidden=forbidden,
-            limits=NO_LIMITS if account is None else _limits(uow, account, symbol, strategy_id),
+            limits=NO_LIMITS if account is None else _limits(uow, account, symbol, strategy_id, key),
             marks=market,
             day=market.day(),
         )
@@ -365,8 +372,13 @@ class OrderDesk:
         )
 
 
-def _limits(uow: UnitOfWork, account: Account, symbol: str, strategy_id: UUID | None) -> Values:
-    return uow.limits.of(account.roles, account.limits.values(), symbol=symbol, strategy_id=strategy_id)
+def _limits(uow: UnitOfWork, account: Account, symbol: str, strategy_id: UUID | None, key: KeyLimits | None) -> Values:
+    own = account.limits.values()
+    if key is None:
+        return uow.limits.of(account.roles, own, symbol=symbol, strategy_id=strategy_id)
+    return uow.limits.of(
+        account.roles, (*own, key.of(symbol)), symbol=symbol, strategy_id=strategy_id, api_key_id=key.api_key_id
+    )
 
 
 def _nobodys(submission: Submission, now: datetime) -> Account:

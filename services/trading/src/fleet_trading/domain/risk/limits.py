@@ -1,6 +1,7 @@
 """Which limits there are, and which of those that were set hold for an order: of each the tightest."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
@@ -33,6 +34,7 @@ class Scope(StrEnum):
     ROLE = "role"
     SYMBOL = "symbol"
     STRATEGY = "strategy"
+    API_KEY = "api_key"
     ACCOUNT = "account"
 
 
@@ -72,7 +74,7 @@ MOST_OPEN_ORDERS = 1_000
 
 _CEILING = Decimal(MOST_OPEN_ORDERS)
 _MOST_KNOWN = 10_000
-"""Combinations of roles, symbol and strategy that are remembered, about 500 bytes each."""
+"""Combinations of roles, symbol, strategy and API key that are remembered, about 500 bytes each."""
 
 
 def tightest(limits: Iterable[Values]) -> Values:
@@ -87,6 +89,24 @@ def tightest(limits: Iterable[Values]) -> Values:
     return {name: found[name] for name in Limit if name in found}
 
 
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What the API key that an order was signed with was made for; None: any symbol, any notional."""
+
+    api_key_id: UUID
+    symbols: frozenset[str] | None = None
+    max_order_notional: Decimal | None = None
+
+    def allows(self, symbol: str) -> bool:
+        return self.symbols is None or symbol in self.symbols
+
+    def of(self, symbol: str) -> Values:
+        found: dict[Limit, Decimal] = {} if self.allows(symbol) else {Limit.RESTRICTED_SYMBOL: Decimal(0)}
+        if self.max_order_notional is not None:
+            found[Limit.MAX_ORDER_NOTIONAL] = self.max_order_notional
+        return found
+
+
 class LimitTable:
     """The limits of every scope but accounts, as they stood at one version; an account's own are with the account."""
 
@@ -95,7 +115,7 @@ class LimitTable:
         self._limits = limits
         self.are_measured = any(not MEASURED.isdisjoint(values) for values in limits.values())
         """Whether there is any whose use is told of."""
-        self._known: dict[tuple[tuple[str, ...], str | None, UUID | None], Values] = {}
+        self._known: dict[tuple[tuple[str, ...], str | None, UUID | None, UUID | None], Values] = {}
 
     def of(
         self,
@@ -104,9 +124,10 @@ class LimitTable:
         *,
         symbol: str | None = None,
         strategy_id: UUID | None = None,
+        api_key_id: UUID | None = None,
     ) -> Values:
         """For an order; without a symbol, for the account as a whole. `own` are the account's limits."""
-        key = (roles, symbol, strategy_id)
+        key = (roles, symbol, strategy_id, api_key_id)
         shared = self._known.get(key)
         if shared is None:
             targets = [(Scope.SYSTEM, ""), *((Scope.ROLE, role) for role in roles)]
@@ -114,6 +135,8 @@ class LimitTable:
                 targets.append((Scope.SYMBOL, symbol))
             if strategy_id is not None:
                 targets.append((Scope.STRATEGY, str(strategy_id)))
+            if api_key_id is not None:
+                targets.append((Scope.API_KEY, str(api_key_id)))
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             shared = self._known[key] = tightest(self._limits.get(target, NO_LIMITS) for target in targets)

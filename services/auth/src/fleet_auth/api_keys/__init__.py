@@ -1,0 +1,1 @@
+"""API keys: with which programs sign their requests, without a login."""

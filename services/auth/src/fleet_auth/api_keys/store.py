@@ -1,0 +1,117 @@
+"""The table of API keys."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+from fleet_bus import Transaction
+
+from fleet_auth import events
+from fleet_auth.domain import Session
+from fleet_auth.sealing import API_KEY_SECRET, Sealer
+
+from .domain import KNOWN_FOR_S, ApiKey
+
+_KEY = """
+api_key_id, user_id, name, key, scopes, symbols, max_order_notional, ip_allowlist, expires_at, created_at, last_used_at
+"""
+
+
+class ApiKeys:
+    """One transaction of libs/bus seen as this table."""
+
+    def __init__(self, tx: Transaction, sealer: Sealer) -> None:
+        self.now: datetime = tx.now
+        self._tx = tx
+        self._connection = tx.connection
+        self._sealer = sealer
+
+    async def lock_user(self, user_id: UUID) -> None:
+        """So that of keys made at once each is counted."""
+        await self._connection.execute("SELECT 1 FROM users WHERE user_id = $1 FOR NO KEY UPDATE", user_id)
+
+    async def of_user(self, user_id: UUID) -> list[ApiKey]:
+        """Newest first, without those that were revoked."""
+        rows = await self._connection.fetch(
+            f"""
+            SELECT {_KEY} FROM api_keys WHERE user_id = $1 AND revoked_at IS NULL ORDER BY created_at DESC, api_key_id DESC
+            """,  # noqa: S608  constants, here and below
+            user_id,
+        )
+        return [_api_key(row) for row in rows]
+
+    async def add(self, key: ApiKey, secret: str) -> None:
+        await self._connection.execute(
+            """
+            INSERT INTO api_keys (api_key_id, user_id, name, key, secret, scopes, symbols, max_order_notional, ip_allowlist,
+                expires_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            """,
+            key.api_key_id,
+            key.user_id,
+            key.name,
+            key.key,
+            self._sealer.seal(secret.encode(), API_KEY_SECRET.place(key.api_key_id)),
+            key.scopes,
+            key.symbols,
+            key.max_order_notional,
+            key.ip_allowlist,
+            key.expires_at,
+            key.created_at,
+        )
+
+    async def use(self, key: str) -> tuple[ApiKey, str] | None:
+        """The key, with its secret, noting that it is used; None if it is unknown or revoked."""
+        row = await self._connection.fetchrow(
+            f"UPDATE api_keys SET last_used_at = $2 WHERE key = $1 AND revoked_at IS NULL RETURNING secret, {_KEY}",  # noqa: S608
+            key,
+            self.now,
+        )
+        if row is None:
+            return None
+        found = _api_key(row)
+        return found, self._sealer.unseal(row["secret"], API_KEY_SECRET.place(found.api_key_id)).decode()
+
+    async def revoke(self, user_id: UUID, api_key_id: UUID) -> bool:
+        """False if the user has no such key (any more)."""
+        is_revoked = await self._connection.fetchval(
+            """
+            UPDATE api_keys SET revoked_at = $3 WHERE user_id = $1 AND api_key_id = $2 AND revoked_at IS NULL RETURNING true
+            """,
+            user_id,
+            api_key_id,
+            self.now,
+        )
+        if is_revoked:
+            self._tell_changed(user_id, api_key_id)
+        return bool(is_revoked)
+
+    async def tell_changed(self, user_id: UUID) -> None:
+        """The user's keys are not what they were, because he is not: gateways ask for them again."""
+        for key in await self.of_user(user_id):
+            self._tell_changed(user_id, key.api_key_id)
+
+    def _tell_changed(self, user_id: UUID, api_key_id: UUID) -> None:
+        """Gateways forget the key; what they were told just before is forgotten by itself until the tombstone."""
+        forgotten_at = self.now + timedelta(seconds=KNOWN_FOR_S)
+        events.publish_revoked(
+            self._tx, Session(session_id=api_key_id, user_id=user_id, last_token_expires_at=forgotten_at), self.now
+        )
+
+
+def _api_key(row: asyncpg.Record) -> ApiKey:
+    def bound(name: str) -> tuple[str, ...] | None:
+        return None if row[name] is None else tuple(row[name])
+
+    return ApiKey(
+        api_key_id=row["api_key_id"],
+        user_id=row["user_id"],
+        name=row["name"],
+        key=row["key"],
+        scopes=tuple(row["scopes"]),
+        symbols=bound("symbols"),
+        max_order_notional=row["max_order_notional"],
+        ip_allowlist=bound("ip_allowlist"),
+        expires_at=row["expires_at"],
+        created_at=row["created_at"],
+        last_used_at=row["last_used_at"],
+    )

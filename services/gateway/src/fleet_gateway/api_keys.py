@@ -1,0 +1,197 @@
+"""Requests that are signed with an API key: verified here and nowhere else.
+
+The signature is the hex HMAC-SHA256, under the key's secret, of timestamp, method, path with query and the hex SHA-256 of
+the body, one after the other: all as they came, before anything is decoded. Each signature is taken once.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from uuid import UUID
+
+import msgspec
+from fleet_bus import Received
+from fleet_chassis.clock import Clock
+from fleet_chassis.problems import Problem, unavailable
+from fleet_contracts import Message
+
+from .exchange import Exchange
+from .identity import Principal, unauthenticated
+from .rates import Check, Limit, RateLimits
+from .upstream import SAFE_METHODS, Upstream
+
+TOLERANCE_MS = 5_000
+"""A client's clock may be wrong by this much; so long, twice, a signature has to be remembered."""
+ONCE = Limit.window("signatures", 1, 2 * TOLERANCE_MS / 1_000)
+LONGEST_KEY = 100
+"""Auth's have 23 characters."""
+MOST_KNOWN = 20_000
+"""Keys in use within a minute; about 1 kB each."""
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What auth tells of a key."""
+
+    api_key_id: UUID
+    user_id: UUID
+    roles: list[str]
+    scopes: list[str]
+    symbols: list[str] | None
+    max_order_notional: str | None
+    ip_allowlist: list[str] | None
+    expires_at: float | None
+    known_for_s: float
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    secret: bytes
+    principal: Principal
+    networks: tuple[IPv4Network | IPv6Network, ...] | None
+
+    @classmethod
+    def of(cls, told: _Told) -> "_Key":
+        key_id = str(told.api_key_id)
+        claims: dict[str, object] = {
+            "sub": str(told.user_id),
+            "sid": key_id,
+            "api_key_id": key_id,
+            "roles": told.roles,
+            "scopes": told.scopes,
+        }
+        if told.symbols is not None:
+            claims["symbols"] = told.symbols
+        if told.max_order_notional is not None:
+            claims["max_order_notional"] = told.max_order_notional
+        principal = Principal(
+            user_id=told.user_id,
+            session_id=key_id,
+            scopes=frozenset(told.scopes),
+            expires_at=float("inf") if told.expires_at is None else told.expires_at,
+            claims=claims,
+            key=str(told.user_id),
+        )
+        networks = None if told.ip_allowlist is None else tuple(ip_network(one) for one in told.ip_allowlist)
+        return cls(told.secret.encode(), principal, networks)
+
+
+@dataclass(slots=True)
+class ApiKeys:
+    """Keeps what auth tells of a key for a minute, and forgets it when auth says that it has changed.
+
+    Without Redis nobody knows which signatures were seen: what only reads goes on, nothing is changed."""
+
+    upstream: Upstream
+    rates: RateLimits
+    clock: Clock
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    _known: dict[str, tuple[float, _Key]] = field(default_factory=dict)
+    _asking: dict[str, asyncio.Task[_Key]] = field(default_factory=dict)
+    _names: dict[str, str] = field(default_factory=dict)
+    _changes: int = 0
+
+    def on_change(self, key_id: str, _received: Received[Message] | None) -> None:
+        """auth.sessions says it of a key as of a session, by its id."""
+        self._changes += 1
+        name = self._names.pop(key_id, None)
+        if name is not None:
+            self._known.pop(name, None)
+
+    async def verify(
+        self,
+        exchange: Exchange,
+        *,
+        count_stranger: Callable[[], Awaitable[None]],
+        body: Callable[[], Awaitable[bytes]],
+    ) -> Principal:
+        """Who has signed the request. `count_stranger` is awaited before auth is asked for a key, `body` once all but the
+        signature is right. Raises Problem 401, 403, 429 and 503."""
+        signed = exchange.signed
+        name = signed.get(b"x-api-key", b"").decode("latin-1")
+        timestamp, signature = signed.get(b"x-timestamp", b""), signed.get(b"x-signature", b"")
+        if not (name and timestamp and signature):
+            detail = "A signed request has the headers X-API-Key, X-Timestamp and X-Signature."
+            raise unauthenticated("invalid_signature", detail)
+        now_ms = self.clock.now().timestamp() * 1_000
+        if not (timestamp.isdigit() and len(timestamp) < 19 and abs(now_ms - int(timestamp)) <= TOLERANCE_MS):
+            raise unauthenticated("timestamp_out_of_range", "X-Timestamp must be now, in ms, give or take 5 s.")
+        key = await self._key(name, exchange.request_id, count_stranger)
+        if key.principal.expires_at * 1_000 <= now_ms:
+            raise _unknown()
+        digest = hashlib.sha256(await body()).hexdigest().encode()
+        said = timestamp + exchange.method.encode() + exchange.sent_target + digest
+        expected = hmac.digest(key.secret, said, "sha256").hex().encode()
+        if not hmac.compare_digest(expected, signature):
+            raise unauthenticated("invalid_signature", "The signature is not that of this request.")
+        self._check_address(key, exchange)
+        await self._check_once(exchange, f"{key.principal.session_id}:{signature.decode()}")
+        return key.principal
+
+    async def _key(self, name: str, request_id: str, count_stranger: Callable[[], Awaitable[None]]) -> _Key:
+        known = self._known.get(name)
+        if known is not None and time.monotonic() < known[0]:
+            return known[1]
+        asking = self._asking.get(name)
+        if asking is None:
+            await count_stranger()
+            if len(name) > LONGEST_KEY:
+                raise _unknown()
+        # Others may have begun to ask meanwhile; of one key auth is asked once at a time.
+        asking = self._asking.get(name)
+        if asking is None:
+            asking = self._asking[name] = asyncio.create_task(self._ask(name, request_id))
+            asking.add_done_callback(lambda _: self._asking.pop(name, None))
+        return await asyncio.shield(asking)
+
+    async def _ask(self, name: str, request_id: str) -> _Key:
+        changes = self._changes
+        answer = await self.upstream.send(
+            "auth",
+            "POST",
+            "/internal/api-keys/lookup",
+            claims=None,
+            request_id=request_id,
+            headers={"Content-Type": "application/json"},
+            body=msgspec.json.encode({"key": name}),
+        )
+        if answer.status == 404:
+            raise _unknown()
+        if answer.status != 200:
+            raise unavailable("The service auth cannot judge the API key.")
+        told = msgspec.json.decode(answer.body, type=_Told)
+        key = _Key.of(told)
+        # What has changed while auth was asked may be older than its answer, or newer: it is not kept.
+        if changes == self._changes:
+            if len(self._known) >= MOST_KNOWN:
+                _, oldest = self._known.pop(next(iter(self._known)))
+                self._names.pop(oldest.principal.session_id, None)
+            self._known[name] = (time.monotonic() + told.known_for_s, key)
+            self._names[key.principal.session_id] = name
+        return key
+
+    def _check_address(self, key: _Key, exchange: Exchange) -> None:
+        if key.networks is None:
+            return
+        try:
+            address = ip_address(exchange.client_address(self.trusted_proxies).partition("%")[0])
+        except ValueError:
+            address = None
+        if address is None or not any(address in network for network in key.networks):
+            raise Problem(403, "address_not_allowed", "The API key may not be used from this address.")
+
+    async def _check_once(self, exchange: Exchange, signature: str) -> None:
+        (verdict,) = await self.rates.check(Check(ONCE, signature))
+        if self.rates.failure is not None:
+            if exchange.method not in SAFE_METHODS:
+                raise unavailable("It cannot be known whether this signature was seen before; nothing was done.")
+        elif not verdict.allowed:
+            raise unauthenticated("signature_reused", "This signature was used before; sign each request anew.")
+
+
+def _unknown() -> Problem:
+    return unauthenticated("api_key_unknown", "The API key is not known, revoked or expired.")

@@ -1,0 +1,197 @@
+"""Signed requests through the gateway: what is taken, what is refused, and that each is taken once."""
+
+import asyncio
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pyotp
+import pytest
+import pytest_asyncio
+from fleet_gateway.app import create_app
+from fleet_sdk.signing import ApiKey
+from fleet_testkit.eventually import eventually
+from fleet_testkit.http import served
+from pydantic import SecretStr
+
+ORDERS = "/api/v1/orders"
+PORTFOLIO = "/api/v1/portfolio"
+
+
+@dataclass
+class Signer:
+    """A user with a fresh second factor, who makes keys and signs with them."""
+
+    fleet: Any
+    token: str
+    user_id: str
+
+    async def key(self, **fields: Any) -> tuple[ApiKey, str]:
+        body = {"name": "bot", "scopes": ["read", "trade"]} | fields
+        made = await self.fleet.call("POST", "/api/v1/auth/api-keys", token=self.token, json=body)
+        assert made.status == 201, made.body
+        return ApiKey(made.body["key"], made.body["secret"]), made.body["api_key_id"]
+
+    async def send(
+        self, key: ApiKey, method: str = "GET", path: str = PORTFOLIO, body: bytes = b"", **changes: str | None
+    ) -> Any:
+        """`changes` are headers to be sent instead."""
+        return await self.repeat(key.headers(method, path, body), method, path, body, **changes)
+
+    async def repeat(
+        self, signed: dict[str, str], method: str, path: str, body: bytes = b"", **changes: str | None
+    ) -> Any:
+        headers = signed | {name.replace("_", "-"): value for name, value in changes.items() if value is not None}
+        headers |= {"Content-Type": "application/json"} if body else {}
+        return await self.fleet.call(method, path, headers=headers, data=body or None)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def signer(fleet: Any) -> Signer:
+    user = await fleet.new_user()
+    begun = await fleet.call("POST", "/api/v1/auth/mfa/totp", token=user.token)
+    code = {"code": pyotp.TOTP(begun.body["secret"]).at(int(time.time()))}
+    codes = await fleet.call("POST", "/api/v1/auth/mfa/totp/verify", token=user.token, json=code)
+    recovery = {"code": codes.body["recovery_codes"][0]}
+    fresh = await fleet.call("POST", "/api/v1/auth/mfa/step-up", token=user.token, json=recovery)
+    return Signer(fleet, fresh.body["access_token"], user.user_id)
+
+
+def refused(reply: Any) -> tuple[int, str]:
+    return reply.status, reply.body["code"]
+
+
+async def test_a_signed_request_reaches_the_service_with_what_the_key_may(signer: Signer) -> None:
+    key, key_id = await signer.key(symbols=["AAPL/USD"], max_order_notional="1000")
+    body = json.dumps({"symbol": "AAPL/USD", "client_order_id": "mine-1"}).encode()
+    reply = await signer.send(key, "POST", ORDERS, body)
+    assert reply.status == 200, reply.body
+    seen = signer.fleet.services["trading"].seen[-1]
+    told = {name: seen.claims.get(name) for name in ("sub", "sid", "api_key_id", "scopes", "symbols", "mfa_at")}
+    assert told == {
+        "sub": signer.user_id,
+        "sid": key_id,
+        "api_key_id": key_id,
+        "scopes": ["read", "trade"],
+        "symbols": ["AAPL/USD"],
+        "mfa_at": None,
+    }
+    assert seen.claims["max_order_notional"] == "1000"
+    assert seen.body == body
+    assert not {"x-api-key", "x-signature", "x-timestamp"} & set(seen.headers)
+    assert key.secret not in str(seen)
+    assert refused(await signer.send(key, "POST", "/api/v1/strategies")) == (403, "insufficient_scope")
+    assert refused(await signer.send(key, "POST", "/api/v1/auth/ws-tickets")) == (403, "session_required")
+
+
+async def test_the_path_and_query_are_signed_as_they_are_sent(signer: Signer) -> None:
+    key, _ = await signer.key()
+    path = "/api/v1/markets/AAPL%2FUSD/candles?timeframe=1d&start=a%20b&%6c=1"
+    assert (await signer.send(key, path=path)).status == 200
+    assert signer.fleet.services["data"].seen[-1].target.endswith("?timeframe=1d&start=a%20b&%6c=1")
+    other = path.replace("%6c", "l")
+    assert refused(await signer.repeat(key.headers("GET", path), "GET", other)) == (401, "invalid_signature")
+
+
+@pytest.mark.parametrize("at", ["method", "path", "query", "body", "secret", "timestamp", "case"])
+async def test_whatever_is_changed_the_signature_is_not_that_of_the_request(signer: Signer, at: str) -> None:
+    key, _ = await signer.key()
+    method, path, body = "POST", ORDERS + "?a=1", b'{"quantity": "1"}'
+    signed = key.headers(method, path, body)
+    match at:
+        case "method":
+            method = "PUT"
+        case "path":
+            path = "/api/v1/orders/batch?a=1"
+        case "query":
+            path = ORDERS + "?a=2"
+        case "body":
+            body = b'{"quantity": "9"}'
+        case "secret":
+            signed = ApiKey(key.key, key.secret + "x").headers(method, path, body)
+        case "timestamp":
+            signed["X-Timestamp"] = str(int(signed["X-Timestamp"]) + 1)
+        case "case":
+            signed["X-Signature"] = signed["X-Signature"].upper()
+    reply = await signer.repeat(signed, method, path, body)
+    assert refused(reply) == (401, "invalid_signature")
+    assert "quantity" not in str(reply.body)
+
+
+async def test_a_signature_is_taken_once_however_many_come_at_once(signer: Signer) -> None:
+    key, _ = await signer.key()
+    signed = key.headers("POST", ORDERS, b"{}")
+    replies = await asyncio.gather(*(signer.repeat(signed, "POST", ORDERS, b"{}") for _ in range(5)))
+    assert sorted(reply.status for reply in replies) == [200, 401, 401, 401, 401]
+    assert {reply.body.get("code") for reply in replies} == {None, "signature_reused"}
+    assert (await signer.send(key, "POST", ORDERS, b"{}")).status == 200, "signed anew, the same is another request"
+
+
+@pytest.mark.parametrize("shift_s", [-6, 6])
+async def test_a_request_is_of_now(signer: Signer, shift_s: float) -> None:
+    key, _ = await signer.key()
+    signer.fleet.clock.shift = timedelta(seconds=shift_s)
+    try:
+        assert refused(await signer.send(key)) == (401, "timestamp_out_of_range")
+    finally:
+        signer.fleet.clock.shift = timedelta()
+    assert (await signer.send(key)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"X_Timestamp": "soon"}, "timestamp_out_of_range"),
+        ({"X_Timestamp": "9" * 400}, "timestamp_out_of_range"),
+        ({"X_Timestamp": ""}, "invalid_signature"),
+        ({"X_Signature": ""}, "invalid_signature"),
+        ({"X_Signature": "\xff" * 64}, "invalid_signature"),
+        ({"X_API_Key": "fk_nobody"}, "api_key_unknown"),
+        ({"X_API_Key": "x" * 250}, "api_key_unknown"),
+    ],
+)
+async def test_what_is_no_signature_is_401(signer: Signer, changes: dict[str, str], code: str) -> None:
+    key, _ = await signer.key()
+    assert refused(await signer.send(key, **changes)) == (401, code)
+
+
+@pytest.mark.parametrize(
+    ("address", "status"), [("10.1.2.3", 200), ("10.2.0.1", 403), ("2001:db8:0:1::5", 200), ("2001:db8:0:1::6", 403)]
+)
+async def test_a_key_is_used_from_its_networks_only(signer: Signer, address: str, status: int) -> None:
+    key, _ = await signer.key(ip_allowlist=["10.1.0.0/16", "2001:db8:0:1::5/128"])
+    headers = key.headers("GET", PORTFOLIO)
+    reply = await signer.fleet.call("GET", PORTFOLIO, headers=headers, address=address)
+    assert reply.status == status, reply.body
+    assert status == 200 or reply.body["code"] == "address_not_allowed"
+
+
+async def test_a_revoked_key_is_refused_within_seconds(signer: Signer) -> None:
+    key, key_id = await signer.key()
+    assert (await signer.send(key)).status == 200
+    path = f"/api/v1/auth/api-keys/{key_id}"
+    assert (await signer.fleet.call("DELETE", path, token=signer.token)).status == 204
+
+    async def is_refused() -> bool:
+        return bool((await signer.send(key)).body.get("code") == "api_key_unknown")
+
+    await eventually(is_refused, 5)
+
+
+async def test_without_redis_signed_requests_read_and_change_nothing(signer: Signer) -> None:
+    key, _ = await signer.key()
+    settings = signer.fleet.settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:9/0")})
+    before = len(signer.fleet.services["trading"].seen)
+    async with served(create_app(settings)) as url:
+        alone = Signer(dataclasses.replace(signer.fleet, url=url), signer.token, signer.user_id)
+
+        async def reads() -> bool:
+            return bool((await alone.send(key)).status == 200)
+
+        await eventually(reads, 20)
+        assert refused(await alone.send(key, "POST", ORDERS, b"{}"))[0] == 503
+    methods = {seen.method for seen in signer.fleet.services["trading"].seen[before:]}
+    assert methods == {"GET"}

@@ -1,0 +1,93 @@
+"""Orders signed with an API key: its symbols and its cap hold before the trade, for what it deploys too."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+ORDERS = "/api/v1/orders"
+MSFT: dict[str, Any] = {"symbol": "MSFT/USD"}
+
+
+class Key:
+    """What the gateway asserts of a key of this user."""
+
+    def __init__(self, fleet: Any, user: UUID, **bounds: Any) -> None:
+        self.fleet, self.user, self.api_key_id = fleet, user, str(uuid4())
+        self.claims = {"api_key_id": self.api_key_id, "sid": self.api_key_id} | bounds
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        return await self.fleet.call(method, path, body, user=self.user, claims=self.claims)
+
+    async def order(self, path: str = ORDERS, **changed: Any) -> Any:
+        body = {"symbol": "AAPL/USD", "side": "buy", "type": "limit", "limit_price": "50", "quantity": "10"} | changed
+        return await self.call("POST", path, {"orders": [body]} if path.endswith("batch") else body)
+
+
+async def test_a_key_without_bounds_trades_as_its_user(fleet: Any) -> None:
+    key = Key(fleet, fleet.a_user())
+    assert (await key.order()).status == 201
+    assert (await key.order(**MSFT)).status == 201
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+async def test_a_key_trades_its_symbols_only(fleet: Any, side: str) -> None:
+    user = fleet.a_user()
+    key = Key(fleet, user, symbols=["AAPL/USD"])
+    assert (await key.order()).status == 201
+    denied = await key.order(side=side, **MSFT)
+    assert (denied.status, denied.code) == (422, "restricted_symbol")
+    (item,) = (await key.order(f"{ORDERS}/batch", side=side, **MSFT)).body
+    assert (item["status"], item["problem"]["code"]) == (422, "restricted_symbol")
+    assert "restricted_symbol" in [
+        one["code"] for one in (await key.order(f"{ORDERS}/preview", **MSFT)).body["reasons"]
+    ]
+    await fleet.accepted(user, **MSFT)
+
+
+async def test_a_key_changes_no_order_of_another_symbol_and_cancels_any(fleet: Any) -> None:
+    user = fleet.a_user()
+    key = Key(fleet, user, symbols=["AAPL/USD"])
+    order = await fleet.accepted(user, type="limit", limit_price="50", **MSFT)
+    path = f"{ORDERS}/{order['order_id']}"
+    refused = await key.call("PATCH", path, {"limit_price": "40"})
+    assert (refused.status, refused.code) == (422, "restricted_symbol")
+    assert (await key.call("DELETE", path)).status == 202
+
+
+async def test_a_keys_cap_holds_beside_the_accounts_and_the_tighter_of_both(fleet: Any) -> None:
+    user = fleet.a_user()
+    key, wide = (Key(fleet, user, max_order_notional=cap) for cap in ("500", "100000"))
+    assert (await key.order()).status == 201, "10 x 50 is the cap itself"
+    denied = await key.order(quantity="11")
+    assert (denied.status, denied.code) == (422, "max_order_notional")
+    assert (await wide.order(quantity="11")).status == 201
+    order = (await key.order()).body
+    grown = await key.call("PATCH", f"{ORDERS}/{order['order_id']}", {"quantity": "11"})
+    assert grown.status in (409, 422)
+    limits = {"scope": "account", "limits": {"max_order_notional": "400"}}
+    assert (await fleet.call("PUT", "/api/v1/risk/limits", limits, user=user)).status == 200
+    assert (await wide.order()).code == "max_order_notional"
+
+
+async def test_an_admin_limits_a_key_of_anybody(fleet: Any) -> None:
+    user = fleet.a_user()
+    key, other = Key(fleet, user), Key(fleet, user)
+    body = {"scope": "api_key", "target": key.api_key_id, "limits": {"max_order_quantity": "5"}}
+    assert (await fleet.call("PUT", "/api/v1/risk/limits", body, user=fleet.a_user(), roles=("admin",))).status == 200
+    assert (await key.order(quantity="6")).code == "max_order_quantity"
+    assert (await other.order(quantity="6")).status == 201
+    await fleet.accepted(user, quantity="6")
+
+
+async def test_what_a_key_deploys_is_bound_as_the_key_is(fleet: Any) -> None:
+    key = Key(fleet, fleet.a_user(), symbols=["AAPL/USD"], max_order_notional="500")
+
+    async def grant(**asked: Any) -> Any:
+        return await key.call("PUT", f"/internal/grants/{uuid4()}", {"symbols": ["AAPL/USD"]} | asked)
+
+    refused = await grant(symbols=["AAPL/USD", "MSFT/USD"])
+    assert (refused.status, refused.code) == (403, "restricted_symbol")
+    assert (await grant()).body["max_order_notional"] == "500"
+    assert (await grant(max_order_notional="900")).body["max_order_notional"] == "500"
+    assert (await grant(max_order_notional="90")).body["max_order_notional"] == "90"
