@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pyotp
@@ -85,6 +86,16 @@ async def test_a_signed_request_reaches_the_service_with_what_the_key_may(signer
     assert key.secret not in str(seen)
     assert refused(await signer.send(key, "POST", "/api/v1/strategies")) == (403, "insufficient_scope")
     assert refused(await signer.send(key, "POST", "/api/v1/auth/ws-tickets")) == (403, "session_required")
+
+
+async def test_the_example_of_the_documentation_is_taken(signer: Signer) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "api-keys.md").read_text()
+    example: dict[str, Any] = {}
+    exec(page.partition("```python")[2].partition("```")[0], example)
+    key, _ = await signer.key()
+    for method, path, body in (("GET", PORTFOLIO + "?a=b", b""), ("POST", ORDERS, b'{"a": 1}')):
+        signed = example["sign"](key.key, key.secret, method, path, body)
+        assert (await signer.repeat(signed, method, path, body)).status == 200
 
 
 async def test_the_path_and_query_are_signed_as_they_are_sent(signer: Signer) -> None:

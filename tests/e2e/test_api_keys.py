@@ -1,0 +1,55 @@
+"""A program with an API key trades through the whole fleet, within what its key may."""
+
+from typing import Any
+
+import pytest
+from fleet_sdk.client import FleetClient
+from fleet_sdk.problems import ApiError, CodeNeeded
+from fleet_sdk.signing import ApiKey
+from fleet_testkit.eventually import eventually
+from whole_fleet import User, WholeFleet, show_second_factor, until_priced, until_status
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+SYMBOL = "AAPL/USD"
+
+
+async def refusal_of(client: FleetClient, method: str, path: str, body: Any = None) -> str:
+    with pytest.raises(ApiError) as refused:
+        await client.request(method, path, body)
+    return refused.value.code
+
+
+async def test_a_key_trades_within_its_bounds_until_it_is_revoked(fleet: WholeFleet, user: User) -> None:
+    """no factor: no key → factor → key → buys AAPL → not MSFT, not beyond its cap, makes no key → revoked → refused"""
+    wanted = {"name": "bot", "scopes": ["read", "trade"], "symbols": [SYMBOL], "max_order_notional": "50000"}
+    assert await refusal_of(user.client, "POST", "/auth/api-keys", wanted) == "mfa_required"
+    await show_second_factor(user.client)
+    made = await user.client.request("POST", "/auth/api-keys", wanted)
+    await until_priced(user.client, SYMBOL)
+    order = {"symbol": SYMBOL, "side": "buy", "type": "market", "quantity": "10"}
+    async with FleetClient(fleet.url, timeout_s=30, api_key=ApiKey(made["key"], made["secret"])) as bot:
+        placed = await bot.place_order(order)
+        await until_status(bot, placed["order_id"], "filled", timeout_s=60)
+        assert [one["order_id"] async for one in bot.orders(symbol=SYMBOL)] == [placed["order_id"]]
+        assert await refusal_of(bot, "POST", "/orders", order | {"symbol": "MSFT/USD"}) == "restricted_symbol"
+        assert await refusal_of(bot, "POST", "/orders", order | {"quantity": "5000"}) == "max_order_notional"
+        assert await refusal_of(bot, "POST", "/auth/api-keys", wanted) == "session_required"
+        await user.client.request("DELETE", f"/auth/api-keys/{made['api_key_id']}")
+
+        async def is_refused() -> bool:
+            return await refusal_of(bot, "GET", f"/orders/{made['api_key_id']}") == "api_key_unknown"
+
+        await eventually(is_refused, timeout_s=10)
+    with pytest.raises(CodeNeeded):
+        await user.client.login(user.email, user.password)
+
+
+async def test_an_owner_releases_his_halt_with_a_fresh_second_factor(user: User) -> None:
+    halt = {"scope": "account", "action": "halt", "reason": "a walk"}
+    await user.client.accounts()
+    await user.client.portfolio()
+    await user.client.request("POST", "/risk/kill-switch", halt)
+    resume = halt | {"action": "resume"}
+    assert await refusal_of(user.client, "POST", "/risk/kill-switch", resume) == "mfa_required"
+    await show_second_factor(user.client)
+    assert (await user.client.request("POST", "/risk/kill-switch", resume))["state"] == "active"
