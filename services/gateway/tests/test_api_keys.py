@@ -164,7 +164,7 @@ async def test_a_request_is_of_now(signer: Signer, shift_s: float) -> None:
         ({"X_API_Key": "x" * 250}, "api_key_unknown"),
     ],
 )
-async def test_what_is_no_signature_is_401(signer: Signer, changes: dict[str, str], code: str) -> None:
+async def test_what_is_no_signature_is_401(signer: Signer, changes: dict[str, Any], code: str) -> None:
     key, _ = await signer.key()
     assert refused(await signer.send(key, **changes)) == (401, code)
 
