@@ -170,7 +170,14 @@ async def test_what_is_no_signature_is_401(signer: Signer, changes: dict[str, An
 
 
 @pytest.mark.parametrize(
-    ("address", "status"), [("10.1.2.3", 200), ("10.2.0.1", 403), ("2001:db8:0:1::5", 200), ("2001:db8:0:1::6", 403)]
+    ("address", "status"),
+    [
+        ("10.1.2.3", 200),
+        ("::ffff:10.1.2.3", 200),
+        ("10.2.0.1", 403),
+        ("2001:db8:0:1::5", 200),
+        ("2001:db8:0:1::6", 403),
+    ],
 )
 async def test_a_key_is_used_from_its_networks_only(signer: Signer, address: str, status: int) -> None:
     key, _ = await signer.key(ip_allowlist=["10.1.0.0/16", "2001:db8:0:1::5/128"])

@@ -10,7 +10,7 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from uuid import UUID
 
 import msgspec
@@ -179,6 +179,8 @@ class ApiKeys:
             return
         try:
             address = ip_address(exchange.client_address(self.trusted_proxies).partition("%")[0])
+            if isinstance(address, IPv6Address):
+                address = address.ipv4_mapped or address
         except ValueError:
             address = None
         if address is None or not any(address in network for network in key.networks):
