@@ -136,7 +136,7 @@ class _Line:
 
 async def measure(description: dict[str, Any], *, rate: float, seconds: float) -> dict[str, Any]:
     """Records through five bare hops at this rate, then in batches of 100: milliseconds, and microseconds of CPU each."""
-    bootstrap, superuser_url = description["kafka"]["bootstrap"], description["postgres"]["url"]
+    bootstrap, superuser_url = description["kafka"]["url"], description["postgres"]["url"]
     name = f"bench-{secrets.token_hex(4)}"
     prefix = f"{name}."
     await create_topics(bootstrap, [_topic(prefix, hop) for hop in range(HOPS + 1)])

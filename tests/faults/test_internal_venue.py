@@ -164,8 +164,8 @@ async def answered(ask: Any) -> Any:
 async def compare(fleet: WholeFleet, traders: list[Trader]) -> None:
     """Journal, engine, trading: the same."""
     described = fleet.description
-    reported = await said(described["kafka"]["bootstrap"])
-    commands = await log(described["kafka"]["bootstrap"], VENUE_INTERNAL_COMMANDS)
+    reported = await said(described["kafka"]["url"])
+    commands = await log(described["kafka"]["url"], VENUE_INTERNAL_COMMANDS)
     placed = sum(record.type == "venue.PlaceVenueOrder" for record in commands)
     assert placed + await never_sent(traders) >= ORDERS, Counter(record.type for record in commands)
     naive, machines = await naive_replay(commands, described["services"]["matching-engine"]["database_url"])

@@ -4,11 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from counting_service import NUMBERS, Effects, Service, producing, record
 from fleet_bus import Live, NotYet, Received, Watch
-from fleet_bus.admin import create_topics
+from fleet_bus.admin import admin_client, create_topics
 from fleet_bus.kafka import consumer, partitions_of, started
 from fleet_contracts import Topic
 from fleet_contracts.core_engine import SignalAccepted
@@ -21,8 +20,6 @@ STATES = replace(NUMBERS, name="states", compacted=True)
 async def states(kafka: Any, prefix: str) -> Topic:
     """A compacted topic that the broker compacts as soon as it can."""
     await create_topics(kafka.bootstrap, [STATES], prefix=prefix)
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
     settings = {
         "cleanup.policy": "compact",
         "segment.ms": "100",
@@ -30,8 +27,8 @@ async def states(kafka: Any, prefix: str) -> Topic:
         "max.compaction.lag.ms": "100",
         "delete.retention.ms": "100",
     }
-    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, prefix + STATES.name, settings)])
-    await admin.close()
+    async with admin_client(kafka.bootstrap) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, prefix + STATES.name, settings)])
     return STATES
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fleet_chassis.logging import REDACTED, redact
+from fleet_chassis.settings import ServiceSettings
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -61,6 +62,13 @@ values = st.recursive(
 @given(values)
 def test_anything_can_be_logged(value: Any) -> None:
     json.dumps(redact({"value": value}))
+
+
+def test_printed_settings_tell_nothing_of_kafkas_password(trading_settings: ServiceSettings) -> None:
+    url = f"kafka://trading:{SECRET}@127.0.0.1:1"
+    settings = trading_settings.model_copy(update={"kafka_url": url})
+    assert SECRET not in f"{settings!r} {settings}"
+    assert SECRET not in redact(f"no answer from {url}")
 
 
 SCRIPT = f"""

@@ -120,7 +120,7 @@ async def test_a_fleet_comes_up_describes_itself_and_drains(sketch_fleet: MakeFl
     fleet = sketch_fleet(replicas={"trading": 2})
     assert (await fleet.start())["event"] == "ready"
     timed = {event["name"] for event in fleet.events if event["event"] == "part"}
-    assert timed == {"topics", "databases", "migrations", "trading-0", "trading-1", "gateway-0"}
+    assert timed == {"topics", "access", "databases", "migrations", "trading-0", "trading-1", "gateway-0"}
 
     described = fleet.described()
     assert stat.S_IMODE(fleet.state.fleet_json.stat().st_mode) == 0o600
@@ -239,7 +239,7 @@ async def test_parts_that_die_come_back_at_the_same_address(sketch_fleet: MakeFl
     await eventually(all_back, timeout_s=60)
     after = fleet.described()
     assert after["postgres"]["url"] == before["postgres"]["url"]
-    assert await broker_answers(before["kafka"]["bootstrap"], timeout_s=30)
+    assert await broker_answers(before["kafka"]["url"], timeout_s=30)
     connection = await asyncpg.connect(after["services"]["trading"]["database_url"])
     assert await connection.fetchval("SELECT count(*) FROM sketches") == 0
     await connection.close()

@@ -1,8 +1,9 @@
 """Creates the topics of the contracts, explicitly and with every setting that matters."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
@@ -15,6 +16,9 @@ from aiokafka.errors import (
     for_code,
 )
 from fleet_contracts import Topic
+
+from .address import KafkaAddress
+from .kafka import take_over_log
 
 _FOR_EVER = -1
 _RETRY_S = 0.25
@@ -38,16 +42,26 @@ def configuration(topic: Topic, replication: int) -> dict[str, str]:
     return settings
 
 
+@contextlib.asynccontextmanager
+async def admin_client(kafka_url: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """aiokafka's administrator, for one errand."""
+    take_over_log()
+    admin = AIOKafkaAdminClient(**KafkaAddress.parse(kafka_url).for_aiokafka())
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
 async def create_topics(
-    bootstrap: str, topics: Sequence[Topic], *, brokers: int = 1, prefix: str = "", timeout_s: float = 30.0
+    kafka_url: str, topics: Sequence[Topic], *, brokers: int = 1, prefix: str = "", timeout_s: float = 30.0
 ) -> list[str]:
     """Creates what is missing and answers its names. Replication is 3 where there are brokers for it.
 
     Raises a KafkaError if a topic cannot be created, or could not for `timeout_s`."""
     replication = min(brokers, 3)
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap.split(","))
-    await admin.start()
-    try:
+    async with admin_client(kafka_url) as admin:
         there = set(await admin.list_topics())
         missing = [topic for topic in topics if prefix + topic.name not in there]
         wanted = {
@@ -67,26 +81,16 @@ async def create_topics(
             if wanted:
                 await asyncio.sleep(_RETRY_S)
         return [topic.name for topic in missing]
-    finally:
-        await admin.close()
 
 
-async def delete_topics(bootstrap: str, topics: Sequence[Topic], *, prefix: str = "") -> None:
+async def delete_topics(kafka_url: str, topics: Sequence[Topic], *, prefix: str = "") -> None:
     """Deletes what is there of them, with all records: `fleet reset` on a broker that is not its own."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap.split(","))
-    await admin.start()
-    try:
+    async with admin_client(kafka_url) as admin:
         there = set(await admin.list_topics())
         await admin.delete_topics([name for topic in topics if (name := prefix + topic.name) in there])
-    finally:
-        await admin.close()
 
 
-async def delete_records(bootstrap: str, before: Mapping[TopicPartition, int]) -> None:
+async def delete_records(kafka_url: str, before: Mapping[TopicPartition, int]) -> None:
     """Deletes what lies before these offsets: of a journal, behind the snapshots that stand in for it."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap.split(","))
-    await admin.start()
-    try:
+    async with admin_client(kafka_url) as admin:
         await admin.delete_records({place: RecordsToDelete(offset) for place, offset in before.items()})
-    finally:
-        await admin.close()

@@ -12,6 +12,7 @@ from aiokafka.structs import TopicPartition
 from fleet_chassis.logging import get_logger
 from fleet_contracts import Topic
 
+from .address import KafkaAddress
 from .received import Record, UnreadableRecord, parse
 
 __all__ = ["AIOKafkaConsumer", "AIOKafkaProducer", "ConsumerRecord", "TopicPartition"]
@@ -22,8 +23,12 @@ _REQUEST_TIMEOUT_MS = 15_000
 _STOP_TIMEOUT_S = 1.5
 """A broker that does not answer must not hold us; nothing is lost, for the inbox knows what was applied."""
 _SAID_AGAIN_AFTER_S = 60.0
-# What the client warns of and what is no news: another replica came or went.
-_ORDINARY = ("Heartbeat failed for group %s because it is rebalancing",)
+# What the client warns of and what is no news: another replica came or went; the URL says PLAIN without TLS, as the
+# launcher's own does on this machine.
+_ORDINARY = (
+    "Heartbeat failed for group %s because it is rebalancing",
+    "Sending username and password in the clear",
+)
 
 C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer)
 
@@ -44,7 +49,7 @@ class _Seldom(logging.Handler):
         log.warning("kafka_client_says", text=record.getMessage(), exc_info=record.exc_info)
 
 
-def _heard() -> None:
+def take_over_log() -> None:
     """Takes over the client's log, once."""
     logger = logging.getLogger("aiokafka")
     if not any(isinstance(handler, _Seldom) for handler in logger.handlers):
@@ -55,7 +60,7 @@ def _heard() -> None:
 @contextlib.asynccontextmanager
 async def started(client: C) -> AsyncIterator[C]:
     """The client started, and closed within a bound whatever state it and the broker are in."""
-    _heard()
+    take_over_log()
     try:
         await client.start()
         yield client
@@ -87,10 +92,10 @@ async def _abandon(client: AIOKafkaProducer) -> None:
 
 
 @contextlib.asynccontextmanager
-async def producer(bootstrap: str, client_id: str) -> AsyncIterator[AIOKafkaProducer]:
+async def producer(kafka_url: str, client_id: str) -> AsyncIterator[AIOKafkaProducer]:
     """An idempotent producer; after any exception from it, close it and take a new one."""
     client = AIOKafkaProducer(
-        bootstrap_servers=bootstrap.split(","),
+        **KafkaAddress.parse(kafka_url).for_aiokafka(),
         client_id=client_id,
         acks="all",
         enable_idempotence=True,
@@ -103,11 +108,11 @@ async def producer(bootstrap: str, client_id: str) -> AsyncIterator[AIOKafkaProd
 
 
 def consumer(
-    bootstrap: str, client_id: str, *, group: str | None = None, member: str | None = None
+    kafka_url: str, client_id: str, *, group: str | None = None, member: str | None = None
 ) -> AIOKafkaConsumer:
     """A consumer that commits only what it is told to and reads from the earliest offset where it has none."""
     return AIOKafkaConsumer(
-        bootstrap_servers=bootstrap.split(","),
+        **KafkaAddress.parse(kafka_url).for_aiokafka(),
         client_id=client_id,
         group_id=group,
         group_instance_id=member,

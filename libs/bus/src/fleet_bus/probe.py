@@ -10,10 +10,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
+from .address import KafkaAddress
+
 PROBE_TOPIC = "fleet.probe"
 
 
-async def broker_answers(bootstrap: str, *, timeout_s: float) -> bool:
+async def broker_answers(kafka_url: str, *, timeout_s: float) -> bool:
     """Make the probe topic, write a message, read it back as a member of a group and commit. False: not yet."""
     # The client logs every refused connection; here that is the expected answer of a broker that still starts.
     quiet = logging.getLogger("aiokafka")
@@ -21,7 +23,7 @@ async def broker_answers(bootstrap: str, *, timeout_s: float) -> bool:
     quiet.setLevel(logging.CRITICAL)
     try:
         async with asyncio.timeout(timeout_s):
-            await _round_trip(bootstrap)
+            await _round_trip(kafka_url)
     except (KafkaError, TimeoutError, OSError, AttributeError):
         # AttributeError is how aiokafka's admin client says that no controller is elected yet.
         return False
@@ -31,8 +33,9 @@ async def broker_answers(bootstrap: str, *, timeout_s: float) -> bool:
         quiet.setLevel(level)
 
 
-async def _round_trip(bootstrap: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+async def _round_trip(kafka_url: str) -> None:
+    address = KafkaAddress.parse(kafka_url).for_aiokafka()
+    admin = AIOKafkaAdminClient(**address)
     try:
         await admin.start()
         topic = NewTopic(PROBE_TOPIC, num_partitions=1, replication_factor=1, topic_configs={"retention.ms": "60000"})
@@ -40,13 +43,13 @@ async def _round_trip(bootstrap: str) -> None:
             await admin.create_topics([topic])
     finally:
         await admin.close()
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    producer = AIOKafkaProducer(**address, acks="all", enable_idempotence=True)
     try:
         await producer.start()
         sent = await producer.send_and_wait(PROBE_TOPIC, b"probe")
     finally:
         await producer.stop()
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=PROBE_TOPIC, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**address, group_id=PROBE_TOPIC, enable_auto_commit=False)
     try:
         await consumer.start()
         partition = TopicPartition(PROBE_TOPIC, 0)

@@ -1,6 +1,6 @@
 """The bounds of the bus, each with its reason."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,7 +9,7 @@ class BusSettings:
 
     service: str
     ordinal: int
-    kafka_url: str
+    kafka_url: str = field(repr=False)
     feed: str
     topic_prefix: str = ""
     """Put before every topic and group name, so that several fleets can share one Kafka."""

@@ -21,7 +21,8 @@ class ServiceSettings(BaseSettings):
     ordinal: int = Field(default=0, ge=0)
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
-    kafka_url: str
+    kafka_url: str = Field(repr=False)
+    """Where Kafka is and this service's own user and password there (fleet_bus.address)."""
     feed: Feed = "simulated"
     topic_prefix: str = Field(default="", pattern=r"^[a-z0-9-]{0,40}(?:\.)?$")
     """Put before the name of every topic and consumer group, so that several fleets (or tests) can share one Kafka."""

@@ -16,8 +16,9 @@ from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.rest import RestPart
 from fleet_contracts.vocabulary import StateScope, TradingStateWord
 from fleet_gate import GATES
+from fleet_launcher.admin import described_endpoints
 from fleet_launcher.control import description
-from fleet_launcher.environment import topic_prefix
+from fleet_launcher.environment import kafka_url, topic_prefix
 from fleet_launcher.keys import COMMAND_KEY
 from fleet_launcher.places import StateDir
 from fleet_launcher.services import SERVICES
@@ -127,11 +128,9 @@ async def rest_parts(state: StateDir) -> dict[str, RestPart]:
 
 
 async def observe_rest(state: StateDir, timeout_s: float) -> RestVerdict:
-    bootstrap = description(state)["kafka"]["bootstrap"]
+    url = kafka_url(state, described_endpoints(state), COMMAND_KEY, topic_prefix())
     async with (
         service_client(state) as client,
-        observing(
-            bootstrap, "fleet-rest", asking(client), client.instances.all, topic_prefix=topic_prefix()
-        ) as observer,
+        observing(url, "fleet-rest", asking(client), client.instances.all, topic_prefix=topic_prefix()) as observer,
     ):
         return await observer.wait_at_rest(timeout_s)

@@ -43,6 +43,11 @@ class Topic:
         """Whether a jump in a key's sequence means that a record was lost."""
         return not (self.compacted or self.direct)
 
+    @property
+    def is_journal(self) -> bool:
+        """Kept until its reader's snapshots stand in for its records, and trimmed by that reader."""
+        return self.retention is None and not self.compacted
+
 
 def _work(*services: str) -> tuple[Reader, ...]:
     return tuple(Reader(name, Reading.WORK) for name in services)

@@ -17,9 +17,7 @@ def run_admin(
     state: StateDir, name: str, arguments: Sequence[str], *, capture: bool = True, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run it against the fleet of that folder; without `capture` it talks to the terminal. LaunchFailure: no fleet runs."""
-    described = description(state)
-    endpoints = Endpoints(described["kafka"]["bootstrap"], described["postgres"]["url"], described["redis"]["url"])
-    known = service(name)
+    known, endpoints = service(name), described_endpoints(state)
     return subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-m", f"{known.package}.admin", *arguments],
         env=service_environment(state, endpoints, known, feed=described_feed(state)),
@@ -28,6 +26,12 @@ def run_admin(
         text=True,
         check=False,
     )
+
+
+def described_endpoints(state: StateDir) -> Endpoints:
+    """The parts of the fleet that runs in that folder."""
+    described = description(state)
+    return Endpoints(described["kafka"]["url"], described["postgres"]["url"], described["redis"]["url"])
 
 
 def described_feed(state: StateDir) -> str:

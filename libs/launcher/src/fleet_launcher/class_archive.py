@@ -39,7 +39,7 @@ def ensure_archive(jars: list[Path], *, folder: Path = JARS, tell: Callable[[str
             place.prepare()
             ports = kept_ports(place, ["kafka", "controller"])
             jvm = (f"-XX:SharedArchiveFile={base}", f"-XX:ArchiveClassesAtExit={archive}")
-            kafka = Kafka(place, jars, ports["kafka"], ports["controller"], jvm=jvm)
+            kafka = Kafka(place, jars, ports["kafka"], ports["controller"], place.secret("kafka"), jvm=jvm)
             try:
                 kafka.start()
             finally:

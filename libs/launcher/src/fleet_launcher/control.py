@@ -18,6 +18,7 @@ import psutil
 from fleet_launcher import processes
 from fleet_launcher.environment import topic_prefix
 from fleet_launcher.failure import LaunchFailure
+from fleet_launcher.keys import COMMAND_KEY
 from fleet_launcher.leftovers import LOCK, SUPERVISOR, end_leftovers
 from fleet_launcher.options import Event, FleetOptions
 from fleet_launcher.places import SESSIONS, StateDir
@@ -108,11 +109,15 @@ def reset(state: StateDir) -> None:
         from fleet_launcher.databases import drop_databases
 
         asyncio.run(drop_databases(server, [service.name for service in SERVICES if service.has_database]))
-    if bootstrap := os.environ.get("FLEET_KAFKA_URL"):
+    if kafka := os.environ.get("FLEET_KAFKA_URL"):
         from fleet_bus.admin import delete_topics
         from fleet_contracts.topics import TOPICS
 
-        asyncio.run(delete_topics(bootstrap, TOPICS, prefix=topic_prefix()))
+        from fleet_launcher.kafka_access import remove_access
+
+        asyncio.run(delete_topics(kafka, TOPICS, prefix=topic_prefix()))
+        names = [*(service.name for service in SERVICES), COMMAND_KEY]
+        asyncio.run(remove_access(kafka, names, prefix=topic_prefix()))
     for name in _OWN:
         shutil.rmtree(state.path / name, ignore_errors=True)
     for name in _OWN_FILES:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fleet_bus.address import KafkaAddress
 from fleet_contracts.topics import TOPICS
 
 from fleet_launcher.instance import Instance
@@ -37,7 +38,11 @@ def write_description(
         )
     content = {
         "gateway_url": next((i.url for i in instances if i.service.name == "gateway"), None),
-        "kafka": {"bootstrap": endpoints.kafka_bootstrap, "pid": pids.get("kafka")},
+        "kafka": {
+            "bootstrap": KafkaAddress.parse(endpoints.kafka_bootstrap).servers,
+            "url": endpoints.kafka_bootstrap,
+            "pid": pids.get("kafka"),
+        },
         "postgres": {"url": endpoints.postgres_url, "pid": pids.get("postgres")},
         "redis": {"url": endpoints.redis_url, "pid": pids.get("valkey")},
         "services": services,

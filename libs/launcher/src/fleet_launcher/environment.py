@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from urllib.parse import urlsplit, urlunsplit
+
+from fleet_bus.address import KafkaAddress
 
 from fleet_launcher.databases import database_url
 from fleet_launcher.places import StateDir
@@ -32,7 +35,7 @@ def service_environment(
         "FLEET_ORDINAL": str(ordinal),
         "FLEET_HOST": HOST,
         "FLEET_PORT": str(port),
-        "FLEET_KAFKA_URL": endpoints.kafka_bootstrap,
+        "FLEET_KAFKA_URL": kafka_url(state, endpoints, service.name, topic_prefix(caller)),
         "FLEET_FEED": feed,
         "FLEET_INSTANCES": str(state.instances_json),
         "FLEET_PRIVATE_KEY_FILE": str(state.private_key(service.name)),
@@ -49,13 +52,28 @@ def service_environment(
         environment.setdefault("FLEET_AUTH_EMAIL_VERIFICATION", "false")
         environment.setdefault("FLEET_AUTH_PASSWORD_MIN_LENGTH", "8")
     if service.uses_redis:
-        environment["FLEET_REDIS_URL"] = endpoints.redis_url
+        environment["FLEET_REDIS_URL"] = redis_url(state, endpoints, service)
     return environment
 
 
 def topic_prefix(caller: Mapping[str, str] = os.environ) -> str:
     """What stands before each topic and group, where fleets share a broker that was given by URL."""
     return caller.get("FLEET_TOPIC_PREFIX", "")
+
+
+def kafka_url(state: StateDir, endpoints: Endpoints, name: str, prefix: str) -> str:
+    """Kafka's URL for a service, or `cli`, as its own user, wherever Kafka asks who one is."""
+    address = KafkaAddress.parse(endpoints.kafka_bootstrap)
+    return str(address if address.user is None else address.of(prefix + name, state.secret(f"kafka {name}")))
+
+
+def redis_url(state: StateDir, endpoints: Endpoints, service: Service) -> str:
+    """Valkey's URL for a service, as its own user; a Redis given by URL is used as it was given."""
+    parts = urlsplit(endpoints.redis_url)
+    if parts.password != state.secret("valkey"):
+        return endpoints.redis_url
+    place = f"{service.name}:{state.secret(f'valkey {service.name}')}@{parts.hostname}:{parts.port}"
+    return urlunsplit(parts._replace(netloc=place))
 
 
 def service_database_url(state: StateDir, endpoints: Endpoints, service: Service) -> str:

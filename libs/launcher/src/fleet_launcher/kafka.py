@@ -1,4 +1,8 @@
-"""Apache Kafka as one KRaft node on 127.0.0.1."""
+"""Apache Kafka as one KRaft node on 127.0.0.1, that asks everybody who he is.
+
+The one user named here, by his password in the broker's own settings, is the broker itself, its controller and the
+launcher, who may do everything; the services' users and rights are made by him (`kafka_access`).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from pathlib import Path
 from fleet_launcher import processes
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.java import find_java
-from fleet_launcher.places import StateDir
+from fleet_launcher.places import StateDir, write_private
 from fleet_launcher.ports import HOST
 
 # What one node on a small machine needs; with these it stays at about 320 MB and starts in 2 to 6 s.
@@ -24,6 +28,7 @@ _JVM = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
 )
 CLASS_ARCHIVE = "kafka.jsa"
+_SUPER_USER = "fleet"
 _START_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 20.0
 
@@ -34,7 +39,14 @@ class Kafka:
     name = "kafka"
 
     def __init__(
-        self, state: StateDir, jars: list[Path], port: int, controller_port: int, *, jvm: tuple[str, ...] | None = None
+        self,
+        state: StateDir,
+        jars: list[Path],
+        port: int,
+        controller_port: int,
+        password: str,
+        *,
+        jvm: tuple[str, ...] | None = None,
     ) -> None:
         """`jvm`: more options of the JVM; by default the class archive beside the jars, where there is one."""
         archive = jars[0].parent / CLASS_ARCHIVE
@@ -45,7 +57,8 @@ class Kafka:
         self._folder = state.path / "kafka"
         self._log = state.logs / "kafka.log"
         self._ports = (port, controller_port)
-        self.bootstrap = f"{HOST}:{port}"
+        self._password = password
+        self.url = f"kafka://{_SUPER_USER}:{password}@{HOST}:{port}?mechanism=PLAIN"
 
     @property
     def pid(self) -> int | None:
@@ -53,13 +66,16 @@ class Kafka:
         return process.pid if process else None
 
     def start(self) -> None:
+        properties, settings = self._folder / "server.properties", self._properties()
         if self.pid is not None:
-            self._wait_ready()
-            return
+            if properties.read_text() == settings:
+                self._wait_ready()
+                return
+            self.stop()  # it was started by an earlier version of us, with settings that clients do not fit any more
         java = find_java()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        properties = self._folder / "server.properties"
-        properties.write_text(self._properties())
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
+        write_private(properties, settings)
         if not (self._folder / "data" / "meta.properties").exists():
             self._format(java, properties)
         processes.spawn(
@@ -97,7 +113,7 @@ class Kafka:
                     f"Kafka ended while it started: {processes.last_lines(self._log)}",
                     f"See {self._log}; `fleet reset` starts from nothing",
                 )
-            if asyncio.run(broker_answers(self.bootstrap, timeout_s=10.0)):
+            if asyncio.run(broker_answers(self.url, timeout_s=10.0)):
                 return
             time.sleep(0.1)
         raise LaunchFailure(f"Kafka did not answer within {_START_TIMEOUT_S:.0f} s", f"See {self._log}")
@@ -107,6 +123,8 @@ class Kafka:
 
     def _properties(self) -> str:
         port, controller_port = self._ports
+        user = f'username="{_SUPER_USER}" password="{self._password}" user_{_SUPER_USER}="{self._password}"'
+        plain = f"org.apache.kafka.common.security.plain.PlainLoginModule required {user};"
         settings: dict[str, object] = {
             "process.roles": "broker,controller",
             "node.id": 1,
@@ -115,7 +133,19 @@ class Kafka:
             "advertised.listeners": f"CLIENT://{HOST}:{port}",
             "inter.broker.listener.name": "CLIENT",
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
+            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "sasl.mechanism.controller.protocol": "PLAIN",
+            "listener.name.client.plain.sasl.jaas.config": plain,
+            "listener.name.controller.plain.sasl.jaas.config": plain,
+            "listener.name.controller.sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.client.scram-sha-512.sasl.jaas.config": (
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+            ),
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "allow.everyone.if.no.acl.found": "false",
+            "super.users": f"User:{_SUPER_USER}",
             "log.dirs": self._folder / "data",
             "auto.create.topics.enable": "false",
             "offsets.topic.replication.factor": 1,

@@ -81,9 +81,11 @@ class StateDir:
     def prepare(self, needed_bytes: int = NEEDED_BYTES) -> None:
         """Make the folders; says it when the disk cannot take a fleet."""
         try:
-            for folder in (self.path, self.logs, self.run, self.keys):
-                folder.mkdir(parents=True, exist_ok=True)
-            self.keys.chmod(0o700)
+            # The folder itself may be one that the caller shares with others, so only what is made here is closed.
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.logs, self.run, self.keys):
+                folder.mkdir(exist_ok=True)
+                folder.chmod(0o700)
         except OSError as error:
             raise LaunchFailure(
                 f"The state folder {self.path} cannot be made: {error.strerror}", "Give another one with --state-dir"

@@ -24,6 +24,7 @@ from fleet_launcher.places import JARS, StateDir
 from fleet_launcher.ports import kept_ports
 from fleet_launcher.postgres import Postgres
 from fleet_launcher.processes import records, running
+from fleet_launcher.services import SERVICES
 from fleet_launcher.valkey import Valkey
 
 
@@ -43,7 +44,7 @@ class Part(Protocol):
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where the parts are. `postgres_url` is that of a role that may create roles and databases."""
+    """Where the parts are, as URLs of the users who may do everything there: make roles, databases, users, topics."""
 
     kafka_bootstrap: str
     postgres_url: str
@@ -110,8 +111,9 @@ class Stack:
         self.parts = []
         if (kafka := self._given.get("KAFKA")) is None:
             port, controller = self._ports("kafka", "kafka-controller")
-            broker = Kafka(self.state, ensure_jars(self._jars, tell=self._tell), port, controller)
-            kafka = broker.bootstrap
+            jars = ensure_jars(self._jars, tell=self._tell)
+            broker = Kafka(self.state, jars, port, controller, self.state.secret("kafka"))
+            kafka = broker.url
             self.parts.append(broker)
         if (postgres := self._given.get("POSTGRES")) is None:
             server = Postgres(
@@ -120,7 +122,8 @@ class Stack:
             postgres = server.url
             self.parts.append(server)
         if (redis := self._given.get("REDIS")) is None:
-            cache = Valkey(self.state, self._ports("valkey")[0], self.state.secret("valkey"))
+            users = {s.name: self.state.secret(f"valkey {s.name}") for s in SERVICES if s.uses_redis}
+            cache = Valkey(self.state, self._ports("valkey")[0], self.state.secret("valkey"), users)
             redis = cache.url
             self.parts.append(cache)
         return Endpoints(kafka, postgres, redis)

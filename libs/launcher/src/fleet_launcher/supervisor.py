@@ -26,7 +26,8 @@ from fleet_launcher.description import write_description, write_instances
 from fleet_launcher.environment import service_database_url, service_environment, topic_prefix
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.instance import Instance, RestartPolicy
-from fleet_launcher.keys import ensure_field_keys, ensure_keys
+from fleet_launcher.kafka_access import ensure_access
+from fleet_launcher.keys import COMMAND_KEY, ensure_field_keys, ensure_keys
 from fleet_launcher.leftovers import LOCK, SUPERVISOR, end_leftovers
 from fleet_launcher.migrating import migrate
 from fleet_launcher.options import Event, FleetOptions
@@ -50,6 +51,7 @@ class Supervisor:
         self._services = services
         self._state = StateDir(options.state_dir.resolve())
         self._stack = Stack(self._state.path, tell=lambda line: report({"event": "line", "text": line}))
+        self._names = [service.name for service in services]
         self._endpoints: Endpoints
         self._database_urls: dict[str, str] = {}
         self._instances: list[Instance] = []
@@ -121,7 +123,7 @@ class Supervisor:
             for service in self._services
             if service.has_database
         }
-        ensure_keys(self._state, [service.name for service in self._services])
+        ensure_keys(self._state, self._names)
         ensure_field_keys(self._state)
         slots = [(s, ordinal) for s in self._services for ordinal in range(self._options.replicas.get(s.name, 1))]
         free = kept_ports(self._state, [f"{s.name}-{n}" for s, n in slots if s.fixed_port is None or n > 0])
@@ -142,7 +144,11 @@ class Supervisor:
     async def _kafka_and_topics(self, kafka: Part | None) -> None:
         if kafka is not None:
             await self._start_part(kafka)
-        await self._timed("topics", create_topics(self._endpoints.kafka_bootstrap, TOPICS, prefix=topic_prefix()))
+        url, prefix = self._endpoints.kafka_bootstrap, topic_prefix()
+        passwords = {name: self._state.secret(f"kafka {name}") for name in (*self._names, COMMAND_KEY)}
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._timed("topics", create_topics(url, TOPICS, prefix=prefix)))
+            group.create_task(self._timed("access", ensure_access(url, passwords, prefix=prefix)))
 
     async def _postgres_and_migrations(self, postgres: Part | None) -> None:
         if postgres is not None:
