@@ -49,3 +49,9 @@ async def test_a_password_is_generated_on_request(auth: Any, auth_settings: Auth
     await auth.logged_in(json.loads(out))
     code, _, err = await run_admin(auth_settings, "create-user", "--email", "x@example.com", stdin="short\n")
     assert (code, "password" in err) == (1, True)
+
+
+async def test_keys_are_rotated_and_nothing_but_json_is_printed(auth_settings: AuthSettings) -> None:
+    code, out, err = await run_admin(auth_settings, "rotate-keys")
+    assert code == 0, err
+    assert set(json.loads(out)) == {"kid"}

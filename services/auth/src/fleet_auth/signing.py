@@ -57,7 +57,8 @@ class KeyRing:
                 await lock_signing_keys(connection)
                 found = await self._read(connection, now)
                 if found is None or found.made_at + self._rotate_after <= now:
-                    await add_signing_key(connection, self._sealer, now)
+                    kid = await add_signing_key(connection, self._sealer, now)
+                    log.info("signing_key_made", kid=kid)
                     found = await self._read(connection, now)
         assert found is not None
         self.current = found
@@ -112,7 +113,6 @@ async def add_signing_key(connection: asyncpg.Connection, sealer: Sealer, now: d
         sealer.seal(private_key.private_bytes_raw(), SIGNING_KEY.place(kid)),
         now,
     )
-    log.info("signing_key_made", kid=kid)
     return kid
 
 
