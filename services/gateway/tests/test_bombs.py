@@ -3,6 +3,7 @@
 The seconds are this process's CPU time, the sender's included, so that a busy machine does not matter."""
 
 import asyncio
+import contextlib
 import gzip
 import os
 import time
@@ -11,7 +12,12 @@ from typing import Any
 
 import psutil
 import pytest
-from fleet_gateway.http_protocol import HEAD_BYTES, REQUEST_BYTES
+from fleet_gateway.http_protocol import HEAD_BYTES, REQUEST_BYTES, HttpProtocol
+from fleet_testkit.http import served
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 MOST_S, MOST_BYTES = 2.0, 64 * 1_048_576
 GIGABYTE = 1 << 30
@@ -145,3 +151,39 @@ async def test_json_100_000_deep(fleet: Any, path: str, deep: str) -> None:
     else:
         # For trading to say so; what the gateway looks for in an order it did not find.
         assert reply.status == 200
+
+
+class HastyProtocol(HttpProtocol):
+    request_timeout_s = 0.2
+
+
+async def echo(request: Request) -> Response:
+    return Response(await request.body())
+
+
+ECHO = Starlette(routes=[Route("/", echo, methods=["GET", "POST"])])
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET / HTTP/1.1\r\nHost", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n123"],
+    ids=["nothing", "half a head", "half a body"],
+)
+async def test_a_request_that_does_not_end(sent: bytes) -> None:
+    async with served(ECHO, http=HastyProtocol) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        writer.write(sent)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_connection_that_rests_between_requests_is_kept() -> None:
+    async with served(ECHO, http=HastyProtocol) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        for _ in range(2):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"HTTP/1.1 200 ")
+            with contextlib.suppress(TimeoutError):
+                assert await asyncio.wait_for(reader.read(1), 3 * HastyProtocol.request_timeout_s) != b""
+        writer.close()

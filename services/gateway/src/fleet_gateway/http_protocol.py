@@ -11,8 +11,6 @@ HEAD_BYTES = 32_768
 """Request line and headers; the longest that means anything is an access token, of about 1 kB."""
 REQUEST_BYTES = 8 * 1_048_576
 """Of a request what is read at all: the rest of a body that was refused is thrown away until here, then cut off."""
-REQUEST_TIMEOUT_S = 30.0
-"""From the first byte of a request to its last, and from a connection to its first request."""
 LINGER_S = 1.0
 """Between stopping to read and cutting the connection, so that the answer can be read."""
 _ONCE = (b"host", b"content-length", b"transfer-encoding", b"authorization")
@@ -20,6 +18,9 @@ _ONCE = (b"host", b"content-length", b"transfer-encoding", b"authorization")
 
 class HttpProtocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=HttpProtocol)`."""
+
+    request_timeout_s = 30.0
+    """From the first byte of a request to its last, and from a connection to its first request; looked at now and then."""
 
     _problem: Problem | None = None
     _is_cut = False
@@ -93,7 +94,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.loop.call_later(LINGER_S, self.transport.abort)
 
     def _watch_on(self) -> None:
-        self._watch = self.loop.call_later(REQUEST_TIMEOUT_S / 4, self._look)
+        self._watch = self.loop.call_later(self.request_timeout_s / 4, self._look)
 
     def _watch_off(self) -> None:
         if self._watch is not None:
@@ -103,7 +104,7 @@ class HttpProtocol(HttpToolsProtocol):
         """One timer a connection, not one a request."""
         if self._is_cut or self.transport.is_closing():
             return
-        if self._reading_since is not None and self.loop.time() - self._reading_since > REQUEST_TIMEOUT_S:
+        if self._reading_since is not None and self.loop.time() - self._reading_since > self.request_timeout_s:
             self._problem = Problem(408, "request_timeout", "The request did not come to its end in time.")
             self.send_400_response("")
         else:
