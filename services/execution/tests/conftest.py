@@ -241,7 +241,7 @@ def said(place: venue.PlaceVenueOrder) -> dict[str, Any]:
 async def execution_service(stack: Any, make_database: Any, tmp_path_factory: Any) -> AsyncIterator[ExecutionUnderTest]:
     kafka, prefix = stack.kafka_bootstrap, f"execution-{secrets.token_hex(4)}."
     folder: Path = tmp_path_factory.mktemp("execution")
-    keys = Keys.make(folder, "execution", "gateway", "core-engine")
+    keys = Keys.make(folder, "execution", "gateway", "core-engine", "trading")
     settings = keys.settings("execution", await make_database("execution"), kafka, topic_prefix=prefix)
     own = [t for t in TOPICS if any(reader.service == "execution" for reader in t.readers)]
     hears = [EXECUTION_REPORTS, VENUE_PAPER_COMMANDS]

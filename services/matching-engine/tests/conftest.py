@@ -196,7 +196,7 @@ class Engine:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def open_engine(stack: Any, make_database: Any, tmp_path_factory: Any) -> Opened:
     """`async with open_engine(…settings) as engine:` with a database and topics of its own, not running yet."""
-    keys = Keys.make(tmp_path_factory.mktemp("engine"), SERVICE, "gateway", "core-engine")
+    keys = Keys.make(tmp_path_factory.mktemp("engine"), SERVICE, "gateway", "core-engine", "trading")
 
     @contextlib.asynccontextmanager
     async def opened(**settings: object) -> AsyncIterator[Engine]:

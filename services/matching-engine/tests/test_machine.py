@@ -20,10 +20,12 @@ from fleet_matching_engine.app import engine_of
 from fleet_matching_engine.domain.orders import EndedOrder, OrderFill
 from fleet_matching_engine.domain.rules import (
     ALONE,
+    CANCEL_AFTER,
     INSTRUMENT,
     REFERENCE,
     RULES,
     STATE,
+    Cutoffs,
     Reference,
     Rules,
     State,
@@ -59,6 +61,9 @@ def some_steps(chance: Random, count: int) -> list[Any]:
             found.append("later")
         elif draw < 0.99:
             found.append(fact(REFERENCE, Reference(SYMBOL, Decimal(chance.randint(97, 103)))))
+        elif draw < 0.995:
+            until = BEGIN + chance.random() * timedelta(hours=6)
+            found.append(fact(CANCEL_AFTER, Cutoffs({str(chance.choice(ACCOUNTS)): until})))
         else:
             words = (chance.choice(("halted", "reducing")), "active")
             key = chance.choice((("symbol", SYMBOL), ALONE))

@@ -36,6 +36,7 @@ from fleet_contracts.topics import (
     EXECUTION_REPORTS,
     TRADING_ACCOUNTS,
     TRADING_ACTIVITY,
+    TRADING_CANCEL_AFTER,
     TRADING_GRANTS,
     TRADING_ORDER_COMMANDS,
     TRADING_RISK_BREACHES,
@@ -61,6 +62,7 @@ TOPICS = (
     EXECUTION_REPORTS,
     TRADING_ACCOUNTS,
     TRADING_ACTIVITY,
+    TRADING_CANCEL_AFTER,
     TRADING_GRANTS,
     TRADING_ORDER_COMMANDS,
     TRADING_RISK_BREACHES,
@@ -324,7 +326,7 @@ async def running_trading(
         await running.enter_async_context(database)
         outside = Bus(OutsideSettings(stack.kafka_bootstrap, prefix, feed=feed), database, clock=clock)
         heard: list[Received[Any]] = []
-        said = (TRADING_ORDER_COMMANDS, TRADING_ACTIVITY, TRADING_ACCOUNTS, TRADING_GRANTS, TRADING_RISK_BREACHES)
+        said = tuple(topic for topic in TOPICS if topic.owner == "trading")
         outside.add(Watch("heard", said, heard.append))
         await running.enter_async_context(outside.running(Health()))
         await eventually(lambda: outside.ready() is None, what="the outside is ready")

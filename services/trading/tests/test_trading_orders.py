@@ -151,7 +151,6 @@ async def test_what_is_not_json_is_400_and_what_is_not_said_to_be_is_415(fleet: 
     assert (await fleet.call("POST", ORDERS, {}, user=user)).code == "invalid_request"
     assert (await fleet.call("PUT", f"{ORDERS}/{uuid4()}", {}, user=user)).status == 405
     assert (await fleet.call("GET", f"{ORDERS}/{uuid4()}/events", user=user)).status == 404
-    assert (await fleet.call("POST", f"{ORDERS}/cancel-after", {}, user=user)).status == 405
 
 
 async def test_the_same_again_is_answered_the_same_and_another_body_is_refused(fleet: Any) -> None:

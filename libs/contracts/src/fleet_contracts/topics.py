@@ -218,6 +218,15 @@ TRADING_GRANTS = Topic(
     compacted=True,
     retention=None,
 )
+TRADING_CANCEL_AFTER = Topic(
+    "trading.cancel-after",
+    "trading",
+    "account",
+    (trading.CancelAfterSet,),
+    _table("execution", "exchange-connector", "matching-engine"),
+    compacted=True,
+    retention=None,
+)
 TRADING_ORDER_COMMANDS = Topic(
     "trading.order-commands",
     "trading",
@@ -319,6 +328,7 @@ TOPICS: tuple[Topic, ...] = (
     STRATEGY_DEPLOYMENTS,
     TRADING_ACCOUNTS,
     TRADING_GRANTS,
+    TRADING_CANCEL_AFTER,
     TRADING_ORDER_COMMANDS,
     TRADING_ACTIVITY,
     TRADING_RISK_BREACHES,

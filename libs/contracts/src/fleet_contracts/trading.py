@@ -47,6 +47,19 @@ class Grant(TradingMessage, frozen=True, kw_only=True):
     version: int
 
 
+class CancelAfterSet(TradingMessage, frozen=True, kw_only=True):
+    """Until when the orders of an account may stay open; the one set last holds, and `set_at` rises within an account.
+
+    Nothing that was said until `cancel_at` may be open once that has come, and nothing that was said until `passed_at`,
+    the latest that had come before this was set. `cancel_at` null: nothing is ahead."""
+
+    account_id: UUID
+    user_id: UUID
+    set_at: datetime
+    cancel_at: datetime | None
+    passed_at: datetime | None
+
+
 class Twap(Value, frozen=True, kw_only=True, tag_field="type", tag="twap"):
     """Sent in `slices` parts of the same size, evenly over `duration_s`."""
 

@@ -1,7 +1,22 @@
-"""The trading-state gate: what a service that must stop keeps, hears and obeys."""
+"""The gate: what a service that must stop, or cancel after a time, keeps, hears and obeys."""
 
+from .cutoffs import Cutoffs
+from .deadlines import Deadlines
+from .deadlines_store import set_cancel_after
 from .gate import GATES, Gate
 from .states import States, state_key, strictest
 from .store import change_of
+from .whenever import whenever
 
-__all__ = ["GATES", "Gate", "States", "change_of", "state_key", "strictest"]
+__all__ = [
+    "GATES",
+    "Cutoffs",
+    "Deadlines",
+    "Gate",
+    "States",
+    "change_of",
+    "set_cancel_after",
+    "state_key",
+    "strictest",
+    "whenever",
+]

@@ -30,6 +30,7 @@ DETAILS: Final = {
     "too_late": "It came after the time by which it should have been sent.",
     "already_expired": "Its end has passed.",
     "market_halted": "Trading is halted.",
+    "cancel_after": "The account's time to cancel all had come.",
     "market_reducing": "Only orders that reduce a position are taken now.",
 }
 """By code. A venue that has rules of its own adds theirs."""

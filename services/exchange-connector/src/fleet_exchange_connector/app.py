@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from uuid import UUID
 
 from fastapi import FastAPI
@@ -21,7 +21,7 @@ from fleet_chassis.instances import Instances
 from fleet_chassis.internal import internal_router
 from fleet_contracts.data import InstrumentDefined
 from fleet_contracts.topics import DATA_INSTRUMENTS
-from fleet_gate import Gate
+from fleet_gate import Deadlines, Gate, whenever
 
 from fleet_exchange_connector import consumers, events
 from fleet_exchange_connector.api import exchanges_router, replays_router
@@ -30,7 +30,7 @@ from fleet_exchange_connector.domain.instruments import VENUE, offered
 from fleet_exchange_connector.domain.orders import Restriction
 from fleet_exchange_connector.domain.replays import Replay
 from fleet_exchange_connector.feed import SimulatedFeed
-from fleet_exchange_connector.halting import cancel_when_halted
+from fleet_exchange_connector.halting import cancel_in_all_books
 from fleet_exchange_connector.replay_rest import LooksForRest, ReplayRest, asking_all
 from fleet_exchange_connector.settings import Settings
 from fleet_exchange_connector.starting import begin_history_when_ready, start
@@ -52,6 +52,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksFo
     )
     bus = Bus(settings, database, clock=clock)
     gate = Gate(bus, database)
+    deadlines = Deadlines(bus, database)
     # The contracts name this service a reader of it, and rest is judged by a place in it.
     bus.table(DATA_INSTRUMENTS, InstrumentDefined)
     is_replay = settings.feed == "replay"
@@ -63,7 +64,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksFo
     def restriction(symbol: str, account_id: UUID) -> Restriction:
         return Restriction(gate.state(symbol=symbol, venue=VENUE, account_id=account_id).value)
 
-    unit_of_work = opening(Stores(instruments, BookCache(), row, restriction, events.publish))
+    unit_of_work = opening(Stores(instruments, BookCache(), row, restriction, deadlines.is_over, events.publish))
     rest = ReplayRest(database, bus.clock.now)
     bus.add(consumers.commands(unit_of_work))
     if is_replay:
@@ -80,6 +81,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksFo
             await stack.enter_async_context(database)
             await stack.enter_async_context(client)
             await stack.enter_async_context(gate.running(health))
+            await stack.enter_async_context(deadlines.running(health))
             if is_replay:
                 observer = observing(
                     settings.kafka_url,
@@ -92,7 +94,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksFo
             await stack.enter_async_context(bus.running(health))
             await start(bus, unit_of_work, instruments, settings)
             background = await stack.enter_async_context(Background(health))
-            background.start("halting", cancel_when_halted(bus, gate, unit_of_work, sorted(instruments)))
+            cancel = partial(cancel_in_all_books, bus, unit_of_work, sorted(instruments))
+            background.start("halting", whenever(gate.has_halt, cancel, bus))
+            background.start("cancel_after", whenever(deadlines.has_passed, cancel, bus))
             if row is not None:
                 feed = SimulatedFeed(bus, database, row, instruments)
                 health.check("feed", feed.ready)
@@ -103,6 +107,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksFo
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet exchange-connector", lifespan, health)
     app.include_router(gate.router)
+    app.include_router(deadlines.router)
     app.include_router(exchanges_router(bus, database, unit_of_work, row, instruments))
     app.include_router(
         replays_router(

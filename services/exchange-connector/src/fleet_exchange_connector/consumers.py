@@ -42,7 +42,7 @@ def commands(unit_of_work: Opening) -> Work:
     """What execution asks of the venue, shared out by symbol."""
 
     async def place(work: UnitOfWork, received: Received[PlaceVenueOrder]) -> None:
-        await orders.place(work, events.place_order(received.message))
+        await orders.place(work, events.place_order(received.message, received.occurred_at))
 
     async def replace(work: UnitOfWork, received: Received[ReplaceVenueOrder]) -> None:
         orders.change(work, events.replace_order(received.message))

@@ -103,7 +103,7 @@ def messages_of(event: Event) -> Iterator[Addressed]:
             assert_never(event)
 
 
-def place_order(message: venue.PlaceVenueOrder) -> PlaceOrder:
+def place_order(message: venue.PlaceVenueOrder, said_at: datetime | None = None) -> PlaceOrder:
     return PlaceOrder(
         venue_order_ref=message.venue_order_ref,
         account_id=message.account_id,
@@ -128,6 +128,7 @@ def place_order(message: venue.PlaceVenueOrder) -> PlaceOrder:
         self_trade=SelfTrade.ALLOW if message.self_trade is None else SelfTrade(message.self_trade),
         oco_group=message.oco_group,
         parent_ref=message.parent_ref,
+        said_at=said_at,
     )
 
 

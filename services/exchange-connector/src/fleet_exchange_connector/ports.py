@@ -121,6 +121,9 @@ class OrderWork(Says, Protocol):
 
     def restriction(self, symbol: str, account_id: UUID) -> Restriction: ...
 
+    def is_cut_off(self, account_id: UUID, said_at: datetime) -> bool:
+        """Whether the account's cancel-after has come since then."""
+
     def add(self, command: PlaceOrder) -> None:
         """A new order; what became of it is recorded with its reports."""
 

@@ -1,7 +1,7 @@
 """execution's composition root."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -18,7 +18,7 @@ from fleet_contracts.data import InstrumentDefined
 from fleet_contracts.topics import DATA_INSTRUMENTS, TRADING_ACCOUNTS
 from fleet_contracts.trading import Account
 from fleet_contracts.vocabulary import TradingStateWord
-from fleet_gate import Gate
+from fleet_gate import Deadlines, Gate, whenever
 
 from . import consumers
 from .api import router
@@ -41,6 +41,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     )
     bus = Bus(settings, database, clock=clock)
     gate = Gate(bus, database)
+    deadlines = Deadlines(bus, database)
     accounts = bus.table(TRADING_ACCOUNTS, Account)
     instruments = bus.table(DATA_INSTRUMENTS, InstrumentDefined)
     venues = frozenset(settings.execution_venues)
@@ -80,7 +81,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     watch = PriceWatch(bus.clock, watched_orders, consumers.looks(unit, bus, refusal))
 
-    bus.add(consumers.commands(unit, refusal, instrument_of))
+    bus.add(consumers.commands(unit, refusal, instrument_of, is_over=deadlines.is_over))
     bus.add(consumers.steps(unit, refusal))
     bus.add(watch.subscription())
     bus.add(consumers.reports(comparing, settings.execution_venues))
@@ -97,14 +98,20 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with database, gate.running(health), bus.running(health), Background(health) as background:
+        async with AsyncExitStack() as stack:
+            for part in (database, gate.running(health), deadlines.running(health), bus.running(health)):
+                await stack.enter_async_context(part)
+            background = await stack.enter_async_context(Background(health))
             await begin()
             background.start("watch", watch.run())
+            cut_off = partial(consumers.cut_off, unit, bus, deadlines)
+            background.start("cancel_after", whenever(deadlines.has_passed, cut_off, bus))
             yield
 
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet execution", lifespan, health)
     app.include_router(gate.router)
+    app.include_router(deadlines.router)
     app.include_router(router(bus, database, unit, owner_of))
     app.include_router(internal_router(bus))
     return app

@@ -13,17 +13,18 @@ from fleet_contracts.topics import TRADING_ORDER_COMMANDS
 from fleet_contracts.trading import CancelOrder, QueryOrder, ReplaceOrder, SubmitOrder
 from fleet_contracts.venue import VenueOpenOrders, VenueReports
 from fleet_contracts.vocabulary import VenueStateWord
+from fleet_gate import Deadlines
 
 from . import events
 from .domain import venue_order_ref
 from .events import AnyCommand, change_of, fact_of, key_of, legs_of, refs_of, terms_of
 from .ports import UnitOfWork, VenueState
-from .service import learning, orders, reconciling, triggers
+from .service import deadlines, learning, orders, reconciling, triggers
 from .service.refusing import Refusal
 from .service.triggers import Look
 from .store.comparing import ROUND, ComparingPostgresUnitOfWork, ComparingUnit
 from .store.forgetting import FORGET, Forgetting
-from .store.unit import STEP, PostgresUnitOfWork, Unit
+from .store.unit import STEP, PostgresUnitOfWork, Unit, held_until
 
 log = get_logger("fleet_execution")
 
@@ -47,18 +48,25 @@ def looks(unit: Unit, bus: Bus, refusal: Refusal) -> GroupCommitter[Look, None]:
     return bus.group_committer(unit_of_work=unit, touches=lambda look: (str(look.ref),), decide=decide)
 
 
-def commands(unit: Unit, refusal: Refusal, instrument_of: Callable[[str], InstrumentDefined]) -> Work:
-    """Trading's commands, in each account's order."""
+def commands(
+    unit: Unit,
+    refusal: Refusal,
+    instrument_of: Callable[[str], InstrumentDefined],
+    *,
+    is_over: Callable[[UUID, datetime], bool],
+) -> Work:
+    """Trading's commands, in each account's order. `is_over`: what was said then comes after its account's cancel-after."""
 
     async def submit(uow: UnitOfWork, received: Received[SubmitOrder]) -> None:
         command = received.message
+        comes_late = is_over(command.account_id, received.occurred_at)
         orders.submit_order(
             uow,
             key_of(command),
             terms_of(command),
             command_sequence=received.sequence,
             market_at=_market_at(received),
-            refusal=refusal,
+            refusal=(lambda _: "cancel_after") if comes_late else refusal,
             tick_of=lambda symbol: instrument_of(symbol).tick_size,
             algo=None
             if command.algo is None
@@ -73,6 +81,18 @@ def commands(unit: Unit, refusal: Refusal, instrument_of: Callable[[str], Instru
         touches=_commanded,
         handlers={SubmitOrder: submit, ReplaceOrder: _replace, CancelOrder: _cancel, QueryOrder: _query},
     )
+
+
+async def cut_off(unit: Unit, bus: Bus, kept: Deadlines) -> None:
+    """What is held here of accounts whose deadline has come; a transaction an order, so that none waits for all."""
+    async with bus.transaction() as tx:
+        refs = await held_until(tx.connection, kept.passed)
+    for ref in refs:
+        async with bus.transaction() as tx:
+            uow = unit(tx)
+            await uow.lock([str(ref)])
+            await deadlines.cut_off(uow, ref)
+            await uow.flush()
 
 
 def statuses(unit: ComparingUnit) -> Work:

@@ -16,7 +16,7 @@ from fleet_chassis.instances import Instances
 from fleet_chassis.internal import internal_router
 from fleet_contracts.data import BestQuote, InstrumentDefined
 from fleet_contracts.topics import DATA_INSTRUMENTS, DATA_QUOTES, VENUE_INTERNAL_COMMANDS
-from fleet_gate import Gate
+from fleet_gate import Deadlines, Gate
 from fleet_simulator.book import Book, NaiveBook
 
 from fleet_matching_engine import consumers
@@ -37,6 +37,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     )
     bus = Bus(settings, database, clock=clock)
     gate = Gate(bus, database)
+    deadlines = Deadlines(bus, database)
     instruments = bus.table(DATA_INSTRUMENTS, InstrumentDefined)
     quotes = bus.table(DATA_QUOTES, BestQuote)
     world = World(
@@ -46,6 +47,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         quote=quotes.get,
         states=gate.held,
         is_alone=lambda: gate.is_alone,
+        passed=lambda: (deadlines.passed, deadlines.version),
         now=bus.clock.now,
     )
     engine = engine_of(settings.matching_engine_book)
@@ -75,7 +77,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with database, client, gate.running(health), bus.running(health):
+        async with database, client, gate.running(health), deadlines.running(health), bus.running(health):
             async with bus.transaction() as tx:
                 if not is_replay:
                     consumers.begin_heartbeat(tx, settings.feed, tx.now + every)
@@ -86,6 +88,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         health.check("calendars", world.calendars_ended)
     app = new_app(settings, "Tradefleet matching-engine", lifespan, health)
     app.include_router(gate.router)
+    app.include_router(deadlines.router)
     replicas = Replicas(client, settings.ordinal, timeout_s=settings.matching_engine_call_timeout_s)
     app.include_router(books_router(journal, bus.clock, replicas))
     app.include_router(internal_books_router(journal, bus.clock))

@@ -71,7 +71,7 @@ _account_id = lru_cache(maxsize=100_000)(UUID)
 # Commands
 
 
-def place(message: venue.PlaceVenueOrder) -> Place:
+def place(message: venue.PlaceVenueOrder, said_at: datetime | None = None) -> Place:
     return Place(
         ref=message.venue_order_ref.hex,
         account_id=str(message.account_id),
@@ -95,6 +95,7 @@ def place(message: venue.PlaceVenueOrder) -> Place:
         self_trade=None if message.self_trade is None else sim.SelfTrade(message.self_trade.value),
         oco_group=None if message.oco_group is None else message.oco_group.hex,
         parent_ref=None if message.parent_ref is None else message.parent_ref.hex,
+        said_at=said_at,
     )
 
 

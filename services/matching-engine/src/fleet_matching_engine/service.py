@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Final, TypeVar
+from uuid import UUID
 
 import msgspec
 from fleet_bus import CLOCK, Fact, Received, Said
@@ -31,6 +32,7 @@ from fleet_matching_engine.domain.orders import Effects, Moment
 from fleet_matching_engine.domain.rules import (
     ACTIVE,
     ALONE,
+    CANCEL_AFTER,
     INSTRUMENT,
     MASS_CANCEL,
     REDUCING,
@@ -38,6 +40,7 @@ from fleet_matching_engine.domain.rules import (
     RULES,
     STATE,
     VENUE,
+    Cutoffs,
     MassCancel,
     Reference,
     Rules,
@@ -63,12 +66,14 @@ class VenueMachine:
     def __init__(self, engine: Callable[[], Book], number: int) -> None:
         self.venue = Venue(engine)
         self.number = number
+        self.seen_deadlines = 0
+        """No part of the state: it spares the world to compare what has not changed."""
 
     def obey(self, received: Received[Message], at: datetime) -> Iterator[Said]:
         message, when = received.message, self.venue.moment(at, received.market_at)
         match message:
             case PlaceVenueOrder():
-                effects = self.venue.place(events.place(message), when)
+                effects = self.venue.place(events.place(message, received.occurred_at), when)
             case ReplaceVenueOrder():
                 effects = self.venue.replace(events.replace(message), when)
             case CancelVenueOrder():
@@ -101,6 +106,8 @@ class VenueMachine:
             found = [(begun.symbol, self.venue.begin(begun, when))]
         elif fact.kind == STATE:
             found = self.venue.obey(_decoded(fact, State), when)
+        elif fact.kind == CANCEL_AFTER:
+            found = self.venue.cut_off(_decoded(fact, Cutoffs), when)
         elif fact.kind == MASS_CANCEL:
             found = self.venue.mass_cancel(_decoded(fact, MassCancel), when)
         else:
@@ -147,6 +154,7 @@ class World:
         quote: Callable[[str], BestQuote | None],
         states: Callable[[], Iterable[TradingStateChanged]],
         is_alone: Callable[[], bool],
+        passed: Callable[[], tuple[Mapping[UUID, datetime], int]],
         now: Callable[[], datetime],
     ) -> None:
         self._rules = rules
@@ -155,6 +163,7 @@ class World:
         self._quote = quote
         self._states = states
         self._is_alone = is_alone
+        self._passed = passed
         self._now = now
 
     def news_for(self, machine: VenueMachine) -> Sequence[Fact]:
@@ -172,7 +181,22 @@ class World:
         alone, known = REDUCING if self._is_alone() else ACTIVE, venue.admission.states.get(ALONE)
         if alone != (ACTIVE if known is None else known.word):
             found.append(fact(STATE, State(ALONE[0], ALONE[1], alone, 0, 0)))
+        cutoffs = self._news_of_deadlines(machine)
+        if cutoffs:
+            found.append(fact(CANCEL_AFTER, Cutoffs(cutoffs)))
         return found
+
+    def _news_of_deadlines(self, machine: VenueMachine) -> dict[str, datetime]:
+        """All that have come in one fact: where many come together, the books are gone through once."""
+        passed, version = self._passed()
+        if machine.seen_deadlines == version:
+            return {}
+        known = machine.venue.admission.cutoffs
+        found = {str(account_id): at for account_id, at in passed.items()}
+        news = {account_id: at for account_id, at in found.items() if account_id not in known or known[account_id] < at}
+        if not news:
+            machine.seen_deadlines = version
+        return news
 
     def _of_instrument(self, venue: Venue, defined: InstrumentDefined) -> Iterator[Fact]:
         symbol = defined.symbol

@@ -7,11 +7,14 @@ from datetime import timedelta
 from fastapi import FastAPI
 from fleet_bus import Bus
 from fleet_chassis.app import new_app
+from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.background import Background
+from fleet_chassis.calls import ServiceClient
 from fleet_chassis.clock import Clock
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
 from fleet_chassis.ids import SystemIds
+from fleet_chassis.instances import Instances
 from fleet_chassis.internal import internal_router
 from fleet_gate import Gate
 
@@ -27,6 +30,7 @@ from .service.orders import OrderDesk
 from .settings import Settings
 from .store import AccountCache, Readings
 from .store.limits import SharedLimits
+from .telling import LastGates
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
@@ -54,6 +58,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     cache = AccountCache(settings.trading_cached_accounts)
     limits = SharedLimits()
     announcer = Announcer(market, send_by=send_by)
+    client = ServiceClient(
+        AssertionSigner(settings.service, settings.private_key_file, clock), Instances(settings.instances)
+    )
     trading = Trading(
         settings=settings,
         bus=bus,
@@ -63,6 +70,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         readings=Readings(database),
         cache=cache,
         limits=limits,
+        last_gates=LastGates(client, timeout_s=settings.trading_call_timeout_s),
     )
     risk_watch = RiskWatch(bus, cache, limits, market)
     bus.add(consumers.reports(trading.unit, market))
@@ -78,7 +86,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with database, gate.running(health), bus.running(health), Background(health) as background:
+        async with database, client, gate.running(health), bus.running(health), Background(health) as background:
             background.start("order_path", order_path.watch())
             if is_live:
                 background.start("risk_watch", risk_watch.watch(trading))

@@ -21,5 +21,7 @@ class Settings(DatabaseSettings):
     trading_opening_deposit: Decimal = Field(default=Decimal(100_000), ge=0)
     trading_most_accounts: int = Field(default=20, ge=1)
     """Accounts of one user: each is walked over by what checks the books and takes their snapshots."""
+    trading_call_timeout_s: float = Field(default=0.5, gt=0)
+    """Of the direct call to a last gate; what does not answer within it hears by Kafka."""
     trading_cached_accounts: int = Field(default=10_000, ge=0)
     """Accounts kept in memory between transactions: about 5 kB each."""

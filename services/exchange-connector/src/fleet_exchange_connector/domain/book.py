@@ -166,6 +166,7 @@ class Book:
             OpenOrder(
                 venue_order_ref=UUID(order.order_ref),
                 account_id=UUID(order.account_id),
+                accepted_at=from_ns(order.accepted_at),
                 side=order.side,
                 order_type=order.type,
                 time_in_force=order.time_in_force,

@@ -54,6 +54,7 @@ class PlaceOrder:
     self_trade: SelfTrade = SelfTrade.ALLOW
     oco_group: UUID | None = None
     parent_ref: UUID | None = None
+    said_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +135,7 @@ class OpenOrder:
 
     venue_order_ref: UUID
     account_id: UUID
+    accepted_at: datetime
     side: Side
     order_type: OrderType
     time_in_force: TimeInForce

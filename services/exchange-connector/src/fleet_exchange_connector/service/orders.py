@@ -80,7 +80,7 @@ async def list_open(work: OrderWork, command: ListQuery) -> None:
     )
 
 
-def cancel_halted(work: OrderWork, symbol: str) -> None:
+def cancel_forbidden(work: OrderWork, symbol: str) -> None:
     """Takes out what is open and may not be, whoever placed it and whether execution knows of it or not."""
     book = work.book(symbol)
     if book is None:
@@ -89,9 +89,14 @@ def cancel_halted(work: OrderWork, symbol: str) -> None:
     market_at = market_time(work, symbol)
     for order in book.listed():
         if work.restriction(symbol, order.account_id) is Restriction.HALTED:
-            canceled = book.take_out(order, "market_halted", market_at, now=work.now)
-            work.record(symbol, canceled)
-            reports += canceled
+            code = "market_halted"
+        elif work.is_cut_off(order.account_id, order.accepted_at):
+            code = "cancel_after"
+        else:
+            continue
+        canceled = book.take_out(order, code, market_at, now=work.now)
+        work.record(symbol, canceled)
+        reports += canceled
     _tell(work, symbol, reports)
 
 
@@ -154,7 +159,9 @@ def _refusal(work: OrderWork, command: PlaceOrder | ReplaceOrder, *, increases: 
 
 
 def _is_over(work: OrderWork, command: PlaceOrder, market_at: datetime) -> str | None:
-    """Whether its time, or the order that it would wait for, has ended before it came."""
+    """Whether its time, or its account's, or the order that it would wait for, has ended before it came."""
+    if command.said_at is not None and work.is_cut_off(command.account_id, command.said_at):
+        return "cancel_after"
     # On a replay it ends within its first bar, before that fills it.
     if work.market is not None and command.expires_at is not None and command.expires_at <= market_at:
         return "already_expired"

@@ -52,6 +52,7 @@ class Stores:
     cache: books.BookCache
     market_row: MarketRow | None
     restriction: Callable[[str, UUID], Restriction]
+    is_cut_off: Callable[[UUID, datetime], bool]
     publish: Callable[[Transaction, Event], None]
 
 
@@ -159,6 +160,9 @@ class UnitOfWork:
 
     def restriction(self, symbol: str, account_id: UUID) -> Restriction:
         return self._stores.restriction(symbol, account_id)
+
+    def is_cut_off(self, account_id: UUID, said_at: datetime) -> bool:
+        return self._stores.is_cut_off(account_id, said_at)
 
     def add(self, command: PlaceOrder) -> None:
         self._added[command.venue_order_ref] = command

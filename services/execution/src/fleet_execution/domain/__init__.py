@@ -2,7 +2,9 @@
 
 from .order import Decision, VenueOrder, adopted, never_sent, refused, stand_ins, submit
 from .values import (
+    CANCEL_AFTER,
     NO_CONDITIONS,
+    REQUESTED,
     Accepted,
     Amend,
     Ask,
@@ -32,11 +34,14 @@ from .values import (
     Triggered,
     VenueCommand,
     VenueFact,
+    Why,
     venue_order_ref,
 )
 
 __all__ = [
+    "CANCEL_AFTER",
     "NO_CONDITIONS",
+    "REQUESTED",
     "Accepted",
     "Amend",
     "Ask",
@@ -68,6 +73,7 @@ __all__ = [
     "VenueCommand",
     "VenueFact",
     "VenueOrder",
+    "Why",
     "adopted",
     "never_sent",
     "refused",

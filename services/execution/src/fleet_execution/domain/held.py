@@ -15,6 +15,7 @@ from . import triggers
 from .groups import Group, Step
 from .order import Decision, VenueOrder, submit
 from .values import (
+    REQUESTED,
     Ask,
     Canceled,
     CancelRejected,
@@ -28,6 +29,7 @@ from .values import (
     Stand,
     Stated,
     Triggered,
+    Why,
 )
 
 AGAIN = timedelta(seconds=5)
@@ -63,12 +65,12 @@ def elect(group: Group, leg: VenueOrder, price: Decimal, *, now: datetime, marke
     return replace(step, told=((elected, Triggered(market_at, price)), *step.told))
 
 
-def cancel(group: Group, leg: VenueOrder, *, now: datetime, market_at: datetime) -> Step:
+def cancel(group: Group, leg: VenueOrder, *, now: datetime, market_at: datetime, why: Why = REQUESTED) -> Step:
     """It has ended when its last child has; the other leg stays."""
     if leg.stand.is_terminal:
         detail = f"the order has ended, was {leg.stand}"
         return Step(told=((leg, CancelRejected(market_at, "too_late_to_cancel", detail)),))
-    closed = _close(leg, "requested", "canceled on request")
+    closed = _close(leg, *why)
     return _balance(group, _with(group.legs, closed), _Moment(now, market_at))
 
 

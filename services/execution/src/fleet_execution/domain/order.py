@@ -7,6 +7,8 @@ from uuid import UUID
 
 from .twap import Twap
 from .values import (
+    CANCEL_AFTER,
+    REQUESTED,
     Accepted,
     Amend,
     Ask,
@@ -32,6 +34,7 @@ from .values import (
     Trigger,
     Triggered,
     VenueFact,
+    Why,
 )
 
 EXACT = Context(prec=100)
@@ -65,12 +68,12 @@ class VenueOrder:
     """Of an order whose type its venue does not have; what its venue is sent has no trigger."""
     fills: tuple[Filled, ...] = ()
 
-    def cancel(self, *, command_sequence: int, market_at: datetime, now: datetime) -> "Decision":
+    def cancel(self, *, command_sequence: int, market_at: datetime, now: datetime, why: Why = REQUESTED) -> "Decision":
         """Asks the venue once; the one answer answers every cancel that came meanwhile."""
         if self.stand.is_terminal:
             return self, (CancelRejected(market_at, "too_late_to_cancel", f"the order has ended, was {self.stand}"),)
         if self.is_watched:
-            fact = Canceled(market_at, "requested", "canceled on request", self.cumulative_quantity)
+            fact = Canceled(market_at, *why, self.cumulative_quantity)
             return self.end(Stand.CANCELED, fact.code, fact.detail, now=now), (fact,)
         if self.is_cancel_pending:
             return self, ()
@@ -362,6 +365,7 @@ _REFUSALS = {
     "too_late": "the time by which the order had to be sent has passed",
     "market_halted": "trading is halted",
     "venue_in_doubt": "what is open at the venue is being compared with what we know",
+    "cancel_after": CANCEL_AFTER[1],
     "unknown_venue": "no venue of this name is configured",
 }
 

@@ -8,6 +8,11 @@ from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
+Why = tuple[str, str]
+"""The code of a reason, and a sentence."""
+REQUESTED: Why = ("requested", "canceled on request")
+CANCEL_AFTER: Why = ("cancel_after", "the account's time to cancel all had come")
+
 
 class Stand(StrEnum):
     """Where a venue order stands. `sent`: not answered yet; `refused`: by us, no venue has seen it."""

@@ -9,6 +9,7 @@ from uuid import uuid5
 from .order import Decision, VenueOrder, submit
 from .twap import Twap
 from .values import (
+    REQUESTED,
     Accepted,
     Ask,
     Cancel,
@@ -24,6 +25,7 @@ from .values import (
     Stated,
     Terms,
     Triggered,
+    Why,
 )
 
 AGAIN = timedelta(seconds=5)
@@ -82,7 +84,7 @@ def step(
         changed, told = _clear(open_children, now=now, market_at=market_at)
         return Work(parent, changed, told, look_at or now + AGAIN)
     if parent.is_cancel_pending:
-        return _end(parent, "requested", "canceled on request", now, market_at)
+        return _end(parent, *_why(parent), now, market_at)
     if algo.has_ended(now):
         return _end(parent, "algo_ended", "the market had not taken it all by the end", now, market_at)
     size = algo.wanted(now=now, quantity=parent.terms.quantity, filled=parent.cumulative_quantity)
@@ -123,22 +125,25 @@ def heard(
         changed, told = _clear(open_children, now=now, market_at=market_at)
         return Work(parent, changed, told, now + AGAIN)
     if not open_children and parent.is_cancel_pending:
-        return _end(parent, "requested", "canceled on request", now, market_at)
+        return _end(parent, *_why(parent), now, market_at)
     # A child that ended by itself waits for the next part; one that was cancelled for the next part gives way to it.
     return Work(parent, look_at=now if not open_children and ended_by_us else None)
 
 
-def cancel(parent: VenueOrder, children: Sequence[VenueOrder], *, now: datetime, market_at: datetime) -> Work:
+def cancel(
+    parent: VenueOrder, children: Sequence[VenueOrder], *, now: datetime, market_at: datetime, why: Why = REQUESTED
+) -> Work:
     """Nothing more is sent; it has ended when the last child has."""
     if parent.stand.is_terminal:
         detail = f"the order has ended, was {parent.stand}"
         return Work(parent, told=((parent.key, CancelRejected(market_at, "too_late_to_cancel", detail)),))
-    pending = replace(parent, is_cancel_pending=True, updated_at=now)
+    if not parent.is_cancel_pending:
+        parent = replace(parent, is_cancel_pending=True, code=why[0], detail=why[1], updated_at=now)
     open_children = [child for child in children if not child.stand.is_terminal]
     if not open_children:
-        return _end(pending, "requested", "canceled on request", now, market_at)
+        return _end(parent, *_why(parent), now, market_at)
     changed, told = _clear(open_children, now=now, market_at=market_at)
-    return Work(pending, changed, told, now + AGAIN)
+    return Work(parent, changed, told, now + AGAIN)
 
 
 def pause(parent: VenueOrder, children: Sequence[VenueOrder], *, now: datetime, market_at: datetime) -> Work:
@@ -208,6 +213,10 @@ def _clear(
         changed.append(after)
         told += [(child.key, outcome) for outcome in outcomes]
     return tuple(changed), tuple(told)
+
+
+def _why(parent: VenueOrder) -> Why:
+    return parent.code or REQUESTED[0], parent.detail or REQUESTED[1]
 
 
 def _end(parent: VenueOrder, code: str, detail: str, now: datetime, market_at: datetime) -> Work:

@@ -5,7 +5,19 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from fleet_execution.domain import Change, OrderKey, Outcome, Refused, Terms, VenueOrder, groups, held, triggers
+from fleet_execution.domain import (
+    REQUESTED,
+    Change,
+    OrderKey,
+    Outcome,
+    Refused,
+    Terms,
+    VenueOrder,
+    Why,
+    groups,
+    held,
+    triggers,
+)
 from fleet_execution.ports import Told, UnitOfWork
 
 from .refusing import Refusal, refusal_of
@@ -41,9 +53,9 @@ async def step(uow: UnitOfWork, root: VenueOrder, *, refusal: Refusal) -> None:
     uow.publish(_keep(uow, taken, root.key.ref), market_at=uow.now)
 
 
-def cancel(uow: UnitOfWork, leg: VenueOrder, *, market_at: datetime) -> None:
+def cancel(uow: UnitOfWork, leg: VenueOrder, *, market_at: datetime, why: Why = REQUESTED) -> None:
     assert leg.group_ref is not None
-    taken = held.cancel(uow.group(leg.group_ref), leg, now=uow.now, market_at=market_at)
+    taken = held.cancel(uow.group(leg.group_ref), leg, now=uow.now, market_at=market_at, why=why)
     uow.publish(_keep(uow, taken, leg.group_ref), market_at=market_at)
 
 

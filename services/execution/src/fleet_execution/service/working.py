@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from fleet_execution.domain import OrderKey, Refused, Terms, VenueOrder, working
+from fleet_execution.domain import REQUESTED, OrderKey, Refused, Terms, VenueOrder, Why, working
 from fleet_execution.domain.twap import Twap
 from fleet_execution.ports import Told, UnitOfWork
 
@@ -37,8 +37,9 @@ async def step(uow: UnitOfWork, parent: VenueOrder, *, refusal: Refusal) -> None
     _carry_out(uow, working.step(parent, children, now=uow.now, market_at=uow.now, refusal=may_not), uow.now)
 
 
-async def cancel(uow: UnitOfWork, parent: VenueOrder, *, market_at: datetime) -> None:
-    _carry_out(uow, working.cancel(parent, await uow.children(parent), now=uow.now, market_at=market_at), market_at)
+async def cancel(uow: UnitOfWork, parent: VenueOrder, *, market_at: datetime, why: Why = REQUESTED) -> None:
+    children = await uow.children(parent)
+    _carry_out(uow, working.cancel(parent, children, now=uow.now, market_at=market_at, why=why), market_at)
 
 
 async def query(uow: UnitOfWork, parent: VenueOrder, *, market_at: datetime) -> None:

@@ -1,6 +1,6 @@
 """Venue orders and fills in PostgreSQL."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -59,6 +59,13 @@ SELECT venue_order_ref, NULL AS venue, NULL AS symbol, NULL::text[] AS capabilit
 WHERE venue_order_ref = ANY($1)
 UNION ALL SELECT NULL, venue, symbol, NULL FROM doubts
 UNION ALL SELECT NULL, venue, NULL, capabilities FROM venues
+"""
+
+
+_HELD_UNTIL = """
+SELECT venue_order_ref FROM venue_orders o JOIN unnest($1::uuid[], $2::timestamptz[]) AS d (account_id, at) USING (account_id)
+WHERE o.ended_at IS NULL AND (o.algo IS NOT NULL OR o.leg IS NOT NULL OR o.trigger IS NOT NULL)
+AND NOT o.is_cancel_pending AND o.created_at <= d.at ORDER BY o.created_at
 """
 
 
@@ -200,6 +207,12 @@ async def watched(connection: asyncpg.Connection) -> list[VenueOrder]:
         " AND quantity > 0 AND NOT is_cancel_pending"
     )
     return [_order(row) for row in rows]
+
+
+async def held_until(connection: asyncpg.Connection, passed: Mapping[UUID, datetime]) -> list[UUID]:
+    """What is held or worked here since its account's deadline or before, and no end has been asked for."""
+    rows = await connection.fetch(_HELD_UNTIL, list(passed), list(passed.values()))
+    return [row[0] for row in rows]
 
 
 async def group_of(connection: asyncpg.Connection, group_ref: UUID) -> Group:

@@ -34,12 +34,16 @@ class Admission:
         self.rules: Rules | None = None
         self.references: dict[str, Reference] = {}
         self.states: dict[tuple[str, str | None], State] = {}
+        self.cutoffs: dict[str, datetime] = {}
         self.rates = Rates()
 
     def placed(self, command: Place, book: SymbolBook, when: Moment) -> Placed:
         """The order in the simulator's words."""
         increases = command.side is Side.BUY and not command.reduce_only
         rules = self._may_act(command, book, when, increases=increases)
+        cutoff = self.cutoffs.get(command.account_id)
+        if cutoff is not None and command.said_at is not None and command.said_at <= cutoff:
+            raise Refused("cancel_after")
         if not (book.is_open or (command.time_in_force.is_auction and command.parent_ref is None)):
             raise Refused("market_closed")
         if command.expires_at is not None and ns_of(command.expires_at) <= when.ns:

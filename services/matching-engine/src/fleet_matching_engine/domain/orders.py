@@ -45,6 +45,7 @@ class Place:
     self_trade: SelfTrade | None
     oco_group: str | None
     parent_ref: str | None
+    said_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

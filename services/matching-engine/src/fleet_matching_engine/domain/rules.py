@@ -1,5 +1,6 @@
 """What the venue holds to, and what it is told besides orders: each a fact with a place in the journal."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -14,6 +15,7 @@ INSTRUMENT: Final = "instrument"
 REFERENCE: Final = "reference"
 STATE: Final = "state"
 MASS_CANCEL: Final = "mass-cancel"
+CANCEL_AFTER: Final = "cancel-after"
 
 ACTIVE: Final = "active"
 HALTED: Final = "halted"
@@ -76,6 +78,12 @@ class State(msgspec.Struct, frozen=True, array_like=True):
     @property
     def key(self) -> tuple[str, str | None]:
         return self.scope, self.target
+
+
+class Cutoffs(msgspec.Struct, frozen=True, array_like=True):
+    """Deadlines of accounts that have come: nothing that was said until then may be open."""
+
+    by_account: dict[str, datetime]
 
 
 class MassCancel(msgspec.Struct, frozen=True, array_like=True):

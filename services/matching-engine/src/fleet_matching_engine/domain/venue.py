@@ -26,7 +26,7 @@ from fleet_matching_engine.domain.orders import (
     Stated,
 )
 from fleet_matching_engine.domain.rates import Rates
-from fleet_matching_engine.domain.rules import HALTED, VENUE, MassCancel, Reference, Rules, State, Terms
+from fleet_matching_engine.domain.rules import HALTED, VENUE, Cutoffs, MassCancel, Reference, Rules, State, Terms
 from fleet_matching_engine.domain.sessions import Session
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,6 +42,7 @@ class _VenueState(msgspec.Struct, array_like=True):
     books: list[BookState]
     ended: dict[str, EndedOrder]
     archived_upto: int
+    cutoffs: dict[str, datetime] = {}
 
 
 class Venue:
@@ -161,6 +162,14 @@ class Venue:
         if state.scope in ("system", "symbol", "account") or state.target == VENUE:
             yield from self._cancel_all(symbol, account_id, "market_halted", when)
 
+    def cut_off(self, cutoffs: Cutoffs, when: Moment) -> Iterator[tuple[str, Effects]]:
+        """What was accepted until then is taken out, and what was said until then is not taken any more."""
+        self.admission.cutoffs.update(cutoffs.by_account)
+        until = {account_id: ns_of(at) for account_id, at in cutoffs.by_account.items()}
+        for name, book in self.books.items():
+            orders = [o for o in book.orders.values() if o.accepted_at <= until.get(o.account_id, -1)]
+            yield name, book.cancel(orders, "cancel_after", when)
+
     def mass_cancel(self, told: MassCancel, when: Moment) -> Iterator[tuple[str, Effects]]:
         yield from self._cancel_all(told.symbol, told.account_id, "mass_cancel", when)
 
@@ -221,6 +230,7 @@ class Venue:
             [book.state() for book in self.books.values()],
             self.ended,
             self.archived_upto,
+            self.admission.cutoffs,
         )
         return msgspec.msgpack.encode(state)
 
@@ -229,6 +239,7 @@ class Venue:
         self.admission.rules, self.admission.references = state.rules, state.references
         self.admission.states = {one.key: one for one in state.states}
         self.admission.rates = Rates(state.rates)
+        self.admission.cutoffs = state.cutoffs
         self.users, self.ended, self._market_at = state.users, state.ended, state.market_at
         self.archived_upto = state.archived_upto
         for one in state.books:

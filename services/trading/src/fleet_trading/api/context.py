@@ -20,6 +20,7 @@ from fleet_trading.settings import Settings
 from fleet_trading.store import AccountCache, PostgresUnit, Readings
 from fleet_trading.store.limits import SharedLimits
 from fleet_trading.store.unit import Announcing
+from fleet_trading.telling import LastGates
 
 MOST_KNOWN = 100_000
 """Owners of accounts that are remembered, about 200 bytes each; ownership never changes."""
@@ -46,12 +47,14 @@ class Trading:
         readings: Readings,
         cache: AccountCache,
         limits: SharedLimits,
+        last_gates: LastGates,
     ) -> None:
         self.settings = settings
         self.bus = bus
         self.market = market
         self.desk = desk
         self.readings = readings
+        self.last_gates = last_gates
         self._announcer = announcer
         self._cache = cache
         self._limits = limits

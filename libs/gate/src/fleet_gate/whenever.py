@@ -1,0 +1,34 @@
+"""How a last gate does what it must: on being told, and again until the database has taken it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from fleet_bus import Bus
+from fleet_bus.failures import Streak, is_down
+from fleet_chassis.logging import get_logger
+
+RETRY_S = 0.5
+
+log = get_logger("fleet_gate")
+
+
+async def whenever(told: asyncio.Event, act: Callable[[], Awaitable[None]], bus: Bus) -> None:
+    """Acts each time that `told` is set, and clears it before; runs until cancelled. Needs the database alone: what was
+    done is told when Kafka can carry it."""
+    down = Streak(first_s=RETRY_S, most_s=RETRY_S)
+    while True:
+        await told.wait()
+        told.clear()
+        try:
+            with bus.activity.handling():
+                await act()
+        except Exception as error:
+            if not is_down(error):
+                raise
+            told.set()
+            pause_s, is_told = down.failed()
+            if is_told:
+                log.warning("cancel_waits", error=repr(error))
+            await asyncio.sleep(pause_s)
+        else:
+            down = Streak(first_s=RETRY_S, most_s=RETRY_S)
