@@ -43,6 +43,9 @@ def test_wrong_words_are_one_line(tmp_path: Path) -> None:
     done = fleet("up", "--replicas", "trading", state=tmp_path)
     assert done.returncode == 1
     assert done.stderr == "error: 'trading' does not say how many replicas. Write it as trading=2.\n"
+    for size in ((), ("1", "--notional", "1000")):
+        done = fleet("order", "buy", "AAPL/USD", *size, state=tmp_path)
+        assert done.returncode == 1 and "a quantity or --notional, one of the two" in done.stderr
     done = fleet("logs", "tradng", state=tmp_path)
     assert done.returncode == 1 and "There is no log of 'tradng'" in done.stderr
 

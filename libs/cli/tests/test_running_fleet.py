@@ -61,6 +61,12 @@ def test_the_five_curl_lines_run_as_pasted(commanded: WholeFleet) -> None:
     assert trailing.returncode == 0 and "sell AAPL/USD: new, filled 0 of 1" in trailing.stdout, trailing
     both = fleet(commanded, "order", "sell", "AAPL/USD", "1", "--trail", "5", "--stop", "1", **user)
     assert both.returncode == 1 and "one of --stop, --touch and --trail" in both.stderr
+    asked = fleet(commanded, "order", "buy", "AAPL/USD", "--notional", "1000", "--limit", "2", "--preview", **user)
+    assert asked.returncode == 0 and asked.stdout.startswith("would be accepted\ncost: 1000 USD\nfee: 1 USD\n"), asked
+    dear = fleet(commanded, "order", "buy", "AAPL/USD", "--notional", "1000000", "--preview", **user)
+    assert dear.returncode == 1 and dear.stdout.startswith("would be denied: "), dear
+    worth = fleet(commanded, "order", "buy", "AAPL/USD", "--notional", "1000", "--limit", "2", **user)
+    assert worth.returncode == 0 and "buy AAPL/USD: new, filled 0 of 500" in worth.stdout, worth
     refused = fleet(commanded, "order", "sell", "AAPL/USD", "2", **user)
     assert refused.returncode == 1 and refused.stderr.startswith("error: ")
     books = fleet(commanded, "ledger", "verify")

@@ -15,8 +15,14 @@ from fleet_cli.console import DEFAULT_STATE, StateOption, fail, out, run, state_
 def order(
     side: Annotated[Literal["buy", "sell"], typer.Argument(help="buy or sell")],
     symbol: Annotated[str, typer.Argument(help="AAPL/USD, BTC/USD, …")],
-    quantity: Annotated[str, typer.Argument(help="How many: 1, 0.25, …")],
+    quantity: Annotated[str | None, typer.Argument(help="How many: 1, 0.25, …")] = None,
     *,
+    notional: Annotated[
+        str | None, typer.Option("--notional", help="Instead of how many: for how much, in the quote currency.")
+    ] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Only tell whether it would be accepted, and what it would cost.")
+    ] = False,
     email: Annotated[
         str | None, typer.Option(envvar="FLEET_EMAIL", help="The user's address; without it, who logged in last.")
     ] = None,
@@ -45,16 +51,42 @@ def order(
 ) -> None:
     """Buy or sell as a user, through the gateway, and tell what became of it within a second.
 
-    The first time asks who you are; the session is kept until `fleet logout`.
+    The first time asks who you are; the session is kept until `fleet logout`. With --preview the exit status is 1 if the
+    order would be denied.
     """
-    wanted = {"symbol": symbol, "side": side, "quantity": _decimal(quantity), "time_in_force": time_in_force}
+    wanted = {"symbol": symbol, "side": side, "time_in_force": time_in_force} | _size(quantity, notional)
     wanted |= _waiting(limit=limit, stop=stop, touch=touch, trail=trail) | _exits(take_profit, stop_loss)
+    if preview:
+        _tell_preview(run(_previewed(state_of(state_dir), wanted, email, password)), symbol.partition("/")[2])
+        return
     placed = run(_placed(state_of(state_dir), wanted, email, password))
     price = f" at {placed['average_fill_price']}" if placed.get("average_fill_price") else ""
     reason = f" ({placed['reason']['detail']})" if placed.get("reason") else ""
     filled = f"{placed['filled_quantity']} of {placed['quantity']}"
     out.print(f"{placed['side']} {placed['symbol']}: {placed['status']}, filled {filled}{price}{reason}")
     out.print(f"[dim]order_id {placed['order_id']}[/]")
+
+
+def _size(quantity: str | None, notional: str | None) -> dict[str, Any]:
+    if (quantity is None) == (notional is None):
+        fail("An order has a quantity or --notional, one of the two", "fleet order buy AAPL/USD --notional 1000")
+    return {"quantity": _decimal(quantity)} if quantity is not None else {"notional": _decimal(notional or "")}
+
+
+def _tell_preview(found: dict[str, Any], currency: str) -> None:
+    """Amounts that are not known are left out."""
+    for reason in found["reasons"]:
+        out.print(f"would be denied: {reason['detail']} [dim]{reason['code']}[/]")
+    if found["accepted"]:
+        out.print("would be accepted")
+    for name, what in (
+        ("estimated_cost", "cost"),
+        ("estimated_fee", "fee"),
+        ("buying_power_after", "buying power after"),
+    ):
+        if found[name] is not None:
+            out.print(f"{what}: {found[name]} {currency}")
+    raise typer.Exit(0 if found["accepted"] else 1)
 
 
 def _waiting(*, limit: str | None, stop: str | None, touch: str | None, trail: str | None) -> dict[str, Any]:
@@ -90,6 +122,15 @@ def _decimal(text: str) -> str:
     except InvalidOperation:
         fail(f"A quantity or price is a number, was {text!r}")
     return format(value, "f")
+
+
+async def _previewed(
+    state: StateDir, wanted: dict[str, Any], email: str | None, password: str | None
+) -> dict[str, Any]:
+    from fleet_cli.session import logged_in
+
+    async with logged_in(state, email, password) as client:
+        return await client.preview_order(wanted)
 
 
 async def _placed(state: StateDir, wanted: dict[str, Any], email: str | None, password: str | None) -> dict[str, Any]:

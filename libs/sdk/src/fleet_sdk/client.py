@@ -126,6 +126,10 @@ class FleetClient:
         answer: list[Json] = await self.request("POST", "/orders/batch", {"orders": orders})
         return answer
 
+    async def preview_order(self, order: Mapping[str, Any]) -> Json:
+        """Whether it would be accepted, all that is against it, and what it would cost; nothing is kept of it."""
+        return await self._object("POST", "/orders/preview", order)
+
     async def order(self, order_id: str) -> Json:
         return await self._object("GET", f"/orders/{order_id}")
 
@@ -135,6 +139,10 @@ class FleetClient:
 
     async def cancel_order(self, order_id: str) -> Json:
         return await self._object("DELETE", f"/orders/{order_id}")
+
+    async def cancel_after(self, timeout_s: int, *, account_id: str | None = None) -> Json:
+        """Cancels all open orders unless it is said again within that time; 0 disables it. Say it before each time runs out."""
+        return await self._object("POST", "/orders/cancel-after", {"timeout_s": timeout_s, "account_id": account_id})
 
     async def accounts(self) -> list[Json]:
         return [account async for account in self.pages("/accounts")]

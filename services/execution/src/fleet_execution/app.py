@@ -1,7 +1,7 @@
 """execution's composition root."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -98,10 +98,13 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for part in (database, gate.running(health), deadlines.running(health), bus.running(health)):
-                await stack.enter_async_context(part)
-            background = await stack.enter_async_context(Background(health))
+        async with (
+            database,
+            gate.running(health),
+            deadlines.running(health),
+            bus.running(health),
+            Background(health) as background,
+        ):
             await begin()
             background.start("watch", watch.run())
             cut_off = partial(consumers.cut_off, unit, bus, deadlines)
