@@ -31,7 +31,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 START = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
-MIGRATIONS = [Path(package.__file__).with_name("migrations") for package in (fleet_bus, fleet_gate)]
+MIGRATIONS = [
+    Path(fleet_bus.__file__).with_name("migrations"),
+    Path(fleet_gate.__file__).with_name("migrations"),
+]
 A, B = UUID(int=1), UUID(int=2)
 
 
