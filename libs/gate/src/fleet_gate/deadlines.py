@@ -10,11 +10,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends
 from fleet_bus import Bus, Received
-from fleet_chassis.assertions import service_caller
 from fleet_chassis.background import Background
 from fleet_chassis.database import Database, is_down
 from fleet_chassis.health import Health
 from fleet_chassis.logging import get_logger
+from fleet_chassis.permissions import service_caller
 from fleet_contracts import Message
 from fleet_contracts.topics import TRADING_CANCEL_AFTER
 from fleet_contracts.trading import CancelAfterSet

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter
-from fleet_chassis.assertions import UserCaller
+from fleet_chassis.permissions import TradeCaller
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.shapes import Body, FastJSON
 from fleet_contracts.topics import TRADING_CANCEL_AFTER
@@ -46,12 +46,11 @@ class CancelAfterAnswer(msgspec.Struct, frozen=True):
     response_class=FastJSON,
     responses=answers(200, CancelAfterAnswer, "Until when the account's orders stay, and who keeps it."),
 )
-async def post_cancel_after(body: CancelAfterBody, caller: UserCaller, trading: Service) -> Response:
+async def post_cancel_after(body: CancelAfterBody, caller: TradeCaller, trading: Service) -> Response:
     """Cancels all open orders of the account unless it is called again within `timeout_s`: every 15 to 30 seconds with 60,
     for example. 0 disables it. New orders are taken before and after; once it has come it is disabled.
 
     Those that cancel are told directly and listed; who was not reached hears it by Kafka."""
-    caller.require_scope("trade")
     if trading.settings.feed == "replay":
         raise Problem(422, "unsupported", "On a replay the market waits for the fleet, and no time runs out.")
     if 0 < body.timeout_s < LEAST_S:
