@@ -53,15 +53,18 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
         super().__init__(transaction, families)
         self._reconciliations: dict[UUID, Reconciliation] = {}
         self._doubted: dict[tuple[str, str], str | None] = {}
+        self._venue_states: dict[str, VenueState] = {}
 
     async def venue_state(self, venue: str) -> VenueState | None:
+        if venue in self._venue_states:
+            return self._venue_states[venue]
         row = await self._tx.connection.fetchrow(
             "SELECT is_connected, can_list, capabilities FROM venues WHERE venue = $1 FOR UPDATE", venue
         )
         return None if row is None else VenueState(row[0], row[1], frozenset(row[2]))
 
     def keep_venue_state(self, venue: str, state: VenueState) -> None:
-        self._tx.write(_KEEP_STATE, venue, state.is_connected, state.can_list, sorted(state.capabilities))
+        self._venue_states[venue] = state
 
     async def asked(self, venue: str, symbol: str) -> Reconciliation | None:
         row = await self._tx.connection.fetchrow(
@@ -138,6 +141,8 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
 
     async def flush(self) -> None:
         await super().flush()
+        for venue, state in self._venue_states.items():
+            self._tx.write(_KEEP_STATE, venue, state.is_connected, state.can_list, sorted(state.capabilities))
         for r in self._reconciliations.values():
             self._tx.write(_KEEP, *_row(r))
         for (venue, symbol), reason in self._doubted.items():
