@@ -227,3 +227,18 @@ async def test_a_dedicated_connection_has_its_own_settings(notes: Database) -> N
         assert await connection.fetchval("SELECT '{\"a\": 1}'::jsonb") == {"a": 1}
     finally:
         await connection.close()
+
+
+async def test_a_plan_that_is_made_once_keeps_to_the_index_when_its_table_grows(notes_url: str) -> None:
+    change = "UPDATE notes AS n SET body = '{}' FROM unnest($1::int[]) AS c (id) WHERE n.id = c.id"
+    async with (
+        Database(notes_url, application_name="test", plans_once=True) as database,
+        database.connection() as connection,
+    ):
+        await connection.execute("INSERT INTO notes SELECT generate_series(1000, 1080)")
+        await connection.execute("ANALYZE notes")
+        await connection.execute(f"PREPARE change (int[]) AS {change}")
+        await connection.execute("EXECUTE change ('{1000}')")
+        await connection.execute("INSERT INTO notes SELECT generate_series(2000, 12000)")
+        plan = "\n".join(row[0] for row in await connection.fetch("EXPLAIN EXECUTE change ('{1000}')"))
+    assert "Index Scan using notes_pkey" in plan, plan

@@ -1,7 +1,6 @@
 """What the venue says follows from its journal: the same of either engine, of any snapshot, with anything archived."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -292,7 +291,7 @@ def test_on_a_replay_time_is_the_markets() -> None:
     for offset, (message, market_at) in enumerate(
         [(placed, ends_at - timedelta(days=1)), (msgspec.structs.replace(PLAIN, venue_order_ref=UUID(int=2)), ends_at)]
     ):
-        record = replace(record_of(message, offset, BEGIN), market_at=market_at)
+        record = msgspec.structs.replace(record_of(message, offset, BEGIN), market_at=market_at)
         said = [
             (r.topic, r.key, r.sequence, r.event_id, r.type, r.occurred_at, r.payload) for r in journal.obey(record)
         ]

@@ -1,6 +1,5 @@
 """A record as it came from Kafka, before and after its message was decoded; CloudEvents binary mode in the headers."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Generic, TypeVar
@@ -15,8 +14,7 @@ TOMBSTONE = "tombstone"
 M_co = TypeVar("M_co", bound=Message, covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """What the bus needs of a record to place it: where it stood, who wrote it, its number in its key."""
 
     topic: str
@@ -43,8 +41,7 @@ class Record:
         return (self.epoch, self.sequence)
 
 
-@dataclass(frozen=True, slots=True)
-class Received(Generic[M_co]):
+class Received(msgspec.Struct, Generic[M_co], frozen=True):
     """A decoded message with what its record says about it. `sequence` counts per (writer, topic, key)."""
 
     message: M_co

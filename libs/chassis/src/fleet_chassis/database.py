@@ -138,6 +138,9 @@ async def _commit(connection: asyncpg.Connection) -> None:
         raise TransactionFailed(f"COMMIT answered {outcome}")
 
 
+_PLANS_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
+
+
 class Database:
     """A service's database. `async with Database(url, application_name="trading-0") as database: ...`"""
 
@@ -149,17 +152,18 @@ class Database:
         max_size: int = 6,
         acquire_timeout_s: float = ACQUIRE_TIMEOUT_S,
         command_timeout_s: float = COMMAND_TIMEOUT_S,
-        plan_cache_mode: str = "auto",
+        plans_once: bool = False,
     ) -> None:
         """`url` is `postgresql://…`; at most `max_size` connections are open.
 
-        `plan_cache_mode`: `force_generic_plan` where statements are written for it. `auto` plans what takes arrays anew
-        each time the arrays are short, which costs more than running it."""
+        `plans_once`: each statement is planned once, for any values and by its indexes. Else PostgreSQL plans what takes
+        arrays anew each time the arrays are short, which costs more than running it; and a plan that is kept from when a
+        table was small would read all of it when it has grown."""
         self._acquire_timeout_s = acquire_timeout_s
         self._command_timeout_s = command_timeout_s
         self._url = url.get_secret_value() if isinstance(url, SecretStr) else url
         self._application_name = application_name
-        self._plan_cache_mode = plan_cache_mode
+        self._plans_once = plans_once
         self._max_size = max_size
         self._pool: asyncpg.Pool | None = None
 
@@ -287,9 +291,5 @@ class Database:
 
     def _server_settings(self) -> dict[str, str]:
         # Compiling a short statement costs more than running it.
-        return {
-            "application_name": self._application_name,
-            "timezone": "UTC",
-            "jit": "off",
-            "plan_cache_mode": self._plan_cache_mode,
-        }
+        settings = {"application_name": self._application_name, "timezone": "UTC", "jit": "off"}
+        return {**settings, **_PLANS_ONCE} if self._plans_once else settings

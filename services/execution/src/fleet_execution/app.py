@@ -38,6 +38,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         settings.database_url,
         application_name=f"{settings.service}-{settings.ordinal}",
         max_size=settings.database_connections,
+        plans_once=True,
     )
     bus = Bus(settings, database, clock=clock)
     gate = Gate(bus, database)

@@ -40,7 +40,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         settings.database_url,
         application_name=f"{settings.service}-{settings.ordinal}",
         max_size=settings.database_connections,
-        plan_cache_mode="force_generic_plan",
+        plans_once=True,
     )
     bus = Bus(settings, database, clock=clock)
     gate = Gate(bus, database)

@@ -41,7 +41,7 @@ _OPEN_ORDERS = """
 SELECT order_id, account_id, user_id, symbol, venue, venue_order_ref FROM venue_orders
 WHERE venue = $1 AND symbol = $2 AND ended_at IS NULL AND algo IS NULL AND created_at < $3
 AND (leg IS NULL OR NOT (leg->>'is_held')::boolean) AND (trigger IS NULL OR triggered_at < $3)
-AND ($4::uuid IS NULL OR venue_order_ref > $4) AND ($5::uuid IS NULL OR venue_order_ref <= $5)
+AND venue_order_ref > $4 AND venue_order_ref <= $5
 ORDER BY venue_order_ref LIMIT $6
 """
 
@@ -110,7 +110,8 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
     async def open_orders(
         self, venue: str, symbol: str, *, before: datetime, after: UUID | None, upto: UUID | None, limit: int
     ) -> Sequence[OrderKey]:
-        rows = await self._tx.connection.fetch(_OPEN_ORDERS, venue, symbol, before, after, upto, limit)
+        bounds = after or UUID(int=0), upto or UUID(int=2**128 - 1)
+        rows = await self._tx.connection.fetch(_OPEN_ORDERS, venue, symbol, before, *bounds, limit)
         return [OrderKey(*row) for row in rows]
 
     async def open_symbols(self, venue: str) -> set[str]:
