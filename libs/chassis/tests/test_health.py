@@ -1,6 +1,7 @@
 """Live and ready, truthfully."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -61,6 +62,18 @@ async def test_a_background_task_that_is_cancelled_is_no_death() -> None:
         task = background.start("relay", asyncio.Event().wait())
     assert task.cancelled()
     assert health.dead == {}
+
+
+async def test_a_background_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
+    async def work() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(5), Background(Health(), cancels_again_after_s=0.01) as background:
+        task = background.start("relay", work())
+        await asyncio.sleep(0)
+    assert task.cancelled()
 
 
 async def test_a_database_that_is_gone_is_not_ready(make_database: Any) -> None:

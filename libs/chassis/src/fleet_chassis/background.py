@@ -15,8 +15,9 @@ class Background:
     to the health, which ends the process.
     """
 
-    def __init__(self, health: Health) -> None:
+    def __init__(self, health: Health, *, cancels_again_after_s: float = 10.0) -> None:
         self._health = health
+        self._cancels_again_after_s = cancels_again_after_s
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def __aenter__(self) -> Self:
@@ -32,7 +33,12 @@ class Background:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
+        running = {task for task in self._tasks if not task.done()}
+        while running:
+            for task in running:
+                task.cancel()
+            # A library that swallows a cancellation (as asyncio.wait_for of Python 3.11 may) would keep the process from
+            # ending. Later than any orderly end takes, so that it disturbs none.
+            _, running = await asyncio.wait(running, timeout=self._cancels_again_after_s)
         # The errors of those that died are told by the health already.
         await asyncio.gather(*self._tasks, return_exceptions=True)
