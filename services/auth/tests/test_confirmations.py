@@ -46,25 +46,29 @@ async def test_a_user_is_there_once_the_address_is_confirmed(verifying: Any) -> 
     assert (await verifying.call("POST", "/login", json=body)).status == 401
 
     token = (await mailed(verifying, body["email"]))["token"]
-    confirmed = await verifying.call("POST", "/email/verify", json={"token": token})
+    confirmed = await verifying.call("POST", "/email/verify", json={"token": token, "password": body["password"]})
     assert (confirmed.status, confirmed.body["email"], confirmed.body["roles"]) == (201, body["email"], ["trader"])
     assert (await verifying.call("POST", "/login", json=body)).status == 200
-    again = await verifying.call("POST", "/email/verify", json={"token": token})
+    again = await verifying.call("POST", "/email/verify", json={"token": token, "password": body["password"]})
     assert (again.status, again.body["code"]) == (404, "token_unknown")
 
 
-async def test_who_confirms_gets_the_password_of_that_registration(verifying: Any) -> None:
-    # An attacker registers the address before its owner does.
+async def test_nobody_confirms_the_registration_of_another(verifying: Any) -> None:
+    # An attacker registers the address before its owner does, who takes the wrong one of two mails.
     email = new_address()
     for password in ("attacker horse", "owner's horse"):
         await verifying.call("POST", "/register", json={"email": email, "password": password})
         await mailed(verifying, email, 1 if password.startswith("attacker") else 2)
-    token = mails(verifying, email)[1]["token"]
-    assert (await verifying.call("POST", "/email/verify", json={"token": token})).status == 201
+    first, second = (
+        {"token": mails(verifying, email)[number]["token"], "password": "owner's horse"} for number in range(2)
+    )
+    wrong = await verifying.call("POST", "/email/verify", json=first)
+    assert (wrong.status, wrong.body["code"]) == (401, "invalid_credentials")
+    assert (await verifying.call("POST", "/email/verify", json=second)).status == 201
     for password, status in (("attacker horse", 401), ("owner's horse", 200)):
         login = await verifying.call("POST", "/login", json={"email": email, "password": password})
         assert login.status == status
-    late = await verifying.call("POST", "/email/verify", json={"token": mails(verifying, email)[0]["token"]})
+    late = await verifying.call("POST", "/email/verify", json=first | {"password": "attacker horse"})
     assert late.status == 404
 
 

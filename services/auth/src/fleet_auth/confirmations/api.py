@@ -20,7 +20,7 @@ from fleet_auth.api import (
     too_many_failed_logins,
     user_resource,
 )
-from fleet_auth.domain import EmailTaken, TooManyFailedLogins
+from fleet_auth.domain import EmailTaken, TooManyFailedLogins, hash_token
 from fleet_auth.parts import AuthParts, SessionCaller
 from fleet_auth.passwords import TooBusy
 from fleet_auth.store import PostgresUnitOfWork
@@ -35,7 +35,10 @@ Token = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class VerifyBody(Body):
+    """`password`: that of the registration."""
+
     token: Token
+    password: Password
 
 
 class ForgotBody(Body):
@@ -54,8 +57,15 @@ class PasswordBody(Body):
 
 @router.post("/email/verify", status_code=201, dependencies=[Gateway])
 async def verify_email(body: VerifyBody, auth: AuthParts) -> UserResource:
-    """The user, whose address is confirmed with the token that was sent to it. 404 `token_unknown`."""
+    """The user, whose address is confirmed with the token that was sent to it, by who registered it: his password is asked
+    for. 404 `token_unknown`, 401 `invalid_credentials`."""
     try:
+        async with auth.bus.transaction() as tx:
+            asked = await Confirmations(tx).waiting(hash_token(body.token), Purpose.REGISTRATION)
+        if asked is None:
+            raise _token_unknown()
+        if not await auth.passwords.is_correct(body.password, asked.password_hash):
+            raise invalid_credentials()
         async with auth.bus.transaction() as tx:
             user = await service.confirm_registration(
                 PostgresUnitOfWork(tx), Confirmations(tx), body.token, ids=auth.ids
@@ -64,6 +74,8 @@ async def verify_email(body: VerifyBody, auth: AuthParts) -> UserResource:
         raise _token_unknown() from None
     except EmailTaken:
         raise email_taken() from None
+    except TooBusy:
+        raise too_busy() from None
     return user_resource(user)
 
 

@@ -39,8 +39,8 @@ class Confirmation:
                 to=self.email,
                 subject="Confirm your address",
                 text=f"Somebody, probably you, registered this address with Tradefleet at {url}.\n"
-                f'Confirm it within an hour: POST {url}/api/v1/auth/email/verify {{"token": "{token}"}}\n\n'
-                "If it was not you, do nothing: without it there is no account.\n",
+                f'Confirm it within an hour: POST {url}/api/v1/auth/email/verify {{"token": "{token}", "password": "…"}}\n'
+                "with the password that you registered with.\n\nIf it was not you, do nothing: there is no account.\n",
                 token=token,
             )
         return Mail(

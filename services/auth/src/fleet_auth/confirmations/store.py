@@ -55,6 +55,16 @@ class Confirmations:
             "UPDATE confirmations SET token_hash = $2 WHERE confirmation_id = $1", confirmation_id, token_hash
         )
 
+    async def waiting(self, token_hash: bytes, purpose: Purpose) -> Confirmation | None:
+        return _confirmation(
+            await self._connection.fetchrow(
+                "SELECT * FROM confirmations WHERE token_hash = $1 AND purpose = $2 AND expires_at > $3",
+                token_hash,
+                purpose,
+                self._tx.now,
+            )
+        )
+
     async def take(self, token_hash: bytes, purpose: Purpose) -> Confirmation | None:
         """The confirmation, which is there no more, nor are others of its purpose for the address."""
         found = _confirmation(
