@@ -48,6 +48,8 @@ async def test_killed_again_and_again_the_books_are_those_of_a_naive_replay(open
             ends = [engine.order("buy", "1", "50", symbol=symbol) for symbol in SYMBOLS]
             await engine.command(*ends)
             await eventually(lambda: all(_is_said(engine, one) for one in ends), 30)
+            # What is shown and what is replayed are the same moment once no order comes to its end in between.
+            await eventually(lambda: _nothing_ends_later(engine), 30)
             shown = {
                 symbol: await engine.api(f"/api/v1/books/{symbol.replace('/', '-')}?depth=1000") for symbol in SYMBOLS
             }
@@ -59,6 +61,10 @@ async def test_killed_again_and_again_the_books_are_those_of_a_naive_replay(open
             assert (book["orders"], book["sequence"]) == (len(replayed_book.orders), replayed_book.deltas)
             assert book["checksum"] == replayed_book.checksum()
             assert Decimal(book["last_price"] or 0) == replayed_book.scale.price(replayed_book.price)
+
+
+async def _nothing_ends_later(engine: Any) -> bool:
+    return all(machine.due_at() is None for machine in (await _naive(engine))[1])
 
 
 async def _send_at_random(engine: Any, chance: random.Random, sent: list[Any], count: int) -> None:

@@ -23,7 +23,7 @@ Algorithmic trading over REST and the socket `/ws`. Register, log in, and send t
 `Authorization: Bearer …`. Decimals are strings, times are RFC 3339 UTC, errors are RFC 9457 problems with a stable `code`.
 """
 _TAGS = {
-    "auth": "Register, log in, renew and end sessions.",
+    "auth": "Register, log in, renew and end sessions; second factors, API keys.",
     "markets": "What is traded, and at what price.",
     "orders": "Place, watch and cancel.",
     "accounts": "Balances, positions, fills, and what it all is worth.",
@@ -32,6 +32,7 @@ _TAGS = {
     "executions": "How an order was carried out at its venue.",
     "exchanges": "Venues, and replays of history where the fleet runs on it.",
     "risk": "What an account risks, the limits it is held to, and stopping.",
+    "users": "Who may do what: for administrators.",
     "system": "What runs, and how well.",
     "gateway": "The socket, and the gateway's own health.",
 }
