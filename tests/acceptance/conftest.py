@@ -12,7 +12,6 @@ from typing import Any
 from uuid import uuid4
 
 import aiohttp
-import pytest
 import pytest_asyncio
 from fleet_contracts import TOPICS, Topic, trading
 from fleet_contracts.data import InstrumentDefined
@@ -305,11 +304,6 @@ async def venue(request: Any, stack: Any, make_database: Any, tmp_path_factory: 
             _time_goes_on(clock),
         ):
             yield under_test
-
-
-@pytest.fixture(autouse=True)
-def _behaved(venue: VenueUnderTest) -> None:
-    venue.behave()
 
 
 def _topic(template: Topic) -> Topic:

@@ -1,17 +1,10 @@
 """Every route of every service declares what it takes, and the gateway's rows are at one with them."""
 
-from pathlib import Path
-from runpy import run_path
-
 import pytest
 from fleet_auth.domain import SCOPES
 from fleet_chassis.permissions import RoutePermission
-from fleet_gateway.routes import PREFIX, PUBLIC, find
-
-ROUTES: list[tuple[str, RoutePermission]] = list(
-    run_path(str(Path(__file__).resolve().parents[2] / "scripts" / "permissions.py"))["routes"]()
-)
-PUBLIC_ROUTES = [pair for pair in ROUTES if pair[1].path.startswith(PREFIX.decode())]
+from fleet_gateway.routes import PUBLIC, find
+from fleet_routes import PUBLIC_ROUTES, ROUTES
 
 
 def test_no_route_is_without_a_permission() -> None:

@@ -20,6 +20,11 @@ from fleet_testkit.venues import VenueUnderTest
 pytestmark = pytest.mark.timeout(120)
 
 
+@pytest.fixture(autouse=True)
+def _behaved(venue: VenueUnderTest) -> None:
+    venue.behave()
+
+
 async def test_01_a_market_order_buys(venue: VenueUnderTest) -> None:
     """supply → buy at the market → filled, with fees, told once"""
     order = venue.desk.order(venue.lot * 10)
