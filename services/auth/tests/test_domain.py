@@ -5,12 +5,10 @@ from uuid import UUID
 
 import pytest
 from fleet_auth.domain import (
-    LoginAttempts,
     RefreshRefusal,
     RefreshToken,
     Role,
     Session,
-    TooManyFailedLogins,
     User,
     UserStatus,
     normalise_email,
@@ -79,10 +77,3 @@ def test_roles_add_up() -> None:
     assert scopes_of([Role.VIEWER]) == ["read"]
     assert scopes_of([Role.TRADER, Role.VIEWER]) == ["read", "strategy", "trade", "transfer"]
     assert "admin" in scopes_of([Role.ADMIN])
-
-
-def test_attempts_beyond_the_limit_wait_for_the_window() -> None:
-    LoginAttempts(10, NOW).check(NOW, 10)
-    with pytest.raises(TooManyFailedLogins) as refused:
-        LoginAttempts(11, NOW + timedelta(seconds=12.2)).check(NOW, 10)
-    assert refused.value.retry_after_s == 13

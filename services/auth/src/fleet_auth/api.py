@@ -21,7 +21,6 @@ from .domain import (
     IdempotencyKeyReused,
     RefreshRefusal,
     Role,
-    TooManyFailedLogins,
     User,
     UserDisabled,
     UserStatus,
@@ -29,11 +28,13 @@ from .domain import (
     normalise_email,
     scopes_of,
 )
+from .guessing.domain import TooManyFailedLogins
+from .guessing.store import Attempts
 from .mfa import service as mfa
 from .mfa.api import CodeBody, code_problem
 from .mfa.domain import CodeRefused
 from .mfa.store import SecondFactors
-from .parts import Auth, AuthParts, FromClient, SessionCaller, TokensResource, not_stored
+from .parts import Auth, AuthParts, FromClient, SessionCaller, TokensResource, from_client, not_stored
 from .passwords import MAX_PASSWORD_LENGTH, TooBusy
 from .service import IdempotencyKey, NewUser
 from .store import PostgresUnitOfWork
@@ -49,6 +50,9 @@ REFUSALS = {
 
 Gateway = Depends(service_caller("gateway"))
 """Before a login nobody is behind the call, but it still comes through the gateway, which limits it."""
+
+OPEN_DOOR = [Gateway, Depends(from_client)]
+"""What strangers come in by, if their address is not denied."""
 
 Email = Annotated[str, Field(max_length=254), AfterValidator(normalise_email)]
 
@@ -120,11 +124,12 @@ internal = APIRouter(prefix="/internal", include_in_schema=False, dependencies=[
     status_code=201,
     response_model=UserResource,
     responses={202: {"model": RegistrationAsked, "description": "Confirmed with the token in the mail."}},
-    dependencies=[Gateway],
+    dependencies=OPEN_DOOR,
 )
 async def register(
     body: RegisterBody,
     auth: AuthParts,
+    client: FromClient,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> Response:
     """A new user, a trader. 409 `email_taken`.
@@ -146,6 +151,7 @@ async def register(
                 await confirmations.ask(
                     uow,
                     Confirmations(tx),
+                    Attempts(tx),
                     Purpose.REGISTRATION,
                     body.email,
                     ids=auth.ids,
@@ -156,6 +162,7 @@ async def register(
             else:
                 command = NewUser(email=body.email, password_hash=password_hash, display_name=body.display_name)
                 user = await service.register(uow, command, ids=auth.ids)
+                await auth.defence.know(Attempts(tx), user.email, client)
                 answer = user_resource(user).model_dump(mode="json")
             if key is not None:
                 await service.keep_answer(uow, service.REGISTER, key, answer)
@@ -172,19 +179,15 @@ async def register(
     return _registered(auth, answer)
 
 
-@router.post("/login", response_model=TokensResource | MfaRequired, dependencies=[Gateway])
+@router.post("/login", response_model=TokensResource | MfaRequired, dependencies=OPEN_DOOR)
 async def login(body: LoginBody, auth: AuthParts, client: FromClient) -> Response:
     """Tokens for a user's password, or an `mfa_token` if there is a second factor to show. 401 `invalid_credentials`; 429
-    after too many failed attempts at one account."""
+    `too_many_failed_logins` after too many failed attempts at one account or from one address."""
     try:
         auth.passwords.require_place()
         async with auth.bus.transaction() as tx:
-            found = await service.begin_login(
-                PostgresUnitOfWork(tx),
-                body.email,
-                allowed=auth.settings.auth_failed_logins,
-                window=auth.login_window,
-            )
+            counted = await auth.defence.begin(Attempts(tx), body.email, client)
+            found = await PostgresUnitOfWork(tx).credentials(body.email)
         password_hash = None if found is None else found[1]
         if not await auth.passwords.is_correct(body.password, password_hash) or found is None or password_hash is None:
             raise WrongCredentials
@@ -194,9 +197,11 @@ async def login(body: LoginBody, auth: AuthParts, client: FromClient) -> Respons
         async with auth.bus.transaction() as tx:
             uow = PostgresUnitOfWork(tx)
             user = await service.admit(uow, found[0].user_id, new_hash=new_hash)
+            await Attempts(tx).one_less(*counted)
             if user.mfa_enabled:
                 await mfa.challenge(SecondFactors(tx, auth.sealer), user.user_id, secret)
                 return not_stored({"mfa_required": True, "mfa_token": secret})
+            await auth.defence.know(Attempts(tx), user.email, client)
             session = await service.begin_session(
                 uow, user, refresh_token=secret, lifetimes=auth.lifetimes, ids=auth.ids, client=client
             )
@@ -211,7 +216,7 @@ async def login(body: LoginBody, auth: AuthParts, client: FromClient) -> Respons
     return auth.tokens(user, session, secret)
 
 
-@router.post("/login/mfa", response_model=TokensResource, dependencies=[Gateway])
+@router.post("/login/mfa", response_model=TokensResource, dependencies=OPEN_DOOR)
 async def login_with_second_factor(body: MfaLoginBody, auth: AuthParts, client: FromClient) -> Response:
     """The second step of a login. 401 `invalid_code`, `mfa_token_unknown`; 429 `too_many_codes`."""
     refresh_token = new_secret()
@@ -221,6 +226,7 @@ async def login_with_second_factor(body: MfaLoginBody, auth: AuthParts, client: 
             if not isinstance(answer, CodeRefused):
                 uow = PostgresUnitOfWork(tx)
                 user = await service.admit(uow, answer)
+                await auth.defence.know(Attempts(tx), user.email, client)
                 session = await service.begin_session(
                     uow,
                     user,
@@ -237,7 +243,7 @@ async def login_with_second_factor(body: MfaLoginBody, auth: AuthParts, client: 
     return auth.tokens(user, session, refresh_token)
 
 
-@router.post("/refresh", response_model=TokensResource, dependencies=[Gateway])
+@router.post("/refresh", response_model=TokensResource, dependencies=OPEN_DOOR)
 async def refresh(body: RefreshBody, auth: AuthParts) -> Response:
     """New tokens for a refresh token, which is used up. Shown a second time it revokes its session."""
     replacement = new_secret()
@@ -334,7 +340,7 @@ def invalid_credentials() -> Problem:
 
 def too_many_failed_logins(error: TooManyFailedLogins) -> Problem:
     """429 with the time to wait."""
-    detail = "Too many logins to this account failed."
+    detail = "Too many logins failed; wait before the next."
     return Problem(429, "too_many_failed_logins", detail, headers={"Retry-After": str(error.retry_after_s)})
 
 

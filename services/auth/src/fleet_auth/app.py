@@ -20,6 +20,7 @@ from .api_keys.api import router as api_keys
 from .confirmations.api import router as confirmations
 from .confirmations.consumers import send_confirmations
 from .consumers import FORGET_REVOKED_SESSIONS
+from .guessing.service import defence_of
 from .mail import mailer_of
 from .mfa.api import router as mfa_router
 from .parts import Auth
@@ -34,6 +35,7 @@ from .signing import KeyRing
 def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI:
     """The application; its lifespan opens the database, makes or loads the signing key, and starts the bus."""
     health = Health()
+    defence = defence_of(settings)
     database = Database(
         settings.database_url,
         application_name=f"{settings.service}-{settings.ordinal}",
@@ -61,7 +63,13 @@ def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI
             )
             await keys.load()
             app.state.auth = Auth(
-                bus=bus, passwords=passwords, sealer=sealer, settings=settings, ids=SystemIds(), keys=keys
+                bus=bus,
+                passwords=passwords,
+                defence=defence,
+                sealer=sealer,
+                settings=settings,
+                ids=SystemIds(),
+                keys=keys,
             )
             await stack.enter_async_context(bus.running(health))
             background = await stack.enter_async_context(Background(health))

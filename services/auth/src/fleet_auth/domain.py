@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -60,14 +60,6 @@ class WrongCredentials(Exception):
 
 class UserDisabled(Exception):
     """The user may not come in, whatever is shown."""
-
-
-class TooManyFailedLogins(Exception):
-    """More attempts at one account failed within the window than are allowed."""
-
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(retry_after_s)
-        self.retry_after_s = retry_after_s
 
 
 class IdempotencyKeyReused(Exception):
@@ -175,17 +167,3 @@ class Ticket:
 
     def is_good(self, now: datetime) -> bool:
         return now < self.expires_at and self.session.revoked_at is None and self.user.is_active
-
-
-@dataclass(frozen=True, slots=True)
-class LoginAttempts:
-    """Attempts at one account within the running window, this one included."""
-
-    count: int
-    window_ends_at: datetime
-
-    def check(self, now: datetime, allowed: int) -> None:
-        """Raises TooManyFailedLogins once more than `allowed` are not known to have succeeded."""
-        if self.count > allowed:
-            wait = self.window_ends_at - now
-            raise TooManyFailedLogins(max(1, -(-wait // timedelta(seconds=1))))

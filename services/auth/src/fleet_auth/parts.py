@@ -15,6 +15,7 @@ from pydantic import Field
 from starlette.requests import HTTPConnection
 
 from .domain import Client, Session, User
+from .guessing.service import Defence
 from .passwords import MIN_LENGTH_WITH_MFA, PasswordRefused, Passwords, check_password
 from .sealing import Sealer
 from .settings import AuthSettings
@@ -38,6 +39,7 @@ class Auth:
 
     bus: Bus
     passwords: Passwords
+    defence: Defence
     sealer: Sealer
     settings: AuthSettings
     ids: Ids
@@ -48,10 +50,6 @@ class Auth:
         return TokenLifetimes(
             timedelta(seconds=self.settings.auth_access_token_s), timedelta(seconds=self.settings.auth_refresh_token_s)
         )
-
-    @property
-    def login_window(self) -> timedelta:
-        return timedelta(seconds=self.settings.auth_failed_logins_window_s)
 
     def require_good_password(self, password: str, email: str = "", *, mfa_enabled: bool = False) -> None:
         """Raises Problem 422 unless it may be the password of the user with this address."""
@@ -91,16 +89,24 @@ async def _auth(connection: HTTPConnection) -> Auth:
 AuthParts = Annotated[Auth, Depends(_auth)]
 
 
-async def _client(
+async def from_client(
+    auth: AuthParts,
     address: Annotated[str | None, Header(alias="X-Client-Address", include_in_schema=False)] = None,
     user_agent: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Client:
-    return Client(address, None if user_agent is None else user_agent[:MOST_OF_USER_AGENT])
+    """Where a request comes from, as the gateway says. Raises Problem 403 if nothing is taken from there."""
+    client = Client(
+        # What the gateway says of all whose address it does not see.
+        None if address == "unknown" else address,
+        None if user_agent is None else user_agent[:MOST_OF_USER_AGENT],
+    )
+    if auth.defence.is_denied(client):
+        raise Problem(403, "address_denied", "Nothing is taken from your address: ask an operator.")
+    return client
 
 
 MOST_OF_USER_AGENT = 200
-FromClient = Annotated[Client, Depends(_client)]
-"""Where a request comes from, as the gateway says."""
+FromClient = Annotated[Client, Depends(from_client)]
 
 
 async def _session_caller(caller: UserCaller) -> Caller:

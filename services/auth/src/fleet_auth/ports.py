@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from .domain import Client, LoginAttempts, RefreshToken, RevokedReason, Session, Ticket, User
+from .domain import Client, RefreshToken, RevokedReason, Session, Ticket, User
 
 
 class UnitOfWork(Protocol):
@@ -35,12 +35,6 @@ class UnitOfWork(Protocol):
         ...
 
     async def set_password_hash(self, user_id: UUID, password_hash: str) -> None: ...
-
-    async def count_login_attempt(self, email: str, window: timedelta) -> LoginAttempts:
-        """Counts one more attempt at this account before it is known how it ends."""
-        ...
-
-    async def clear_login_attempts(self, email: str) -> None: ...
 
     async def add_session(self, session: Session, client: Client) -> None: ...
 

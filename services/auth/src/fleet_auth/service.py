@@ -93,16 +93,6 @@ async def register(uow: UnitOfWork, command: NewUser, *, ids: Ids) -> User:
     return user
 
 
-async def begin_login(uow: UnitOfWork, email: str, *, allowed: int, window: timedelta) -> tuple[User, str] | None:
-    """Counts the attempt before the password is looked at, so that many at once are counted too.
-
-    Returns the user and the hash to check against, None for an unknown address. Raises TooManyFailedLogins.
-    """
-    attempts = await uow.count_login_attempt(email, window)
-    attempts.check(uow.now, allowed)
-    return await uow.credentials(email)
-
-
 async def admit(uow: UnitOfWork, user_id: UUID, *, new_hash: str | None = None) -> User:
     """The user, whose password was found right. `new_hash`: the password under today's parameters. Raises UserDisabled."""
     # Locked: a session made while his status changes would not be ended with the others.
@@ -111,7 +101,6 @@ async def admit(uow: UnitOfWork, user_id: UUID, *, new_hash: str | None = None) 
         raise WrongCredentials
     if not user.is_active:
         raise UserDisabled
-    await uow.clear_login_attempts(user.email)
     if new_hash is not None:
         await uow.set_password_hash(user_id, new_hash)
     return user

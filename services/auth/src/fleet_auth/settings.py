@@ -33,13 +33,26 @@ class AuthSettings(DatabaseSettings):
     auth_password_queue: int = Field(default=64, ge=0)
     """At 25 ms each on two threads the last one waits 0.8 s; beyond, 503 is kinder."""
     auth_failed_logins: int = Field(default=10, ge=1)
-    """Within auth_failed_logins_window_s, for one account."""
-    auth_failed_logins_window_s: int = Field(default=60, ge=1)
+    """Before one has to wait: at one account, of all strangers together and from each address of its owner."""
+    auth_failed_logins_address: int = Field(default=30, ge=1)
+    """The same from one address, at accounts whose owner was not there: many people may share one."""
+    auth_failed_logins_wait_s: int = Field(default=60, ge=1)
+    """The first wait; the next are twice as long each."""
+    auth_failed_logins_longest_wait_s: int = Field(default=900, ge=1)
+    """The longest, and in what time one failure is forgotten: about a hundred guesses a day (NIST SP 800-63B-4, 3.2.2)."""
+    auth_known_address_days: int = Field(default=90, ge=1)
+    """So long an address is its owner's after a login there: longer than a refresh token lives."""
+    auth_allowed_networks_file: Path | None = None
+    """A network a line (networks.py): failures from there are counted by account only."""
+    auth_denied_networks_file: Path | None = None
+    """The same: nobody there registers, logs in or has a password set anew."""
     auth_idempotency_s: int = Field(default=86_400, ge=1)
     """How long an Idempotency-Key is remembered: longer than any client's retries."""
 
     @model_validator(mode="after")
-    def _can_verify(self) -> Self:
+    def _agrees(self) -> Self:
         if self.auth_email_verification and self.auth_mail is None:
             raise ValueError("auth_email_verification needs auth_mail")
+        if self.auth_failed_logins_wait_s > self.auth_failed_logins_longest_wait_s:
+            raise ValueError("auth_failed_logins_wait_s is longer than auth_failed_logins_longest_wait_s")
         return self

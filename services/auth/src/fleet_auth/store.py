@@ -1,6 +1,5 @@
 """auth's tables."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -9,7 +8,7 @@ import asyncpg
 from fleet_bus import Transaction
 
 from . import events
-from .domain import Client, LoginAttempts, RefreshToken, RevokedReason, Role, Session, Ticket, User, UserStatus
+from .domain import Client, RefreshToken, RevokedReason, Role, Session, Ticket, User, UserStatus
 
 PURGE_BATCH = 20
 """Rows past their time that one request takes away: more than it adds, so that the tables do not grow."""
@@ -99,34 +98,6 @@ class PostgresUnitOfWork:
 
     async def set_password_hash(self, user_id: UUID, password_hash: str) -> None:
         await self._connection.execute("UPDATE users SET password_hash = $2 WHERE user_id = $1", user_id, password_hash)
-
-    async def count_login_attempt(self, email: str, window: timedelta) -> LoginAttempts:
-        await self._connection.execute(
-            """
-            DELETE FROM login_failures WHERE account_hash IN (
-                SELECT account_hash FROM login_failures WHERE window_ends_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
-            )
-            """,
-            self.now,
-            PURGE_BATCH,
-        )
-        row = await self._connection.fetchrow(
-            """
-            INSERT INTO login_failures AS f (account_hash, failures, window_ends_at) VALUES ($1, 1, $3)
-            ON CONFLICT (account_hash) DO UPDATE SET
-                failures = CASE WHEN f.window_ends_at <= $2 THEN 1 ELSE f.failures + 1 END,
-                window_ends_at = CASE WHEN f.window_ends_at <= $2 THEN $3 ELSE f.window_ends_at END
-            RETURNING failures, window_ends_at
-            """,
-            _account_hash(email),
-            self.now,
-            self.now + window,
-        )
-        assert row is not None
-        return LoginAttempts(row["failures"], row["window_ends_at"])
-
-    async def clear_login_attempts(self, email: str) -> None:
-        await self._connection.execute("DELETE FROM login_failures WHERE account_hash = $1", _account_hash(email))
 
     async def add_session(self, session: Session, client: Client) -> None:
         await self._connection.execute(
@@ -308,10 +279,6 @@ async def users_page(connection: asyncpg.Connection, *, before: tuple[datetime, 
         limit,
     )
     return [_user(row) for row in rows]
-
-
-def _account_hash(email: str) -> bytes:
-    return hashlib.sha256(email.encode()).digest()
 
 
 def _user(row: asyncpg.Record) -> User:

@@ -8,10 +8,9 @@ from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import Body
 from pydantic import Field
 
-from fleet_auth import service as people
 from fleet_auth.api import (
+    OPEN_DOOR,
     Email,
-    Gateway,
     Password,
     UserResource,
     email_taken,
@@ -20,8 +19,10 @@ from fleet_auth.api import (
     too_many_failed_logins,
     user_resource,
 )
-from fleet_auth.domain import EmailTaken, TooManyFailedLogins, hash_token
-from fleet_auth.parts import AuthParts, SessionCaller
+from fleet_auth.domain import EmailTaken, hash_token
+from fleet_auth.guessing.domain import TooManyFailedLogins
+from fleet_auth.guessing.store import Attempts
+from fleet_auth.parts import AuthParts, FromClient, SessionCaller
 from fleet_auth.passwords import TooBusy
 from fleet_auth.store import PostgresUnitOfWork
 
@@ -55,8 +56,8 @@ class PasswordBody(Body):
     new_password: Password
 
 
-@router.post("/email/verify", status_code=201, dependencies=[Gateway])
-async def verify_email(body: VerifyBody, auth: AuthParts) -> UserResource:
+@router.post("/email/verify", status_code=201, dependencies=OPEN_DOOR)
+async def verify_email(body: VerifyBody, auth: AuthParts, client: FromClient) -> UserResource:
     """The user, whose address is confirmed with the token that was sent to it, by who registered it: his password is asked
     for. 404 `token_unknown`, 401 `invalid_credentials`."""
     try:
@@ -70,6 +71,7 @@ async def verify_email(body: VerifyBody, auth: AuthParts) -> UserResource:
             user = await service.confirm_registration(
                 PostgresUnitOfWork(tx), Confirmations(tx), body.token, ids=auth.ids
             )
+            await auth.defence.know(Attempts(tx), user.email, client)
     except ConfirmationUnknown:
         raise _token_unknown() from None
     except EmailTaken:
@@ -79,24 +81,33 @@ async def verify_email(body: VerifyBody, auth: AuthParts) -> UserResource:
     return user_resource(user)
 
 
-@router.post("/password/forgot", status_code=202, dependencies=[Gateway])
+@router.post("/password/forgot", status_code=202, dependencies=OPEN_DOOR)
 async def forgot_password(body: ForgotBody, auth: AuthParts) -> Response:
     """Sends a token to the address, if a user has it; the answer is the same if none has."""
     if auth.settings.auth_mail is None:
         raise Problem(422, "unsupported", "This installation sends no mail: ask an operator.")
     async with auth.bus.transaction() as tx:
-        await service.ask(PostgresUnitOfWork(tx), Confirmations(tx), Purpose.PASSWORD_RESET, body.email, ids=auth.ids)
+        await service.ask(
+            PostgresUnitOfWork(tx),
+            Confirmations(tx),
+            Attempts(tx),
+            Purpose.PASSWORD_RESET,
+            body.email,
+            ids=auth.ids,
+        )
     return Response(status_code=202)
 
 
-@router.post("/password/reset", status_code=204, dependencies=[Gateway])
-async def reset_password(body: ResetBody, auth: AuthParts) -> Response:
+@router.post("/password/reset", status_code=204, dependencies=OPEN_DOOR)
+async def reset_password(body: ResetBody, auth: AuthParts, client: FromClient) -> Response:
     """Sets the password anew with the token that was sent, and ends all sessions. 404 `token_unknown`."""
     auth.require_good_password(body.new_password)
     try:
         new_hash = await auth.passwords.hash(body.new_password)
         async with auth.bus.transaction() as tx:
-            await service.reset_password(PostgresUnitOfWork(tx), Confirmations(tx), body.token, new_hash)
+            uow, attempts = PostgresUnitOfWork(tx), Attempts(tx)
+            user = await service.reset_password(uow, Confirmations(tx), attempts, body.token, new_hash)
+            await auth.defence.know(attempts, user.email, client)
     except ConfirmationUnknown:
         raise _token_unknown() from None
     except TooBusy:
@@ -105,7 +116,7 @@ async def reset_password(body: ResetBody, auth: AuthParts) -> Response:
 
 
 @router.post("/password", status_code=204)
-async def change_password(body: PasswordBody, caller: SessionCaller, auth: AuthParts) -> Response:
+async def change_password(body: PasswordBody, caller: SessionCaller, auth: AuthParts, client: FromClient) -> Response:
     """Another password. The present one is asked for, and wrong ones are counted as at a login; other sessions end."""
     try:
         async with auth.bus.transaction() as tx:
@@ -114,14 +125,16 @@ async def change_password(body: PasswordBody, caller: SessionCaller, auth: AuthP
             raise Problem(404, "not_found", "The user does not exist.")
         auth.require_good_password(body.new_password, user.email, mfa_enabled=user.mfa_enabled)
         async with auth.bus.transaction() as tx:
-            found = await people.begin_login(
-                PostgresUnitOfWork(tx), user.email, allowed=auth.settings.auth_failed_logins, window=auth.login_window
-            )
+            counted = await auth.defence.begin(Attempts(tx), user.email, client)
+            found = await PostgresUnitOfWork(tx).credentials(user.email)
         if not await auth.passwords.is_correct(body.current_password, None if found is None else found[1]):
             raise invalid_credentials()
         new_hash = await auth.passwords.hash(body.new_password)
         async with auth.bus.transaction() as tx:
-            await service.change_password(PostgresUnitOfWork(tx), user, new_hash, keep=UUID(caller.session_id))
+            uow, attempts = PostgresUnitOfWork(tx), Attempts(tx)
+            await service.change_password(uow, attempts, user, new_hash, keep=UUID(caller.session_id))
+            await attempts.one_less(*counted)
+            await auth.defence.know(attempts, user.email, client)
     except TooManyFailedLogins as error:
         raise too_many_failed_logins(error) from None
     except TooBusy:

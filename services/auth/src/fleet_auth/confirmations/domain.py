@@ -8,8 +8,6 @@ from uuid import UUID
 from fleet_auth.mail import Mail
 
 LIFETIME = timedelta(hours=1)
-MOST_AN_HOUR = 5
-"""Mails to one address: nobody's letter box is filled by asking again and again."""
 
 
 class Purpose(StrEnum):

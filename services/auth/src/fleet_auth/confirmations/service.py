@@ -1,22 +1,24 @@
 """The use cases: asking for a confirmation, confirming, and passwords changed or set anew."""
 
-from datetime import timedelta
 from uuid import UUID
 
 from fleet_chassis.ids import Ids
 
 from fleet_auth import service
 from fleet_auth.domain import RevokedReason, User, hash_token
+from fleet_auth.guessing.service import FOR_MAIL
+from fleet_auth.guessing.store import Attempts
 from fleet_auth.ports import UnitOfWork
 from fleet_auth.service import NewUser
 
-from .domain import LIFETIME, MOST_AN_HOUR, Confirmation, ConfirmationUnknown, Purpose
+from .domain import LIFETIME, Confirmation, ConfirmationUnknown, Purpose
 from .store import Confirmations
 
 
 async def ask(
     uow: UnitOfWork,
     confirmations: Confirmations,
+    attempts: Attempts,
     purpose: Purpose,
     email: str,
     *,
@@ -25,8 +27,7 @@ async def ask(
     display_name: str | None = None,
 ) -> None:
     """Has the owner of the address asked, if there is one: that is looked at later, so that it cannot be felt here."""
-    asked = await uow.count_login_attempt(f"mail to {email}", timedelta(hours=1))
-    if asked.count <= MOST_AN_HOUR:
+    if await attempts.one_more((f"mail to {email}", FOR_MAIL)) is None:
         await confirmations.add(
             Confirmation(
                 confirmation_id=ids.new_id(),
@@ -48,20 +49,24 @@ async def confirm_registration(uow: UnitOfWork, confirmations: Confirmations, to
     return await service.register(uow, command, ids=ids)
 
 
-async def reset_password(uow: UnitOfWork, confirmations: Confirmations, token: str, new_hash: str) -> None:
+async def reset_password(
+    uow: UnitOfWork, confirmations: Confirmations, attempts: Attempts, token: str, new_hash: str
+) -> User:
     """Sets the password and ends all sessions: whoever was in may have been another. Raises ConfirmationUnknown."""
     confirmed = await confirmations.take(hash_token(token), Purpose.PASSWORD_RESET)
     found = None if confirmed is None else await uow.credentials(confirmed.email)
     if found is None:
         raise ConfirmationUnknown
-    await change_password(uow, found[0], new_hash, keep=None)
+    user, _ = found
+    await change_password(uow, attempts, user, new_hash, keep=None)
+    return user
 
 
-async def change_password(uow: UnitOfWork, user: User, new_hash: str, *, keep: UUID | None) -> None:
-    """Sets the password; every session but `keep` ends."""
+async def change_password(uow: UnitOfWork, attempts: Attempts, user: User, new_hash: str, *, keep: UUID | None) -> None:
+    """Sets the password; every session but `keep` ends, and no address is known to be the owner's any more."""
     await uow.locked_user(user.user_id)
     await uow.set_password_hash(user.user_id, new_hash)
-    await uow.clear_login_attempts(user.email)
+    await attempts.forget_addresses(user.email)
     for session in await uow.living_sessions(user.user_id):
         if session.session_id != keep:
             await uow.revoke_session(session, RevokedReason.PASSWORD_CHANGED)

@@ -1,0 +1,67 @@
+"""Attempts at accounts: who may try, and whose address it is."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fleet_auth.domain import Client
+from fleet_auth.settings import AuthSettings
+
+from .domain import Budget, TooManyFailedLogins
+from .networks import NetworkLists, Standing
+from .store import Attempts, Counted
+
+FOR_MAIL = Budget(allowed=5, first_wait=timedelta(hours=1), longest_wait=timedelta(hours=1))
+"""Mails to one address: nobody's letter box is filled by asking again and again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defence:
+    """An account has one budget for all strangers, and one for each address that its owner was at lately, so that
+    nobody elsewhere shuts him out. What comes from one address as a stranger, to whatever accounts, has one too."""
+
+    account: Budget
+    address: Budget
+    known_for: timedelta
+    lists: NetworkLists
+
+    def is_denied(self, client: Client) -> bool:
+        return client.address is not None and self.lists.standing(client.address) is Standing.DENIED
+
+    async def begin(self, attempts: Attempts, email: str, client: Client) -> tuple[Counted, ...]:
+        """Counts an attempt before the password is looked at, so that many at once are counted too.
+
+        Under what, to be taken back with `Attempts.one_less` if it succeeds. Raises TooManyFailedLogins.
+        """
+        at = client.address
+        counted: tuple[Counted, ...] = ((email, self.account),)
+        if at is not None:
+            if await attempts.is_known(email, at):
+                counted = ((_own(email, at), self.account),)
+            elif self.lists.standing(at) is not Standing.ALLOWED:
+                counted = (*counted, (f"address {at}", self.address))
+        wait = await attempts.one_more(*counted)
+        if wait is not None:
+            raise TooManyFailedLogins(wait)
+        return counted
+
+    async def know(self, attempts: Attempts, email: str, client: Client) -> None:
+        """Only the account's owner could have done what was done now: where he is, strangers do not count for him."""
+        if client.address is not None:
+            await attempts.clear(_own(email, client.address))
+            await attempts.know(email, client.address, self.known_for)
+
+
+def defence_of(settings: AuthSettings) -> Defence:
+    """Raises OSError and ValueError for lists that cannot be read."""
+    first_wait = timedelta(seconds=settings.auth_failed_logins_wait_s)
+    longest_wait = timedelta(seconds=settings.auth_failed_logins_longest_wait_s)
+    return Defence(
+        account=Budget(allowed=settings.auth_failed_logins, first_wait=first_wait, longest_wait=longest_wait),
+        address=Budget(allowed=settings.auth_failed_logins_address, first_wait=first_wait, longest_wait=longest_wait),
+        known_for=timedelta(days=settings.auth_known_address_days),
+        lists=NetworkLists(allowed=settings.auth_allowed_networks_file, denied=settings.auth_denied_networks_file),
+    )
+
+
+def _own(email: str, address: str) -> str:
+    return f"{email} from {address}"
