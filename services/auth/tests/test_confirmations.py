@@ -114,7 +114,10 @@ async def work_of(auth: Any) -> float:
 async def test_a_password_set_anew_ends_all_sessions(auth: Any) -> None:
     user = await auth.registered()
     tokens = await auth.logged_in(user)
-    assert (await auth.call("POST", "/password/forgot", json={"email": user["email"]})).status == 202
+    reply = await auth.call("POST", "/password/forgot", json={"email": user["email"]})
+    document = (await auth.call("GET", "/openapi.json", prefix="")).body
+    told = document["paths"]["/api/v1/auth/password/forgot"]["post"]["responses"]["202"]
+    assert (reply.status, reply.body, "content" in told) == (202, None, False)
     token = (await mailed(auth, user["email"]))["token"]
     common = await auth.call("POST", "/password/reset", json={"token": token, "new_password": "password1"})
     assert (common.status, common.body["errors"][0]["code"]) == (422, "password_common")

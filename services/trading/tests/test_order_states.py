@@ -196,6 +196,9 @@ async def test_orders_are_found_by_when_they_were_placed(fleet: Any) -> None:
     assert await found(start=at) == ["second"]
     assert await found(end=at) == ["first"]
     assert await found(start=at, end=at) == []
+    # Before there were ids of UUID v7: not a failure.
+    assert await found(start="0190-07-20T13:26:11Z") == ["second", "first"]
+    assert await found(client_order_id="first", end="0001-01-01T00:00:00Z") == []
     assert await found(client_order_id="first", start=at) == []
     assert await found(client_order_id="first", end=at, symbol="AAPL-USD") == ["first"]
     assert (await fleet.call("GET", "/api/v1/orders?start=2026-01-05T00:00:00", user=user)).status == 422

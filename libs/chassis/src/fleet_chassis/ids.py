@@ -28,5 +28,8 @@ def new_id() -> UUID:
 
 
 def first_id_of(at: datetime) -> UUID:
-    """Below every UUID v7 that is made at this time or later (RFC 9562: 48 bits of milliseconds come first)."""
-    return UUID(int=int(at.timestamp() * 1000) << 80)
+    """Below every UUID v7 that is made at this time or later (RFC 9562: 48 bits of milliseconds come first).
+
+    There is none of before 1970: for such a time it is the id below all.
+    """
+    return UUID(int=max(0, int(at.timestamp() * 1000)) << 80)

@@ -81,7 +81,7 @@ async def verify_email(body: VerifyBody, auth: AuthParts, client: FromClient) ->
     return user_resource(user)
 
 
-@router.post("/password/forgot", status_code=202, dependencies=OPEN_DOOR)
+@router.post("/password/forgot", status_code=202, response_class=Response, dependencies=OPEN_DOOR)
 async def forgot_password(body: ForgotBody, auth: AuthParts) -> Response:
     """Sends a token to the address, if a user has it; the answer is the same if none has."""
     if auth.settings.auth_mail is None:
