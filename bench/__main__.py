@@ -12,16 +12,17 @@ from typing import Any
 
 from whole_fleet import whole_fleet
 
-from bench import book, bus, hops, journal, orders, profile, replay, risk
+from bench import book, bus, gateway, hops, journal, orders, profile, replay, risk
 
+PARTS = ("book", "bus", "journal", "risk", "gateway", "replay", "orders")
 _RESULTS = Path(__file__).parent / "results.json"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description="Measures the fleet on this machine.")
     parser.add_argument("--sustained-s", type=float, default=60.0, help="length of the sustained loads")
-    parser.add_argument("--only", choices=("book", "bus", "journal", "replay", "risk", "orders"), help="one part only")
-    parser.add_argument("--no-peers", action="store_true", help="do not fetch other order books to stand beside ours")
+    parser.add_argument("--only", choices=PARTS, help="one part only")
+    parser.add_argument("--no-peers", action="store_true", help="fetch nothing of others to stand beside ours")
     parser.add_argument("--replicas", type=_counts, default=[1], help="of trading, a fleet for each: 1,2")
     parser.add_argument("--profile", action="store_true", help="tell where the CPU of an order goes, by service")
     arguments = parser.parse_args()
@@ -47,6 +48,10 @@ def main() -> int:
         _say("risk: one order's decision, without limits and with all of them")
         results["risk"] = risk.measure()
         _show(results["risk"])
+    if arguments.only in (None, "gateway"):
+        _say("gateway: a service through it, alone and through another proxy; then 2,000 sockets")
+        results["gateway"] = gateway.measure(_say, peers=not arguments.no_peers)
+        _show(results["gateway"])
     if arguments.only in (None, "replay"):
         _say("replay: the demo, start to end")
         results["replay"] = replay.measure()

@@ -18,7 +18,7 @@ from fleet_simulator.book import events as e
 from fleet_simulator.book.commands import Commands
 from fleet_simulator.book.fast import FastBook
 
-_SOURCES = Path(__file__).parent / "peers"
+SOURCES = Path(__file__).parent / "peers"
 _FOLDER = SHARED / "bench"
 _FETCH_S, _RUN_S = 300, 300
 
@@ -37,7 +37,7 @@ class Peer:
 def _lobster() -> list[str]:
     """Rust, crates.io."""
     target = _FOLDER / "lobster"
-    shutil.copytree(_SOURCES / "lobster", target, dirs_exist_ok=True)
+    shutil.copytree(SOURCES / "lobster", target, dirs_exist_ok=True)
     _shown("cargo", "build", "--quiet", "--release", "--manifest-path", str(target / "Cargo.toml"))
     return [str(target / "target" / "release" / "lobster-book")]
 
@@ -52,21 +52,26 @@ def _exchange_core() -> list[str]:
     except Exception as failure:  # jgo raises whatever its transport does
         raise Absent(f"jgo exchange.core2:exchange-core:0.5.3: {failure}") from failure
     classes = ":".join(str(jar) for jar in jars)
-    return ["java", "-XX:+UseSerialGC", "-cp", classes, str(_SOURCES / "ExchangeCore.java")]
+    return ["java", "-XX:+UseSerialGC", "-cp", classes, str(SOURCES / "ExchangeCore.java")]
 
 
 def _nautilus() -> list[str]:
     """Python, PyPI, in an environment of its own: 700 MB."""
-    folder = _FOLDER / "nautilus"
+    return [own_python("nautilus", "nautilus_trader==1.221.0"), str(SOURCES / "nautilus.py")]
+
+
+PEERS = (Peer("exchange-core", _exchange_core), Peer("lobster", _lobster), Peer("nautilus_trader", _nautilus))
+
+
+def own_python(name: str, *packages: str) -> str:
+    """An interpreter that has these packages, or `Absent`."""
+    folder = _FOLDER / name
     python = folder / "bin" / "python"
     if not python.exists():
         _shown(sys.executable, "-m", "venv", "--without-pip", str(folder))
     uv = Path(sys.executable).with_name("uv")
-    _shown(str(uv), "pip", "install", "--quiet", "--python", str(python), "nautilus_trader==1.221.0")
-    return [str(python), str(_SOURCES / "nautilus.py")]
-
-
-PEERS = (Peer("exchange-core", _exchange_core), Peer("lobster", _lobster), Peer("nautilus_trader", _nautilus))
+    _shown(str(uv), "pip", "install", "--quiet", "--python", str(python), *packages)
+    return str(python)
 
 
 def run(command: list[str], *files: Path) -> dict[str, Any]:

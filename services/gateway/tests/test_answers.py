@@ -126,7 +126,8 @@ async def test_tls_is_1_3_and_says_so_for_two_years(fleet: Any, tmp_path: Path) 
         update={"gateway_tls_certificate": certificate, "gateway_tls_key": key, "ordinal": 1}
     )
     options = {"http": HttpProtocol, "ws": SocketProtocol, "ws_per_message_deflate": False} | tls_options(settings)
-    async with served(create_app(settings), **options) as url, aiohttp.ClientSession() as http:
+    connector = aiohttp.TCPConnector(force_close=True)  # each request shows its hands anew
+    async with served(create_app(settings), **options) as url, aiohttp.ClientSession(connector=connector) as http:
         secure = url.replace("http://127.0.0.1", "https://localhost")
         trusting = ssl.create_default_context(cafile=str(certificate))
         async with http.get(secure + "/health/live", ssl=trusting) as reply:

@@ -7,10 +7,16 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import pytest
+from fleet_chassis.instances import Instances
 from fleet_chassis.problems import Problem
+from fleet_contracts.partitioning import SLOTS, slot
 from fleet_gateway.circuits import BREAK_AFTER, OPEN_S, Circuit
+from fleet_gateway.upstream import Upstream, new_session
 from fleet_testkit.eventually import eventually
 from pydantic import SecretStr
 
@@ -108,6 +114,46 @@ async def test_a_service_that_hangs_leaves_the_others_usable(fleet: Any, second_
             assert (await gateway.call("GET", "/api/v1/strategies", token=user.token)).status == 503
         # One may have looked whether it is back, and waited.
         assert asked - before <= 1 + (time.monotonic() - began) / OPEN_S
+
+
+async def test_of_two_replicas_one_may_be_down(fleet: Any, tmp_path: Path) -> None:
+    """What finds nobody there goes to the other one, orders too; what has reached somebody is not sent twice."""
+    trading = fleet.services["trading"]
+    (there,) = Instances(fleet.settings.instances).of("trading")
+    user_of_the_first = next(user for user in map(str, iter(uuid4, None)) if slot(user) < SLOTS // 2)
+    claims = {"sub": user_of_the_first, "sid": "s", "roles": [], "scopes": ["trade"]}
+    heard = []
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readline())
+        writer.close()
+
+    async with listening(hang_up) as rude, new_session(fleet.settings) as session:
+
+        def before_two(first: str) -> Upstream:
+            listing = tmp_path / "instances.json"
+            urls = enumerate((first, there.url))
+            listed = [{"name": "trading", "ordinal": ordinal, "url": url} for ordinal, url in urls]
+            listing.write_text(json.dumps({"instances": listed}))
+            upstream = Upstream(fleet.settings, Instances(listing), fleet.signer, session)
+            assert upstream.replicas("trading", claims) == (first, there.url)
+            return upstream
+
+        async def order(upstream: Upstream) -> int:
+            return (await upstream.send("trading", "POST", "/orders", claims=claims, request_id="r", body=b"{}")).status
+
+        seen_before = len(trading.seen)
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            upstream = before_two(f"http://127.0.0.1:{nobody.getsockname()[1]}")
+            # With and without the breaker's help.
+            for sent in range(1, 2 * BREAK_AFTER):
+                assert await order(upstream) == 200
+                assert len(trading.seen) - seen_before == sent
+        with pytest.raises(Problem) as unknown:
+            await order(before_two(rude))
+        assert unknown.value.code == "outcome_unknown"
+        assert (len(heard), len(trading.seen) - seen_before) == (1, sent)
 
 
 async def test_market_data_of_before_is_shown_as_stale(fleet: Any, second_gateway: Any) -> None:

@@ -236,6 +236,23 @@ async def test_alerts_that_stand_then_their_ends_and_new_ones(fleet: Any, trader
         assert (await client.hear())["problem"]["code"] == "not_subscribed"
 
 
+async def test_a_socket_has_so_many_subscriptions(fleet: Any, second_gateway: Any, trader: Trader) -> None:
+    await define(fleet.bus, "AAPL/USD")
+    async with (
+        second_gateway(gateway_socket_subscriptions=2) as gateway,
+        connected(gateway, trader.user.token) as client,
+    ):
+        await client.subscribe("trades")
+        await client.subscribe("alerts")
+        for params in ({"channel": "portfolio"}, {"channel": "market_data", "symbols": ["AAPL/USD"]}):
+            await client.say(method="subscribe", params=params, req_id=8)
+            answer = await client.hear()
+            assert (answer["problem"]["status"], answer["problem"]["code"]) == (429, "too_many_subscriptions")
+        await client.say(method="unsubscribe", params={"channel": "trades"}, req_id=9)
+        assert (await client.hear())["success"]
+        await client.subscribe("portfolio")
+
+
 async def define(bus: Bus, symbol: str) -> None:
     base, _, quote = symbol.partition("/")
     one = Decimal(1)

@@ -11,9 +11,18 @@ import aiohttp
 import pytest
 from fleet_contracts import trading
 from fleet_contracts.topics import TRADING_ACTIVITY
+from fleet_gateway.sockets.protocol import head_of_text
 from fleet_testkit.eventually import eventually
 from prometheus_client import REGISTRY
 from socket_clients import Client, Trader, connected
+from websockets.frames import Frame, Opcode
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 
 
 async def test_a_handshake_needs_a_token(fleet: Any, trader: Trader) -> None:
@@ -70,6 +79,66 @@ async def test_a_flood_closes_the_socket(fleet: Any, trader: Trader) -> None:
             answers += 1
         assert message == 1008
         assert 90 <= answers <= 130
+
+
+async def test_a_message_too_long_closes_the_socket(fleet: Any, trader: Trader) -> None:
+    async with connected(fleet, trader.user.token) as client:
+        await client.connection.send_str("x" * (fleet.settings.gateway_socket_message_bytes + 1))
+        assert await client.hear() == 1009
+
+
+async def test_users_and_addresses_have_so_many_sockets(fleet: Any, second_gateway: Any, trader: Trader) -> None:
+    other, third = await fleet.new_user(), await fleet.new_user()
+    async with second_gateway(gateway_sockets_per_user=2, gateway_sockets_per_address=3) as gateway:
+
+        async def refused(token: str, address: str = "127.0.0.1") -> str:
+            reply = await gateway.call("GET", "/ws", token=token, address=address, headers=UPGRADE)
+            assert (reply.status, reply.body["code"], reply.headers["Retry-After"]) == (429, "too_many_sockets", "5")
+            return str(reply.body["detail"])
+
+        async with connected(gateway, trader.user.token), connected(gateway, trader.user.token):
+            assert await refused(trader.user.token, "10.1.2.3") == "A user has 2 sockets at most."
+            async with connected(gateway, other.token):
+                assert await refused(third.token) == "An address has 3 sockets at most."
+                headers = {"X-Forwarded-For": "10.1.2.3", "Authorization": f"Bearer {third.token}"}
+                async with gateway.http.ws_connect(gateway.url + "/ws", headers=headers):
+                    pass
+
+            async def is_free() -> bool:
+                with contextlib.suppress(aiohttp.WSServerHandshakeError):
+                    async with connected(gateway, third.token):
+                        return True
+                return False
+
+            await eventually(is_free)
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
+def test_frames_are_those_of_the_library(size: int) -> None:
+    data = b"x" * size
+    assert head_of_text(size) + data == Frame(Opcode.TEXT, data).serialize(mask=False)
+
+
+async def test_a_slow_reader_misses_nothing(fleet: Any, trader: Trader) -> None:
+    """What the network does not hold waits for him, and comes once he reads again."""
+    headers = {"Authorization": f"Bearer {trader.user.token}"}
+    connector = aiohttp.TCPConnector(socket_factory=small_buffers)
+    async with (
+        aiohttp.ClientSession(connector=connector, read_bufsize=1024) as http,
+        connected(fleet, trader.user.token) as witness,
+        http.ws_connect(fleet.url + "/ws", headers=headers, max_msg_size=0) as connection,
+    ):
+        slow = Client(connection)
+        for client in (witness, slow):
+            await client.subscribe("order_updates")
+        sent = 0
+        for _ in range(4):
+            sent += await publish_many(trader, tuple(trader.order(1) for _ in range(60)))
+        for client in (witness, slow):
+            while client.sequences["order_updates"] < 1 + sent:
+                await client.hear()
+        await trader.changed(trader.order(1))
+        assert (await slow.hear())["sequence"] == 2 + sent
 
 
 async def test_a_reader_who_does_not_read_is_closed(fleet: Any, trader: Trader) -> None:

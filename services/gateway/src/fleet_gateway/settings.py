@@ -41,6 +41,10 @@ class GatewaySettings(ServiceSettings):
     gateway_socket_queue: int = Field(default=1_000, ge=1)
     """Messages waiting for a slow reader before the socket is closed with 1013."""
     gateway_sockets_per_user: int = Field(default=50, ge=1)
+    gateway_sockets_per_address: int = Field(default=1_000, ge=1)
+    """A whole office may come from one; nobody takes more than a tenth of what there is."""
+    gateway_socket_subscriptions: int = Field(default=1_000, ge=1)
+    """Channels, and symbols of market_data, of one socket."""
     gateway_sockets: int = Field(default=10_000, ge=1)
     """Of this process: about 100 kB each at worst."""
     gateway_socket_messages: int = Field(default=20, ge=1)

@@ -1,5 +1,5 @@
 """Calls to the services behind the gateway, on kept connections. Reading is tried once more where nobody answered; of
-anything else there is never a second try, since it may have been done."""
+anything else there is a second try only where the first has reached nobody, since it may have been done."""
 
 import asyncio
 from collections.abc import Mapping
@@ -21,6 +21,7 @@ from .settings import GatewaySettings
 IDLE_S = 30
 """Connections are dropped before the services drop them (75 s), so that none is closed just when it is used."""
 SAFE_METHODS = frozenset({"GET", "HEAD"})
+_REACHED_NOBODY = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 MAX_SLOTS_CACHED = 100_000
 
 _DROPPED = frozenset(
@@ -100,8 +101,11 @@ class Upstream:
         try:
             return await self._call(service, own, method, target, headers=sent, body=body)
         except Problem as problem:
-            # What has waited its whole time does so once only.
-            if method not in SAFE_METHODS or isinstance(problem.__cause__, TimeoutError):
+            failure = problem.__cause__  # none: the breaker refused
+            has_left = failure is not None and not isinstance(failure, _REACHED_NOBODY)
+            # Any replica serves any user. What has waited its whole time for an answer does so once only.
+            may_be_repeated = method in SAFE_METHODS and not isinstance(failure, TimeoutError)
+            if not may_be_repeated and (has_left or own == other):
                 raise
         return await self._call(service, other, method, target, headers=sent, body=body)
 
@@ -128,9 +132,7 @@ class Upstream:
                 return Answer(response.status, [pair for pair in kept if pair[0] not in _DROPPED], content)
         except (aiohttp.ClientError, ClientConnectionResetError, TimeoutError, OSError) as error:
             answered = False
-            if method in SAFE_METHODS or isinstance(
-                error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
-            ):
+            if method in SAFE_METHODS or isinstance(error, _REACHED_NOBODY):
                 raise _unreachable(service) from error
             raise Problem(
                 504, "outcome_unknown", f"The service {service} did not answer; what was asked may have been done."
@@ -139,7 +141,7 @@ class Upstream:
             circuit.leave(answered=answered)
 
     def replicas(self, service: str, claims: Mapping[str, object] | None) -> tuple[str, str]:
-        """The URL of the replica that serves this user, and of the next one, for reading. Raises Problem 503."""
+        """The URL of the replica that serves this user, and of the next one. Raises Problem 503."""
         instances = self._instances.of(service)
         if not instances:
             raise _unreachable(service)

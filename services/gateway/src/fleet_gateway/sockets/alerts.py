@@ -3,10 +3,10 @@
 from fleet_bus import Received, TableView
 from fleet_contracts import Message
 from fleet_contracts.core_engine import Alert
+from fleet_contracts.encoding import encode_json
 
 from .connection import Connection
 from .requests import ALERTS
-from .updates import text_of
 
 
 class Alerts:
@@ -23,13 +23,13 @@ class Alerts:
     def follow(self, connection: Connection) -> None:
         self._readers.add(connection)
         standing = sorted((one for one in self._table.values() if one.ended_at is None), key=lambda one: one.at)
-        connection.emit(ALERTS, "snapshot", text_of(standing))
+        connection.emit(ALERTS, "snapshot", encode_json(standing))
 
     def unfollow(self, connection: Connection) -> None:
         self._readers.discard(connection)
 
     def _changed(self, _key: str, received: Received[Message] | None) -> None:
         if received is not None and self._readers:
-            text = text_of([received.message])
+            data = encode_json([received.message])
             for connection in self._readers:
-                connection.emit(ALERTS, "update", text)
+                connection.emit(ALERTS, "update", data)

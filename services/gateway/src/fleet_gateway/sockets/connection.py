@@ -1,14 +1,12 @@
 """One socket: what it has subscribed to, and the queue to its reader."""
 
-import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
 
 from fleet_gateway.identity import Principal
 
 from .feeds import AccountFeed
+from .protocol import SocketProtocol
 from .requests import HEARTBEAT
 
 TOO_SLOW = (1013, "the reader is too slow")
@@ -18,46 +16,39 @@ TOKEN_ENDED = (4401, "the access token counts no more")
 FLOOD_BURST = 5
 
 
-class _Queued(NamedTuple):
-    """`sequence` 0: an answer, sent as it is. The shared text is put together with the rest only when it is sent."""
-
-    channel: str
-    kind: str
-    sequence: int
-    data: str
-
-    def text(self) -> str:
-        if not self.sequence:
-            return self.data
-        return f'{{"channel":"{self.channel}","type":"{self.kind}","sequence":{self.sequence},"data":{self.data}}}'
-
-
 class Connection:
-    """Sends through a bounded queue; whoever puts something in never waits. `closing` is why it is to be closed."""
+    """Writes at once, or into a bounded queue while the reader is slow; nobody who sends ever waits.
 
-    def __init__(self, principal: Principal, *, most_queued: int, messages_per_s: int) -> None:
+    A message is encoded once and shared: to each socket it goes between a head with the socket's own number and a tail.
+    """
+
+    def __init__(
+        self, principal: Principal, address: str, outlet: SocketProtocol, *, most_queued: int, messages_per_s: int
+    ) -> None:
         self.principal = principal
+        self.address = address
         self.symbols: set[str] = set()
         self.feeds: dict[str, AccountFeed] = {}
-        self.closing: tuple[int, str] | None = None
-        self.ended = asyncio.Event()
+        self.is_closing = False
+        self._outlet = outlet
         self._most_queued = most_queued
-        self._queue: deque[_Queued] = deque()
-        self._filled = asyncio.Event()
+        self._queue: deque[tuple[bytes, ...]] = deque()
         self._sequences: dict[str, int] = {}
         self._sent_at = time.monotonic()
         self._messages_per_s = messages_per_s
         self._allowance = float(messages_per_s * FLOOD_BURST)
         self._heard_at = time.monotonic()
+        outlet.on_writable = self._drain
 
-    def emit(self, channel: str, kind: str, data: str) -> None:
-        """Queues a message of a channel, with the next number of this socket's channel."""
+    def emit(self, channel: str, kind: str, data: bytes) -> None:
+        """Sends a message of a channel, with the next number of this socket's channel."""
         sequence = self._sequences.get(channel, 0) + 1
         self._sequences[channel] = sequence
-        self._put(_Queued(channel, kind, sequence, data))
+        head = f'{{"channel":"{channel}","type":"{kind}","sequence":{sequence},"data":'
+        self._put(head.encode(), data, b"}")
 
-    def answer(self, text: str) -> None:
-        self._put(_Queued("", "", 0, text))
+    def answer(self, text: bytes) -> None:
+        self._put(text)
 
     def beat(self) -> None:
         """Says that the socket is alive, if nothing else has for a second."""
@@ -65,10 +56,10 @@ class Connection:
             self.answer(HEARTBEAT)
 
     def close(self, why: tuple[int, str]) -> None:
-        """Has the socket closed; the first reason stays."""
-        if self.closing is None:
-            self.closing = why
-            self.ended.set()
+        """Closes the socket; the first reason stays."""
+        if not self.is_closing:
+            self.is_closing = True
+            self._outlet.hang_up(*why)
 
     def hear(self) -> None:
         """Counts a message of the client's; too many close the socket."""
@@ -79,22 +70,20 @@ class Connection:
         if self._allowance < 0:
             self.close(FLOOD)
 
-    async def write(self, send_text: Callable[[str], Awaitable[None]]) -> None:
-        """Empties the queue, for ever."""
-        while True:
-            await self._filled.wait()
-            self._filled.clear()
-            while self._queue:
-                await send_text(self._queue[0].text())
-                # Taken out only now: what a slow reader holds up counts as waiting.
-                self._queue.popleft()
-                self._sent_at = time.monotonic()
-
-    def _put(self, queued: _Queued) -> None:
-        if self.closing is not None:
+    def _put(self, *parts: bytes) -> None:
+        if self.is_closing:
             return
-        if len(self._queue) >= self._most_queued:
+        if self._outlet.is_writable and not self._queue:
+            self._write(parts)
+        elif len(self._queue) < self._most_queued:
+            self._queue.append(parts)
+        else:
             self.close(TOO_SLOW)
-            return
-        self._queue.append(queued)
-        self._filled.set()
+
+    def _drain(self) -> None:
+        while self._queue and self._outlet.is_writable and not self.is_closing:
+            self._write(self._queue.popleft())
+
+    def _write(self, parts: tuple[bytes, ...]) -> None:
+        self._outlet.write_text(*parts)
+        self._sent_at = time.monotonic()

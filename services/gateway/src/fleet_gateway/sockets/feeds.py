@@ -15,7 +15,7 @@ class AccountFeed:
     """`emit(type, data)` sends. Updates that come before the snapshot wait for it."""
 
     channel: str
-    emit: Callable[[str, str], None]
+    emit: Callable[[str, bytes], None]
     most_waiting: int
     _waiting: list[AccountUpdate] | None = field(default_factory=list)
     _versions: dict[str, int] = field(default_factory=dict)

@@ -47,6 +47,7 @@ class Hub:
         self._clock = clock
         self._by_user: dict[str, set[Connection]] = {}
         self._by_symbol: dict[str, set[Connection]] = {}
+        self._by_address: dict[str, set[Connection]] = {}
         self._count = 0
         self._quoted: dict[str, int] = {}
         self._last: dict[str, Decimal] = {}
@@ -65,8 +66,12 @@ class Hub:
     def count_of(self, user: str) -> int:
         return len(self._by_user.get(user, ()))
 
+    def count_from(self, address: str) -> int:
+        return len(self._by_address.get(address, ()))
+
     def add(self, connection: Connection) -> None:
         self._by_user.setdefault(connection.principal.key, set()).add(connection)
+        self._by_address.setdefault(connection.address, set()).add(connection)
         self._count += 1
         _SOCKETS.inc()
 
@@ -74,6 +79,7 @@ class Hub:
         self._count -= 1
         _SOCKETS.dec()
         _drop(self._by_user, connection.principal.key, connection)
+        _drop(self._by_address, connection.address, connection)
         for symbol in connection.symbols:
             _drop(self._by_symbol, symbol, connection)
         self.alerts.unfollow(connection)
@@ -86,8 +92,8 @@ class Hub:
         connection.symbols.add(symbol)
         self._by_symbol.setdefault(symbol, set()).add(connection)
         quote = self._quotes.get(symbol)
-        text = "" if quote is None else quote_text(quote, quote.last, stale=self._is_stale(quote))
-        connection.emit(MARKET_DATA, "snapshot", f"[{text}]")
+        data = b"" if quote is None else quote_text(quote, quote.last, stale=self._is_stale(quote))
+        connection.emit(MARKET_DATA, "snapshot", b"[" + data + b"]")
 
     def unfollow(self, connection: Connection, symbol: str) -> None:
         connection.symbols.discard(symbol)
@@ -144,10 +150,10 @@ class Hub:
         self._quoted[quote.symbol] = version
         self._market(quote.symbol, partial(quote_text, quote, last, stale=False))
 
-    def _market(self, symbol: str, text: Callable[[], str]) -> None:
+    def _market(self, symbol: str, text: Callable[[], bytes]) -> None:
         connections = self._by_symbol.get(symbol)
         if connections:
-            data = f"[{text()}]"
+            data = b"[" + text() + b"]"
             for connection in connections:
                 connection.emit(MARKET_DATA, "update", data)
 

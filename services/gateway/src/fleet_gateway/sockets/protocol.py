@@ -1,25 +1,35 @@
-"""uvicorn's socket protocol with two things more: it can close a socket whose reader has stopped reading, and knows that
-a handshake which was refused with a whole answer is over.
+"""uvicorn's socket protocol as sockets with many readers need it. It writes at once what is encoded already, can close a
+socket whose reader has stopped reading, and knows that a handshake which was refused with a whole answer is over.
 
-ASGI's own `websocket.close` waits until the reader has taken what was sent before, which such a reader never does.
+ASGI takes text, which is encoded for each socket anew, by a task of the socket's own; and its `websocket.close` waits
+until the reader has taken what was sent before, which one that does not read never does.
 """
 
+import struct
+from collections.abc import Callable
 from typing import cast
 
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
+from websockets.protocol import State
 
-from .server import CLOSE_TIMEOUT_S, HANG_UP
+OUTLET = "fleet.outlet"
+"""The extension of the ASGI scope under which an accepted socket finds its protocol."""
+CLOSE_TIMEOUT_S = 5.0
+_TEXT = 0x81
+"""FIN, and the opcode of text."""
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
-    """For `uvicorn.Config(ws=SocketProtocol)`."""
+    """For `uvicorn.Config(ws=SocketProtocol)`. `on_writable` is called when a slow reader has caught up."""
+
+    on_writable: Callable[[], None] | None = None
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if self.response.status_code == 101:
-            cast(dict[str, object], self.scope["extensions"])[HANG_UP] = self.hang_up
+            cast(dict[str, object], self.scope["extensions"])[OUTLET] = self
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
@@ -27,10 +37,28 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             # Otherwise uvicorn logs an error for everybody who comes with a bad token.
             self.handshake_complete = True
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether the reader keeps up: less than 64 KiB wait in the transport."""
+        return self.writable.is_set()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.on_writable is not None:
+            self.on_writable()
+
+    def write_text(self, *parts: bytes) -> None:
+        """Writes one message, whose parts are UTF-8, as a frame; nothing once the socket is being closed."""
+        if self.conn.state is State.OPEN and not self.transport.is_closing():
+            self.transport.write(b"".join((head_of_text(sum(map(len, parts))), *parts)))
+
     def hang_up(self, code: int, reason: str) -> None:
-        """Queues the close frame behind what was written, waits a moment for an answer, then cuts the connection."""
+        """Queues the close frame behind what was written, waits a moment for an answer, then cuts the connection.
+
+        To the application the client has left."""
         if self.close_sent or self.transport.is_closing():
             return
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
@@ -39,3 +67,12 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.read_paused = False
             self.transport.resume_reading()
         self.close_timer = self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
+
+
+def head_of_text(size: int) -> bytes:
+    """Of a server's frame with one whole message of text (RFC 6455, 5.2)."""
+    if size < 126:
+        return bytes((_TEXT, size))
+    if size < 65_536:
+        return struct.pack("!BBH", _TEXT, 126, size)
+    return struct.pack("!BBQ", _TEXT, 127, size)

@@ -41,9 +41,9 @@ def parse(text: str | bytes) -> SocketRequest:
     return request
 
 
-def done(request: SocketRequest, result: dict[str, Any], time_in: datetime, time_out: datetime) -> str:
+def done(request: SocketRequest, result: dict[str, Any], time_in: datetime, time_out: datetime) -> bytes:
     """The answer to a subscription that is in place, or given up."""
-    return _text(
+    return _encode(
         {
             "method": request.method,
             "success": True,
@@ -57,7 +57,7 @@ def done(request: SocketRequest, result: dict[str, Any], time_in: datetime, time
 
 def refused(
     request: SocketRequest | None, problem: Problem, time_in: datetime, time_out: datetime, symbol: str | None = None
-) -> str:
+) -> bytes:
     """The answer to what cannot be done, with a problem as over HTTP."""
     answer: dict[str, Any] = {
         "method": None if request is None else request.method,
@@ -69,15 +69,11 @@ def refused(
     }
     if symbol is not None:
         answer["symbol"] = symbol
-    return _text(answer)
+    return _encode(answer)
 
 
-def pong(request: SocketRequest) -> str:
-    return _text({"method": "pong", "req_id": request.req_id})
+def pong(request: SocketRequest) -> bytes:
+    return _encode({"method": "pong", "req_id": request.req_id})
 
 
-HEARTBEAT = '{"channel":"heartbeat"}'
-
-
-def _text(answer: dict[str, Any]) -> str:
-    return _encode(answer).decode()
+HEARTBEAT = b'{"channel":"heartbeat"}'

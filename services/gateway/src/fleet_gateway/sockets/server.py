@@ -1,7 +1,6 @@
 """The socket's life: opened with a token, heard, written to, closed for a reason."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,12 +23,10 @@ from . import requests
 from .connection import TOO_LONG, Connection
 from .feeds import AccountFeed
 from .hub import Hub
+from .protocol import OUTLET
 from .requests import ACCOUNT_CHANNELS, ALERTS, MARKET_DATA, SocketRequest
 from .snapshots import Snapshots
 
-HANG_UP = "fleet.hang_up"
-"""Our server's extension: closes at once, also where the reader has stopped reading (sockets/protocol.py)."""
-CLOSE_TIMEOUT_S = 5.0
 SNAPSHOT_WEIGHT = 4
 
 log = get_logger(__name__)
@@ -52,26 +49,28 @@ class Sockets:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         exchange = Exchange.of({**scope, "method": "GET"})
+        address = exchange.address(self.settings.gateway_trusted_proxies)
         try:
-            principal = await self._admit(exchange)
+            principal = await self._admit(exchange, address)
         except Problem as problem:
             await _refuse(exchange, problem, send)
             return
         connection = Connection(
             principal,
+            address,
+            scope["extensions"][OUTLET],
             most_queued=self.settings.gateway_socket_queue,
             messages_per_s=self.settings.gateway_socket_messages,
         )
-        await send({"type": "websocket.accept", "headers": exchange.extra})
+        # Nothing is waited for since they were counted.
         self.hub.add(connection)
         try:
-            await self._live(connection, receive, send)
+            await send({"type": "websocket.accept", "headers": exchange.extra})
+            await self._hear(connection, receive)
         finally:
             self.hub.remove(connection)
-        if connection.closing is not None:
-            await _close(scope, send, *connection.closing)
 
-    async def _admit(self, exchange: Exchange) -> Principal:
+    async def _admit(self, exchange: Exchange, address: str) -> Principal:
         if exchange.path != "/ws":
             raise Problem(404, "not_found", "Nothing is found at this path.")
         if self.is_starting():
@@ -80,16 +79,18 @@ class Sockets:
         try:
             principal = await self._principal(exchange)
         except Problem:
-            address = exchange.address(self.settings.gateway_trusted_proxies)
             (verdict,) = await self.rates.check(Check(self.limits.requests, address))
             exchange.limited(verdict)
             raise
         (verdict,) = await self.rates.check(Check(self.limits.requests, principal.key))
         exchange.limited(verdict)
         principal.require_scope("read")
-        if self.hub.count_of(principal.key) >= self.settings.gateway_sockets_per_user:
-            most = self.settings.gateway_sockets_per_user
-            raise Problem(429, "too_many_sockets", f"A user has {most} sockets at most.", headers={"Retry-After": "5"})
+        most = self.settings.gateway_sockets_per_user
+        if self.hub.count_of(principal.key) >= most:
+            raise _too_many(f"A user has {most} sockets at most.")
+        most = self.settings.gateway_sockets_per_address
+        if self.hub.count_from(address) >= most:
+            raise _too_many(f"An address has {most} sockets at most.")
         if self.hub.count >= self.settings.gateway_sockets:
             raise unavailable("The gateway has as many sockets as it can serve.", retry_after_s=5)
         return principal
@@ -110,29 +111,8 @@ class Sockets:
                 return await self.tickets.redeem(tickets[0], exchange.request_id)
         return await self.tokens.verify(exchange.authorization)
 
-    async def _live(self, connection: Connection, receive: Receive, send: Send) -> None:
-        """Hears and writes until the client leaves or the connection is to be closed."""
-
-        async def send_text(text: str) -> None:
-            await send({"type": "websocket.send", "text": text})
-
-        tasks = [
-            asyncio.create_task(self._hear(connection, receive)),
-            asyncio.create_task(connection.write(send_text)),
-            asyncio.create_task(connection.ended.wait()),
-        ]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            if not task.cancelled() and (error := task.exception()) and not isinstance(error, OSError):
-                raise error
-
     async def _hear(self, connection: Connection, receive: Receive) -> None:
-        """Ends when the client has gone, or nothing more is to be heard."""
+        """Ends when the client has gone, or the socket is closed."""
         beginning: set[asyncio.Task[None]] = set()
         try:
             while (message := await receive())["type"] != "websocket.disconnect":
@@ -140,7 +120,7 @@ class Sockets:
                 connection.hear()
                 if len(said) > self.settings.gateway_socket_message_bytes:
                     connection.close(TOO_LONG)
-                if connection.closing is not None:
+                if connection.is_closing:
                     return
                 work = self._obey(connection, said)
                 if work is not None:
@@ -199,7 +179,7 @@ class Sockets:
 
     def _alerts(self, connection: Connection, request: SocketRequest, time_in: datetime) -> None:
         alerts = self.hub.alerts
-        problem = _state_problem(request, alerts.has(connection))
+        problem = self._state_problem(connection, request, alerts.has(connection))
         if problem is not None:
             connection.answer(requests.refused(request, problem, time_in, self.clock.now()))
             return
@@ -212,10 +192,21 @@ class Sockets:
     def _symbol_problem(self, connection: Connection, request: SocketRequest, symbol: str) -> Problem | None:
         if not self.hub.knows(symbol):
             return Problem(422, "unknown_symbol", f"The symbol is not known, was {symbol!r}.")
-        return _state_problem(request, symbol in connection.symbols)
+        return self._state_problem(connection, request, symbol in connection.symbols)
+
+    def _state_problem(self, connection: Connection, request: SocketRequest, is_subscribed: bool) -> Problem | None:
+        if request.method == "unsubscribe":
+            return None if is_subscribed else Problem(409, "not_subscribed", "The channel is not subscribed.")
+        if is_subscribed:
+            return Problem(409, "already_subscribed", "The channel is subscribed already.")
+        most = self.settings.gateway_socket_subscriptions
+        if len(connection.symbols) + len(connection.feeds) + self.hub.alerts.has(connection) >= most:
+            detail = f"A socket has {most} channels and symbols at most."
+            return Problem(429, "too_many_subscriptions", detail)
+        return None
 
     def _end(self, connection: Connection, request: SocketRequest, channel: str, time_in: datetime) -> None:
-        problem = _state_problem(request, channel in connection.feeds)
+        problem = self._state_problem(connection, request, channel in connection.feeds)
         if problem is None:
             del connection.feeds[channel]
             text = requests.done(request, {"channel": channel}, time_in, self.clock.now())
@@ -227,7 +218,7 @@ class Sockets:
         self, connection: Connection, request: SocketRequest, channel: str, time_in: datetime
     ) -> Coroutine[Any, Any, None] | None:
         """Subscribes at once, so that what is said next finds it so; returns the reading of the snapshot."""
-        problem = _state_problem(request, channel in connection.feeds)
+        problem = self._state_problem(connection, request, channel in connection.feeds)
         if problem is not None:
             connection.answer(requests.refused(request, problem, time_in, self.clock.now()))
             return None
@@ -263,14 +254,6 @@ class Sockets:
             raise Problem(429, "rate_limited", "Too many subscriptions at once.")
 
 
-def _state_problem(request: SocketRequest, is_subscribed: bool) -> Problem | None:
-    if request.method == "subscribe" and is_subscribed:
-        return Problem(409, "already_subscribed", "The channel is subscribed already.")
-    if request.method == "unsubscribe" and not is_subscribed:
-        return Problem(409, "not_subscribed", "The channel is not subscribed.")
-    return None
-
-
 async def _refuse(exchange: Exchange, problem: Problem, send: Send) -> None:
     """The handshake's answer is a problem like any other."""
 
@@ -280,12 +263,5 @@ async def _refuse(exchange: Exchange, problem: Problem, send: Send) -> None:
     await exchange.send(exchange.problem(problem), send_as_handshake)
 
 
-async def _close(scope: Scope, send: Send, code: int, reason: str) -> None:
-    hang_up = scope.get("extensions", {}).get(HANG_UP)
-    if hang_up is not None:
-        hang_up(code, reason)
-        return
-    # Another server than ours lets only who reads know.
-    with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(CLOSE_TIMEOUT_S):
-            await send({"type": "websocket.close", "code": code, "reason": reason})
+def _too_many(detail: str) -> Problem:
+    return Problem(429, "too_many_sockets", detail, headers={"Retry-After": "5"})

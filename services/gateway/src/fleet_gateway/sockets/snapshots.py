@@ -79,7 +79,7 @@ class Snapshots:
                 texts.append(await self._whole_portfolio(principal, at, portfolio, versions))
             else:
                 texts += await self._items(channel, principal, at.account_id, known)
-        return AccountSnapshot("[" + b",".join(texts).decode() + "]", versions, known)
+        return AccountSnapshot(b"[" + b",".join(texts) + b"]", versions, known)
 
     async def _items(self, channel: str, principal: Principal, account_id: str, known: dict[str, int]) -> list[bytes]:
         if channel == "trades":

@@ -18,15 +18,11 @@ class Part(NamedTuple):
 
     key: str
     version: int
-    text: str
+    text: bytes
 
 
-def joined(parts: "list[Part] | tuple[Part, ...]") -> str:
-    return "[" + ",".join([part.text for part in parts]) + "]"
-
-
-def text_of(content: object) -> str:
-    return encode_json(content).decode()
+def joined(parts: "list[Part] | tuple[Part, ...]") -> bytes:
+    return b"[" + b",".join([part.text for part in parts]) + b"]"
 
 
 class _PortfolioData(msgspec.Struct):
@@ -52,7 +48,7 @@ class AccountUpdate:
             case _:
                 return self.portfolio
 
-    def whole(self, channel: str) -> str:
+    def whole(self, channel: str) -> bytes:
         """All parts of a channel as the `data` of a message."""
         match channel:
             case "order_updates":
@@ -64,28 +60,28 @@ class AccountUpdate:
 
     @cached_property
     def orders(self) -> tuple[Part, ...]:
-        return tuple(Part(str(order.order_id), order.version, text_of(order)) for order in self._message.orders)
+        return tuple(Part(str(order.order_id), order.version, encode_json(order)) for order in self._message.orders)
 
     @cached_property
     def trades(self) -> tuple[Part, ...]:
-        return tuple(Part(str(trade.trade_id), trade.version, text_of(trade)) for trade in self._message.trades)
+        return tuple(Part(str(trade.trade_id), trade.version, encode_json(trade)) for trade in self._message.trades)
 
     @cached_property
     def portfolio(self) -> tuple[Part, ...]:
         message = self._message
         content = _PortfolioData(message.portfolio, message.balances, message.positions)
-        return (Part(self.account_id, message.version, text_of(content)),)
+        return (Part(self.account_id, message.version, encode_json(content)),)
 
     @cached_property
-    def _orders_text(self) -> str:
+    def _orders_text(self) -> bytes:
         return joined(self.orders)
 
     @cached_property
-    def _trades_text(self) -> str:
+    def _trades_text(self) -> bytes:
         return joined(self.trades)
 
     @cached_property
-    def _portfolio_text(self) -> str:
+    def _portfolio_text(self) -> bytes:
         return joined(self.portfolio)
 
 
@@ -134,8 +130,8 @@ def market_version(market_at: datetime) -> int:
     return int(market_at.timestamp() * 1_000_000)
 
 
-def quote_text(quote: BestQuote | Quote, last: Decimal | None, *, stale: bool) -> str:
-    return text_of(
+def quote_text(quote: BestQuote | Quote, last: Decimal | None, *, stale: bool) -> bytes:
+    return encode_json(
         _QuoteData(
             symbol=quote.symbol,
             venue=quote.venue,
@@ -151,8 +147,8 @@ def quote_text(quote: BestQuote | Quote, last: Decimal | None, *, stale: bool) -
     )
 
 
-def trade_text(trade: Trade) -> str:
-    return text_of(
+def trade_text(trade: Trade) -> bytes:
+    return encode_json(
         _TradeData(
             symbol=trade.symbol,
             venue=trade.venue,
@@ -166,9 +162,9 @@ def trade_text(trade: Trade) -> str:
     )
 
 
-def bar_text(message: BarClosed) -> str:
+def bar_text(message: BarClosed) -> bytes:
     bar = message.bar
-    return text_of(
+    return encode_json(
         _BarData(
             symbol=message.symbol,
             venue=message.venue,
@@ -191,6 +187,6 @@ def bar_text(message: BarClosed) -> str:
 class AccountSnapshot:
     """What a channel shows when it begins. `versions` are the accounts' when reading began, `known` the objects'."""
 
-    data: str
+    data: bytes
     versions: dict[str, int]
     known: dict[str, int]
