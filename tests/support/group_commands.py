@@ -70,6 +70,7 @@ def told(order: Order, quantity: int, code: str = "parent_filled") -> ReportRepl
         stop_price=None,
         cumulative_quantity=order.filled_quantity,
         code=code,
+        market_at=NOW,
         now=NOW,
     )
 

@@ -145,6 +145,7 @@ def test_a_replaced_order_holds_what_it_may_still_cost() -> None:
             stop_price=None,
             code="requested",
             cumulative_quantity=D(cumulative),
+            market_at=NOW,
             now=NOW,
         )
         return [type(event) for event in done(account, report)]

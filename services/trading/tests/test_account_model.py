@@ -216,11 +216,13 @@ class AccountMachine(RuleBasedStateMachine):
         if is_done:
             told = {"quantity": quantity, "limit_price": limit, "stop_price": None, "code": "requested"}
             filled = self.naive.filled(number)
-            done(self.account, ReportReplace(order_id=UUID(int=number), cumulative_quantity=filled, now=NOW, **told))  # type: ignore[arg-type]
+            answer = {"order_id": UUID(int=number), "cumulative_quantity": filled, "market_at": NOW, "now": NOW}
+            done(self.account, ReportReplace(**(answer | told)))  # type: ignore[arg-type]
             if self.naive.is_open(number):
                 self.naive.orders[number] = (self.naive.orders[number][0], quantity, limit)
         else:
-            done(self.account, ReportReplaceReject(order_id=UUID(int=number), reason=Reason("no", ""), now=NOW))
+            reason = Reason("no", "")
+            done(self.account, ReportReplaceReject(order_id=UUID(int=number), reason=reason, market_at=NOW, now=NOW))
 
     @precondition(lambda self: bool(self.naive.orders))
     @rule(data=st.data(), kind=st.sampled_from([ReportCancel, ReportExpiry, ReportReject]))

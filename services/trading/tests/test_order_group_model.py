@@ -107,7 +107,10 @@ class GroupMachine(RuleBasedStateMachine):
             done(self.account, replace(report, limit_price=D(limit)))
             assert order.wanted is None
         elif answer == "no":
-            done(self.account, ReportReplaceReject(order_id=order.order_id, reason=Reason("no", ""), now=NOW))
+            done(
+                self.account,
+                ReportReplaceReject(order_id=order.order_id, reason=Reason("no", ""), market_at=NOW, now=NOW),
+            )
             assert order.wanted is None
 
     @invariant()

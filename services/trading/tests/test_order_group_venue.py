@@ -245,7 +245,10 @@ class GroupVenueMachine(RuleBasedStateMachine):
             return
         wanted = naive.prices.pop()
         if answer == "no":
-            done(self.account, ReportReplaceReject(order_id=order.order_id, reason=Reason("no", ""), now=NOW))
+            done(
+                self.account,
+                ReportReplaceReject(order_id=order.order_id, reason=Reason("no", ""), market_at=NOW, now=NOW),
+            )
         else:
             naive.prices = [wanted]
             report = told(order, naive.quantity, "requested")

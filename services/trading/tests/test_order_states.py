@@ -101,6 +101,7 @@ def _command(what: str, at: int, limit: D) -> Any:
                 stop_price=None,
                 cumulative_quantity=D(0),
                 code="requested",
+                market_at=NOW,
                 now=NOW,
             )
         case "expired":
@@ -113,7 +114,9 @@ def _command(what: str, at: int, limit: D) -> Any:
             return CancelOrder(order_id=ID, now=NOW)
         case "unknown":
             return ReportUnknown(order_id=ID, detail="", now=NOW)
-    kinds = {"cancel_refused": ReportCancelReject, "replace_refused": ReportReplaceReject, "rejected": ReportReject}
+        case "replace_refused":
+            return ReportReplaceReject(order_id=ID, reason=WHY, market_at=NOW, now=NOW)
+    kinds = {"cancel_refused": ReportCancelReject, "rejected": ReportReject}
     return kinds[what](order_id=ID, reason=WHY, now=NOW)
 
 

@@ -200,6 +200,7 @@ def replaced(quantity: object, limit: object = None, code: str = "requested", **
         "stop_price": None,
         "cumulative_quantity": D(0),
         "code": code,
+        "market_at": NOW,
         "now": NOW,
     }
     return ReportReplace(**(fields | more))  # type: ignore[arg-type]
@@ -237,7 +238,7 @@ def test_until_the_venue_answers_what_either_may_cost_is_held(wanted: dict[str, 
     done(account, replace(**wanted))
     assert (order.status, account.balances["USD"].reserved, order.version) == ("pending_replace", cost(held), 2)
     assert (order.quantity, order.limit_price) == (10, 90)
-    done(account, ReportReplaceReject(order_id=O_ID, reason=Reason("unknown_order", ""), now=NOW))
+    done(account, ReportReplaceReject(order_id=O_ID, reason=Reason("unknown_order", ""), market_at=NOW, now=NOW))
     assert (order.status, account.balances["USD"].reserved) == ("pending_new", cost(900))
 
     poor, order = resting(usd=cost(max(held, 900)) - (D("0.01") if held > 900 else 0))

@@ -121,6 +121,16 @@ class VenueOrderFilled(VenueReport, frozen=True, kw_only=True, tag=True):
     executed_at: datetime
 
 
+class VenueTradeCorrected(VenueOrderFilled, frozen=True, kw_only=True, tag=True):
+    """What a trade that was told is from now on (FIX: ExecType G, and H where `last_quantity` is 0: there was none).
+
+    `revision` counts the corrections of a trade from 1; `cumulative_quantity` is the order's with it."""
+
+    revision: int
+    code: str
+    detail: str
+
+
 class VenueOrderCanceled(VenueReport, frozen=True, kw_only=True, tag=True):
     code: str
     detail: str
@@ -187,6 +197,7 @@ AnyVenueReport = (
     | VenueOrderTriggered
     | VenueOrderExpired
     | VenueOrderState
+    | VenueTradeCorrected
 )
 
 

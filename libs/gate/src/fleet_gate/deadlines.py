@@ -28,6 +28,9 @@ LOOK_S = 0.1
 KEEP_RETRY_S = 1.0
 """How long what was heard from Kafka waits in memory alone when the database did not take it."""
 
+LAST_GATES = ("execution", "exchange-connector", "matching-engine")
+"""Who cancels by itself when an account's deadline has come."""
+
 log = get_logger("fleet_gate")
 
 

@@ -100,6 +100,12 @@ class Exchange(OrderLifecycle):
         lowered = [order for order in self.orders.values() if order.is_buy or order.type.is_stop]
         return self._adjusted(lambda order: dividend(order, ticks), lowered, at)
 
+    def correct_position(self, account_id: str, lots: int, at: int) -> list[Event]:
+        """Adds signed lots: a trade of the account was another one than it was told. Orders that only reduce follow."""
+        self.positions.set(account_id, self.positions.of(account_id) + lots)
+        self._fit_account(account_id, at)
+        return self._settled(at)
+
     def _adjusted(self, adjust: Callable[[Order], bool], orders: list[Order], at: int) -> list[Event]:
         """Takes them out, changes them and puts them back in their order of priority; what cannot stand any more ends."""
         orders = sorted(orders, key=lambda order: order.priority)

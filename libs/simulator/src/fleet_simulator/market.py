@@ -198,6 +198,10 @@ class Market:
         self._book.depth, self._closing = None, None
         return self._exchange.dividend(ticks, max(market_at, self.market_at))
 
+    def correct_position(self, account_id: str, lots: int, market_at: int) -> list[Event]:
+        """As `Exchange.correct_position`."""
+        return self._exchange.correct_position(account_id, lots, max(market_at, self.market_at))
+
     def take_changed(self) -> set[str]:
         """References of orders that have changed without an event since the last time: trailing marks, places in queues,
         children whose parent has ended.

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from fleet_chassis.calls import Answer, CallFailed, ServiceClient
@@ -12,7 +12,7 @@ from fleet_chassis.instances import Instance
 from fleet_chassis.logging import get_logger
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.rest import Behind
-from fleet_gate import GATES, States
+from fleet_gate import GATES, Gates, InstanceTold, States
 
 log = get_logger("fleet_core_engine")
 
@@ -20,17 +20,12 @@ LOOK_S = 1.0
 """So long a look at the fleet is good for whoever asks."""
 _NOT_FOUND = 404
 
-Result = Literal["ok", "unreachable", "error"]
-
 
 @dataclass(frozen=True, slots=True)
 class Told:
     """What became of a direct call. `ok`: the instance obeys this state or a later one, `other`, and keeps it."""
 
-    instance: str
-    result: Result
-    ms: int
-    detail: str | None
+    instance: InstanceTold
     other: TradingStateChanged | None = None
 
 
@@ -103,23 +98,21 @@ class Fleet:
     def __init__(self, client: ServiceClient, *, timeout_s: float) -> None:
         self._client = client
         self._timeout_s = timeout_s
+        self._gates = Gates(client, GATES, timeout_s=timeout_s)
         self._look: asyncio.Task[Sequence[InstanceStatus]] | None = None
         self._looked_at = 0.0
 
     async def tell(self, change: TradingStateChanged) -> Sequence[Told]:
         """Tells every instance that is a gate, besides the record on Kafka that may be late."""
-        return await asyncio.gather(*(self._tell(instance, change) for instance in self._gates()))
+        return [_obeying(told, answer, change) for told, answer in await self._gates.tell("/internal/state", change)]
 
     async def obeyed(self) -> Sequence[TradingStateChanged]:
         """The newest state of each scope and target that any gate obeys, of those that answer."""
         states = States()
-        for told in await asyncio.gather(*(self._obeyed(instance) for instance in self._gates())):
+        for told in await asyncio.gather(*(self._obeyed(instance) for instance in self._gates.instances())):
             for change in told:
                 states.obey(change)
         return states.all()
-
-    def _gates(self) -> Sequence[Instance]:
-        return [instance for service in GATES for instance in self._client.instances.of(service)]
 
     async def _obeyed(self, instance: Instance) -> Sequence[TradingStateChanged]:
         try:
@@ -138,18 +131,6 @@ class Fleet:
 
     async def _look_at_all(self) -> Sequence[InstanceStatus]:
         return await asyncio.gather(*(self._status(instance) for instance in self._client.instances.all()))
-
-    async def _tell(self, instance: Instance, change: TradingStateChanged) -> Told:
-        started = time.perf_counter()
-        result: Result
-        detail: str | None = None
-        other: TradingStateChanged | None = None
-        try:
-            answer = await self._call(instance, "POST", "/internal/state", change)
-            result, detail, other = _outcome(answer, change)
-        except CallFailed as error:
-            result, detail = "unreachable", str(error)
-        return Told(f"{instance.name}-{instance.ordinal}", result, _ms(started), detail, other)
 
     async def _status(self, instance: Instance) -> InstanceStatus:
         started = time.perf_counter()
@@ -183,20 +164,18 @@ class Fleet:
             return _Rest()
         return answer.decode(_Rest) if answer.is_success else None
 
-    async def _call(self, instance: Instance, method: str, path: str, json: Any = None) -> Answer:
-        return await self._client.request(
-            instance.name, instance.ordinal, method, path, json=json, timeout_s=self._timeout_s
-        )
+    async def _call(self, instance: Instance, method: str, path: str) -> Answer:
+        return await self._client.request(instance.name, instance.ordinal, method, path, timeout_s=self._timeout_s)
 
 
-def _outcome(answer: Answer, change: TradingStateChanged) -> tuple[Result, str | None, TradingStateChanged | None]:
-    if not answer.is_success:
-        return "error", f"status {answer.status}", None
+def _obeying(told: InstanceTold, answer: Answer | None, change: TradingStateChanged) -> Told:
+    if answer is None:
+        return Told(told)
     obeyed = answer.decode(TradingStateChanged)
-    held, told = (obeyed.epoch, obeyed.version), (change.epoch, change.version)
-    if held < told:
-        return "error", f"obeys version {obeyed.version} of epoch {obeyed.epoch}", None
-    return "ok", None, None if obeyed == change else obeyed
+    if (obeyed.epoch, obeyed.version) < (change.epoch, change.version):
+        detail = f"obeys version {obeyed.version} of epoch {obeyed.epoch}"
+        return Told(msgspec.structs.replace(told, result="error", detail=detail))
+    return Told(told, None if obeyed == change else obeyed)
 
 
 def _ms(started: float) -> int:

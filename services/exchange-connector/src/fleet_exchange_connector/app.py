@@ -24,7 +24,7 @@ from fleet_contracts.topics import DATA_INSTRUMENTS
 from fleet_gate import Deadlines, Gate, whenever
 
 from fleet_exchange_connector import consumers, events
-from fleet_exchange_connector.api import exchanges_router, replays_router
+from fleet_exchange_connector.api import exchanges_router, replays_router, trades_router
 from fleet_exchange_connector.domain.bars import Step, steps
 from fleet_exchange_connector.domain.instruments import VENUE, offered
 from fleet_exchange_connector.domain.orders import Restriction
@@ -107,21 +107,13 @@ def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksFo
 
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet exchange-connector", lifespan, health)
-    app.include_router(gate.router)
-    app.include_router(deadlines.router)
-    app.include_router(exchanges_router(bus, database, unit_of_work, row, instruments))
-    app.include_router(
-        replays_router(
-            bus,
-            database,
-            unit_of_work,
-            feed=settings.feed,
-            instruments=instruments,
-            steps=_steps,
-            ids=SystemIds(),
-        )
+    replaying = replays_router(
+        bus, database, unit_of_work, feed=settings.feed, instruments=instruments, steps=_steps, ids=SystemIds()
     )
-    app.include_router(internal_router(bus))
+    exchanges = exchanges_router(bus, database, unit_of_work, row, instruments)
+    trades = trades_router(bus, database, unit_of_work)
+    for router in (gate.router, deadlines.router, exchanges, trades, replaying, internal_router(bus)):
+        app.include_router(router)
     return app
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import assert_never
 
+import msgspec
 from fleet_bus import Transaction
 from fleet_contracts import Message, Topic, venue, vocabulary
 from fleet_contracts.exchange_connector import (
@@ -306,6 +307,10 @@ def _report(report: Report) -> venue.AnyVenueReport:
             return venue.VenueOrderExpired(
                 venue_order_ref=ref, account_id=account_id, market_at=at, cumulative_quantity=status.cumulative_quantity
             )
+        case ReportKind.TRADE_CORRECTED:
+            assert report.fill is not None, "a correction is told with the figures"
+            fill = msgspec.structs.asdict(_fill(report.fill))
+            return venue.VenueTradeCorrected(**fill, revision=report.revision, code=code, detail=detail)
         case ReportKind.STATE:
             return venue.VenueOrderState(
                 venue_order_ref=ref,

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fleet_exchange_connector.domain.bars import Bar
 from fleet_exchange_connector.domain.book import Book
+from fleet_exchange_connector.domain.corrections import Correction, Trade
 from fleet_exchange_connector.domain.instruments import Instrument
 from fleet_exchange_connector.domain.market import Market
 from fleet_exchange_connector.domain.orders import (
@@ -132,6 +133,13 @@ class OrderWork(Says, Protocol):
 
     def wait(self, command: OrderCommand) -> None:
         """Keeps a command until its symbol's next bar."""
+
+
+class CorrectionWork(OrderWork, Protocol):
+    """An order that has ended, and its book."""
+
+    def correct(self, before: Trade, after: Trade, correction: Correction) -> None:
+        """Keeps the trade as it is now, and what was changed by whom."""
 
 
 class MarketWork(Says, Protocol):

@@ -16,7 +16,7 @@ from fleet_chassis.health import Health
 from fleet_chassis.ids import SystemIds
 from fleet_chassis.instances import Instances
 from fleet_chassis.internal import internal_router
-from fleet_gate import Gate
+from fleet_gate import LAST_GATES, Gate, Gates
 
 from . import consumers
 from .api import ROUTERS, Trading
@@ -30,7 +30,6 @@ from .service.orders import OrderDesk
 from .settings import Settings
 from .store import AccountCache, Readings
 from .store.limits import SharedLimits
-from .telling import LastGates
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
@@ -70,7 +69,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         readings=Readings(database),
         cache=cache,
         limits=limits,
-        last_gates=LastGates(client, timeout_s=settings.trading_call_timeout_s),
+        last_gates=Gates(client, LAST_GATES, timeout_s=settings.trading_call_timeout_s),
     )
     risk_watch = RiskWatch(bus, cache, limits, market)
     bus.add(consumers.reports(trading.unit, market))

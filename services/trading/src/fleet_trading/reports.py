@@ -70,10 +70,12 @@ def _command(report: execution.AnyReport, user_id: UUID, now: datetime) -> Comma
                 stop_price=report.stop_price,
                 cumulative_quantity=report.cumulative_quantity,
                 code=report.code,
+                market_at=report.market_at,
                 now=now,
             )
         case execution.OrderReplaceRejected():
-            return ReportReplaceReject(order_id=order_id, reason=Reason(report.code, report.detail), now=now)
+            reason = Reason(report.code, report.detail)
+            return ReportReplaceReject(order_id=order_id, reason=reason, market_at=report.market_at, now=now)
         case execution.OrderTriggered():
             return ReportTrigger(order_id=order_id, now=now)
         case execution.OrderExpired():

@@ -137,7 +137,9 @@ def kill_switch_router(bus: Bus, fleet: Fleet, targets: Targets) -> APIRouter:
         except service.HeldByAnother as error:
             raise Problem(403, "held_by_another", "The account is restricted by somebody else.") from error
         shown = TradingStateShown.model_validate(changed)
-        return KillSwitchAnswer(**shown.model_dump(), instances=[InstanceTold.model_validate(one) for one in told])
+        return KillSwitchAnswer(
+            **shown.model_dump(), instances=[InstanceTold.model_validate(one.instance) for one in told]
+        )
 
     return router
 

@@ -139,6 +139,14 @@ class Book:
     def end_session(self, market_at: datetime, *, now: datetime) -> list[Report]:
         return self._reports(self._market.end_session(to_ns(market_at)), now)
 
+    def correct_position(
+        self, account_id: UUID, quantity: Decimal, market_at: datetime, *, now: datetime
+    ) -> list[Report]:
+        """Adds this signed quantity; orders that only reduce follow."""
+        lots = self._scale.lots(quantity.copy_abs())
+        signed = lots if quantity > 0 else -lots
+        return self._reports(self._market.correct_position(str(account_id), signed, to_ns(market_at)), now)
+
     # What it waits for
 
     def next_end(self) -> datetime | None:

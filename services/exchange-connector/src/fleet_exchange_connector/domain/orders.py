@@ -179,6 +179,7 @@ class ReportKind(StrEnum):
     TRIGGERED = "triggered"
     EXPIRED = "expired"
     STATE = "state"
+    TRADE_CORRECTED = "trade_corrected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +195,7 @@ class Change:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What the venue says of one order. `status` is where the order stands after it; `fills` are told with STATE, a
-    `change` with REPLACED, the price that elected it with TRIGGERED."""
+    `change` with REPLACED, the price that elected it with TRIGGERED. `revision` is of the fill that is corrected."""
 
     kind: ReportKind
     venue_order_ref: UUID
@@ -205,6 +206,7 @@ class Report:
     fills: tuple[Fill, ...] = field(default=())
     change: Change | None = None
     trigger_price: Decimal | None = None
+    revision: int = 0
 
 
 def refused(command: OrderCommand, code: str, market_at: datetime) -> Report:

@@ -54,10 +54,10 @@ ORDER BY place
 ON CONFLICT DO NOTHING
 """
 _ADD = """
-INSERT INTO venue_orders (venue_order_ref, symbol, account_id, user_id, quantity, stand, cumulative_quantity, code,
+INSERT INTO venue_orders (venue_order_ref, symbol, account_id, user_id, side, quantity, stand, cumulative_quantity, code,
                           detail, open, placed_at, updated_at)
-SELECT u.*, $11, $11 FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::numeric[], $6::text[],
-                                 $7::numeric[], $8::text[], $9::text[], $10::jsonb[]) AS u
+SELECT u.*, $12, $12 FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $6::numeric[], $7::text[],
+                                 $8::numeric[], $9::text[], $10::text[], $11::jsonb[]) AS u
 """
 _CHANGE = """
 UPDATE venue_orders o
@@ -203,6 +203,7 @@ def add_orders(
             command.symbol,
             command.account_id,
             command.user_id,
+            command.side.value,
             command.quantity,
             status.stand.value,
             status.cumulative_quantity,
@@ -212,7 +213,7 @@ def add_orders(
         )
         for command, status, open_state in orders
     ]
-    tx.write(_ADD, *columns(rows, 10), now)
+    tx.write(_ADD, *columns(rows, 11), now)
 
 
 def change_orders(tx: Transaction, orders: Sequence[tuple[UUID, Status, dict[str, Any] | None]], now: datetime) -> None:

@@ -11,6 +11,7 @@ from fleet_bus import Transaction
 from fleet_chassis.logging import get_logger
 
 from fleet_exchange_connector.domain.book import Book
+from fleet_exchange_connector.domain.corrections import Correction, Trade
 from fleet_exchange_connector.domain.instruments import Instrument
 from fleet_exchange_connector.domain.looking import next_look
 from fleet_exchange_connector.domain.market import Market
@@ -26,7 +27,7 @@ from fleet_exchange_connector.domain.orders import (
 )
 from fleet_exchange_connector.domain.replays import Replay
 from fleet_exchange_connector.ports import Event
-from fleet_exchange_connector.store import books, replays
+from fleet_exchange_connector.store import books, corrections, replays
 from fleet_exchange_connector.store.markets import MarketRow
 
 # Kinds of due rows; the aggregate is a symbol, a replay, or the venue.
@@ -70,6 +71,7 @@ class UnitOfWork:
         self._added: dict[UUID, PlaceOrder] = {}
         self._changed: dict[UUID, tuple[str, Status]] = {}
         self._fills: dict[UUID, list[Fill]] = {}
+        self._moved: set[tuple[str, UUID]] = set()
         self._to_wait: list[OrderCommand] = []
         self._replays: dict[UUID, Replay] = {}
         self._changed_replays: dict[UUID, Replay] = {}
@@ -110,8 +112,9 @@ class UnitOfWork:
             books.change_orders(self._tx, changed, self.now)
         if self._fills:
             books.add_fills(self._tx, [fill for fills in self._fills.values() for fill in fills])
-            traded = {(self._changed[ref][0], fills[0].account_id) for ref, fills in self._fills.items()}
-            held = [(symbol, account_id, self._books[symbol].position(account_id)) for symbol, account_id in traded]
+        moved = self._moved | {(self._changed[ref][0], fills[0].account_id) for ref, fills in self._fills.items()}
+        if moved:
+            held = [(symbol, account_id, self._books[symbol].position(account_id)) for symbol, account_id in moved]
             books.save_positions(self._tx, held)
         if self.market is not None or self._changed:
             self._save_books()
@@ -174,6 +177,11 @@ class UnitOfWork:
             self._changed[report.venue_order_ref] = (symbol, report.status)
             if report.fill is not None:
                 self._fills.setdefault(report.venue_order_ref, []).append(report.fill)
+
+    def correct(self, before: Trade, after: Trade, correction: Correction) -> None:
+        corrections.keep(self._tx, before, after, correction, self.now)
+        self._changed[after.fill.venue_order_ref] = (after.symbol, after.order)
+        self._moved.add((after.symbol, after.fill.account_id))
 
     def wait(self, command: OrderCommand) -> None:
         self._to_wait.append(command)

@@ -16,6 +16,7 @@ from .values import (
     Canceled,
     CancelRejected,
     Change,
+    Corrected,
     Disowned,
     Expired,
     Filled,
@@ -129,14 +130,12 @@ class VenueOrder:
         `may_grow`: of a leg whose quantity can still rise, so that being filled is no end."""
         match fact:
             case Accepted():
-                if self.stand is not Stand.SENT:
-                    return self, ()
-                # Who waited here for a price has been told so before.
-                order = replace(self, stand=Stand.WORKING, accepted_at=self.accepted_at or now, updated_at=now)
-                return order, ((fact,) if self.accepted_at is None else ())
+                return self._accepted(fact, now)
             case Filled():
                 order = self._filled((fact,), now, may_grow)
                 return order, ((fact,) if order is not self else ())
+            case Corrected():
+                return self._corrected(fact, now)
             case Rejected() | Canceled() | Expired():
                 return self._ended(fact, now)
             case CancelRejected():
@@ -154,6 +153,12 @@ class VenueOrder:
                 return replace(self._heard(now), triggered_at=now), (fact,)
             case Stated():
                 return self._stated(fact, now, may_grow)
+
+    def _accepted(self, fact: Accepted, now: datetime) -> "Decision":
+        if self.stand is not Stand.SENT:
+            return self, ()
+        # Who waited here for a price has been told so before.
+        return self._heard(now), ((fact,) if self.accepted_at is None else ())
 
     def _heard(self, now: datetime) -> "VenueOrder":
         """A word about a working order implies that it was accepted."""
@@ -222,6 +227,24 @@ class VenueOrder:
             return replace(order, stand=Stand.FILLED, ended_at=now)
         return replace(order, stand=Stand.WORKING)
 
+    def _corrected(self, fact: Corrected, now: datetime) -> "Decision":
+        """What has ended stays ended. Of a fill that we have not heard of, the venue is asked."""
+        fill = fact.fill
+        known = next((one for one in self.fills if one.venue_trade_id == fill.venue_trade_id), None)
+        if known is None:
+            return self, (Ask(self.command_sequence),)
+        if fill.revision <= known.revision:
+            return self, ()
+        order = replace(
+            self,
+            fills=tuple(fill if one is known else one for one in self.fills),
+            cumulative_quantity=self.cumulative_quantity - known.last_quantity + fill.last_quantity,
+            updated_at=now,
+        )
+        if not order.stand.is_terminal:
+            order = replace(order, code=fact.code, detail=fact.detail)
+        return order, (fact,)
+
     def _ended(self, fact: Rejected | Canceled | Expired, now: datetime) -> "Decision":
         if self.stand.is_terminal:
             return self, ()
@@ -256,8 +279,8 @@ class VenueOrder:
             order = replace(
                 order,
                 stand=fact.stand,
-                code=fact.code,
-                detail=fact.detail,
+                code=fact.code if has_ended else order.code,
+                detail=fact.detail if has_ended else order.detail,
                 accepted_at=order.accepted_at or now,
                 ended_at=now if has_ended else None,
                 # Cancel and question travel in order: an order that works after both was not cancelled, and the wish may

@@ -160,6 +160,18 @@ class Filled:
     fee_currency: str
     liquidity: str
     executed_at: datetime
+    revision: int = 0
+    """How often its venue has corrected it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """A fill that was told is another one from now on, and why; quantity 0: there was none."""
+
+    market_at: datetime
+    fill: Filled
+    code: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +281,17 @@ class Ask:
 
 
 VenueFact = (
-    Accepted | Rejected | Filled | Canceled | CancelRejected | Replaced | ReplaceRejected | Triggered | Expired | Stated
+    Accepted
+    | Rejected
+    | Filled
+    | Corrected
+    | Canceled
+    | CancelRejected
+    | Replaced
+    | ReplaceRejected
+    | Triggered
+    | Expired
+    | Stated
 )
 Fact = VenueFact | Disowned
 VenueCommand = Place | Cancel | Amend | Ask

@@ -15,6 +15,7 @@ from .values import (
     Cancel,
     Canceled,
     CancelRejected,
+    Corrected,
     Filled,
     OrderKey,
     Outcome,
@@ -169,7 +170,7 @@ def tell(
     found: list[tuple[OrderKey, Outcome]] = []
     for outcome in outcomes:
         match outcome:
-            case Filled() | Triggered() | Place() | Cancel() | Ask():
+            case Filled() | Corrected() | Triggered() | Place() | Cancel() | Ask():
                 found.append((child.key, outcome))
             case Stated(fills=fills):
                 found += [(child.key, fill) for fill in fills if fill.venue_trade_id not in known]

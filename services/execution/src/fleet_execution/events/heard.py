@@ -1,5 +1,6 @@
 """Contract messages as the domain's words: trading's commands, what venues say."""
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -93,6 +94,9 @@ def fact_of(report: venue.AnyVenueReport) -> domain.VenueFact:
             return domain.Accepted(report.market_at)
         case venue.VenueOrderRejected():
             return domain.Rejected(report.market_at, report.code, report.detail)
+        case venue.VenueTradeCorrected():
+            fill = replace(_fill_of(report), revision=report.revision)
+            return domain.Corrected(report.market_at, fill, report.code, report.detail)
         case venue.VenueOrderFilled():
             return _fill_of(report)
         case venue.VenueOrderCanceled():

@@ -175,6 +175,9 @@ def _report(key: domain.OrderKey, fact: domain.Fact, side: str | None) -> execut
             return _REFUSALS[type(fact)](order_id=order_id, market_at=at, code=fact.code, detail=fact.detail)
         case domain.Filled():
             return _filled(key, fact, side)
+        case domain.Corrected(fill=fill):
+            told = msgspec.structs.asdict(_filled(key, fill, side))
+            return execution.TradeCorrected(**told, revision=fill.revision, code=fact.code, detail=fact.detail)
         case domain.Canceled():
             return execution.OrderCanceled(
                 order_id=order_id,

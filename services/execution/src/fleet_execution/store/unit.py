@@ -28,7 +28,7 @@ _COLUMNS = (
 _SELECT = f"SELECT venue_order_ref, {_COLUMNS} FROM venue_orders"  # noqa: S608 (constants)
 _SELECT_FILLS = """
 SELECT venue_order_ref, market_at, venue_trade_id, last_quantity, last_price, cumulative_quantity, fee, fee_currency,
-       liquidity, executed_at
+       liquidity, executed_at, revision
 FROM fills WHERE venue_order_ref = ANY($1) ORDER BY venue_order_ref, number
 """
 _INSERT = f"""
@@ -49,9 +49,16 @@ WHERE venue_orders.venue_order_ref = n.venue_order_ref
 """  # noqa: S608 (constants)
 _INSERT_FILLS = """
 INSERT INTO fills (venue_order_ref, number, venue_trade_id, last_quantity, last_price, cumulative_quantity, fee,
-    fee_currency, liquidity, executed_at, market_at)
+    fee_currency, liquidity, executed_at, market_at, revision)
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[],
-    $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[])
+    $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::int[])
+"""
+_CORRECT_FILLS = """
+UPDATE fills f SET last_quantity = n.last_quantity, last_price = n.last_price, cumulative_quantity = n.cumulative_quantity,
+    fee = n.fee, market_at = n.market_at, revision = n.revision
+FROM unnest($1::uuid[], $2::text[], $3::numeric[], $4::numeric[], $5::numeric[], $6::numeric[], $7::timestamptz[], $8::int[])
+    AS n (venue_order_ref, venue_trade_id, last_quantity, last_price, cumulative_quantity, fee, market_at, revision)
+WHERE f.venue_order_ref = n.venue_order_ref AND f.venue_trade_id = n.venue_trade_id
 """
 # In one go: a new order asks all three, and doubts and venues are few.
 _OF_NEW_ORDERS = """
@@ -182,6 +189,9 @@ class PostgresUnitOfWork:
         fills = [row for ref, order in changed for row in _fill_rows(order, self._stored.get(ref))]
         if fills:
             self._tx.write(_INSERT_FILLS, *_by_column(fills))
+        corrected = [row for ref, order in changed for row in _corrected_rows(order, self._stored.get(ref))]
+        if corrected:
+            self._tx.write(_CORRECT_FILLS, *_by_column(corrected))
         if self._newly_never_sent:
             self._tx.write(
                 "INSERT INTO never_sent (venue_order_ref, order_id, account_id, said_at)"
@@ -223,7 +233,8 @@ async def group_of(connection: asyncpg.Connection, group_ref: UUID) -> Group:
 
 async def _with_fills(connection: asyncpg.Connection, rows: Sequence[asyncpg.Record]) -> list[VenueOrder]:
     orders = [_order(row) for row in rows]
-    with_fills = [order.key.ref for order in orders if order.cumulative_quantity]
+    # Of what is filled, and of what may have been, for a bust takes it away: an open one has a code then.
+    with_fills = [o.key.ref for o in orders if o.cumulative_quantity or o.code or o.stand.is_terminal]
     fills: dict[UUID, list[Filled]] = {}
     if with_fills:
         for ref, *columns in await connection.fetch(_SELECT_FILLS, with_fills):
@@ -298,8 +309,22 @@ def _fill_rows(order: VenueOrder, stored: VenueOrder | None) -> list[tuple[objec
         (
             *(order.key.ref, number, fill.venue_trade_id, fill.last_quantity, fill.last_price),
             *(fill.cumulative_quantity, fill.fee, fill.fee_currency, fill.liquidity, fill.executed_at, fill.market_at),
+            fill.revision,
         )
         for number, fill in enumerate(order.fills[known:], start=known + 1)
+    ]
+
+
+def _corrected_rows(order: VenueOrder, stored: VenueOrder | None) -> list[tuple[object, ...]]:
+    """Of the fills that were read, those that are others now."""
+    before = () if stored is None else stored.fills
+    return [
+        (
+            *(order.key.ref, fill.venue_trade_id, fill.last_quantity, fill.last_price),
+            *(fill.cumulative_quantity, fill.fee, fill.market_at, fill.revision),
+        )
+        for known, fill in zip(before, order.fills, strict=False)
+        if known is not fill
     ]
 
 

@@ -10,11 +10,9 @@ from fleet_chassis.permissions import TradeCaller
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.shapes import Body, FastJSON
 from fleet_contracts.topics import TRADING_CANCEL_AFTER
-from fleet_gate import set_cancel_after
+from fleet_gate import InstanceTold, set_cancel_after
 from pydantic import Field
 from starlette.responses import Response
-
-from fleet_trading.telling import InstanceTold
 
 from .context import Service
 from .documents import answers
@@ -61,5 +59,5 @@ async def post_cancel_after(body: CancelAfterBody, caller: TradeCaller, trading:
     async with trading.bus.transaction() as tx:
         told = await set_cancel_after(tx.connection, account_id, caller.user_id, now=tx.now, timeout=timeout)
         tx.publish(TRADING_CANCEL_AFTER, str(account_id), told)
-    instances = await trading.last_gates.tell(told)
+    instances = [told_to for told_to, _ in await trading.last_gates.tell("/internal/cancel-after", told)]
     return FastJSON(CancelAfterAnswer(account_id, told.set_at, told.cancel_at, instances))

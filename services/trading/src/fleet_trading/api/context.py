@@ -10,6 +10,7 @@ from fleet_bus import Bus, GroupCommitter, Transaction
 from fleet_chassis.assertions import Caller
 from fleet_chassis.permissions import ReadCaller
 from fleet_chassis.problems import Problem
+from fleet_gate import Gates
 
 from fleet_trading.domain import Order, Reason, User
 from fleet_trading.domain.risk.limits import KeyLimits
@@ -20,7 +21,6 @@ from fleet_trading.settings import Settings
 from fleet_trading.store import AccountCache, PostgresUnit, Readings
 from fleet_trading.store.limits import SharedLimits
 from fleet_trading.store.unit import Announcing
-from fleet_trading.telling import LastGates
 
 MOST_KNOWN = 100_000
 """Owners of accounts that are remembered, about 200 bytes each; ownership never changes."""
@@ -47,7 +47,7 @@ class Trading:
         readings: Readings,
         cache: AccountCache,
         limits: SharedLimits,
-        last_gates: LastGates,
+        last_gates: Gates,
     ) -> None:
         self.settings = settings
         self.bus = bus

@@ -146,6 +146,7 @@ class ReportReplace:
     stop_price: Decimal | None
     cumulative_quantity: Decimal
     code: str
+    market_at: datetime
     now: datetime
 
 
@@ -153,6 +154,7 @@ class ReportReplace:
 class ReportReplaceReject:
     order_id: UUID
     reason: Reason
+    market_at: datetime
     now: datetime
 
 

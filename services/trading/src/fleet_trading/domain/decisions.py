@@ -107,6 +107,8 @@ def _close(account: Account, order_id: Any, stand: Stand, command: Any) -> list[
 
 
 def _missing(order: Order, command: ReportCancel | ReportExpiry | ReportReplace | ReportState) -> list[Event]:
+    if order.terms is not None and order.terms.has_corrections:
+        return []  # It may count what was corrected since.
     return [
         FillsMissing(order.order_id, command.cumulative_quantity, order.filled_quantity),
         OrderQueried(order.order_id, order.queries + 1, None, command.now),

@@ -39,7 +39,7 @@ from .group import group_of, holdings, is_whole
 from .order import Order
 from .risk.usage import LimitsMeasured
 from .states import Step, Transition, after
-from .terms import NO_TERMS, Figures
+from .terms import NO_TERMS
 from .values import ZERO, AccountStatus, Pending, Reason
 
 MOST_TRANSITIONS = 500
@@ -147,8 +147,8 @@ def _hold_together(account: Account, orders: Sequence[Order], now: datetime) -> 
             _reserve(account, order, held)
 
 
-def _want(order: Order, wanted: Figures | None) -> None:
-    order.terms = replace(order.terms or NO_TERMS, wanted=wanted)
+def _answered(order: Order) -> None:
+    order.terms = replace(order.terms or NO_TERMS, wanted=None)
 
 
 def _replace_requested(account: Account, event: ReplaceRequested) -> None:
@@ -156,7 +156,7 @@ def _replace_requested(account: Account, event: ReplaceRequested) -> None:
     wanted = event.wanted
     asked = {"quantity": wanted.quantity, "limit_price": wanted.limit_price, "stop_price": wanted.stop_price}
     detail = ", ".join(f"{name} {value:f}" for name, value in asked.items() if value is not None)
-    _want(order, wanted)
+    order.terms = replace(order.terms or NO_TERMS, wanted=wanted, asked_at=event.market_at)
     _step(account, order, Step.REPLACE_REQUESTED, reason=Reason("requested", detail))
     order.query_at = event.query_at
     order.queries = 0
@@ -165,7 +165,7 @@ def _replace_requested(account: Account, event: ReplaceRequested) -> None:
 
 def _replace_refused(account: Account, event: ReplaceRefused) -> None:
     order = _changed(account, event.order_id, event.now)
-    _want(order, None)
+    _answered(order)
     order.reason = event.reason
     _step(account, order, Step.REPLACE_REFUSED, reason=event.reason)
     _hold(account, order)
@@ -178,12 +178,18 @@ def _replaced(account: Account, event: OrderReplaced) -> None:
     prevented = terms.prevented
     if event.reason is not None and event.reason.code == "self_trade":
         prevented = EXACT.add(prevented, EXACT.subtract(order.quantity, figures.quantity))
-    order.terms = replace(terms, first=terms.first or order.figures, stop_price=figures.stop_price, prevented=prevented)
+    order.terms = replace(
+        terms,
+        first=terms.first or order.figures,
+        stop_price=figures.stop_price,
+        prevented=prevented,
+        changed_at=terms.changed_at if event.reason is None else event.market_at,
+    )
     order.quantity, order.limit_price = figures.quantity, figures.limit_price
     order.is_accepted = True
     order.reason = event.reason
     if event.is_answer:
-        _want(order, None)
+        _answered(order)
     _step(account, order, Step.REPLACED if event.is_answer else Step.CHANGED, reason=event.reason)
     # A leg can grow while the order is open that it waits for; what its venue says after that is the last word.
     parent = account.orders.get(order.parent_order_id) if order.parent_order_id is not None else None

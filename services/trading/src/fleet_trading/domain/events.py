@@ -76,6 +76,7 @@ class OrderReplaced:
     figures: Figures
     is_answer: bool
     reason: Reason | None
+    market_at: datetime
     now: datetime
 
 
@@ -85,6 +86,7 @@ class ReplaceRequested:
 
     order_id: UUID
     wanted: Figures
+    market_at: datetime
     now: datetime
     query_at: datetime | None
 

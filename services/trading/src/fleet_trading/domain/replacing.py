@@ -45,7 +45,10 @@ def replace_order(account: Account, command: ReplaceOrder) -> list[Event]:
         _check_funds(account, order, wanted, instrument)
     except Denial as denial:
         return [ReplaceDenied(order.order_id, denial.reason, is_conflict=False)]
-    return [ReplaceRequested(order.order_id, wanted, command.conditions.now, command.conditions.query_at)]
+    given = command.conditions
+    # On live feeds, where answers are asked for, the market's time is the wall's, and a quote may be old.
+    asked_at = given.market_at if given.query_at is None else given.now
+    return [ReplaceRequested(order.order_id, wanted, asked_at, given.now, given.query_at)]
 
 
 def _conflict(order: Order, command: ReplaceOrder) -> Reason | None:
@@ -127,11 +130,31 @@ def replaced(order: Order, command: ReportReplace) -> Iterator[Event]:
         now.stop_price if command.stop_price in (None, now.stop_price) else command.stop_price,
     )
     is_answer = command.code == "requested" and wanted is not None and _is_answered(now, wanted, told)
+    if not is_answer and _is_told_again(order, command):
+        return
     if told != now or is_answer or command.code == "parent_ended":
         reason = None
         if command.code != "requested":
             reason = Reason(command.code, f"The venue changed the order, its quantity was {now.quantity:f}.")
-        yield OrderReplaced(order.order_id, told, is_answer, reason, command.now)
+        yield OrderReplaced(order.order_id, told, is_answer, reason, command.market_at, command.now)
+
+
+_GROWS, _SHRINKS = "parent_filled", ("oco", "reduce_only", "self_trade")
+
+
+def _is_told_again(order: Order, command: ReportReplace | ReportReplaceReject) -> bool:
+    """Changes have no names as trades have: an answer is none to what was asked for after it, and what the venue did
+    unasked came in the order of its time and, at one time, made the order only larger or only smaller."""
+    terms = order.terms or NO_TERMS
+    if isinstance(command, ReportReplaceReject) or command.code == "requested":
+        return terms.asked_at is not None and command.market_at < terms.asked_at
+    if terms.changed_at is None or command.market_at > terms.changed_at:
+        return False
+    if command.market_at < terms.changed_at:
+        return True
+    if command.code == _GROWS:
+        return command.quantity <= order.quantity
+    return command.code in _SHRINKS and command.quantity >= order.quantity
 
 
 def _is_answered(now: Figures, wanted: Figures, told: Figures) -> bool:
@@ -144,6 +167,6 @@ def _is_answered(now: Figures, wanted: Figures, told: Figures) -> bool:
 
 def replace_rejected(account: Account, command: ReportReplaceReject) -> list[Event]:
     order = account.orders.get(command.order_id)
-    if order is None or not order.is_open or order.wanted is None:
+    if order is None or not order.is_open or order.wanted is None or _is_told_again(order, command):
         return []
     return [ReplaceRefused(order.order_id, command.reason, command.now)]

@@ -41,6 +41,8 @@ class Terms:
     `group` names the orders of its group, the one that the client placed first; its legs' prices stay with that one.
     `first` is how it was placed, once it has been changed since; `wanted` what its venue has been asked to make of it.
     `prevented` is what self-trade prevention has taken from it.
+    `asked_at` is when its client last asked for a change, `changed_at` when it was last changed unasked, both by the
+    market's time: what a venue said of changes before that has been heard, and is told again.
     """
 
     stop_price: Decimal | None = None
@@ -62,6 +64,8 @@ class Terms:
     first: Figures | None = None
     wanted: Figures | None = None
     prevented: Decimal = ZERO
+    asked_at: datetime | None = None
+    changed_at: datetime | None = None
 
     @property
     def leg_count(self) -> int:
