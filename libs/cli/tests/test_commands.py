@@ -21,7 +21,8 @@ def fleet(*words: str, state: Path, answer: str = "") -> subprocess.CompletedPro
 
 
 @pytest.mark.parametrize(
-    "words", [["status"], ["rest"], ["parked", "list"], ["ledger", "verify"], ["restart", "trading"]]
+    "words",
+    [["status"], ["rest"], ["parked", "list"], ["ledger", "verify"], ["audit", "verify"], ["restart", "trading"]],
 )
 def test_what_needs_a_fleet_says_that_none_runs(words: list[str], tmp_path: Path) -> None:
     done = fleet(*words, state=tmp_path)

@@ -17,7 +17,7 @@ from fleet_auth.app import create_app
 from fleet_auth.settings import AuthSettings
 from fleet_bus.admin import create_topics
 from fleet_chassis.assertions import AssertionSigner
-from fleet_contracts.topics import AUTH_SESSIONS, AUTH_USERS
+from fleet_contracts.topics import AUDIT_TOPICS, AUTH_SESSIONS, AUTH_USERS
 from fleet_launcher.keys import new_field_keys
 from fleet_launcher.stack import Endpoints
 from fleet_testkit.clock import FakeClock
@@ -93,7 +93,9 @@ def auth_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def auth_settings(stack: Endpoints, make_database: MakeDatabase, auth_keys: Path) -> AuthSettings:
     prefix = f"auth-{secrets.token_hex(4)}."
-    topics = [dataclasses.replace(topic, name=prefix + topic.name) for topic in (AUTH_USERS, AUTH_SESSIONS)]
+    topics = [
+        dataclasses.replace(topic, name=prefix + topic.name) for topic in (AUTH_USERS, AUTH_SESSIONS, *AUDIT_TOPICS)
+    ]
     await create_topics(stack.kafka_bootstrap, topics)
     return AuthSettings(
         service="auth",

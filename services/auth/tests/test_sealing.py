@@ -79,12 +79,12 @@ async def test_a_new_key_takes_over_and_the_one_before_goes_with_the_next(
     first = _keys(file)
     before = await _signing_key(settings)
     for _ in range(2):
-        assert (await rotate_field_keys(settings)).rows == 1
+        assert (await rotate_field_keys(settings, by="a test")).rows == 1
     last = _keys(file)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert (len(last.keys), first.current in last.keys) == (2, False)
     assert await _signing_key(settings) == before
-    assert (await rotate_field_keys(settings, is_file_kept=True)).rows == 0
+    assert (await rotate_field_keys(settings, by="a test", is_file_kept=True)).rows == 0
     sealed = await _sealed(settings)
     assert Sealer(file, settings.private_key_file).is_current(sealed)
     assert last.keys[last.current] not in sealed

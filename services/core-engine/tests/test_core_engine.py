@@ -15,9 +15,11 @@ import pytest
 from core_engine_messages import account_of, bar, deployment_of, grant_of, signal_of, step
 from fleet_contracts import Message, Topic, data, trading
 from fleet_contracts import core_engine as said
+from fleet_contracts.audit import AdminActed
 from fleet_contracts.exchange_connector import MarketStepEnded
 from fleet_contracts.topics import (
     CORE_ENGINE_ALERTS,
+    CORE_ENGINE_AUDIT,
     CORE_ENGINE_MARKET,
     CORE_ENGINE_ORDER_REQUESTS,
     CORE_ENGINE_SIGNAL_OUTCOMES,
@@ -87,6 +89,7 @@ async def core_engine(
     reads = [topic for topic in TOPICS if any(reader.service == "core-engine" for reader in topic.readers)]
     writes = [
         CORE_ENGINE_ALERTS,
+        CORE_ENGINE_AUDIT,
         CORE_ENGINE_MARKET,
         CORE_ENGINE_ORDER_REQUESTS,
         CORE_ENGINE_SIGNAL_OUTCOMES,
@@ -147,6 +150,12 @@ async def test_a_halted_symbol_keeps_its_bars_but_its_steps_end(core_engine: Cor
     await eventually(lambda: others.heard_of(data.BarClosed, symbol))
     halted, resumed = others.heard_of(said.TradingStateChanged, f"symbol:{symbol}")
     assert (halted.state, resumed.state) == (TradingStateWord.HALTED, TradingStateWord.ACTIVE)
+    await eventually(lambda: len(others.heard_of(AdminActed, f"symbol:{symbol}")) == 2)
+    acts = others.heard_of(AdminActed, f"symbol:{symbol}")
+    assert [(act.actor, act.action, act.changes[0].before, act.changes[0].after, act.reason) for act in acts] == [
+        (str(ADMIN), "trading_state.changed", None, "halted", "a test"),
+        (str(OTHER_ADMIN), "trading_state.changed", "halted", "active", "a test"),
+    ]
     assert (halted.epoch, halted.version) < (resumed.epoch, resumed.version)
 
 

@@ -17,6 +17,7 @@ from fleet_chassis.clock import Clock
 from fleet_chassis.database import Database
 from fleet_contracts import TOPICS, venue
 from fleet_contracts.topics import (
+    EXCHANGE_CONNECTOR_AUDIT,
     EXCHANGE_CONNECTOR_BARS,
     EXCHANGE_CONNECTOR_INSTRUMENTS,
     EXCHANGE_CONNECTOR_MARKET_DATA,
@@ -33,6 +34,7 @@ from fleet_testkit.peers import BUS_MIGRATIONS, Keys, Peers, peers, ready
 
 SERVICE = "exchange-connector"
 SAYS = [
+    EXCHANGE_CONNECTOR_AUDIT,
     EXCHANGE_CONNECTOR_BARS,
     EXCHANGE_CONNECTOR_INSTRUMENTS,
     EXCHANGE_CONNECTOR_MARKET_DATA,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest_asyncio
 import structlog.testing
 from fleet_contracts import venue
+from fleet_contracts.audit import AdminActed
 from fleet_contracts.exchange_connector import (
     MarketStepEnded,
     Quote,
@@ -99,6 +100,8 @@ async def test_a_paused_feed_stands_still_until_it_is_stepped_or_resumed(by_hand
     await eventually(lambda: len(by_hand.peers.heard_of(Quote, "AAPL/USD")) > quotes + 2)
     status, problem = await by_hand.api("POST", "/paper/feed", {"action": "step"}, scopes="admin")
     assert (status, problem["code"]) == (409, "feed_not_paused")
+    acts = [act.changes[0].after for act in await by_hand.heard(AdminActed, count=4)]
+    assert acts[-3:] == ["step", "resume", "resume"]
     status, problem = await by_hand.api("POST", "/paper/feed", {"action": "pause"}, scopes="read trade strategy")
     assert (status, problem["code"]) == (403, "insufficient_scope")
     status, problem = await by_hand.api("POST", "/paper/replays", {}, scopes="strategy")

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from fleet_contracts import auth
+from fleet_contracts.audit import AdminActed, Change
 from fleet_contracts.core_engine import OrderRequested
 from fleet_contracts.topics import AUTH_USERS, CORE_ENGINE_ORDER_REQUESTS, DATA_INSTRUMENTS, DATA_QUOTES
 from fleet_contracts.trading import AccountBreached
@@ -61,6 +62,13 @@ async def test_an_owner_never_loosens_what_an_admin_has_set(fleet: Any) -> None:
     assert (await fleet.order(user, quantity="5")).code == "max_order_quantity"
     assert (await put(fleet, user, "account", max_order_quantity=None)).status == 200
     await fleet.accepted(user, quantity="5")
+    assert (await put(fleet, admin, "account", account, admin=True, max_order_quantity=None)).status == 200
+    acts = await eventually(lambda: _acts_of(fleet, admin), what="the audit log hears of what the admin did, no more")
+    assert [(one.target, one.action, one.changes) for one in acts] == [
+        (f"account:{account}", "limits.set", (Change(name="max_order_quantity", before=before, after=after),))
+        for before, after in ((None, "5"), ("5", None))
+    ]
+    assert (await put(fleet, admin, "account", account, admin=True, max_order_quantity="5")).status == 200
     assert (await fleet.order(user, quantity="6")).code == "max_order_quantity"
 
 
@@ -223,3 +231,10 @@ async def breaches_are_told_once_by_both(first: Any, second: Any) -> None:
     seen = (await second.call("GET", "/api/v1/risk", user=user)).body
     assert seen["limits"] == [{"name": "open_orders", "symbol": None, "limit": "5", "used": "5"}]
     assert len(placed) == 5
+
+
+def _acts_of(fleet: Any, admin: UUID) -> list[AdminActed]:
+    found = [
+        one.message for one in fleet.heard if isinstance(one.message, AdminActed) and one.message.actor == str(admin)
+    ]
+    return found if len(found) == 2 else []

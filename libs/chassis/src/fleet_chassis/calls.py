@@ -8,11 +8,11 @@ from typing import Any, Self, TypeVar
 import aiohttp
 import msgspec
 from fleet_contracts.encoding import encode_json
-from structlog.contextvars import get_contextvars
 from yarl import URL
 
 from .assertions import AssertionSigner
 from .instances import Instances
+from .requests import current_request_id
 from .telemetry import traceparent
 
 MAX_CONNECTIONS = 200
@@ -110,7 +110,7 @@ class ServiceClient:
 
     def _headers(self, service: str, user_claims: Mapping[str, object] | None) -> dict[str, str]:
         headers = {"Authorization": f"Bearer {self.signer.sign(service, user_claims)}"}
-        request_id = get_contextvars().get("request_id")
+        request_id = current_request_id()
         if request_id is not None:
             headers["X-Request-ID"] = request_id
         parent = traceparent()

@@ -3,6 +3,7 @@
 import re
 
 from starlette.types import Scope
+from structlog.contextvars import get_contextvars
 
 from .ids import new_id
 
@@ -25,3 +26,9 @@ def take_request_id(scope: Scope) -> str:
 def request_id_of(scope: Scope) -> str:
     """The id of this request."""
     return str(scope.get(_KEY, ""))
+
+
+def current_request_id() -> str | None:
+    """The id of the request that is being answered here; None outside of any."""
+    found = get_contextvars().get("request_id")
+    return None if found is None else str(found)

@@ -13,7 +13,7 @@ from fleet_cli.bench import bench
 from fleet_cli.console import FleetGroup, out
 from fleet_cli.doctor import doctor
 from fleet_cli.halt import halt
-from fleet_cli.operate import auth, ledger, mail, migrate, parked, rest, users
+from fleet_cli.operate import audit, auth, ledger, mail, migrate, parked, rest, users
 from fleet_cli.orders import logout, order
 
 app = typer.Typer(
@@ -57,6 +57,7 @@ def demo(
 
 app.add_typer(users, name="users")
 app.add_typer(auth, name="auth")
+app.add_typer(audit, name="audit")
 app.add_typer(ledger, name="ledger")
 app.add_typer(parked, name="parked")
 app.add_typer(bench, name="bench")

@@ -1,4 +1,4 @@
-"""parked, rest, ledger, users, auth, mail: what an operator does to a running fleet.
+"""parked, rest, ledger, users, audit, auth, mail: what an operator does to a running fleet.
 
 What talks to the services is imported where it is used: half a second that the other commands need not wait.
 """
@@ -23,6 +23,7 @@ parked = typer.Typer(
     help="Messages that a service could not handle: they are set aside, with what comes behind them of the same key.",
 )
 ledger = typer.Typer(no_args_is_help=True, help="The books of all accounts.")
+audit = typer.Typer(no_args_is_help=True, help="What administrators and operators did.")
 auth = typer.Typer(no_args_is_help=True, help="The keys that protect what auth keeps.")
 users = typer.Typer(no_args_is_help=True, help="Make users of any role, the first administrator too.")
 
@@ -138,6 +139,20 @@ def users_create(
     arguments += ["--name", name] if name else []
     arguments += ["--generate"] if generate else []
     raise typer.Exit(run_admin(state_of(state_dir), "auth", arguments, capture=False).returncode)
+
+
+@audit.command("verify")
+def audit_verify(state_dir: StateOption = DEFAULT_STATE) -> None:
+    """Hold the audit log against its hashes and the signature of each day; exit code 1 and the first entry that differs."""
+    done = run_admin(state_of(state_dir), "auth", ["verify-audit"])
+    if not done.stdout.startswith("{"):
+        fail("The audit log could not be read", done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "")
+    verdict = json.loads(done.stdout)
+    out.print(f"{verdict['entries']} entries, {verdict['digests']} digests, signed up to {verdict['signed_through']}")
+    for problem in verdict["problems"]:
+        out.print(problem, soft_wrap=True)
+    out.print("the log holds" if verdict["ok"] else "the log does not hold")
+    raise typer.Exit(0 if verdict["ok"] else 1)
 
 
 @auth.command("rotate-keys")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from . import auth, core_engine, data, exchange_connector, execution, matching_engine, strategy, trading, venue
+from . import audit, auth, core_engine, data, exchange_connector, execution, matching_engine, strategy, trading, venue
 from .message import Message
 
 
@@ -275,6 +275,18 @@ AUTH_SESSIONS = Topic(
 )
 
 
+def _audit(owner: str) -> Topic:
+    """Who did what in this service that only administrators and operators may."""
+    return Topic(f"{owner}.audit", owner, "what was acted on", (audit.AdminActed,), _work("auth"))
+
+
+CORE_ENGINE_AUDIT = _audit("core-engine")
+TRADING_AUDIT = _audit("trading")
+EXCHANGE_CONNECTOR_AUDIT = _audit("exchange-connector")
+AUDIT_TOPICS = (CORE_ENGINE_AUDIT, TRADING_AUDIT, EXCHANGE_CONNECTOR_AUDIT)
+"""Those of other services than auth, which keeps its own acts itself."""
+
+
 def venue_commands(
     name: str, *, served_by: str = "exchange-connector", retention: timedelta | None = timedelta(days=7)
 ) -> Topic:
@@ -335,6 +347,7 @@ TOPICS: tuple[Topic, ...] = (
     EXECUTION_REPORTS,
     AUTH_USERS,
     AUTH_SESSIONS,
+    *AUDIT_TOPICS,
     VENUE_PAPER_COMMANDS,
     VENUE_PAPER_REPORTS,
     VENUE_INTERNAL_COMMANDS,

@@ -1,4 +1,4 @@
-"""`python -m fleet_auth.admin create-user …` and `… rotate-field-keys`: what only an operator may do.
+"""`python -m fleet_auth.admin create-user …`, `… rotate-keys`, `… verify-audit`: what only an operator may do.
 
 Works on auth's database with auth's own settings, whether auth runs or not; what is to be told to the fleet is sent
 by auth when it runs. The password is asked for, read from stdin if that is not a terminal, or made with `--generate`.
@@ -6,6 +6,7 @@ by auth when it runs. The password is asked for, read from stdin if that is not 
 
 import argparse
 import asyncio
+import dataclasses
 import getpass
 import json
 import secrets
@@ -13,12 +14,17 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fleet_bus import Bus
 from fleet_chassis.clock import SystemClock
 from fleet_chassis.database import Database
 from fleet_chassis.ids import SystemIds
+from fleet_contracts.audit import Change
 
 from . import service
+from .audit.service import Verdict, verify
 from .domain import EmailTaken, Role, User, normalise_email
 from .passwords import Passwords, check_password
 from .resealing import rotate_field_keys
@@ -41,7 +47,15 @@ async def create_user(
             password_hash = await passwords.hash(password)
             async with Bus(settings, database).transaction() as tx:
                 command = NewUser(email=email, password_hash=password_hash, display_name=name, roles=tuple(roles))
-                return await service.register(PostgresUnitOfWork(tx), command, ids=SystemIds())
+                uow = PostgresUnitOfWork(tx)
+                user = await service.register(uow, command, ids=SystemIds())
+                await uow.note(
+                    "user.created",
+                    str(user.user_id),
+                    Change(name="roles", after=",".join(user.roles)),
+                    actor=operator(),
+                )
+                return user
     finally:
         passwords.close()
 
@@ -54,13 +68,31 @@ async def rotate_keys(settings: AuthSettings, now: datetime) -> str:
         database.transaction() as connection,
     ):
         await lock_signing_keys(connection)
-        return await add_signing_key(connection, sealer, now)
+        return await add_signing_key(connection, sealer, now, by=operator())
+
+
+async def verify_audit(settings: AuthSettings, now: datetime) -> Verdict:
+    """Whether the audit log and its digests are as they were written, by the public key that lies beside the database."""
+    pem = msgspec.json.decode(settings.public_keys_file.read_bytes(), type=dict[str, str])[settings.service]
+    key = load_pem_public_key(pem.encode("ascii"))
+    assert isinstance(key, Ed25519PublicKey)
+    async with (
+        Database(settings.database_url, application_name="auth-admin", max_size=1) as database,
+        database.connection() as connection,
+    ):
+        return await verify(connection, key, now)
+
+
+def operator() -> str:
+    """Who runs this, as the audit log names him."""
+    return f"cli:{getpass.getuser()}"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fleet_auth.admin")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("rotate-keys", help="Have a new key sign access tokens from now on.")
+    commands.add_parser("verify-audit", help="Hold the audit log against its hashes and signatures.")
     rotate = commands.add_parser("rotate-field-keys", help="Seal everything anew under a new key.")
     rotate.add_argument("--keep-file", action="store_true", help="The new key is in the file already, as current.")
     command = commands.add_parser("create-user", help="Add a user.")
@@ -89,8 +121,12 @@ def _settings() -> AuthSettings:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints what was done as JSON; 1 with a line on stderr when it cannot be done."""
     asked = _parser().parse_args(arguments)
+    if asked.command == "verify-audit":
+        verdict = asyncio.run(verify_audit(_settings(), SystemClock().now()))
+        sys.stdout.write(json.dumps({"ok": not verdict.problems, **dataclasses.asdict(verdict)}) + "\n")
+        return 1 if verdict.problems else 0
     if asked.command == "rotate-field-keys":
-        resealed = asyncio.run(rotate_field_keys(_settings(), is_file_kept=asked.keep_file))
+        resealed = asyncio.run(rotate_field_keys(_settings(), by=operator(), is_file_kept=asked.keep_file))
         sys.stdout.write(json.dumps({"resealed": resealed.rows, "lost": resealed.lost}) + "\n")
         return 1 if resealed.lost else 0
     if asked.command == "rotate-keys":

@@ -17,6 +17,8 @@ from fleet_chassis.internal import internal_router
 from .api import internal, router
 from .api_keys.api import internal as api_keys_internal
 from .api_keys.api import router as api_keys
+from .audit.api import router as audit
+from .audit.consumers import ACTS, begin_signing, sign_each_day
 from .confirmations.api import router as confirmations
 from .confirmations.consumers import send_confirmations
 from .consumers import FORGET_REVOKED_SESSIONS
@@ -26,7 +28,7 @@ from .mfa.api import router as mfa_router
 from .parts import Auth
 from .passwords import Passwords
 from .people.api import router as people
-from .sealing import Sealer
+from .sealing import Sealer, own_key
 from .sessions.api import router as sessions
 from .settings import AuthSettings
 from .signing import KeyRing
@@ -43,6 +45,9 @@ def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI
     )
     bus = Bus(settings, database, clock=clock)
     bus.add(FORGET_REVOKED_SESSIONS)
+    bus.add(ACTS)
+    key = own_key(settings.private_key_file)
+    bus.add(sign_each_day(key))
     if settings.auth_mail is not None:
         mailer = mailer_of(settings.auth_mail.get_secret_value(), settings.auth_mail_from)
         bus.add(send_confirmations(mailer, settings.auth_public_url))
@@ -72,13 +77,15 @@ def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI
                 keys=keys,
             )
             await stack.enter_async_context(bus.running(health))
+            async with bus.transaction() as tx:
+                begin_signing(tx)
             background = await stack.enter_async_context(Background(health))
             background.start("signing_keys", keys.run())
             yield
 
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet auth", lifespan, health)
-    for routes in (router, mfa_router, api_keys, people, confirmations, sessions, internal, api_keys_internal):
+    for routes in (router, mfa_router, api_keys, people, confirmations, sessions, audit, internal, api_keys_internal):
         app.include_router(routes)
     app.include_router(internal_router(bus))
     return app

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from fleet_contracts.audit import Change
+
 from .domain import Client, RefreshToken, RevokedReason, Session, Ticket, User
 
 
@@ -77,3 +79,7 @@ class UnitOfWork(Protocol):
         ...
 
     def publish_user(self, user: User) -> None: ...
+
+    async def note(self, action: str, target: str, *changes: Change, actor: str) -> None:
+        """Keeps for ever that `actor` did this."""
+        ...

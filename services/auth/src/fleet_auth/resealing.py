@@ -10,6 +10,7 @@ import msgspec
 from fleet_bus import Bus
 from fleet_chassis.database import Database
 
+from .audit.store import AuditLog
 from .sealing import (
     API_KEY_SECRET,
     KEY_BYTES,
@@ -39,7 +40,7 @@ class Resealed:
     lost: tuple[str, ...]
 
 
-async def rotate_field_keys(settings: AuthSettings, *, is_file_kept: bool = False) -> Resealed:
+async def rotate_field_keys(settings: AuthSettings, *, by: str, is_file_kept: bool = False) -> Resealed:
     """Replicas read the file within a second; what they seal under the old key meanwhile stays readable, because that
     key stays until the next rotation. `is_file_kept`: the new key is in the file already, from a mounted secret."""
     file = settings.auth_field_keys_file
@@ -50,6 +51,9 @@ async def rotate_field_keys(settings: AuthSettings, *, is_file_kept: bool = Fals
     sealer = Sealer(file, settings.private_key_file)
     async with Database(settings.database_url, application_name="auth-admin", max_size=1) as database:
         bus = Bus(settings, database)
+        async with bus.transaction() as tx:
+            current = parse_field_keys(file.read_bytes()).current
+            await AuditLog(tx.connection, tx.now).note("field_key.made", current, actor=by)
         done = [await _reseal(bus, sealer, field) for field in SEALED]
     if not is_file_kept:
         now = parse_field_keys(file.read_bytes())

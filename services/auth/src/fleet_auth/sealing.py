@@ -111,9 +111,15 @@ def _parts(sealed: bytes) -> tuple[str, bytes]:
     return sealed[1:end].decode(errors="replace"), sealed[end:]
 
 
-def _fingerprint_key(private_key_file: Path) -> bytes:
+def own_key(private_key_file: Path) -> Ed25519PrivateKey:
+    """That of the service, which lies beside the database and not in it."""
     key = load_pem_private_key(private_key_file.read_bytes(), None)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"the private key must be Ed25519, was {type(key).__name__}")
+    return key
+
+
+def _fingerprint_key(private_key_file: Path) -> bytes:
     purpose = b"tradefleet auth request fingerprints"
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(key.private_bytes_raw())
+    key = own_key(private_key_file).private_bytes_raw()
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(key)

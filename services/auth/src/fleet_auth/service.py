@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from fleet_chassis.ids import Ids
+from fleet_contracts.audit import Change
 
 from .domain import (
     Client,
@@ -194,4 +195,13 @@ async def change_user(
     for session in await uow.living_sessions(user_id):
         await uow.revoke_session(session, RevokedReason.USER_CHANGED)
     uow.publish_user(changed)
+    changes = [
+        Change(name=name, before=before, after=after)
+        for name, before, after in (
+            ("roles", ",".join(user.roles), ",".join(changed.roles)),
+            ("status", user.status, changed.status),
+        )
+        if before != after
+    ]
+    await uow.note("user.changed", str(user_id), *changes, actor=str(by))
     return changed

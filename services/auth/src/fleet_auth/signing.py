@@ -14,6 +14,7 @@ from fleet_chassis.clock import Clock
 from fleet_chassis.database import Database, is_down
 from fleet_chassis.logging import get_logger
 
+from .audit.store import AuditLog
 from .sealing import SIGNING_KEY, CannotUnseal, Sealer
 
 LOOK_EVERY_S = 5.0
@@ -57,7 +58,7 @@ class KeyRing:
                 await lock_signing_keys(connection)
                 found = await self._read(connection, now)
                 if found is None or found.made_at + self._rotate_after <= now:
-                    kid = await add_signing_key(connection, self._sealer, now)
+                    kid = await add_signing_key(connection, self._sealer, now, by="auth")
                     log.info("signing_key_made", kid=kid)
                     found = await self._read(connection, now)
         assert found is not None
@@ -100,7 +101,7 @@ async def lock_signing_keys(connection: asyncpg.Connection) -> None:
     await connection.execute("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE")
 
 
-async def add_signing_key(connection: asyncpg.Connection, sealer: Sealer, now: datetime) -> str:
+async def add_signing_key(connection: asyncpg.Connection, sealer: Sealer, now: datetime, *, by: str) -> str:
     """A new key, which signs from now on; those before only verify. Its kid. The caller holds the lock."""
     private_key = Ed25519PrivateKey.generate()
     public_key = private_key.public_key().public_bytes_raw()
@@ -113,6 +114,7 @@ async def add_signing_key(connection: asyncpg.Connection, sealer: Sealer, now: d
         sealer.seal(private_key.private_bytes_raw(), SIGNING_KEY.place(kid)),
         now,
     )
+    await AuditLog(connection, now).note("signing_key.made", kid, actor=by)
     return kid
 
 

@@ -6,8 +6,10 @@ from uuid import UUID
 
 import asyncpg
 from fleet_bus import Transaction
+from fleet_contracts.audit import Change
 
 from . import events
+from .audit.store import AuditLog
 from .domain import Client, RefreshToken, RevokedReason, Role, Session, Ticket, User, UserStatus
 
 PURGE_BATCH = 20
@@ -266,6 +268,9 @@ class PostgresUnitOfWork:
 
     def publish_user(self, user: User) -> None:
         events.publish_user(self.tx, user)
+
+    async def note(self, action: str, target: str, *changes: Change, actor: str) -> None:
+        await AuditLog(self._connection, self.now).note(action, target, *changes, actor=actor)
 
 
 async def users_page(connection: asyncpg.Connection, *, before: tuple[datetime, UUID] | None, limit: int) -> list[User]:

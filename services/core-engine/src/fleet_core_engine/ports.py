@@ -78,3 +78,7 @@ class StateUnitOfWork(Protocol):
     async def save(self, change: TradingStateChanged) -> None:
         """Keeps the change, and publishes it."""
         ...
+
+    def tell_acted(self, action: str, change: TradingStateChanged, before: TradingStateChanged | None) -> None:
+        """For the audit log: that `change.by` did it."""
+        ...

@@ -87,6 +87,8 @@ async def change_state(
         changed_at=uow.now,
     )
     await uow.save(change)
+    if not is_owner and by != RISK:
+        uow.tell_acted("trading_state.changed", change, held)
     return change
 
 
@@ -97,6 +99,7 @@ async def adopt(uow: StateUnitOfWork, change: TradingStateChanged) -> bool:
     if held is not None and (held.epoch, held.version) >= (change.epoch, change.version):
         return False
     await uow.save(change)
+    uow.tell_acted("trading_state.adopted", change, held)
     return True
 
 

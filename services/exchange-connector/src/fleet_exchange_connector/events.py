@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import assert_never
+from uuid import UUID
 
 import msgspec
 from fleet_bus import Transaction
+from fleet_chassis.requests import current_request_id
 from fleet_contracts import Message, Topic, venue, vocabulary
+from fleet_contracts.audit import AdminActed, Change
 from fleet_contracts.exchange_connector import (
     LISTS_OPEN_ORDERS,
     ORDER_GROUPS,
@@ -19,6 +22,7 @@ from fleet_contracts.exchange_connector import (
     takes,
 )
 from fleet_contracts.topics import (
+    EXCHANGE_CONNECTOR_AUDIT,
     EXCHANGE_CONNECTOR_BARS,
     EXCHANGE_CONNECTOR_INSTRUMENTS,
     EXCHANGE_CONNECTOR_STATUS,
@@ -340,3 +344,17 @@ def _fill(fill: Fill) -> venue.VenueOrderFilled:
         liquidity=Liquidity(fill.liquidity),
         executed_at=fill.executed_at,
     )
+
+
+def tell_feed_moved(tx: Transaction, action: str, *, by: UUID) -> None:
+    """For the audit log: an administrator paused, resumed or stepped the simulated market."""
+    acted = AdminActed(
+        actor=str(by),
+        action="feed.moved",
+        target=f"venue:{VENUE}",
+        changes=(Change(name="action", after=action),),
+        reason=None,
+        request_id=current_request_id(),
+        at=tx.now,
+    )
+    tx.publish(EXCHANGE_CONNECTOR_AUDIT, acted.target, acted)

@@ -54,6 +54,7 @@ _ROUTES: dict[bytes, Route] = dict(
     (
         _route("auth", "auth", None, None),
         _route("users", "auth", "admin", "admin"),
+        _route("audit", "auth", "audit", "audit"),
         _route("markets", "data", "read", "admin"),
         _route("system", "core-engine", "read", "admin"),
         _route("strategies", "strategy", "read", "strategy"),

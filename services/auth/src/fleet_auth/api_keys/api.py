@@ -10,8 +10,10 @@ from fastapi import APIRouter, Depends, Response
 from fleet_chassis.permissions import service_caller
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.shapes import Body, DecimalString, FastJSON, Instant, Resource, Symbol
+from fleet_contracts.audit import Change
 from pydantic import Field
 
+from fleet_auth.audit.store import AuditLog
 from fleet_auth.parts import AuthParts, SessionCaller, not_stored
 from fleet_auth.store import PostgresUnitOfWork
 from fleet_auth.tokens import new_secret
@@ -82,6 +84,13 @@ async def create(body: ApiKeyBody, caller: SessionCaller, auth: AuthParts) -> Re
             if len(await keys.of_user(caller.user_id)) >= MOST_KEYS:
                 raise TooManyKeys
             await keys.add(key, secret)
+            await AuditLog(tx.connection, tx.now).note(
+                "api_key.made",
+                str(key.api_key_id),
+                Change(name="user_id", after=str(key.user_id)),
+                Change(name="scopes", after=",".join(key.scopes)),
+                actor=str(caller.user_id),
+            )
     except ScopeNotHeld as error:
         raise Problem(403, "insufficient_scope", f"This needs the scope {error.scope}.") from None
     except TooManyKeys:
@@ -102,6 +111,9 @@ async def revoke(api_key_id: UUID, caller: SessionCaller, auth: AuthParts) -> Re
     """No request signed with it is taken any more, within five seconds."""
     async with auth.bus.transaction() as tx:
         is_revoked = await ApiKeys(tx, auth.sealer).revoke(caller.user_id, api_key_id)
+        if is_revoked:
+            audit = AuditLog(tx.connection, tx.now)
+            await audit.note("api_key.revoked", str(api_key_id), actor=str(caller.user_id))
     if not is_revoked:
         raise Problem(404, "not_found", "There is no such API key.")
     return Response(status_code=204)

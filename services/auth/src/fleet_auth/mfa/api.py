@@ -9,6 +9,7 @@ from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import Body, Resource
 from pydantic import Field
 
+from fleet_auth.audit.store import AuditLog
 from fleet_auth.parts import AccessTokenResource, AuthParts, SessionCaller, not_stored
 from fleet_auth.store import PostgresUnitOfWork
 
@@ -76,6 +77,8 @@ async def disable_totp(body: CodeBody, caller: SessionCaller, auth: AuthParts) -
         refused = await service.show_code(factors, caller.user_id, body.code)
         if refused is None:
             await factors.remove(caller.user_id)
+            user = str(caller.user_id)
+            await AuditLog(tx.connection, tx.now).note("second_factor.removed", user, actor=user)
     if refused is not None:
         raise code_problem(refused)
     return Response(status_code=204)

@@ -6,11 +6,13 @@ from uuid import UUID
 
 import asyncpg
 from fleet_bus import Transaction
+from fleet_chassis.requests import current_request_id
 from fleet_contracts.core_engine import TradingStateChanged
-from fleet_contracts.topics import CORE_ENGINE_STATE
+from fleet_contracts.topics import CORE_ENGINE_AUDIT, CORE_ENGINE_STATE
 from fleet_contracts.vocabulary import StateScope
 from fleet_gate import States, change_of, state_key
 
+from fleet_core_engine import events
 from fleet_core_engine.domain.pace import Pace
 from fleet_core_engine.domain.signals import Word
 
@@ -84,6 +86,10 @@ class PostgresStateUnitOfWork:
             change.changed_at,
         )
         self._tx.publish(CORE_ENGINE_STATE, state_key(change.scope, change.target), change)
+
+    def tell_acted(self, action: str, change: TradingStateChanged, before: TradingStateChanged | None) -> None:
+        acted = events.acted_on_state(action, change, before, request_id=current_request_id(), at=self.now)
+        self._tx.publish(CORE_ENGINE_AUDIT, acted.target, acted)
 
 
 _PACE = "SELECT * FROM signal_pace WHERE deployment_id = ANY($1::uuid[]) ORDER BY deployment_id FOR UPDATE"

@@ -24,6 +24,7 @@ from fleet_exchange_connector.domain.instruments import VENUE, Feed, Instrument
 from fleet_exchange_connector.domain.market import FeedNotPaused, Market
 from fleet_exchange_connector.domain.replays import MarketTimePast, NoBars, Phase, Replay, ReplayRunning, ReplayStatus
 from fleet_exchange_connector.domain.times import minute_start
+from fleet_exchange_connector.events import tell_feed_moved
 from fleet_exchange_connector.service import market, replays
 from fleet_exchange_connector.store import replays as stored
 from fleet_exchange_connector.store.markets import MarketRow
@@ -116,7 +117,7 @@ def exchanges_router(
         return Page(data=[shown], next_cursor=None, has_more=False)
 
     @router.post(f"/{VENUE}/feed")
-    async def move_feed(body: FeedBody, _caller: AdminCaller) -> ExchangeShown:
+    async def move_feed(body: FeedBody, caller: AdminCaller) -> ExchangeShown:
         """Pauses, resumes or, while paused, steps the simulated market: a step is one round of quotes, and the bars of
         the last minute if it is over."""
         if row is None:
@@ -135,6 +136,7 @@ def exchanges_router(
             except FeedNotPaused as error:
                 raise Problem(409, "feed_not_paused", "Only a paused feed can be stepped.") from error
             await work.flush()
+            tell_feed_moved(tx, body.action, by=caller.user_id)
         return _exchange(work.market, Feed.SIMULATED, instruments, None)
 
     return router

@@ -7,8 +7,10 @@ from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
+from fleet_bus import Transaction
 
 from fleet_trading.domain.risk.limits import Limit, LimitTable, Scope, SetAs
+from fleet_trading.events.auditing import tell_limits_set
 
 _LAST = """
 SELECT DISTINCT ON (scope, target, set_as, name) change_no, scope, target, set_as, name, value, changed_by, changed_at
@@ -107,7 +109,7 @@ async def shown_limits(
 
 
 async def change_limits(
-    connection: asyncpg.Connection,
+    tx: Transaction,
     *,
     scope: Scope,
     target: str,
@@ -117,6 +119,7 @@ async def change_limits(
     at: datetime,
 ) -> None:
     """Of one account, under its lock; else it makes every process read the limits anew. What is so already is no change."""
+    connection = tx.connection
     if scope is not Scope.ACCOUNT:
         await connection.execute(_RAISE)  # Its lock puts changes in one order.
     rows = await connection.fetch(
@@ -127,6 +130,8 @@ async def change_limits(
     if changed:
         columns = [*changed], [*changed.values()]
         await connection.execute(_CHANGE, scope, target, set_as, *columns, by, at)
+        if set_as is SetAs.ADMIN:
+            tell_limits_set(tx, scope, target, before=before, after=changed, by=by, at=at)
 
 
 async def note_roles(connection: asyncpg.Connection, user_id: UUID, roles: tuple[str, ...], version: int) -> None:

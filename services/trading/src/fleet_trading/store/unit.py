@@ -172,9 +172,7 @@ class PostgresUnit:
     async def change_limits(
         self, scope: Scope, target: str, set_as: SetAs, values: Mapping[Limit, Decimal | None], by: UUID
     ) -> None:
-        await change_limits(
-            self._connection, scope=scope, target=target, set_as=set_as, values=values, by=by, at=self.now
-        )
+        await change_limits(self._tx, scope=scope, target=target, set_as=set_as, values=values, by=by, at=self.now)
         account = self._accounts.get(UUID(target)) if scope is Scope.ACCOUNT else None
         if account is not None:
             wanted = {**account.limits.get(set_as, {}), **values}
