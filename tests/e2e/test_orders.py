@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 from fleet_sdk.problems import ApiError
+from fleet_testkit.eventually import eventually
 from whole_fleet import User, WholeFleet, until_priced, until_status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -235,3 +236,39 @@ async def test_an_order_is_worked_in_parts_and_its_progress_shown(user: User) ->
     with pytest.raises(ApiError) as refused:
         await user.client.request("POST", f"/executions/{placed['order_id']}/pause")
     assert refused.value.code == "order_closed"
+
+
+async def test_a_trade_is_corrected_and_busted_and_the_books_follow(fleet: WholeFleet, user: User) -> None:
+    """buy 10 → an administrator: it was 8 → one cheaper → there was no trade → order, trade, cash and position say so"""
+    await until_priced(user.client, SYMBOL)
+    placed = await user.client.place_order(order())
+    await until_status(user.client, placed["order_id"], "filled")
+    executed = await user.client.request("GET", f"/executions/{placed['order_id']}")
+    (fill,) = executed["venue_orders"][0]["fills"]
+    path = f"/exchanges/paper/trades/{fill['venue_trade_id']}"
+    price = Decimal(fill["price"]) - 1
+    with pytest.raises(ApiError) as refused:
+        await user.client.request("POST", f"{path}/bust", {"reason": "Mine."})
+    assert (refused.value.status, refused.value.code) == (403, "insufficient_scope")
+
+    async def booked(quantity: int) -> dict[str, Any]:
+        async def trade() -> dict[str, Any] | None:
+            (found,) = [trade async for trade in user.client.trades()]
+            return found if Decimal(found["quantity"]) == quantity else None
+
+        return await eventually(trade, timeout_s=10, what=f"the trade is of {quantity}") or {}
+
+    async with fleet.admin() as admin:
+        await admin.request("POST", f"{path}/correct", {"quantity": "8", "price": f"{price:f}", "reason": "Erroneous."})
+        trade = await booked(8)
+        assert (trade["trade_id"], Decimal(trade["price"])) == (fill["trade_id"], price)
+        portfolio = await user.client.portfolio()
+        assert Decimal(portfolio["cash"]) == 100_000 - 8 * price - Decimal(trade["fee"])
+        assert [Decimal(p["quantity"]) for p in await user.client.positions()] == [8]
+        await admin.request("POST", f"{path}/bust", {"reason": "Erroneous."})
+        await booked(0)
+    assert Decimal((await user.client.portfolio())["cash"]) == 100_000
+    shown = await until_status(user.client, placed["order_id"], "canceled")
+    assert (shown["filled_quantity"], shown["reason"]["code"]) == ("0", "trade_busted")
+    assert not [p for p in await user.client.positions() if Decimal(p["quantity"])]
+    fleet.verify_books()
