@@ -140,6 +140,13 @@ async def _write_anew(connection: asyncpg.Connection) -> None:
         await connection.execute("UPDATE audit_log SET hash = $2 WHERE number = $1", kept.entry.number, previous)
 
 
+async def _write_one_anew(connection: asyncpg.Connection) -> None:
+    """Changes an entry and its hash; those that follow are as they were."""
+    await connection.execute("UPDATE audit_log SET actor = 'nobody' WHERE number = 2")
+    first, second = [kept async for kept in all_entries(connection)][:2]
+    await connection.execute("UPDATE audit_log SET hash = $1 WHERE number = 2", second.entry.hash_after(first.hash))
+
+
 async def _forge(connection: asyncpg.Connection) -> None:
     """Writes it all anew and signs it with another key."""
     await _write_anew(connection)
@@ -167,6 +174,7 @@ def _sql(statement: str) -> Breaking:
         (_sql("DELETE FROM audit_log WHERE number > 2"), "entries 1 to "),
         (_sql("DELETE FROM audit_digests WHERE day = (SELECT max(day) FROM audit_digests)"), "is missing"),
         (_swap, "is not one that auth has signed for that day"),
+        (_write_one_anew, "entry 3 is not as it was recorded"),
         (_write_anew, "are not those that were signed for"),
         (_forge, "is not one that auth has signed for that day"),
     ],
