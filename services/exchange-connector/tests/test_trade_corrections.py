@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from fleet_contracts import venue
+from fleet_contracts.audit import AdminActed
 from fleet_contracts.vocabulary import Liquidity, Side, VenueOrderStand
 from fleet_exchange_connector.domain.corrections import CannotCorrect, Correction, Trade, correct
 from fleet_exchange_connector.domain.instruments import offered
@@ -67,6 +68,13 @@ async def test_a_correction_and_a_bust_are_told_once_and_the_fills_add_up(simula
         (2, 8, 0),
         (3, 0, 10),
     ]
+    acts = [act for act in await simulated.heard(AdminActed, count=3) if act.target == f"trade:{fill.venue_trade_id}"]
+    assert [act.action for act in acts] == ["trade.corrected", "trade.busted", "trade.corrected"]
+    assert [(change.name, change.before, change.after) for change in acts[0].changes] == [
+        ("quantity", "10", "8"),
+        ("price", f"{fill.last_price:f}", f"{price:f}"),
+    ]
+    assert acts[0].reason == "Clearly erroneous."
 
 
 async def test_what_is_not_the_venues_or_not_on_its_grid_is_refused(simulated: Any) -> None:

@@ -32,6 +32,7 @@ from fleet_contracts.vocabulary import Liquidity, Timeframe, VenueOrderStand, Ve
 from fleet_simulator import OrderType, SelfTrade, Side, TimeInForce
 
 from fleet_exchange_connector.domain.bars import Bar
+from fleet_exchange_connector.domain.corrections import Correction, Trade
 from fleet_exchange_connector.domain.instruments import FEE_RATE, VENUE, Feed
 from fleet_exchange_connector.domain.orders import (
     CancelOrder,
@@ -348,12 +349,31 @@ def _fill(fill: Fill) -> venue.VenueOrderFilled:
 
 def tell_feed_moved(tx: Transaction, action: str, *, by: UUID) -> None:
     """For the audit log: an administrator paused, resumed or stepped the simulated market."""
+    _tell_acted(tx, by, "feed.moved", f"venue:{VENUE}", Change(name="action", after=action))
+
+
+def tell_trade_corrected(tx: Transaction, venue_trade_id: str, before: Trade, after: Trade, said: Correction) -> None:
+    """For the audit log: an administrator said what a trade was, or that there was none."""
+    changes = [
+        Change(name=name, before=f"{was:f}", after=f"{now:f}")
+        for name, was, now in (
+            ("quantity", before.fill.quantity, after.fill.quantity),
+            ("price", before.fill.price, after.fill.price),
+        )
+        if was != now
+    ]
+    _tell_acted(tx, said.by, said.code.replace("_", "."), f"trade:{venue_trade_id}", *changes, reason=said.reason)
+
+
+def _tell_acted(
+    tx: Transaction, by: UUID, action: str, target: str, *changes: Change, reason: str | None = None
+) -> None:
     acted = AdminActed(
         actor=str(by),
-        action="feed.moved",
-        target=f"venue:{VENUE}",
-        changes=(Change(name="action", after=action),),
-        reason=None,
+        action=action,
+        target=target,
+        changes=changes,
+        reason=reason,
         request_id=current_request_id(),
         at=tx.now,
     )

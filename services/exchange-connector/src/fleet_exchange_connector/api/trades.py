@@ -17,6 +17,7 @@ from pydantic import Field
 
 from fleet_exchange_connector.domain.corrections import CannotCorrect, Correction, Trade
 from fleet_exchange_connector.domain.instruments import VENUE
+from fleet_exchange_connector.events import tell_trade_corrected
 from fleet_exchange_connector.service.corrections import correct_trade
 from fleet_exchange_connector.store.corrections import trade_of, way_of
 from fleet_exchange_connector.store.unit_of_work import BOOK, Opening
@@ -90,6 +91,8 @@ def trades_router(bus: Bus, database: Database, unit_of_work: Opening) -> APIRou
                 raise _not_found()
             with _told_as_problems():
                 after = await correct_trade(work, trade, correction)
+            if after is not trade:
+                tell_trade_corrected(tx, venue_trade_id, trade, after, correction)
             await work.flush()
         if after is not trade:
             log.info(correction.code, venue_trade_id=venue_trade_id, revision=after.revision, by=str(correction.by))
