@@ -67,6 +67,7 @@ async def test_a_bracket_that_is_canceled_before_it_fills_leaves_nothing(user: U
     await assert_money(user.client)
 
 
+@pytest.mark.long
 async def test_a_stop_and_an_order_if_touched_wait_for_their_prices(user: User) -> None:
     """one above the market, one below it → the market comes to one of them, which fills; the other is canceled"""
     below, above = await around(user.client)

@@ -73,6 +73,7 @@ def test_the_five_curl_lines_run_as_pasted(commanded: WholeFleet) -> None:
     assert books.returncode == 0 and "the books hold" in books.stdout, books
 
 
+@pytest.mark.long
 def test_a_session_is_kept_until_it_ends(commanded: WholeFleet) -> None:
     """log in → order without password → a copied token is shown twice → log in again → log out"""
     order, sessions = ("order", "buy", "AAPL/USD", "1"), commanded.state.path / "sessions.json"

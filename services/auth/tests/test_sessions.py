@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import jwt
+import pytest
 from fleet_auth.admin import rotate_keys
 from fleet_auth.app import create_app
 from fleet_auth.settings import AuthSettings
@@ -63,6 +64,7 @@ async def kids(auth: Any) -> list[str]:
     return [key["kid"] for key in (await auth.call("GET", "/.well-known/jwks.json")).body["keys"]]
 
 
+@pytest.mark.long
 async def test_keys_are_rotated_by_hand_and_the_one_before_verifies_for_a_while(
     auth: Any, auth_settings: AuthSettings
 ) -> None:

@@ -33,6 +33,7 @@ _TAGS = {
     "exchanges": "Venues, and replays of history where the fleet runs on it.",
     "risk": "What an account risks, the limits it is held to, and stopping.",
     "users": "Who may do what: for administrators.",
+    "audit": "What administrators and operators did.",
     "system": "What runs, and how well.",
     "gateway": "The socket, and the gateway's own health.",
 }
