@@ -49,7 +49,7 @@ def measure() -> dict[str, Any]:
 
 async def _measure_once(endpoints: Endpoints) -> dict[str, float]:
     prefix = f"bench-{secrets.token_hex(4)}."
-    await create_topics(endpoints.kafka_bootstrap, [NUMBERS], prefix=prefix)
+    await create_topics(endpoints.kafka_url, [NUMBERS], prefix=prefix)
     databases = TestDatabases(endpoints.postgres_url)
     try:
         async with contextlib.AsyncExitStack() as stack:
@@ -73,7 +73,7 @@ async def _service(name: str, endpoints: Endpoints, prefix: str, databases: Test
     async with Database(url, application_name=name) as database:
         async with database.connection() as connection:
             await connection.execute(EFFECTS)
-        yield Service(ProcessSettings(name, endpoints.kafka_bootstrap, prefix), database)
+        yield Service(ProcessSettings(name, endpoints.kafka_url, prefix), database)
 
 
 async def _write(writer: Service) -> None:
@@ -95,7 +95,7 @@ async def _read(reader: Service) -> None:
 
 async def _read_bare(endpoints: Endpoints, prefix: str, database: Database) -> None:
     topic = prefix + NUMBERS.name
-    client = consumer(endpoints.kafka_bootstrap, "bare", group=topic + "-bare")
+    client = consumer(endpoints.kafka_url, "bare", group=topic + "-bare")
     client.subscribe([topic])
     await client.start()
     read = 0

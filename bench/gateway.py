@@ -105,7 +105,7 @@ def measure(say: Callable[[str], None], *, peers: bool = True) -> dict[str, Any]
 async def _measure(endpoints: Endpoints, state: StateDir, peer: list[str]) -> dict[str, Any]:
     folder, prefix = state.path, f"bench-{secrets.token_hex(4)}."
     users, instances = Users(folder / "key-set.json"), folder / "instances.json"
-    await create_topics(endpoints.kafka_bootstrap, TOPICS, prefix=prefix)
+    await create_topics(endpoints.kafka_url, TOPICS, prefix=prefix)
     ports = _free_ports(3)
     urls = [f"http://127.0.0.1:{port}" for port in ports]
     listed = [{"name": name, "ordinal": 0, "url": urls[0]} for name in ("auth", "trading")]
@@ -115,7 +115,7 @@ async def _measure(endpoints: Endpoints, state: StateDir, peer: list[str]) -> di
         return {
             "FLEET_SERVICE": service,
             "FLEET_PORT": str(port),
-            "FLEET_KAFKA_URL": endpoints.kafka_bootstrap,
+            "FLEET_KAFKA_URL": endpoints.kafka_url,
             "FLEET_REDIS_URL": endpoints.redis_url,
             "FLEET_TOPIC_PREFIX": prefix,
             "FLEET_INSTANCES": str(instances),
@@ -215,12 +215,12 @@ async def _quiet(session: aiohttp.ClientSession, targets: Mapping[str, Target]) 
 async def _sockets(endpoints: Endpoints, prefix: str, port: int, gateway: int, users: Users) -> dict[str, Any]:
     """Quotes from Kafka to every socket: of twenty symbols by turns, then of one that all of them follow at once."""
     databases = TestDatabases(endpoints.postgres_url)
-    connector = Bus(ProcessSettings("exchange-connector", endpoints.kafka_bootstrap, prefix), None)
+    connector = Bus(ProcessSettings("exchange-connector", endpoints.kafka_url, prefix), None)
     found: dict[str, Any] = {"sockets": SOCKETS, "updates_per_s_each": UPDATES_PER_S}
     try:
         url = await databases.make([BUS_MIGRATIONS])
         async with Database(url, application_name="bench") as database:
-            data = Bus(ProcessSettings("data", endpoints.kafka_bootstrap, prefix), database)
+            data = Bus(ProcessSettings("data", endpoints.kafka_url, prefix), database)
             async with data.running(Health()), data.transaction() as tx:
                 for symbol in SYMBOLS:
                     tx.publish(DATA_INSTRUMENTS, symbol, _instrument(symbol))

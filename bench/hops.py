@@ -31,9 +31,9 @@ def _topic(prefix: str, hop: int) -> Topic:
     return Topic(f"{prefix}hop-{hop}", "bench", "none", (), (), partitions=1)
 
 
-async def _relay(url: str, bootstrap: str, topic: str, wake: asyncio.Event) -> None:
+async def _relay(url: str, kafka_url: str, topic: str, wake: asyncio.Event) -> None:
     connection = await asyncpg.connect(url)
-    async with producer(bootstrap, f"{topic}-relay") as client:
+    async with producer(kafka_url, f"{topic}-relay") as client:
         while True:
             await wake.wait()
             wake.clear()
@@ -43,12 +43,12 @@ async def _relay(url: str, bootstrap: str, topic: str, wake: asyncio.Event) -> N
             await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in rows])
 
 
-async def _hop(url: str, bootstrap: str, prefix: str, hop: int) -> None:
+async def _hop(url: str, kafka_url: str, prefix: str, hop: int) -> None:
     connection = await asyncpg.connect(url)
     wake = asyncio.Event()
-    relay = asyncio.create_task(_relay(url, bootstrap, _topic(prefix, hop + 1).name, wake))
+    relay = asyncio.create_task(_relay(url, kafka_url, _topic(prefix, hop + 1).name, wake))
     source = _topic(prefix, hop).name
-    client = consumer(bootstrap, source, group=source)
+    client = consumer(kafka_url, source, group=source)
     client.subscribe([source])
     await client.start()
     try:
@@ -64,15 +64,15 @@ async def _hop(url: str, bootstrap: str, prefix: str, hop: int) -> None:
         await client.stop()
 
 
-def _run_hop(url: str, bootstrap: str, prefix: str, hop: int) -> None:
-    uvloop.run(_hop(url, bootstrap, prefix, hop))
+def _run_hop(url: str, kafka_url: str, prefix: str, hop: int) -> None:
+    uvloop.run(_hop(url, kafka_url, prefix, hop))
 
 
 @contextlib.contextmanager
-def _processes(urls: list[str], bootstrap: str, prefix: str) -> Iterator[dict[str, int]]:
+def _processes(urls: list[str], kafka_url: str, prefix: str) -> Iterator[dict[str, int]]:
     context = multiprocessing.get_context("spawn")
     running = [
-        context.Process(target=_run_hop, args=(url, bootstrap, prefix, hop), daemon=True)
+        context.Process(target=_run_hop, args=(url, kafka_url, prefix, hop), daemon=True)
         for hop, url in enumerate(urls)
     ]
     for process in running:
@@ -88,11 +88,11 @@ def _processes(urls: list[str], bootstrap: str, prefix: str) -> Iterator[dict[st
 class _Line:
     """The first topic and the last, held by whoever sends and awaits."""
 
-    def __init__(self, bootstrap: str, prefix: str) -> None:
+    def __init__(self, kafka_url: str, prefix: str) -> None:
         self._source = _topic(prefix, 0).name
         self._sink = _topic(prefix, HOPS).name
-        self._producer = producer(bootstrap, "bench-source")
-        self._consumer = consumer(bootstrap, self._sink)
+        self._producer = producer(kafka_url, "bench-source")
+        self._consumer = consumer(kafka_url, self._sink)
 
     async def __aenter__(self) -> "_Line":
         self._client = await self._producer.__aenter__()
@@ -136,10 +136,10 @@ class _Line:
 
 async def measure(description: dict[str, Any], *, rate: float, seconds: float) -> dict[str, Any]:
     """Records through five bare hops at this rate, then in batches of 100: milliseconds, and microseconds of CPU each."""
-    bootstrap, superuser_url = description["kafka"]["url"], description["postgres"]["url"]
+    kafka_url, superuser_url = description["kafka"]["url"], description["postgres"]["url"]
     name = f"bench-{secrets.token_hex(4)}"
     prefix = f"{name}."
-    await create_topics(bootstrap, [_topic(prefix, hop) for hop in range(HOPS + 1)])
+    await create_topics(kafka_url, [_topic(prefix, hop) for hop in range(HOPS + 1)])
     server = await asyncpg.connect(superuser_url)
     urls: list[str] = []
     try:
@@ -150,9 +150,9 @@ async def measure(description: dict[str, Any], *, rate: float, seconds: float) -
             await connection.execute(_SCHEMA)
             await connection.close()
             urls.append(url)
-        with _processes(urls, bootstrap, prefix) as hops:
+        with _processes(urls, kafka_url, prefix) as hops:
             pids = stores_of(description) | hops
-            async with _Line(bootstrap, prefix) as line:
+            async with _Line(kafka_url, prefix) as line:
                 for _ in range(5):  # until every hop has its partition
                     await line.send()
                 await line.arrived(5)

@@ -71,7 +71,7 @@ async def _measure_commands(endpoints: Endpoints) -> dict[str, Any]:
     records = _records(COMMANDS)
     async with _place(endpoints) as (process, database):
         in_memory = _in_memory(records)
-        async with producer(endpoints.kafka_bootstrap, "bench") as client:
+        async with producer(endpoints.kafka_url, "bench") as client:
             await _send(client, process, records)
             wall, cpu = time.perf_counter(), time.process_time()
             bus, reading = _journal(process, database)
@@ -252,9 +252,9 @@ def _journal(process: _Process, database: Database) -> tuple[Bus, Any]:
 @contextlib.asynccontextmanager
 async def _place(endpoints: Endpoints) -> AsyncIterator[tuple[_Process, Database]]:
     """Topics and a database of its own."""
-    process = _Process(endpoints.kafka_bootstrap, f"bench-{secrets.token_hex(4)}.")
+    process = _Process(endpoints.kafka_url, f"bench-{secrets.token_hex(4)}.")
     topics = [VENUE_INTERNAL_COMMANDS, VENUE_INTERNAL_REPORTS, MATCHING_ENGINE_MARKET_DATA]
-    await create_topics(endpoints.kafka_bootstrap, topics, prefix=process.topic_prefix)
+    await create_topics(endpoints.kafka_url, topics, prefix=process.topic_prefix)
     databases = TestDatabases(endpoints.postgres_url)
     try:
         url = await databases.make("matching-engine")

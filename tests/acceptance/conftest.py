@@ -280,7 +280,7 @@ VENUES: dict[str, Callable[[Surroundings], contextlib.AbstractAsyncContextManage
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=VENUES)
 async def venue(request: Any, stack: Any, make_database: Any, tmp_path_factory: Any) -> AsyncIterator[VenueUnderTest]:
     name: str = request.param
-    kafka, prefix = stack.kafka_bootstrap, f"acceptance-{name}-{secrets.token_hex(4)}."
+    kafka, prefix = stack.kafka_url, f"acceptance-{name}-{secrets.token_hex(4)}."
     folder: Path = tmp_path_factory.mktemp(name)
     keys = Keys.make(folder, *WHO)
     clock = FakeClock(datetime.now(UTC))

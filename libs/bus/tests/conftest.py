@@ -24,7 +24,7 @@ def plain_logs() -> None:
 @pytest.fixture
 async def prefix(kafka: Any) -> str:
     found: str = kafka.unique("bus") + "."
-    await create_topics(kafka.bootstrap, [NUMBERS, PASSED_ON], prefix=found)
+    await create_topics(kafka.url, [NUMBERS, PASSED_ON], prefix=found)
     return found
 
 
@@ -45,7 +45,7 @@ async def make_service(kafka: Any, prefix: str, new_database: Any) -> AsyncItera
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(name: str, *, url: str | None = None, ordinal: int = 0, feed: str = "simulated") -> Service:
-            settings = ProcessSettings(name, kafka.bootstrap, prefix, ordinal, feed)
+            settings = ProcessSettings(name, kafka.url, prefix, ordinal, feed)
             database = await stack.enter_async_context(Database(url or await new_database(), application_name=name))
             return Service(settings, database)
 
@@ -61,7 +61,7 @@ async def spawn(kafka: Any, prefix: str) -> AsyncIterator[Callable[..., Any]]:
     async def start(
         url: str, *, step: str = "never", after: int = 1, program: str = "counting_process.py", **more: Any
     ) -> asyncio.subprocess.Process:
-        told = {"url": url, "kafka": kafka.bootstrap, "prefix": prefix, "step": step, "after": after, **more}
+        told = {"url": url, "kafka": kafka.url, "prefix": prefix, "step": step, "after": after, **more}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(Path(__file__).with_name(program)),

@@ -122,10 +122,10 @@ async def assert_as_naive(summing: Summing) -> None:
 
 @pytest.fixture
 async def summing(kafka: Any, prefix: str, new_database: Any, make_service: Any) -> AsyncIterator[Summing]:
-    await create_topics(kafka.bootstrap, [SUMS], prefix=prefix)
+    await create_topics(kafka.url, [SUMS], prefix=prefix)
     writer = await make_service("writer")
     async with writer.running():
-        yield Summing(kafka.bootstrap, prefix, await new_database(), writer)
+        yield Summing(kafka.url, prefix, await new_database(), writer)
 
 
 async def ended(process: asyncio.subprocess.Process) -> int:

@@ -44,7 +44,7 @@ async def look(
 
     processes = [Process("data", n) for n in range(replicas)]
     async with observing(
-        kafka.bootstrap, "observer", ask, lambda: processes, topics=[READ_BY_DATA], topic_prefix=prefix
+        kafka.url, "observer", ask, lambda: processes, topics=[READ_BY_DATA], topic_prefix=prefix
     ) as observer:
         return await (observer.wait_at_rest(wait_s) if wait_s else observer.look())
 

@@ -44,7 +44,7 @@ class Private:
 
     kafka: Part
     postgres: Part
-    bootstrap: str
+    kafka_url: str
     databases: TestDatabases
 
     @contextlib.contextmanager
@@ -63,9 +63,7 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Private]:
     endpoints = stack.start()
     parts = {part.name: part for part in stack.parts}
     try:
-        yield Private(
-            parts["kafka"], parts["postgres"], endpoints.kafka_bootstrap, TestDatabases(endpoints.postgres_url)
-        )
+        yield Private(parts["kafka"], parts["postgres"], endpoints.kafka_url, TestDatabases(endpoints.postgres_url))
     finally:
         stack.delete_data()
 
@@ -90,13 +88,13 @@ async def open_chain(private: Private) -> AsyncIterator[Callable[[], Any]]:
             database = await stack.enter_async_context(Database(url, application_name=name))
             async with database.connection() as connection:
                 await connection.execute(EFFECTS)
-            service = Service(ProcessSettings(name, private.bootstrap, prefix), database)
+            service = Service(ProcessSettings(name, private.kafka_url, prefix), database)
             service.bus.settings = replace(service.bus.settings, **limits)  # type: ignore[arg-type]
             return service
 
         async def open_(**limits: float) -> Chain:
             prefix = f"outage-{secrets.token_hex(4)}."
-            await create_topics(private.bootstrap, [NUMBERS, PASSED_ON], prefix=prefix)
+            await create_topics(private.kafka_url, [NUMBERS, PASSED_ON], prefix=prefix)
             chain = Chain(*[await make(name, prefix, limits) for name in ("writer", "middle", "last")])
             chain.middle.bus.add(work(pass_on))
             chain.last.bus.add(work(topic=PASSED_ON))
@@ -258,7 +256,7 @@ async def test_offsets_that_a_stop_could_not_commit_are_no_traceback(private: Pr
 
 async def test_a_replica_joins_and_leaves_under_load(private: Private, open_chain: Any) -> None:
     chain = await open_chain()
-    settings = ProcessSettings("middle", private.bootstrap, chain.middle.settings.topic_prefix, ordinal=1)
+    settings = ProcessSettings("middle", private.kafka_url, chain.middle.settings.topic_prefix, ordinal=1)
     second = Service(settings, chain.middle.database)
     second.bus.add(work(pass_on))
     async with loaded(chain) as load:

@@ -108,7 +108,7 @@ async def test_what_kafka_refuses_for_good_is_set_aside_and_told(make_service: A
 
 
 async def test_a_long_message_is_cut_into_valid_ones_in_order(kafka: Any, make_service: Any, prefix: str) -> None:
-    await create_topics(kafka.bootstrap, [EXECUTION_REPORTS], prefix=prefix)
+    await create_topics(kafka.url, [EXECUTION_REPORTS], prefix=prefix)
     writer, reader = await make_service("writer"), await make_service("reader")
     at = datetime(2026, 1, 2, tzinfo=UTC)
     heard: list[OrderReports] = []

@@ -91,7 +91,7 @@ async def test_a_tombstone_behind_a_bad_record_is_no_message(make_service: Any, 
     from fleet_bus.admin import create_topics
 
     users = replace(NUMBERS, name="users", compacted=True)
-    await create_topics(kafka.bootstrap, [users], prefix=prefix)
+    await create_topics(kafka.url, [users], prefix=prefix)
     reader, writer, moods = await make_service("reader"), await make_service("writer"), Moods()
     reader.bus.add(work(moods, topic=users))
     moods.bad = {1}

@@ -57,7 +57,7 @@ async def test_never_at_rest_while_a_message_is_anywhere_on_its_way(make_service
         writer.running(),
         middle.running(),
         last.running(),
-        observing(kafka.bootstrap, "observer", ask, lambda: processes, topics=topics, topic_prefix=prefix) as observer,
+        observing(kafka.url, "observer", ask, lambda: processes, topics=topics, topic_prefix=prefix) as observer,
     ):
         assert (await observer.wait_at_rest(20)).at_rest
         for sent in range(1, 60):
@@ -82,7 +82,7 @@ async def test_a_silent_process_a_due_row_and_a_parked_key_are_not_rest(
     reader.bus.add(work(fails, topic=FIRST))
     writer = await make_service("writer")
     async with writer.running():
-        verdict = await look([writer, reader], kafka.bootstrap, prefix, [FIRST])
+        verdict = await look([writer, reader], kafka.url, prefix, [FIRST])
         assert not verdict.at_rest
         assert any("does not read" in why for why in verdict.waiting_for)
         async with reader.running():
@@ -90,13 +90,13 @@ async def test_a_silent_process_a_due_row_and_a_parked_key_are_not_rest(
             async with reader.bus.transaction() as tx:
                 tx.schedule("nobody-handles", "x", 1, "wall", tx.now)
                 tx.schedule("nobody-handles", "y", 1, "wall", tx.now + timedelta(hours=1))
-            verdict = await look([writer, reader], kafka.bootstrap, prefix, [FIRST])
+            verdict = await look([writer, reader], kafka.url, prefix, [FIRST])
             assert verdict.waiting_for == ("middle-0 has 1 due rows",)
             async with reader.bus.transaction() as tx:
                 tx.unschedule("nobody-handles", "x", 1)
             await writer.send(("a", 1))
             await eventually(lambda: _parked_for_good(reader))
-            verdict = await look([writer, reader], kafka.bootstrap, prefix, [FIRST])
+            verdict = await look([writer, reader], kafka.url, prefix, [FIRST])
             assert not verdict.at_rest
             assert "numbers a: ValueError" in verdict.parked[0]
 
@@ -170,7 +170,7 @@ async def test_a_group_is_committed_once_and_a_failing_command_fails_alone(make_
 
 
 async def _at_rest(services: Sequence[Service], kafka: Any, prefix: str) -> bool:
-    return (await look(services, kafka.bootstrap, prefix, [FIRST])).at_rest
+    return (await look(services, kafka.url, prefix, [FIRST])).at_rest
 
 
 async def _parked_for_good(service: Service) -> bool:

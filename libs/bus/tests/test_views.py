@@ -19,7 +19,7 @@ STATES = replace(NUMBERS, name="states", compacted=True)
 @pytest.fixture
 async def states(kafka: Any, prefix: str) -> Topic:
     """A compacted topic that the broker compacts as soon as it can."""
-    await create_topics(kafka.bootstrap, [STATES], prefix=prefix)
+    await create_topics(kafka.url, [STATES], prefix=prefix)
     settings = {
         "cleanup.policy": "compact",
         "segment.ms": "100",
@@ -27,7 +27,7 @@ async def states(kafka: Any, prefix: str) -> Topic:
         "max.compaction.lag.ms": "100",
         "delete.retention.ms": "100",
     }
-    async with admin_client(kafka.bootstrap) as admin:
+    async with admin_client(kafka.url) as admin:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, prefix + STATES.name, settings)])
     return STATES
 

@@ -167,12 +167,12 @@ async def test_told_directly_it_passes_without_kafka_and_over_a_restart(
 async def test_heard_from_kafka_it_is_kept(keys: Keys, make_database: MakeDatabase, kafka: KafkaForTests) -> None:
     database_url, writer_url = await make_database(MIGRATIONS), await make_database(MIGRATIONS)
     prefix, clock = kafka.unique("deadlines") + ".", FakeClock(START)
-    await create_topics(kafka.bootstrap, [TRADING_CANCEL_AFTER, CORE_ENGINE_STATE], prefix=prefix)
+    await create_topics(kafka.url, [TRADING_CANCEL_AFTER, CORE_ENGINE_STATE], prefix=prefix)
     account_id = uuid4()
-    writer = settings_of(keys, "trading", kafka.bootstrap, prefix)
+    writer = settings_of(keys, "trading", kafka.url, prefix)
     async with Database(SecretStr(writer_url), application_name="deadlines-test") as database:
         bus = Bus(writer, database, clock=clock)
-        async with bus.running(Health()), process(keys, database_url, clock, kafka_url=kafka.bootstrap, prefix=prefix):
+        async with bus.running(Health()), process(keys, database_url, clock, kafka_url=kafka.url, prefix=prefix):
             for seconds, timeout in ((0, 10), (20, 60)):
                 clock.set(after(seconds))
                 async with bus.transaction() as tx:

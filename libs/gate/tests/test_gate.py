@@ -170,11 +170,11 @@ async def test_a_state_heard_from_kafka_is_obeyed_and_kept(
     keys: Path, make_database: MakeDatabase, kafka: KafkaForTests
 ) -> None:
     symbol = f"{uuid4().hex[:8].upper()}/USD"  # the topic is shared by all test sessions
-    await create_topics(kafka.bootstrap, [CORE_ENGINE_STATE])
+    await create_topics(kafka.url, [CORE_ENGINE_STATE])
     database_url, writer_url = await make_database(MIGRATIONS), await make_database(MIGRATIONS)
     halt = change(HALTED, 3, scope=StateScope.SYMBOL, target=symbol)
-    async with process(keys, database_url, kafka.bootstrap) as trading:
-        async with publishing(keys, writer_url, kafka.bootstrap) as core_engine, core_engine.transaction() as tx:
+    async with process(keys, database_url, kafka.url) as trading:
+        async with publishing(keys, writer_url, kafka.url) as core_engine, core_engine.transaction() as tx:
             tx.publish(CORE_ENGINE_STATE, state_key(halt.scope, halt.target), halt)
         await eventually(lambda: trading.gate.state(symbol=symbol) is HALTED)
         await eventually(lambda: kept(database_url, symbol))
@@ -204,12 +204,12 @@ async def test_without_the_heartbeat_only_what_reduces_until_it_comes_again(
     keys: Path, make_database: MakeDatabase, kafka: KafkaForTests
 ) -> None:
     prefix = kafka.unique("gate") + "."
-    await create_topics(kafka.bootstrap, [CORE_ENGINE_STATE], prefix=prefix)
+    await create_topics(kafka.url, [CORE_ENGINE_STATE], prefix=prefix)
     clock, database_url, writer_url = FakeClock(), await make_database(MIGRATIONS), await make_database(MIGRATIONS)
     for feed in ("simulated", "replay"):
         async with (
-            process(keys, database_url, kafka.bootstrap, prefix=prefix, clock=clock, feed=feed) as trading,
-            publishing(keys, writer_url, kafka.bootstrap, prefix=prefix) as core_engine,
+            process(keys, database_url, kafka.url, prefix=prefix, clock=clock, feed=feed) as trading,
+            publishing(keys, writer_url, kafka.url, prefix=prefix) as core_engine,
         ):
             assert trading.gate.state() is ACTIVE, "a heartbeat that never came is not missed"
             await beat(core_engine, clock)

@@ -97,7 +97,7 @@ async def sketch_fleet(tmp_path: Path, stack: Endpoints) -> AsyncIterator[Callab
         environment = {**os.environ, "PYTHONPATH": str(SKETCH)}
         if not own_parts:
             environment |= {
-                "FLEET_KAFKA_URL": stack.kafka_bootstrap,
+                "FLEET_KAFKA_URL": stack.kafka_url,
                 "FLEET_POSTGRES_URL": stack.postgres_url,
                 "FLEET_REDIS_URL": stack.redis_url,
             }

@@ -40,7 +40,7 @@ async def test_each_call_makes_a_database_of_its_own_with_the_migrations(
 
 
 async def test_the_shared_broker_and_valkey_work(stack: Endpoints, kafka: KafkaForTests) -> None:
-    assert await broker_answers(kafka.bootstrap, timeout_s=10.0)
+    assert await broker_answers(kafka.url, timeout_s=10.0)
     assert kafka.unique("orders") != kafka.unique("orders")
     async with Redis.from_url(stack.redis_url) as client:
         assert await client.ping()

@@ -96,11 +96,11 @@ async def auth_settings(stack: Endpoints, make_database: MakeDatabase, auth_keys
     topics = [
         dataclasses.replace(topic, name=prefix + topic.name) for topic in (AUTH_USERS, AUTH_SESSIONS, *AUDIT_TOPICS)
     ]
-    await create_topics(stack.kafka_bootstrap, topics)
+    await create_topics(stack.kafka_url, topics)
     return AuthSettings(
         service="auth",
         port=0,
-        kafka_url=stack.kafka_bootstrap,
+        kafka_url=stack.kafka_url,
         topic_prefix=prefix,
         instances=auth_keys / "instances.json",
         private_key_file=auth_keys / "auth.pem",

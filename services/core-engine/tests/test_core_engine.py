@@ -95,14 +95,10 @@ async def core_engine(
         CORE_ENGINE_SIGNAL_OUTCOMES,
         CORE_ENGINE_STATE,
     ]
-    async with peers(
-        await make_database([BUS_MIGRATIONS]), kafka.bootstrap, prefix, topics=reads, hears=writes
-    ) as others:
+    async with peers(await make_database([BUS_MIGRATIONS]), kafka.url, prefix, topics=reads, hears=writes) as others:
         url = await make_database("core-engine")
         more = {"core_engine_signals_a_minute": MOST_SIGNALS, "core_engine_heartbeat_s": 0.2}
-        settings = Settings.model_validate(
-            keys.settings("core-engine", url, kafka.bootstrap, topic_prefix=prefix, **more)
-        )
+        settings = Settings.model_validate(keys.settings("core-engine", url, kafka.url, topic_prefix=prefix, **more))
         async with served(create_app(settings)) as base_url:
             await ready(base_url)
             yield CoreEngine(base_url, keys, others, settings)

@@ -85,11 +85,9 @@ async def run(
     prefix = kafka.unique("data") + "."
     reads = [topic for topic in TOPICS if any(reader.service == "data" for reader in topic.readers)]
     writes = [DATA_INSTRUMENTS, DATA_QUOTES, DATA_BARS]
-    async with peers(
-        await make_database([BUS_MIGRATIONS]), kafka.bootstrap, prefix, topics=reads, hears=writes
-    ) as others:
+    async with peers(await make_database([BUS_MIGRATIONS]), kafka.url, prefix, topics=reads, hears=writes) as others:
         url = await make_database("data")
-        settings = keys.settings("data", url, kafka.bootstrap, topic_prefix=prefix, feed=feed)
+        settings = keys.settings("data", url, kafka.url, topic_prefix=prefix, feed=feed)
         async with served(create_app(Settings.model_validate(settings))) as base_url:
             await ready(base_url)
             yield Data(base_url, keys, others)

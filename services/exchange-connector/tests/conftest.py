@@ -180,7 +180,7 @@ Opened = Callable[..., contextlib.AbstractAsyncContextManager[Venue]]
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def open_venue(stack: Any, make_database: Any, tmp_path_factory: Any) -> Opened:
     """`async with open_venue(feed="replay") as venue:` a venue with a database and topics of its own, not running yet."""
-    kafka = stack.kafka_bootstrap
+    kafka = stack.kafka_url
     keys = Keys.make(tmp_path_factory.mktemp("connector"), SERVICE, "gateway", "core-engine", "trading")
 
     @contextlib.asynccontextmanager

@@ -239,7 +239,7 @@ def said(place: venue.PlaceVenueOrder) -> dict[str, Any]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def execution_service(stack: Any, make_database: Any, tmp_path_factory: Any) -> AsyncIterator[ExecutionUnderTest]:
-    kafka, prefix = stack.kafka_bootstrap, f"execution-{secrets.token_hex(4)}."
+    kafka, prefix = stack.kafka_url, f"execution-{secrets.token_hex(4)}."
     folder: Path = tmp_path_factory.mktemp("execution")
     keys = Keys.make(folder, "execution", "gateway", "core-engine", "trading")
     settings = keys.settings("execution", await make_database("execution"), kafka, topic_prefix=prefix)

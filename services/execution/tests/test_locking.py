@@ -52,7 +52,7 @@ async def test_no_two_wait_for_each_other(kafka: Any, make_database: Any, is_rem
     refs = [str(order.key.ref) for order in orders]
     worked = next(order for order in orders if order.algo is not None)
     async with Database(await make_database("execution"), application_name="test", max_size=8) as database:
-        bus = Bus(Process("execution", kafka.bootstrap, kafka.unique("t") + "."), database)
+        bus = Bus(Process("execution", kafka.url, kafka.unique("t") + "."), database)
         families = Families()
         async with bus.transaction() as tx:
             uow = PostgresUnitOfWork(tx, families)

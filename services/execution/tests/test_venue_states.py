@@ -14,7 +14,7 @@ from fleet_testkit.peers import Process
 async def test_a_venue_that_was_away_and_is_back_in_one_batch_is_compared_with(kafka: Any, make_database: Any) -> None:
     here, away = (VenueState(is_connected, True, frozenset({"lists"})) for is_connected in (True, False))
     async with Database(await make_database("execution"), application_name="test") as database:
-        bus = Bus(Process("execution", kafka.bootstrap, kafka.unique("t") + "."), database)
+        bus = Bus(Process("execution", kafka.url, kafka.unique("t") + "."), database)
         for said in ([here], [away, here]):
             async with bus.transaction() as tx:
                 await tx.connection.execute("DELETE FROM due")

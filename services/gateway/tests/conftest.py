@@ -194,14 +194,14 @@ def fleet_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def fleet(stack: Endpoints, make_database: MakeDatabase, fleet_keys: Path) -> AsyncIterator[FleetUnderTest]:
     prefix = f"gateway-{secrets.token_hex(4)}."
-    await create_topics(stack.kafka_bootstrap, [dataclasses.replace(t, name=prefix + t.name) for t in TOPICS])
+    await create_topics(stack.kafka_url, [dataclasses.replace(t, name=prefix + t.name) for t in TOPICS])
     instances = fleet_keys / f"{prefix}instances.json"
 
     def common(name: str) -> dict[str, Any]:
         return {
             "service": name,
             "port": 0,
-            "kafka_url": stack.kafka_bootstrap,
+            "kafka_url": stack.kafka_url,
             "topic_prefix": prefix,
             "instances": instances,
             "private_key_file": fleet_keys / f"{name}.pem",

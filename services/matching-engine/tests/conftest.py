@@ -202,9 +202,9 @@ async def open_engine(stack: Any, make_database: Any, tmp_path_factory: Any) -> 
     async def opened(**settings: object) -> AsyncIterator[Engine]:
         prefix = f"engine-{secrets.token_hex(4)}."
         url = await make_database(SERVICE)
-        fields = keys.settings(SERVICE, url, stack.kafka_bootstrap, topic_prefix=prefix, **settings)
+        fields = keys.settings(SERVICE, url, stack.kafka_url, topic_prefix=prefix, **settings)
         reads = [t for t in TOPICS if any(reader.service == SERVICE for reader in t.readers)]
-        others = peers(await make_database([BUS_MIGRATIONS]), stack.kafka_bootstrap, prefix, topics=reads, hears=SAYS)
+        others = peers(await make_database([BUS_MIGRATIONS]), stack.kafka_url, prefix, topics=reads, hears=SAYS)
         async with others as found, aiohttp.ClientSession() as http:
             yield Engine(found, keys, url, Settings.model_validate(fields), http)
 

@@ -325,7 +325,7 @@ def _instrument(symbol: str) -> Said:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def strategy_at_rest(stack: Any, tmp_path_factory: Any) -> AsyncIterator[StrategyUnderTest]:
     """The service's surroundings, on a replay; `strategy_service` runs it."""
-    kafka, prefix = stack.kafka_bootstrap, f"strategy-{secrets.token_hex(4)}."
+    kafka, prefix = stack.kafka_url, f"strategy-{secrets.token_hex(4)}."
     folder: Path = tmp_path_factory.mktemp("strategy")
     keys = Keys.make(folder, "strategy", "gateway")
     databases = TestDatabases(stack.postgres_url)

@@ -309,12 +309,12 @@ async def running_trading(
     **changed: Any,
 ) -> AsyncIterator[TradingUnderTest]:
     prefix = f"trading-{secrets.token_hex(4)}."
-    await create_topics(stack.kafka_bootstrap, TOPICS, prefix=prefix)
+    await create_topics(stack.kafka_url, TOPICS, prefix=prefix)
     clock = FakeClock(START)
     fields: dict[str, Any] = {
         "service": "trading",
         "port": 0,
-        "kafka_url": stack.kafka_bootstrap,
+        "kafka_url": stack.kafka_url,
         "topic_prefix": prefix,
         "feed": feed,
         "instances": keys / "instances.json",
@@ -326,7 +326,7 @@ async def running_trading(
     async with contextlib.AsyncExitStack() as running:
         database = Database(await make_database([BUS_MIGRATIONS]), application_name="outside", max_size=3)
         await running.enter_async_context(database)
-        outside = Bus(OutsideSettings(stack.kafka_bootstrap, prefix, feed=feed), database, clock=clock)
+        outside = Bus(OutsideSettings(stack.kafka_url, prefix, feed=feed), database, clock=clock)
         heard: list[Received[Any]] = []
         said = tuple(topic for topic in TOPICS if topic.owner == "trading")
         outside.add(Watch("heard", said, heard.append))

@@ -39,8 +39,8 @@ def write_description(
     content = {
         "gateway_url": next((i.url for i in instances if i.service.name == "gateway"), None),
         "kafka": {
-            "bootstrap": KafkaAddress.parse(endpoints.kafka_bootstrap).servers,
-            "url": endpoints.kafka_bootstrap,
+            "bootstrap": KafkaAddress.parse(endpoints.kafka_url).servers,
+            "url": endpoints.kafka_url,
             "pid": pids.get("kafka"),
         },
         "postgres": {"url": endpoints.postgres_url, "pid": pids.get("postgres")},

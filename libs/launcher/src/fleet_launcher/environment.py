@@ -63,7 +63,7 @@ def topic_prefix(caller: Mapping[str, str] = os.environ) -> str:
 
 def kafka_url(state: StateDir, endpoints: Endpoints, name: str, prefix: str) -> str:
     """Kafka's URL for a service, or `cli`, as its own user, wherever Kafka asks who one is."""
-    address = KafkaAddress.parse(endpoints.kafka_bootstrap)
+    address = KafkaAddress.parse(endpoints.kafka_url)
     return str(address if address.user is None else address.of(prefix + name, state.secret(f"kafka {name}")))
 
 

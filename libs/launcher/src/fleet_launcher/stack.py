@@ -46,7 +46,7 @@ class Part(Protocol):
 class Endpoints:
     """Where the parts are, as URLs of the users who may do everything there: make roles, databases, users, topics."""
 
-    kafka_bootstrap: str
+    kafka_url: str
     postgres_url: str
     redis_url: str
 

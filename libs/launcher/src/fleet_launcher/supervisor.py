@@ -144,7 +144,7 @@ class Supervisor:
     async def _kafka_and_topics(self, kafka: Part | None) -> None:
         if kafka is not None:
             await self._start_part(kafka)
-        url, prefix = self._endpoints.kafka_bootstrap, topic_prefix()
+        url, prefix = self._endpoints.kafka_url, topic_prefix()
         passwords = {name: self._state.secret(f"kafka {name}") for name in (*self._names, COMMAND_KEY)}
         async with asyncio.TaskGroup() as group:
             group.create_task(self._timed("topics", create_topics(url, TOPICS, prefix=prefix)))

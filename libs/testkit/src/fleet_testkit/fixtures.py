@@ -21,7 +21,7 @@ MakeDatabase = Callable[[str | Sequence[Path]], Awaitable[str]]
 class KafkaForTests:
     """The broker that all test sessions share: whoever makes a topic or group takes a name of his own for it."""
 
-    bootstrap: str
+    url: str
 
     def unique(self, name: str) -> str:
         return f"{name}-{secrets.token_hex(4)}"
@@ -36,7 +36,7 @@ def stack() -> Iterator[Endpoints]:
 
 @pytest.fixture(scope="session")
 def kafka(stack: Endpoints) -> KafkaForTests:
-    return KafkaForTests(stack.kafka_bootstrap)
+    return KafkaForTests(stack.kafka_url)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

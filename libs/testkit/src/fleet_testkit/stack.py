@@ -54,7 +54,7 @@ def containers() -> Iterator[Endpoints]:
         redis = running.enter_context(RedisContainer("valkey/valkey:9"))
         host, port = redis.get_container_host_ip(), redis.get_exposed_port(6379)
         yield Endpoints(
-            kafka_bootstrap=kafka.get_bootstrap_server(),
+            kafka_url=kafka.get_bootstrap_server(),
             postgres_url=postgres.get_connection_url(),
             redis_url=f"redis://{host}:{port}/0",
         )
