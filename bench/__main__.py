@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from whole_fleet import whole_fleet
 
 from bench import book, bus, gateway, hops, journal, orders, profile, replay, risk
@@ -74,7 +75,7 @@ def _fleet(sustained_s: float, replicas: int, *, is_profiled: bool) -> dict[str,
     history = {"FLEET_EXCHANGE_CONNECTOR_HISTORY_DAYS": "1"}
     with whole_fleet("simulated", port_offset=900, environment=history, trading=replicas) as fleet:
         bare = asyncio.run(hops.measure(fleet.description, rate=100, seconds=10))
-        found = asyncio.run(orders.measure(fleet, sustained_s=sustained_s, is_profiled=is_profiled))
+        found = uvloop.run(orders.measure(fleet, sustained_s=sustained_s, is_profiled=is_profiled))
     quiet, in_batches = found["at 100/s"], found[orders.IN_BATCHES]
     profiles = found.pop("profile", {})
     results = {

@@ -10,12 +10,14 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from whole_fleet import WholeFleet, until_priced
 
 from bench import profile
 from bench.cpu import Cpu, memory_mb, processes_of, stores_of, us_each
+from bench.wire import Wire
 
 SYMBOL = "MSFT/USD"
 BUY = {"symbol": SYMBOL, "side": "buy", "type": "market", "quantity": "1", "time_in_force": "gtc"}
@@ -32,6 +34,19 @@ class Account:
     """A client of the bench with its token."""
 
     headers: dict[str, str]
+
+    @property
+    def lines(self) -> str:
+        return f"Authorization: {self.headers['Authorization']}\r\nContent-Type: application/json\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Who trades, and the ways to the gateway: orders go over the wire, which costs less."""
+
+    session: aiohttp.ClientSession
+    wire: Wire
+    accounts: list[Account]
 
 
 @dataclass(slots=True)
@@ -110,19 +125,18 @@ async def probe(
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def drive(
-    session: aiohttp.ClientSession, accounts: list[Account], *, rate: float, seconds: float, batch: int = 1
-) -> Load:
+async def drive(clients: Clients, *, rate: float, seconds: float, batch: int = 1, users: int = USERS) -> Load:
     """An open loop: a request leaves when its time has come, whether or not earlier ones were answered.
 
     `rate` counts orders. The first accounts are probes whose fills are timed on their sockets."""
     load = Load()
+    accounts = clients.accounts[:users]
     sent: dict[str, float] = {}
     requests = int(rate * seconds / batch)
     tasks: set[asyncio.Task[None]] = set()
     async with contextlib.AsyncExitStack() as stack:
         for account in accounts[:PROBES]:
-            await stack.enter_async_context(probe(session, account, sent, load))
+            await stack.enter_async_context(probe(clients.session, account, sent, load))
         begun = time.perf_counter()
         for n in range(requests):
             due = begun + n * batch / rate
@@ -130,33 +144,29 @@ async def drive(
                 await asyncio.sleep(wait)
             account = accounts[n % len(accounts)]
             is_probe = n % len(accounts) < PROBES
-            task = asyncio.create_task(_send(session, account, load, batch, sent if is_probe else None))
+            task = asyncio.create_task(_send(clients.wire, account, load, batch, sent if is_probe else None))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         await asyncio.gather(*tasks)
     return load
 
 
-async def _send(
-    session: aiohttp.ClientSession, account: Account, load: Load, batch: int, sent: dict[str, float] | None
-) -> None:
+async def _send(wire: Wire, account: Account, load: Load, batch: int, sent: dict[str, float] | None) -> None:
     bodies = [{**BUY, "client_order_id": secrets.token_hex(8)} for _ in range(batch)]
     path, body = ("/api/v1/orders", bodies[0]) if batch == 1 else ("/api/v1/orders/batch", {"orders": bodies})
     started = time.perf_counter()
     if sent is not None:
         sent[str(bodies[0]["client_order_id"])] = started
     try:
-        async with session.post(
-            path, data=json.dumps(body), headers={**account.headers, "Content-Type": "application/json"}
-        ) as r:
-            answer: Any = await r.json(content_type=None)
-    except aiohttp.ClientConnectionError:  # a gateway so starved that its connections time out
+        status, content = await wire.post(path, account.lines, json.dumps(body).encode())
+    except (OSError, EOFError):  # a gateway so starved that its connections time out
         load.refuse("connection_lost")
         return
+    answer: Any = json.loads(content)
     load.accept_ms.append((time.perf_counter() - started) * 1000)
-    answers = [{"status": r.status, "problem": answer}] if batch == 1 else answer
-    if r.status >= 400:
-        answers = [{"status": r.status, "problem": answer}] * batch
+    answers = [{"status": status, "problem": answer}] if batch == 1 else answer
+    if status >= 400:
+        answers = [{"status": status, "problem": answer}] * batch
     for one in answers:
         if one["status"] == 201:
             load.accepted += 1
@@ -166,7 +176,7 @@ async def _send(
         sent.pop(str(bodies[0]["client_order_id"]), None)
 
 
-def describe(load: Load, cpu: dict[str, float], seconds: float) -> dict[str, Any]:
+def describe(load: Load, cpu: dict[str, float], *, loader_s: float, seconds: float) -> dict[str, Any]:
     """The figures of one load: microseconds of CPU per order by process, times, refusals."""
     return {
         "accepted": load.accepted,
@@ -179,17 +189,19 @@ def describe(load: Load, cpu: dict[str, float], seconds: float) -> dict[str, Any
         "fill_max_ms": percentile(load.fill_ms, 100),
         "cpu_us_per_order": us_each(cpu, load.accepted),
         "cpu_us_per_order_total": round(sum(cpu.values()) / max(load.accepted, 1) * 1e6),
+        "loader_cpu_us_per_order": round(loader_s / max(load.accepted, 1) * 1e6),
     }
 
 
 async def measure(fleet: WholeFleet, *, sustained_s: float, is_profiled: bool = False) -> dict[str, Any]:
     """All loads, one after the other, on one fleet; the profiled ones by themselves, as looking costs CPU too."""
     found: dict[str, Any] = {}
-    connector = aiohttp.TCPConnector(limit=200)
-    async with aiohttp.ClientSession(fleet.url, connector=connector) as session:
-        accounts = await make_accounts(session, USERS)
+    address = urlsplit(fleet.url)
+    wire = Wire(address.hostname or "", address.port or 80, most=200)
+    async with aiohttp.ClientSession(fleet.url) as session, wire:
+        clients = Clients(session, wire, await make_accounts(session, USERS))
         await _until_trading(fleet)
-        await drive(session, accounts, rate=50, seconds=3)
+        await drive(clients, rate=50, seconds=3)
         plan = (
             ("at 10/s", 10, 10.0, 1, PROBES),
             ("at 100/s", 100, 15.0, 1, USERS),
@@ -202,29 +214,28 @@ async def measure(fleet: WholeFleet, *, sustained_s: float, is_profiled: bool = 
         found["idle_cpu_percent_of_a_core"] = round(sum(idle.used().values()) / 5 * 100, 1)
         for name, rate, seconds, batch, users in plan:
             cpu = Cpu(pids)
-            started = time.monotonic()
-            load = await drive(session, accounts[:users], rate=rate, seconds=seconds, batch=batch)
-            found[name] = describe(load, cpu.used(), time.monotonic() - started)
+            started, loader = time.monotonic(), time.process_time()
+            load = await drive(clients, rate=rate, seconds=seconds, batch=batch, users=users)
+            loader_s = time.process_time() - loader
+            found[name] = describe(load, cpu.used(), loader_s=loader_s, seconds=time.monotonic() - started)
             found[name]["asked_per_s"] = rate
         found["memory_mb"] = memory_mb(pids)
         found["memory_mb_total"] = round(sum(found["memory_mb"].values()), 1)
         if is_profiled:
             found["profile"] = {
-                name: await _profiled(fleet, session, accounts, rate=rate, batch=batch)
+                name: await _profiled(fleet, clients, rate=rate, batch=batch)
                 for name, rate, batch in ((SINGLE, 300, 1), (IN_BATCHES, 1000, 100))
             }
     return found
 
 
-async def _profiled(
-    fleet: WholeFleet, session: aiohttp.ClientSession, accounts: list[Account], *, rate: float, batch: int
-) -> dict[str, Any]:
+async def _profiled(fleet: WholeFleet, clients: Clients, *, rate: float, batch: int) -> dict[str, Any]:
     """Where each service's microseconds of an order go; slower than the sustained load, so that little is refused."""
     pids = processes_of(fleet.description)
     cpu = Cpu(pids)
     services = {name: pid for name, pid in pids.items() if name not in stores_of(fleet.description)}
     async with asyncio.TaskGroup() as both:
-        driving = both.create_task(drive(session, accounts, rate=rate, seconds=_PROFILED_S, batch=batch))
+        driving = both.create_task(drive(clients, rate=rate, seconds=_PROFILED_S, batch=batch))
         sampling = both.create_task(profile.sample(services, _PROFILED_S))
     used, stacks = us_each(cpu.used(), driving.result().accepted), sampling.result()
     return {name: profile.table(stacks[name], used[name]) for name in services}

@@ -1,13 +1,15 @@
 """An account of trading's domain, and the commands that tests give it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal as D
+from typing import NamedTuple
 from uuid import UUID
 
 from fleet_simulator import OrderType, Side, TimeInForce
 from fleet_trading.domain import (
     Account,
     Adjust,
+    Book,
     Conditions,
     EntryKind,
     Event,
@@ -114,6 +116,28 @@ def a_fill(order: int, trade: int, quantity: object, price: object, charged: obj
         "user_id": USER,
     }
     return ReportFill(**(fields | more))  # type: ignore[arg-type]
+
+
+class Entry(NamedTuple):
+    """What of a row of `entries` the models add up."""
+
+    entry_no: int
+    transaction_id: UUID
+    book: Book
+    currency: str
+    amount: D
+    balance_after: D | None
+    settles_on: date
+
+
+def entries_of(account: Account) -> list[Entry]:
+    """The unwritten entries, each by itself, as the database keeps them."""
+    found: list[Entry] = []
+    for posting in account.changes.postings:
+        for no, _, currency, amount, after, against in posting.pairs:
+            for at, book, change, balance in ((no, Book.CLIENT, amount, after), (no + 1, against, -amount, None)):
+                found.append(Entry(at, posting.transaction_id, book, currency, change, balance, posting.settles_on))
+    return found
 
 
 def done(account: Account, command: object) -> list[Event]:

@@ -15,6 +15,7 @@ from account_commands import (
     conditions,
     denial,
     done,
+    entries_of,
 )
 from fleet_simulator import Side, fee, protection_price
 from fleet_trading.domain import (
@@ -272,7 +273,7 @@ class AccountMachine(RuleBasedStateMachine):
 
     @invariant()
     def conserves(self) -> None:
-        account, entries = self.account, self.account.changes.entries
+        account, entries = self.account, entries_of(self.account)
         assert [entry.entry_no for entry in entries] == list(range(1, len(entries) + 1))
         sums: dict[object, D] = {}
         client: dict[str, D] = {}

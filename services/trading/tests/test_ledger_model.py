@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from account_commands import ACCOUNT, NOW, a_fill, an_account, an_order, done
+from account_commands import ACCOUNT, NOW, a_fill, an_account, an_order, done, entries_of
 from fleet_simulator import Side
 from fleet_trading.domain import (
     Account,
@@ -101,7 +101,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def open(self) -> None:
         self.account = an_account(1_000)
         self.model: list[tuple[str, D]] = [("USD", D(1_000))]
-        self.entries = list(self.account.changes.entries)
+        self.entries = entries_of(self.account)
         self.transferred = D(0)
         self.number = 100
 
@@ -141,16 +141,16 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        self.entries += self.account.changes.entries[self._seen() :]
+        self.entries += entries_of(self.account)[self._seen() :]
         self.account = restarted(self.account)
 
     def _seen(self) -> int:
         """How many of the account's unwritten entries are in the list already."""
-        return sum(1 for entry in self.account.changes.entries if entry.entry_no <= len(self.entries))
+        return sum(1 for entry in entries_of(self.account) if entry.entry_no <= len(self.entries))
 
     @invariant()
     def agrees(self) -> None:
-        self.entries += self.account.changes.entries[self._seen() :]
+        self.entries += entries_of(self.account)[self._seen() :]
         assert [entry.entry_no for entry in self.entries] == list(range(1, len(self.entries) + 1))
         for currency in ("USD", "AAPL"):
             expected = sum((amount for of, amount in self.model if of == currency), D(0))

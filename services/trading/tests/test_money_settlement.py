@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from account_commands import a_fill, an_account, an_order, conditions, denial, done
+from account_commands import a_fill, an_account, an_order, conditions, denial, done, entries_of
 from fleet_contracts.topics import DATA_INSTRUMENTS, DATA_QUOTES
 from fleet_simulator import Side
 from fleet_testkit.eventually import eventually
@@ -55,7 +55,7 @@ def test_what_proceeds_on_their_way_have_bought_is_not_sold_before_they_come() -
     assert isinstance(violated, BoughtUnsettledSold)
     assert account.orders[UUID(int=13)].reason is not None
     (_,) = sold(account, 14, 6, 100, MONDAY + timedelta(days=1))
-    entry = account.changes.entries[-1]
+    entry = entries_of(account)[-1]
     assert entry.settles_on == date(2026, 1, 7)
     assert unsettled(account.balances["USD"], date(2026, 1, 7)) == 0
 

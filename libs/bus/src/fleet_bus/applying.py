@@ -41,7 +41,7 @@ class Applier:
         settings: BusSettings,
         subscription: Work | Live,
         open_transaction: Opening,
-        observe: Callable[[Transaction, Received[Message]], None],
+        observe: Callable[[Transaction, Sequence[Received[Message]]], None],
     ) -> None:
         self.name = f"{settings.service}.{subscription.name}"
         self.topics = subscription.topics
@@ -117,8 +117,7 @@ class Applier:
         """Locks what the messages touch, then runs their use cases in order, then flushes."""
         handlers = self._subscription.handlers
         wanted = [received for received in fresh if type(received.message) in handlers]
-        for received in fresh:
-            self._observe(tx, received)
+        self._observe(tx, fresh)
         if not wanted:
             return
         uow: UnitOfWork = self._subscription.unit_of_work(tx)

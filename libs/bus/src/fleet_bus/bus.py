@@ -292,13 +292,16 @@ class Bus:
                     log.warning("bus_waits_for_its_database", error=repr(error))
                 await asyncio.sleep(pause_s)
 
-    def _observe(self, tx: Transaction, received: Received[Message]) -> None:
+    def _observe(self, tx: Transaction, fresh: Sequence[Received[Message]]) -> None:
         """Moves the market clock: on a replay by MarketStepEnded only, kept so that a restart forgets nothing due."""
-        seen = received.market_at
         if self.settings.is_replay:
-            if not isinstance(received.message, MarketStepEnded):
-                return
-            seen = received.message.market_at
+            times = [r.message.market_at for r in fresh if isinstance(r.message, MarketStepEnded)]
+        else:
+            times = [r.market_at for r in fresh if r.market_at is not None]
+        if not times:
+            return
+        seen = max(times)
+        if self.settings.is_replay:
 
             async def keep() -> None:
                 await tx.connection.execute(
@@ -306,8 +309,7 @@ class Bus:
                 )
 
             tx.before_commit(keep)
-        if seen is not None:
-            tx.after_commit(lambda: self._move_market(seen))
+        tx.after_commit(lambda: self._move_market(seen))
 
     def _move_market(self, seen: datetime) -> None:
         if self.market_at is None or seen > self.market_at:

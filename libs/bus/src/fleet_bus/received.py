@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 import msgspec
+from fleet_chassis.ids import id_text, parse_id
 from fleet_contracts import MESSAGE_TYPES, Message
 
 TOMBSTONE = "tombstone"
@@ -98,7 +99,7 @@ def headers(record: Record) -> list[tuple[str, bytes]]:
     """The Kafka headers of a record about to be sent."""
     found = [
         ("ce_specversion", b"1.0"),
-        ("ce_id", str(record.event_id).encode()),
+        ("ce_id", id_text(record.event_id).encode()),
         ("ce_type", record.type.encode()),
         ("ce_source", record.writer.encode()),
         ("ce_time", record.occurred_at.isoformat().encode()),
@@ -125,7 +126,7 @@ def parse(topic: str, partition: int, offset: int, *, key: bytes | None, value: 
             key=(key or b"").decode(),
             writer=found["ce_source"],
             type=found["ce_type"],
-            event_id=UUID(found["ce_id"]),
+            event_id=parse_id(found["ce_id"]),
             epoch=int(found["epoch"]),
             sequence=int(found["sequence"]),
             occurred_at=datetime.fromisoformat(found["ce_time"]),

@@ -50,10 +50,9 @@ class TransactionFailed(Exception):
     """COMMIT rolled back, because an error of a statement inside the transaction had been swallowed."""
 
 
-def columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
+def columns(rows: Iterable[Sequence[Any]], width: int) -> list[Sequence[Any]]:
     """The rows turned for `unnest`, which takes an array a column; `width` arrays also of no rows."""
-    turned = list(rows)
-    return [[row[i] for row in turned] for i in range(width)]
+    return list(zip(*rows, strict=True)) or [()] * width
 
 
 def is_down(error: BaseException) -> bool:
@@ -90,7 +89,9 @@ class _Connection(asyncpg.Connection):
 
 
 async def _prepare_connection(connection: asyncpg.Connection) -> None:
-    """jsonb through msgspec: exact (Decimal in, Decimal out), and `msgspec.Raw` passes what is encoded already."""
+    """jsonb through msgspec: exact (Decimal in, Decimal out), and `msgspec.Raw` passes what is encoded already.
+
+    numeric as text: taking a Decimal apart for the binary form costs asyncpg 1.6 µs, its text 0.6."""
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
@@ -98,6 +99,7 @@ async def _prepare_connection(connection: asyncpg.Connection) -> None:
         encoder=lambda value: b"\x01" + encode_json(value),
         decoder=lambda data: _decode_json(data[1:]),
     )
+    await connection.set_type_codec("numeric", schema="pg_catalog", format="text", encoder=str, decoder=Decimal)
 
 
 def _is_lost(connection: asyncpg.Connection) -> bool:

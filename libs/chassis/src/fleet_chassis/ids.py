@@ -1,9 +1,11 @@
 """Ids are UUID v7: unique everywhere, and neighbours in an index because they begin with the time."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+import msgspec
 from uuid_utils.compat import uuid7
 
 
@@ -25,6 +27,25 @@ class SystemIds:
 def new_id() -> UUID:
     """A UUID v7."""
     return uuid7()
+
+
+def id_text(identity: UUID) -> str:
+    """str(), which takes four times as long: 1.2 µs, too much for what is done with every message."""
+    text: str = msgspec.to_builtins(identity)
+    return text
+
+
+def parse_id(text: str) -> UUID:
+    """UUID(text), which takes four times as long. Raises ValueError."""
+    return parse_ids([text])[0]
+
+
+def parse_ids(texts: Sequence[str]) -> list[UUID]:
+    """Those of all of them, in order. Raises ValueError."""
+    try:
+        return msgspec.convert(texts, list[UUID])
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
 
 
 def first_id_of(at: datetime) -> UUID:

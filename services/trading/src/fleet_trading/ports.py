@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
+from fleet_chassis.ids import id_text, parse_ids
+
 from .domain import Account, Adjustment, Event, Grant, Growth, Instrument, Marks, Order, Reference, TradingState, User
 from .domain.risk.limits import Limit, LimitTable, Scope, SetAs
 
@@ -112,24 +114,30 @@ class Market(Marks, Protocol):
 
 # The ids that `lock` takes, in the order in which their rows are locked: accounts first, everywhere.
 def account_key(account_id: UUID) -> str:
-    return f"a:{account_id}"
+    return f"a:{id_text(account_id)}"
 
 
 def claim_key(account_id: UUID, client_order_id: str) -> str:
-    return f"c:{account_id}:{client_order_id}"
+    return f"c:{id_text(account_id)}:{client_order_id}"
 
 
 def grant_key(deployment_id: UUID) -> str:
-    return f"g:{deployment_id}"
+    return f"g:{id_text(deployment_id)}"
 
 
 def order_key(account_id: UUID, order_id: UUID) -> str:
-    return f"o:{account_id}:{order_id}"
+    return f"o:{id_text(account_id)}:{id_text(order_id)}"
 
 
 def trade_key(account_id: UUID, order_id: UUID, trade_id: UUID) -> str:
-    return f"t:{account_id}:{order_id}:{trade_id}"
+    return f"t:{id_text(account_id)}:{id_text(order_id)}:{id_text(trade_id)}"
 
 
 def user_key(user_id: UUID) -> str:
-    return f"u:{user_id}"
+    return f"u:{id_text(user_id)}"
+
+
+def ids_in(keys: Sequence[str], parts: int) -> list[tuple[UUID, ...]]:
+    """The ids that keys of so many each are made of, without the letter that they begin with."""
+    ids = parse_ids(":".join(keys).split(":"))
+    return list(zip(*(ids[part::parts] for part in range(parts)), strict=True))

@@ -49,7 +49,7 @@ from .events import (
     ResetBegun,
     TradeCorrected,
 )
-from .ledger import FLOWS, Adjustment, Book, Entry, EntryKind, Growth
+from .ledger import FLOWS, Adjustment, Book, EntryKind, Growth, Posting
 from .order import Order, Trade, first_transition
 from .portfolio import Marks, Portfolio, valued
 from .preview import Preview, preview
@@ -92,7 +92,6 @@ __all__ = [
     "CancelRequested",
     "Command",
     "Conditions",
-    "Entry",
     "EntryKind",
     "Event",
     "Figures",
@@ -116,6 +115,7 @@ __all__ = [
     "PlaceOrder",
     "Portfolio",
     "Position",
+    "Posting",
     "Preview",
     "QueryUnanswered",
     "Reason",

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fleet_simulator.fees import EXACT
 
-from .ledger import Entry
+from .ledger import Posting
 from .order import Order, Trade
 from .risk.limits import SetAs, Values
 from .risk.open_buys import OpenBuys
@@ -53,7 +53,7 @@ class Changes:
     transitions: dict[UUID, list[Transition]] = field(default_factory=dict)
     trades: list[Trade] = field(default_factory=list)
     corrected: list[Trade] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
+    postings: list[Posting] = field(default_factory=list)
     currencies: set[str] = field(default_factory=set)
     symbols: set[str] = field(default_factory=set)
     is_status: bool = False
@@ -64,7 +64,7 @@ class Changes:
     @property
     def is_told(self) -> bool:
         """Whether anybody outside hears of it."""
-        return bool(self.placed or self.orders or self.entries or self.is_status)
+        return bool(self.placed or self.orders or self.postings or self.is_status)
 
     def correct(self, trade: Trade) -> None:
         """In place, where this transaction writes it first or corrects it already."""

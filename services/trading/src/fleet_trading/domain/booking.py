@@ -12,7 +12,7 @@ from .account import Account, Balance, Position
 from .commands import ReportFill
 from .events import AccountReset, Adjusted, OrderFilled, TradeCorrected
 from .exact import share
-from .ledger import AGAINST, FLOWS, Book, Entry, EntryKind
+from .ledger import AGAINST, FLOWS, Book, EntryKind, Pair, Posting
 from .order import Order, Trade
 from .settlement import hold_until, take_early, unsettled
 from .values import ZERO, AccountStatus
@@ -52,17 +52,17 @@ def book_fill(account: Account, order: Order, event: OrderFilled, notional: Deci
     account.changes.trades.append(trade)
     account.changes.market_at = fill.market_at
     is_buy = order.side is Side.BUY
-    posting = _Posting(
+    paid = notional.copy_negate() if is_buy else notional
+    got = fill.quantity if is_buy else fill.quantity.copy_negate()
+    posting = _begin(
         account, fill.trade_id, f"trade {fill.trade_id}", fill.now, fill.market_at, settles_on=fill.settles_on
     )
     _settle(account, order, fill, notional)
-    posting.pair(EntryKind.TRADE, order.quote, notional.copy_negate() if is_buy else notional, Book.COUNTERPARTY)
-    posting.pair(
-        EntryKind.TRADE, order.base, fill.quantity if is_buy else fill.quantity.copy_negate(), Book.COUNTERPARTY
-    )
+    _post(account, posting, EntryKind.TRADE, order.quote, paid, against=Book.COUNTERPARTY)
+    _post(account, posting, EntryKind.TRADE, order.base, got, against=Book.COUNTERPARTY)
     if fill.fee:
-        posting.pair(EntryKind.FEE, fill.fee_currency, fill.fee.copy_negate(), Book.FEES)
-    _move(account, order.symbol, fill.quantity if is_buy else fill.quantity.copy_negate(), notional, fill.market_at)
+        _post(account, posting, EntryKind.FEE, fill.fee_currency, fill.fee.copy_negate(), against=Book.FEES)
+    _move(account, order.symbol, got, notional, fill.market_at)
 
 
 def _settle(account: Account, order: Order, fill: ReportFill, notional: Decimal) -> None:
@@ -107,63 +107,40 @@ def book_correction(account: Account, order: Order, event: TradeCorrected) -> No
     sign = Decimal(1 if order.side is Side.BUY else -1)
     transaction_id = uuid5(fill.trade_id, str(fill.revision))
     reference = f"correction {fill.revision} of trade {fill.trade_id}"
-    posting = _Posting(account, transaction_id, reference, fill.now, fill.market_at, settles_on=fill.settles_on)
+    posting = _begin(account, transaction_id, reference, fill.now, fill.market_at, settles_on=fill.settles_on)
     for currency, amount, against in (
         (order.quote, EXACT.multiply(notional, -sign), Book.COUNTERPARTY),
         (order.base, EXACT.multiply(quantity, sign), Book.COUNTERPARTY),
         (before.fee_currency, charged.copy_negate(), Book.FEES),
     ):
         if amount:
-            posting.pair(EntryKind.CORRECTION, currency, amount, against)
+            _post(account, posting, EntryKind.CORRECTION, currency, amount, against=against)
     for size, cost in ((EXACT.multiply(before.quantity, -sign), was), (EXACT.multiply(fill.quantity, sign), now)):
         _move(account, order.symbol, size, cost, fill.market_at)
 
 
-class _Posting:
-    """Writes the balanced pairs of one transaction."""
+def _begin(
+    account: Account,
+    transaction_id: UUID,
+    reference: str,
+    at: datetime,
+    market_at: datetime,
+    *,
+    settles_on: date | None = None,
+) -> Posting:
+    posting = Posting(transaction_id, reference, settles_on or market_at.date(), at, market_at)
+    account.changes.postings.append(posting)
+    return posting
 
-    def __init__(
-        self,
-        account: Account,
-        transaction_id: UUID,
-        reference: str,
-        at: datetime,
-        market_at: datetime,
-        *,
-        settles_on: date | None = None,
-    ) -> None:
-        self._account = account
-        self._transaction_id = transaction_id
-        self._reference = reference
-        self._at = at
-        self._market_at = market_at
-        self._settles_on = settles_on or market_at.date()
 
-    def pair(self, kind: EntryKind, currency: str, amount: Decimal, against: Book) -> None:
-        """The client's balance changes by `amount`, the house's book by its opposite."""
-        balance = balance_of(self._account, currency)
-        balance.total = EXACT.add(balance.total, amount) or ZERO
-        self._entry(kind, currency, amount, Book.CLIENT, balance.total)
-        self._entry(kind, currency, amount.copy_negate(), against, None)
-
-    def _entry(self, kind: EntryKind, currency: str, amount: Decimal, book: Book, after: Decimal | None) -> None:
-        account = self._account
-        account.entry_no += 1
-        account.changes.entries.append(
-            Entry(
-                entry_no=account.entry_no,
-                transaction_id=self._transaction_id,
-                book=book,
-                kind=kind,
-                currency=currency,
-                amount=amount,
-                balance_after=after,
-                reference=self._reference,
-                settles_on=self._settles_on,
-                at=self._at,
-                market_at=self._market_at,
-            )
-        )
+def _post(
+    account: Account, posting: Posting, kind: EntryKind, currency: str, amount: Decimal, *, against: Book
+) -> None:
+    """The client's balance changes by `amount`, the house's book by its opposite."""
+    balance = balance_of(account, currency)
+    balance.total = EXACT.add(balance.total, amount) or ZERO
+    posting.pairs.append(Pair(account.entry_no + 1, kind, currency, amount, balance.total, against))
+    account.entry_no += 2
 
 
 def move(position: Position, quantity: Decimal, notional: Decimal) -> None:
@@ -195,8 +172,8 @@ def _release(position: Position, released: Decimal, traded_for: Decimal) -> None
 
 
 def book_adjustment(account: Account, event: Adjusted) -> None:
-    posting = _Posting(account, event.transaction_id, event.source, event.now, event.market_at)
-    posting.pair(event.kind, event.currency, event.amount, AGAINST[event.kind])
+    posting = _begin(account, event.transaction_id, event.source, event.now, event.market_at)
+    _post(account, posting, event.kind, event.currency, event.amount, against=AGAINST[event.kind])
     account.changes.market_at = event.market_at
     if event.kind in FLOWS and event.currency == account.base_currency and account.day is not None:
         account.day_open_equity = EXACT.add(account.day_open_equity, event.amount)
@@ -208,11 +185,11 @@ def book_adjustment(account: Account, event: Adjusted) -> None:
 
 def book_reset(account: Account, event: AccountReset) -> None:
     """Positions begin anew with the balances; what was traded stays to be seen, and counts no more."""
-    posting = _Posting(account, event.transaction_id, "reset", event.now, event.market_at)
+    posting = _begin(account, event.transaction_id, "reset", event.now, event.market_at)
     for currency in sorted(account.balances):
-        if account.balances[currency].total:
-            posting.pair(EntryKind.RESET, currency, account.balances[currency].total.copy_negate(), Book.FUNDING)
-    posting.pair(EntryKind.RESET, account.base_currency, event.opening, Book.FUNDING)
+        if held := account.balances[currency].total:
+            _post(account, posting, EntryKind.RESET, currency, held.copy_negate(), against=Book.FUNDING)
+    _post(account, posting, EntryKind.RESET, account.base_currency, event.opening, against=Book.FUNDING)
     for balance in account.balances.values():
         balance.unsettled.clear()
     account.changes.currencies.update(account.balances)

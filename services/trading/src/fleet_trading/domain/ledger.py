@@ -4,6 +4,7 @@ The house's side of a transaction is kept under the client's account, in books o
 accounts, an account's entries are numbered without gaps under its lock, and accounts can live in different databases.
 The house's total is the sum of a book over all accounts."""
 
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -80,20 +81,26 @@ class Adjustment(NamedTuple):
     growth: Growth | None
 
 
-class Entry(NamedTuple):
-    """One leg; its fields are the columns of `entries`.
+class Pair(NamedTuple):
+    """Two entries that offset each other: the client's, of this number, and the next, the house's in the book `against`.
 
-    `balance_after` is the client's balance of the currency (None in the house's books);
-    `transaction_id` joins the legs that sum to zero; `reference` names the source in words."""
+    `balance_after` is the client's balance of the currency."""
 
     entry_no: int
-    transaction_id: UUID
-    book: Book
     kind: EntryKind
     currency: str
     amount: Decimal
-    balance_after: Decimal | None
+    balance_after: Decimal
+    against: Book
+
+
+@dataclass(slots=True)
+class Posting:
+    """The entries of one transaction, which sum to zero. `reference` names the source in words."""
+
+    transaction_id: UUID
     reference: str
     settles_on: date
     at: datetime
     market_at: datetime
+    pairs: list[Pair] = field(default_factory=list)

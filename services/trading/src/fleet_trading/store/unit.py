@@ -7,12 +7,13 @@ from typing import Protocol
 from uuid import UUID
 
 from fleet_bus import Transaction
+from fleet_chassis.ids import parse_ids
 
 from fleet_trading.domain import Account, Adjustment, Event, Grant, Growth, Marks, Order, User, apply
 from fleet_trading.domain.account import Changes
 from fleet_trading.domain.risk.limits import MEASURED, Limit, LimitTable, Scope, SetAs
 from fleet_trading.domain.risk.usage import measure
-from fleet_trading.ports import Claim, Market, account_key
+from fleet_trading.ports import Claim, Market, account_key, ids_in
 
 from . import adjusting, snapshots
 from .cache import AccountCache
@@ -121,24 +122,22 @@ class PostgresUnit:
         for identity in ids:
             named.setdefault(identity[0], []).append(identity[2:])
         if "a" in named:
-            await self._lock_accounts(
-                [UUID(t) for t in named["a"]], [(UUID(t[:36]), t[37:]) for t in named.get("c", ())]
-            )
+            claims = named.get("c", [])
+            of = parse_ids([text[:36] for text in claims])
+            await self._lock_accounts(parse_ids(named["a"]), of, [text[37:] for text in claims])
         if "g" in named:
-            await self._read_grants([UUID(text) for text in named["g"]])
+            await self._read_grants(parse_ids(named["g"]))
         if "o" in named:
-            await self._read_orders([(UUID(text[:36]), UUID(text[37:])) for text in named["o"]])
+            await self._read_orders(ids_in(named["o"], 2))
         if "t" in named:
-            await self._read_trades([(UUID(t[:36]), UUID(t[37:73]), UUID(t[74:])) for t in named["t"]])
+            await self._read_trades(ids_in(named["t"], 3))
         if "u" in named:
-            await self._read_users([UUID(text) for text in named["u"]])
+            await self._read_users(parse_ids(named["u"]))
 
-    async def _lock_accounts(self, account_ids: list[UUID], claims: list[tuple[UUID, str]]) -> None:
+    async def _lock_accounts(self, account_ids: list[UUID], claims_of: list[UUID], claims: list[str]) -> None:
         missing: list[UUID] = []
         used_up: list[tuple[UUID, str]] = []
-        rows = await self._connection.fetch(
-            _LOCK_AND_LOOK, account_ids, [key for key, _ in claims], [name for _, name in claims]
-        )
+        rows = await self._connection.fetch(_LOCK_AND_LOOK, account_ids, claims_of, claims)
         await self._know_limits(next(version for account_id, version, _ in rows if account_id is None))
         for account_id, version, client_order_id in rows:
             if version is None:
@@ -201,7 +200,7 @@ class PostgresUnit:
         self._seen.append(order)
         return account.orders.setdefault(order.order_id, order)
 
-    async def _read_orders(self, keys: list[tuple[UUID, UUID]]) -> None:
+    async def _read_orders(self, keys: Sequence[tuple[UUID, ...]]) -> None:
         accounts = self._accounts
         missing = [
             order_id
@@ -231,7 +230,7 @@ class PostgresUnit:
         account = self._accounts.get(account_id)
         return None if account is None else account.orders.get(order_id)
 
-    async def _read_trades(self, keys: list[tuple[UUID, UUID, UUID]]) -> None:
+    async def _read_trades(self, keys: Sequence[tuple[UUID, ...]]) -> None:
         # An order without a trade has none that could be told twice.
         asked = [key for key in keys if self._has_trades(key[0], key[1])]
         if not asked:

@@ -7,7 +7,7 @@ import msgspec
 from fleet_bus import Transaction
 from fleet_chassis.database import columns
 
-from fleet_trading.domain import Account, Order, Trade
+from fleet_trading.domain import Account, Order, Posting, Trade
 from fleet_trading.domain.risk.state import NO_RISK
 
 from .rows import ACCOUNT_COLUMNS, GRANT_COLUMNS, ORDER_COLUMNS, order_row
@@ -74,11 +74,19 @@ FROM {_rows("uuid bigint numeric numeric numeric integer bigint")}
      AS n (account_id, trade_no, quantity, price, fee, revision, version)
 WHERE t.account_id = n.account_id AND t.trade_no = n.trade_no
 """  # noqa: S608
-_ENTRIES = f"""
+# What the entries of a transaction have in common is sent once, and of a pair one: each value sent costs 0.6 µs.
+_ENTRIES = """
 INSERT INTO entries (account_id, entry_no, transaction_id, book, kind, currency, amount, balance_after, reference,
 settles_on, at, market_at)
-SELECT * FROM {_rows("uuid bigint uuid text text text numeric numeric text date timestamptz timestamptz")}
-"""  # noqa: S608
+SELECT posting.account_id, pair.entry_no + leg.nth, posting.transaction_id, leg.book, pair.kind, pair.currency,
+       leg.amount, leg.balance_after, posting.reference, posting.settles_on, posting.at, posting.market_at
+FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[], $5::numeric[], $6::numeric[], $7::text[])
+     AS pair (nth, entry_no, kind, currency, amount, balance_after, against)
+JOIN unnest($8::uuid[], $9::uuid[], $10::text[], $11::date[], $12::timestamptz[], $13::timestamptz[])
+     WITH ORDINALITY AS posting (account_id, transaction_id, reference, settles_on, at, market_at, nth) USING (nth)
+CROSS JOIN LATERAL (VALUES (0, 'client', pair.amount, pair.balance_after), (1, pair.against, -pair.amount, NULL))
+     AS leg (nth, book, amount, balance_after)
+"""
 
 INSERT_ACCOUNT = f"""
 INSERT INTO accounts ({ACCOUNT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
@@ -142,11 +150,14 @@ def write(
         (_CLAIMS, list(claims)),
         (_TRADES, _trades(accounts)),
         (_CORRECTED, [_corrected(account, t) for account in accounts for t in account.changes.corrected]),
-        (_ENTRIES, _entries(accounts)),
     ]
     for statement, rows in tables:
         if rows:
             tx.write(statement, *columns(rows, len(rows[0])))
+    postings = [(account.account_id, posting) for account in accounts for posting in account.changes.postings]
+    if postings:
+        pairs = [(nth, *pair) for nth, (_, posting) in enumerate(postings, start=1) for pair in posting.pairs]
+        tx.write(_ENTRIES, *columns(pairs, 7), *columns([_posting(*posting) for posting in postings], 6))
     changed = [_changed_order(order, account) for account in accounts for order in account.changes.orders.values()]
     if changed:
         order_ids, *others = columns(changed, len(changed[0]))
@@ -246,5 +257,12 @@ def _corrected(account: Account, trade: Trade) -> tuple[object, ...]:
     )
 
 
-def _entries(accounts: Sequence[Account]) -> Rows:
-    return [(account.account_id, *entry) for account in accounts for entry in account.changes.entries]
+def _posting(account_id: UUID, posting: Posting) -> tuple[object, ...]:
+    return (
+        account_id,
+        posting.transaction_id,
+        posting.reference,
+        posting.settles_on,
+        posting.at,
+        posting.market_at,
+    )
