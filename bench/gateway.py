@@ -26,12 +26,12 @@ import aiohttp
 import jwt
 from counting_service import BUS_MIGRATIONS, ProcessSettings
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from defined_instruments import instrument
 from fleet_bus import Bus
 from fleet_bus.admin import create_topics
 from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
-from fleet_contracts.data import InstrumentDefined
 from fleet_contracts.exchange_connector import Quote
 from fleet_contracts.topics import DATA_INSTRUMENTS, EXCHANGE_CONNECTOR_MARKET_DATA, TOPICS
 from fleet_launcher.keys import ensure_keys
@@ -223,7 +223,7 @@ async def _sockets(endpoints: Endpoints, prefix: str, port: int, gateway: int, u
             data = Bus(ProcessSettings("data", endpoints.kafka_url, prefix), database)
             async with data.running(Health()), data.transaction() as tx:
                 for symbol in SYMBOLS:
-                    tx.publish(DATA_INSTRUMENTS, symbol, _instrument(symbol))
+                    tx.publish(DATA_INSTRUMENTS, symbol, instrument(symbol))
         tokens = [users.token(users.claims()) for _ in range(SOCKETS)]
         async with connector.direct(EXCHANGE_CONNECTOR_MARKET_DATA, 1) as producer:
             for name, symbols in (("twenty symbols", SYMBOLS), ("one symbol", SYMBOLS[:1])):
@@ -307,25 +307,3 @@ def _quote(symbol: str) -> Quote:
     now = datetime.now(UTC)
     ask = Decimal("100.2")
     return Quote(symbol=symbol, venue="paper", bid=bid, bid_size=size, ask=ask, ask_size=size, market_at=now)
-
-
-def _instrument(symbol: str) -> InstrumentDefined:
-    one = Decimal(1)
-    return InstrumentDefined(
-        symbol=symbol,
-        name=symbol,
-        asset_class="stock",
-        base=symbol.partition("/")[0],
-        quote="USD",
-        tick_size=one,
-        lot_size=one,
-        min_quantity=one,
-        min_notional=one,
-        maker_fee=one,
-        taker_fee=one,
-        calendar="24/7",
-        venues=("paper",),
-        reference_venue="paper",
-        simulated=True,
-        version=1,
-    )

@@ -7,10 +7,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from defined_instruments import instrument
 from fleet_bus.bus import Bus
 from fleet_contracts import trading
 from fleet_contracts.core_engine import Alert
-from fleet_contracts.data import BarClosed, BestQuote, InstrumentDefined
+from fleet_contracts.data import BarClosed, BestQuote
 from fleet_contracts.exchange_connector import BarValues, Quote, Trade
 from fleet_contracts.topics import (
     CORE_ENGINE_ALERTS,
@@ -254,28 +255,8 @@ async def test_a_socket_has_so_many_subscriptions(fleet: Any, second_gateway: An
 
 
 async def define(bus: Bus, symbol: str) -> None:
-    base, _, quote = symbol.partition("/")
-    one = Decimal(1)
-    instrument = InstrumentDefined(
-        symbol=symbol,
-        name=base,
-        asset_class="stock",
-        base=base,
-        quote=quote,
-        tick_size=one,
-        lot_size=one,
-        min_quantity=one,
-        min_notional=one,
-        maker_fee=one,
-        taker_fee=one,
-        calendar="24/7",
-        venues=("paper",),
-        reference_venue="paper",
-        simulated=True,
-        version=1,
-    )
     async with bus.transaction() as tx:
-        tx.publish(DATA_INSTRUMENTS, symbol, instrument)
+        tx.publish(DATA_INSTRUMENTS, symbol, instrument(symbol))
 
 
 @pytest.mark.parametrize(
