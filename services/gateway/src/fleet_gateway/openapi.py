@@ -10,9 +10,11 @@ import msgspec
 from fleet_chassis.logging import get_logger
 from fleet_chassis.problems import Problem, unavailable
 
+from .answers import NOTHING_MAY_LOAD, Answer
+from .examples import add_examples
 from .pages import Page
 from .routes import PREFIX, PUBLIC, SERVICES
-from .upstream import NOTHING_MAY_LOAD, Answer, Upstream
+from .upstream import Upstream
 
 FRESH_S = 30.0
 """Services change their routes only by being restarted."""
@@ -38,12 +40,6 @@ _TAGS = {
     "gateway": "The socket, and the gateway's own health.",
 }
 """In the order in which a newcomer needs them."""
-_USER = {"email": "ada@example.com", "password": "correct horse battery"}
-_EXAMPLES = {
-    "/api/v1/auth/register": _USER,
-    "/api/v1/auth/login": _USER,
-}
-"""Bodies of the first requests anybody makes, good as they are."""
 _TOKEN = "The `access_token` that `POST /api/v1/auth/login` answers. It lives five minutes."  # noqa: S105 - prose
 _REFERENCE = "#/components/schemas/"
 
@@ -82,12 +78,13 @@ class OpenApi:
 
     async def _ask(self, service: str, request_id: str) -> dict[str, Any] | None:
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                answer = await self.upstream.send(service, "GET", "/openapi.json", claims=None, request_id=request_id)
+            answer = await self.upstream.send(
+                service, "GET", "/openapi.json", claims=None, request_id=request_id, timeout_s=TIMEOUT_S
+            )
             if answer.status != 200:
                 return None
             return msgspec.json.decode(answer.body, type=dict[str, Any])
-        except (Problem, TimeoutError, msgspec.MsgspecError) as error:
+        except (Problem, msgspec.MsgspecError) as error:
             log.warning("openapi_not_told", of=service, error=repr(error))
             return None
 
@@ -102,6 +99,9 @@ def merge(documents: Mapping[str, dict[str, Any]], version: str, missing: list[s
         for path, operations in document.get("paths", {}).items():
             if path.startswith(PREFIX.decode()):
                 paths[path] = {method: _public(path, operation) for method, operation in operations.items()}
+    for operations in paths.values():
+        for operation in operations.values():
+            add_examples(operation, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Tradefleet", "version": version, "description": _DESCRIPTION.strip()},
@@ -151,9 +151,6 @@ def _public(path: str, operation: dict[str, Any]) -> dict[str, Any]:
     shown = {name: item for name, item in operation.items() if name != "security"}
     if path.encode() in PUBLIC:
         shown["security"] = []
-    body = shown.get("requestBody", {}).get("content", {}).get("application/json")
-    if body is not None and path in _EXAMPLES:
-        body["example"] = _EXAMPLES[path]
     return shown
 
 

@@ -32,7 +32,7 @@ Scope = Literal["read", "trade", "transfer", "strategy", "admin"]
 class ApiKeyBody(Body):
     """A bound that is left out does not bind."""
 
-    name: str = Field(min_length=1, max_length=100)
+    name: str = Field(min_length=1, max_length=100, examples=["Desk"])
     scopes: list[Scope] = Field(min_length=1, max_length=5)
     ip_allowlist: list[IPv4Network | IPv6Network] | None = Field(
         default=None, min_length=1, max_length=50, description="Networks such as 203.0.113.0/24."

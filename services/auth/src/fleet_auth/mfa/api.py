@@ -19,7 +19,10 @@ from .store import SecondFactors
 
 router = APIRouter(prefix="/api/v1/auth/mfa", tags=["auth"])
 
-Code = Annotated[str, Field(min_length=6, max_length=40, description="Of the authenticator, or a recovery code.")]
+Code = Annotated[
+    str,
+    Field(min_length=6, max_length=40, examples=["123456"], description="Of the authenticator, or a recovery code."),
+]
 
 
 class CodeBody(Body):

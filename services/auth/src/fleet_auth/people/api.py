@@ -24,7 +24,7 @@ router = APIRouter(prefix="/api/v1/users", tags=["users"])
 class UserChange(Body):
     """What is left out stays."""
 
-    roles: Annotated[list[Role], Field(min_length=1, max_length=len(Role))] | None = None
+    roles: Annotated[list[Role], Field(min_length=1, max_length=len(Role))] | None = Field(None, examples=[["trader"]])
     status: UserStatus | None = None
 
 

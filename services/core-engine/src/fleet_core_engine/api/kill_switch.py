@@ -35,10 +35,10 @@ _STATES = {
 class KillSwitchBody(Body):
     """`target`: the symbol, the venue, or the account (the caller's default account, if none is named)."""
 
-    scope: Literal["system", "symbol", "account", "venue"]
+    scope: Literal["system", "symbol", "account", "venue"] = Field(examples=["account"])
     target: str | None = Field(default=None, max_length=100)
     action: Literal["halt", "reduce", "resume"]
-    reason: str = Field(min_length=1, max_length=500)
+    reason: str = Field(min_length=1, max_length=500, examples=["It buys what it should sell"])
 
 
 class InstanceTold(Resource):

@@ -69,9 +69,9 @@ class ReplayBody(Body):
     """`start` and `end`: days of New York, both included, or instants. `pace`: at most so many steps a second."""
 
     symbols: list[Symbol] = Field(min_length=1, max_length=100)
-    timeframe: str = Field(max_length=10)
-    start: Instant | Day
-    end: Instant | Day
+    timeframe: str = Field(max_length=10, examples=["1d"])
+    start: Instant | Day = Field(examples=["2011-01-03"])
+    end: Instant | Day = Field(examples=["2012-12-31"])
     pace: DecimalString | None = Field(default=None, gt=0, le=1000)
 
 

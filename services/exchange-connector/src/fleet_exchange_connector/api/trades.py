@@ -22,7 +22,7 @@ from fleet_exchange_connector.service.corrections import correct_trade
 from fleet_exchange_connector.store.corrections import trade_of, way_of
 from fleet_exchange_connector.store.unit_of_work import BOOK, Opening
 
-Reason = Annotated[str, Field(min_length=1, max_length=500)]
+Reason = Annotated[str, Field(min_length=1, max_length=500, examples=["Clearly erroneous"])]
 _FIELDS = {"invalid_quantity": "quantity", "invalid_price": "price"}
 
 log = get_logger("fleet_exchange_connector.api")
@@ -32,7 +32,7 @@ class CorrectBody(Body):
     """What the trade was; what is left out is as it was told."""
 
     quantity: DecimalString | None = Field(default=None, gt=0)
-    price: DecimalString | None = Field(default=None, gt=0)
+    price: DecimalString | None = Field(default=None, gt=0, examples=["101.25"])
     reason: Reason
 
 

@@ -21,13 +21,13 @@ from fleet_strategy.store.catalogue import PostgresCatalogue, find_strategy, lis
 
 from .answers import Json, body_hash, created, invalid, told_as_problems
 
-Name = Annotated[str, Field(min_length=1, max_length=100)]
+Name = Annotated[str, Field(min_length=1, max_length=100, examples=["Crossing averages"])]
 
 
 class StrategyBody(Body):
     name: Name
     kind: Literal["builtin", "python"]
-    builtin: Annotated[str | None, Field(max_length=100)] = None
+    builtin: Annotated[str | None, Field(max_length=100, examples=["sma_cross"])] = None
     source: str | None = None
     parameters_schema: Json | None = None
 

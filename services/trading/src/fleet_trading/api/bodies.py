@@ -115,6 +115,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "oco": SIMPLE | {"side": "sell", "type": "limit", "order_class": "oco", "take_profit": _PROFIT, "stop_loss": _LOSS},
 }
 """Bodies of an order, by what they show."""
+BATCHES = {"two orders": {"orders": [SIMPLE, EXAMPLES["stop"]]}}
+CHANGES = {"a new total": {"quantity": "12"}, "a new price": {"limit_price": "199.5"}}
 
 
 class BatchBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

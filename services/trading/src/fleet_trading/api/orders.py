@@ -38,6 +38,8 @@ from fleet_trading.service.orders import (
 )
 
 from .bodies import (
+    BATCHES,
+    CHANGES,
     CLIENT_ORDER_ID,
     EXAMPLES,
     BatchBody,
@@ -89,7 +91,7 @@ async def post_order(request: Request, caller: Caller) -> Response:
     status_code=207,
     response_class=FastJSON,
     responses=answers(207, list[BatchItem], "The outcome of each order, in the order asked."),
-    openapi_extra=takes(BatchBody),
+    openapi_extra=takes(BatchBody, BATCHES),
 )
 @TRADE.guards
 async def post_batch(request: Request, caller: Caller) -> Response:
@@ -307,7 +309,7 @@ def _asked(outcome: Outcome) -> Response:
     status_code=202,
     response_class=FastJSON,
     responses=answers(202, shown.Order, "The order, its change on its way to the venue."),
-    openapi_extra=takes(ReplaceBody),
+    openapi_extra=takes(ReplaceBody, CHANGES),
 )
 async def patch_order(order_id: str, request: Request, caller: TradeCaller, trading: Service) -> Response:
     """Asks for the order to be changed; the venue has the last word. What more it may cost is reserved before; the larger

@@ -74,9 +74,11 @@ class SetLimit(msgspec.Struct, frozen=True):
 class LimitsBody(Body):
     """A limit that is null is taken away; those that are not named stay."""
 
-    scope: Scope
+    scope: Scope = Field(examples=["account"])
     target: str | None = Field(default=None, max_length=64)
-    limits: dict[risk.Limit, Annotated[DecimalString, Field(ge=0)] | None] = Field(min_length=1)
+    limits: dict[risk.Limit, Annotated[DecimalString, Field(ge=0)] | None] = Field(
+        min_length=1, examples=[{"max_order_notional": "10000"}]
+    )
 
 
 @router.get("", response_class=FastJSON, responses=answers(200, RiskView, "At the marks of this moment."))
