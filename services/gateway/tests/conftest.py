@@ -220,6 +220,8 @@ async def fleet(stack: Endpoints, make_database: MakeDatabase, fleet_keys: Path)
     gateway = GatewaySettings(
         **common("gateway"),
         redis_url=SecretStr(stack.redis_url),
+        # All of this fleet is one process: while another part of it works, Redis is not away.
+        gateway_rate_answer_timeout_s=5,
         gateway_trusted_proxies=(ip_network("127.0.0.0/8"),),
         gateway_cors_origins=(TRUSTED_ORIGIN,),
     )

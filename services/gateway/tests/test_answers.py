@@ -1,5 +1,6 @@
 """What goes with every answer: headers for browsers, other origins, compression, TLS."""
 
+import secrets
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from fleet_gateway.app import create_app
+from fleet_gateway.connections import COLLECTED_BYTES
 from fleet_gateway.encodings import chosen
 from fleet_gateway.http_protocol import HttpProtocol
 from fleet_gateway.sockets.protocol import SocketProtocol
@@ -104,6 +106,23 @@ async def test_long_answers_are_compressed(fleet: Any, coding: str) -> None:
     plain = await fleet.call("GET", "/api/v1/trades", token=user.token, headers={"Accept-Encoding": "identity"})
     assert plain.body == long
     assert "Content-Encoding" not in plain.headers
+
+
+@pytest.mark.parametrize("coding", ["br", "gzip", "identity"])
+@pytest.mark.parametrize("version", [aiohttp.HttpVersion10, aiohttp.HttpVersion11], ids=["1.0", "1.1"])
+async def test_answers_of_any_length_are_whole(fleet: Any, coding: str, version: aiohttp.HttpVersion) -> None:
+    """Passed on as they come; to HTTP/1.0, which could not tell that one is cut off, with their length."""
+    user = await fleet.new_user()
+    long = {"data": secrets.token_hex(4 * COLLECTED_BYTES), "next_cursor": None}
+    fleet.services["trading"].answers[("GET", "/api/v1/trades")] = (200, long)
+    async with aiohttp.ClientSession(version=version) as http:
+        headers = {"Accept-Encoding": coding, "Authorization": f"Bearer {user.token}"}
+        for _ in range(2):
+            async with http.get(fleet.url + "/api/v1/trades", headers=headers) as reply:
+                assert await reply.json() == long
+                assert reply.headers.get("Content-Encoding", "identity") == coding
+                assert ("Content-Length" in reply.headers) is (version == aiohttp.HttpVersion10)
+    del fleet.services["trading"].answers[("GET", "/api/v1/trades")]
 
 
 async def test_short_answers_and_secrets_are_not_compressed(fleet: Any) -> None:

@@ -4,15 +4,18 @@ The seconds are this process's CPU time, the sender's included, so that a busy m
 
 import asyncio
 import contextlib
+import functools
 import gzip
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import brotli
 import psutil
 import pytest
 from fleet_gateway.http_protocol import HEAD_BYTES, REQUEST_BYTES, HttpProtocol
+from fleet_gateway.routes import find
 from fleet_testkit.http import served
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -126,31 +129,53 @@ async def test_trailers_without_end(fleet: Any, connect: Any) -> None:
     assert connection.growth < MOST_BYTES
 
 
-async def test_ten_gigabytes_in_ten_megabytes(fleet: Any, connect: Any) -> None:
+@pytest.mark.parametrize("framing", ["Content-Length: {size}", "Transfer-Encoding: chunked"])
+async def test_ten_gigabytes_in_ten_megabytes(fleet: Any, connect: Any, framing: str) -> None:
     user = await fleet.new_user()
     bomb = gzip.compress(bytes(10 * 1_048_576)) * 1_000
     connection = await connect()
-    await connection.send(post(user.token, "Content-Encoding: gzip", f"Content-Length: {len(bomb)}"))
+    await connection.send(post(user.token, "Content-Encoding: gzip", framing.format(size=len(bomb))))
     for at in range(0, len(bomb), len(PART)):
-        if not await connection.send(bomb[at : at + len(PART)]):
+        part = bomb[at : at + len(PART)]
+        if not await connection.send(b"%x\r\n%b\r\n" % (len(part), part) if "chunked" in framing else part):
             break
-    assert await connection.status() == 415
+    assert await connection.status() == 413
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, functools.partial(brotli.compress, quality=1)])
+@pytest.mark.parametrize("megabytes", [5, 50])
+async def test_a_body_that_would_grow(fleet: Any, connect: Any, pack: Any, megabytes: int) -> None:
+    """Small enough to be taken; never unpacked beyond what a body may have."""
+    user = await fleet.new_user()
+    bomb = pack(bytes(megabytes * 1_048_576))
+    coding = "gzip" if pack is gzip.compress else "br"
+    connection = await connect()
+    headers = (f"Content-Encoding: {coding}", f"Content-Length: {len(bomb)}")
+    await connection.send(post(user.token, *headers) + bomb)
+    assert await connection.status() == 413
 
 
 @pytest.mark.parametrize(
     "path", ["/api/v1/orders", "/api/v1/orders/batch", "/api/v1/deployments", "/api/v1/auth/login"]
 )
-@pytest.mark.parametrize("deep", ["[" * 100_000, '{"a":' * 100_000, '{"orders":' + "[" * 100_000], ids=len)
-async def test_json_100_000_deep(fleet: Any, path: str, deep: str) -> None:
+@pytest.mark.parametrize("deeper", ["[", '{"a":', '{"orders":['])
+async def test_json_as_deep_as_a_body_can_be(fleet: Any, path: str, deeper: str) -> None:
     user = await fleet.new_user()
+    route = find(path.encode())
+    assert route is not None
+    deep = deeper[:-1] + deeper[-1] * 100_000 if deeper.endswith("[") else deeper * 100_000
     began = time.process_time()
-    reply = await fleet.call("POST", path, token=user.token, data=deep, headers={"Content-Type": "application/json"})
+    for data in (deep, deep[: route.body_bytes]):
+        headers = {"Content-Type": "application/json"}
+        reply = await fleet.call("POST", path, token=user.token, data=data, headers=headers)
+        if len(data) > route.body_bytes:
+            assert reply.status == 413
+        elif path in ("/api/v1/auth/login", "/api/v1/deployments"):
+            assert (reply.status, reply.body["code"]) in ((400, "malformed_json"), (422, "invalid_request"))
+        else:
+            # For trading to say so; what the gateway looks for in an order it did not find.
+            assert reply.status == 200
     assert time.process_time() - began < MOST_S
-    if path in ("/api/v1/auth/login", "/api/v1/deployments"):
-        assert (reply.status, reply.body["code"]) in ((400, "malformed_json"), (422, "invalid_request"))
-    else:
-        # For trading to say so; what the gateway looks for in an order it did not find.
-        assert reply.status == 200
 
 
 class HastyProtocol(HttpProtocol):

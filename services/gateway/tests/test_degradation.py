@@ -16,7 +16,7 @@ from fleet_chassis.instances import Instances
 from fleet_chassis.problems import Problem
 from fleet_contracts.partitioning import SLOTS, slot
 from fleet_gateway.circuits import BREAK_AFTER, OPEN_S, Circuit
-from fleet_gateway.upstream import Upstream, new_session
+from fleet_gateway.upstream import Upstream
 from fleet_testkit.eventually import eventually
 from pydantic import SecretStr
 
@@ -86,34 +86,56 @@ def test_only_so_many_wait_for_one_replica() -> None:
 
 async def test_a_service_that_hangs_leaves_the_others_usable(fleet: Any, second_gateway: Any) -> None:
     user = await fleet.new_user()
-    asked = 0
+    asked, gives_up = 0, asyncio.Event()
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal asked
         await reader.read(1)
         asked += 1
-        with contextlib.suppress(ConnectionError):
-            await reader.read()
+        await gives_up.wait()
         writer.close()
 
     async with (
         listening(hang) as url,
-        second_gateway(
-            services={"strategy": url}, gateway_upstream_timeout_s=4.0, gateway_upstream_connections=10
-        ) as gateway,
+        second_gateway(services={"strategy": url}, gateway_upstream_connections=10) as gateway,
     ):
         hanging = [asyncio.create_task(gateway.call("GET", "/api/v1/strategies", token=user.token)) for _ in range(30)]
         await eventually(lambda: asked >= 10)
         assert (await gateway.call("POST", "/api/v1/orders", token=user.token, json={})).status == 200
-        assert not any(request.done() for request in hanging)
+        assert (asked, any(request.done() for request in hanging)) == (10, False)
+        gives_up.set()
         replies = await asyncio.gather(*hanging)
         assert {reply.status for reply in replies} == {503}
         assert all(int(reply.headers["Retry-After"]) >= 1 for reply in replies)
         before, began = asked, time.monotonic()
         for _ in range(20):
             assert (await gateway.call("GET", "/api/v1/strategies", token=user.token)).status == 503
-        # One may have looked whether it is back, and waited.
+        # One may have looked whether it is back.
         assert asked - before <= 1 + (time.monotonic() - began) / OPEN_S
+
+
+async def test_what_has_waited_its_whole_time_is_not_sent_again(fleet: Any, tmp_path: Path) -> None:
+    heard = []
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readline())
+        await reader.read()
+        writer.close()
+
+    async with listening(hang) as url:
+        write_listing(tmp_path / "instances.json", url, url)
+        settings = fleet.settings.model_copy(update={"gateway_upstream_timeout_s": 0.05})
+        upstream = Upstream(settings, Instances(tmp_path / "instances.json"), fleet.signer)
+        for method, code in (("GET", "unavailable"), ("POST", "outcome_unknown")):
+            heard.clear()
+            with pytest.raises(Problem) as late:
+                await upstream.send("trading", method, "/", claims=None, request_id="r", timeout_s=60)
+            assert (late.value.code, len(heard)) == (code, 1)
+
+
+def write_listing(file: Path, *urls: str) -> None:
+    listed = [{"name": "trading", "ordinal": ordinal, "url": url} for ordinal, url in enumerate(urls)]
+    file.write_text(json.dumps({"instances": listed}))
 
 
 async def test_of_two_replicas_one_may_be_down(fleet: Any, tmp_path: Path) -> None:
@@ -128,14 +150,12 @@ async def test_of_two_replicas_one_may_be_down(fleet: Any, tmp_path: Path) -> No
         heard.append(await reader.readline())
         writer.close()
 
-    async with listening(hang_up) as rude, new_session(fleet.settings) as session:
+    async with listening(hang_up) as rude:
 
         def before_two(first: str) -> Upstream:
             listing = tmp_path / "instances.json"
-            urls = enumerate((first, there.url))
-            listed = [{"name": "trading", "ordinal": ordinal, "url": url} for ordinal, url in urls]
-            listing.write_text(json.dumps({"instances": listed}))
-            upstream = Upstream(fleet.settings, Instances(listing), fleet.signer, session)
+            write_listing(listing, first, there.url)
+            upstream = Upstream(fleet.settings, Instances(listing), fleet.signer)
             assert upstream.replicas("trading", claims) == (first, there.url)
             return upstream
 
@@ -211,7 +231,7 @@ async def test_without_redis_nobody_guesses_and_everybody_reads(fleet: Any, seco
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         nowhere = SecretStr(f"redis://127.0.0.1:{nobody.getsockname()[1]}/0")
-    async with second_gateway(redis_url=nowhere) as gateway:
+    async with second_gateway(redis_url=nowhere, gateway_rate_answer_timeout_s=0.05) as gateway:
         for path in ("login", "register"):
             refused = await gateway.call("POST", f"/api/v1/auth/{path}", json=user.credentials)
             assert (refused.status, refused.body["code"]) == (503, "unavailable")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fleet_gateway.openapi import merge
 from fleet_launcher.services import SERVICES
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 _application = run_path(str(Path(__file__).resolve().parents[3] / "scripts" / "permissions.py"))["application"]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gzip
 import json
 import secrets
 from datetime import timedelta
@@ -9,6 +10,7 @@ from ipaddress import IPv4Address
 from typing import Any
 from uuid import UUID
 
+import brotli
 import pytest
 from fleet_gateway.edge import Limits
 from fleet_gateway.rates import Check, RateLimits
@@ -156,10 +158,43 @@ async def test_bodies_have_bounds(fleet: Any) -> None:
     for data in (large, chunks()):
         reply = await fleet.call("POST", "/api/v1/strategies", token=user.token, data=data)
         assert_problem(reply, 413, "body_too_large")
-    reply = await fleet.call(
-        "POST", "/api/v1/strategies", token=user.token, data=b"x", headers={"Content-Encoding": "gzip"}
-    )
+    exact, strategies = b"x" * 262_144, ("POST", "/api/v1/strategies")
+    assert (await fleet.call(*strategies, token=user.token, data=exact)).status == 200
+    assert_problem(await fleet.call(*strategies, token=user.token, data=exact + b"x"), 413, "body_too_large")
+    assert_problem(await fleet.call("POST", "/api/v1/orders", token=user.token, data=exact), 413, "body_too_large")
+    assert (await fleet.call("POST", "/api/v1/orders/batch", token=user.token, data=exact)).status == 200
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("br", brotli.compress), ("identity", bytes)])
+async def test_bodies_are_unpacked(fleet: Any, coding: str, pack: Any) -> None:
+    user = await fleet.new_user()
+    body = json.dumps({"client_order_id": "c-1", "note": "what shrinks well " * 50}).encode()
+    packed = pack(body)
+    headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
+    order = functools.partial(fleet.call, "POST", "/api/v1/orders", token=user.token, headers=headers)
+    assert (await order(data=packed)).status == 200
+    seen = fleet.services["trading"].seen[-1]
+    assert (seen.body, "content-encoding" in seen.headers) == (body, False)
+    assert seen.headers["content-length"] == str(len(body))
+    if coding == "identity":
+        return
+    limit = 65_536
+    assert (await order(data=pack(secrets.token_hex(limit // 2).encode()))).status == 200
+    reached = len(fleet.services["trading"].seen)
+    for too_large in (secrets.token_hex(limit // 2 + 1).encode(), bytes(limit)):
+        assert_problem(await order(data=pack(too_large)), 413, "body_too_large")
+    for broken in (packed[:-1], body, packed + packed, b""):
+        assert_problem(await order(data=broken), 400, "bad_request")
+    assert len(fleet.services["trading"].seen) == reached
+
+
+@pytest.mark.parametrize("coding", ["deflate", "gzip, br", "zstd"])
+async def test_bodies_packed_otherwise_are_refused(fleet: Any, coding: str) -> None:
+    user = await fleet.new_user()
+    headers = {"Content-Encoding": coding}
+    reply = await fleet.call("POST", "/api/v1/strategies", token=user.token, data=b"x", headers=headers)
     assert_problem(reply, 415, "unsupported_media_type")
+    assert reply.headers["Accept-Encoding"] == "br, gzip"
 
 
 async def test_tokens_are_judged(fleet: Any) -> None:

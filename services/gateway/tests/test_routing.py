@@ -76,7 +76,7 @@ async def test_a_user_has_one_replica_of_each_service(fleet: Any, tmp_path: Path
     listing.write_text(
         json.dumps({"instances": [{"name": "trading", "ordinal": at, "url": url} for at, url in enumerate(urls)]})
     )
-    upstream = Upstream(fleet.settings, Instances(listing), fleet.signer, fleet.http)
+    upstream = Upstream(fleet.settings, Instances(listing), fleet.signer)
     chosen: dict[str, int] = {}
     for _ in range(300):
         user = str(uuid4())

@@ -39,7 +39,7 @@ from .sockets.hub import Hub
 from .sockets.server import Sockets
 from .sockets.snapshots import AccountsOfUsers, Snapshots
 from .tls import HSTS
-from .upstream import Upstream, new_session
+from .upstream import Upstream
 
 JWKS = "/api/v1/auth/.well-known/jwks.json"
 
@@ -67,10 +67,10 @@ class Gateway:
     async def _running(self, _app: object) -> AsyncIterator[None]:
         settings, health = self._settings, self.state.health
         async with AsyncExitStack() as stack:
-            session = await stack.enter_async_context(new_session(settings))
             signer = AssertionSigner(settings.service, settings.private_key_file)
-            upstream = Upstream(settings, Instances(settings.instances), signer, session)
-            rates = RateLimits(settings.redis_url.get_secret_value())
+            upstream = Upstream(settings, Instances(settings.instances), signer)
+            stack.callback(upstream.close)
+            rates = RateLimits(settings.redis_url.get_secret_value(), settings.gateway_rate_answer_timeout_s)
             stack.push_async_callback(rates.close)
             limits = Limits.of(settings)
 

@@ -1,8 +1,8 @@
 """Pages of other origins that the operator trusts (the Fetch standard's CORS protocol). No cookies, so no credentials."""
 
+from .answers import Answer, Headers
 from .exchange import FORWARDED
 from .routes import METHODS
-from .upstream import Answer, Headers
 
 _ASKED = (*FORWARDED.values(), "Authorization", "X-API-Key", "X-Timestamp", "X-Signature", "X-Request-ID")
 _SHOWN = (

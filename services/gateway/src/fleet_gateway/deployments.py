@@ -7,9 +7,10 @@ from uuid import UUID, uuid5
 import msgspec
 from fleet_chassis.problems import Problem
 
+from .answers import Answer
 from .exchange import Exchange
 from .identity import Principal
-from .upstream import Answer, Upstream
+from .upstream import Upstream
 
 _GRANTED = ("account_id", "symbols", "max_order_notional", "expires_at")
 """The members of a deployment that trading judges."""

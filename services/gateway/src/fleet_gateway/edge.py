@@ -11,6 +11,7 @@ from fleet_chassis.problems import Problem
 from starlette.types import Receive, Scope, Send
 
 from . import cors, routes
+from .answers import Answer, Headers
 from .api_keys import ApiKeys
 from .deployments import Deployments
 from .exchange import ClientGone, Exchange
@@ -22,7 +23,7 @@ from .pages import Pages, json_answer
 from .rates import Check, Limit, RateLimits
 from .routes import Route
 from .settings import GatewaySettings
-from .upstream import Answer, Headers, Upstream
+from .upstream import Upstream
 
 OPENAPI = b"/api/v1/openapi.json"
 _READING = frozenset({"GET", "HEAD"})
@@ -99,22 +100,22 @@ class Edge:
             return await self._public(exchange, route, receive)
         if self.is_starting():
             raise starting()
-        principal = await self._principal(exchange, receive)
+        principal = await self._principal(exchange, route, receive)
         if exchange.method == "POST":
             if exchange.raw_path in (routes.ORDERS, routes.ORDER_BATCH):
                 return await self._orders(exchange, route, principal, receive)
             if exchange.raw_path == routes.DEPLOYMENTS or routes.STOP.fullmatch(exchange.raw_path):
                 return await self._deployment(exchange, route, principal, receive)
         await self._admit(exchange, route, principal)
-        body = b"" if exchange.method in _READING else await self._body(exchange, receive)
+        body = b"" if exchange.method in _READING else await self._body(exchange, route, receive)
         return await self._forward(exchange, route, principal, body)
 
-    async def _principal(self, exchange: Exchange, receive: Receive) -> Principal:
+    async def _principal(self, exchange: Exchange, route: Route, receive: Receive) -> Principal:
         if exchange.authorization is not None or not exchange.signed:
             return await self.tokens.verify(exchange.authorization)
 
         async def body() -> bytes:
-            return b"" if exchange.method in _READING else await self._body(exchange, receive)
+            return b"" if exchange.method in _READING else await exchange.sent_body(receive, self._most_bytes(route))
 
         return await self.api_keys.verify(exchange, count_stranger=lambda: self._count_for_address(exchange), body=body)
 
@@ -139,8 +140,11 @@ class Edge:
         exchange.limited(verdict)
         principal.require_scope(route.scope_for(exchange.method))
 
-    async def _body(self, exchange: Exchange, receive: Receive) -> bytes:
-        return await exchange.body(receive, self.settings.body_limit_bytes)
+    async def _body(self, exchange: Exchange, route: Route, receive: Receive) -> bytes:
+        return await exchange.body(receive, self._most_bytes(route))
+
+    def _most_bytes(self, route: Route) -> int:
+        return min(route.body_bytes, self.settings.body_limit_bytes)
 
     async def _forward(self, exchange: Exchange, route: Route, principal: Principal | None, body: bytes) -> Answer:
         if route.service != "data" or exchange.method != "GET":
@@ -168,11 +172,14 @@ class Edge:
             request_id=exchange.request_id,
             headers=headers,
             body=body,
+            timeout_s=route.deadline_s,
+            # HTTP/1.0 has no way to tell where an answer ends that is told before it is whole.
+            streams=exchange.scope["http_version"] == "1.1",
         )
 
     async def _orders(self, exchange: Exchange, route: Route, principal: Principal, receive: Receive) -> Answer:
         """Orders get their names before anything can go wrong with them, so that every answer tells the names."""
-        body = await self._body(exchange, receive)
+        body = await self._body(exchange, route, receive)
         name = name_order if exchange.raw_path == routes.ORDERS else name_batch
         refused = None
         try:
@@ -194,7 +201,7 @@ class Edge:
 
     async def _deployment(self, exchange: Exchange, route: Route, principal: Principal, receive: Receive) -> Answer:
         await self._admit(exchange, route, principal)
-        body = await self._body(exchange, receive)
+        body = await self._body(exchange, route, receive)
         stop = routes.STOP.fullmatch(exchange.raw_path)
         if stop is None:
             return await self.deployments.create(exchange, principal, body)
@@ -216,7 +223,7 @@ class Edge:
         is_given_back = special is self.limits.failed_logins and verdicts[-1].allowed
         try:
             exchange.limited(next((verdict for verdict in verdicts if not verdict.allowed), verdicts[0]))
-            body = b"" if exchange.method in _READING else await self._body(exchange, receive)
+            body = b"" if exchange.method in _READING else await self._body(exchange, route, receive)
             answer = await self._forward(exchange, route, None, body)
             is_given_back = is_given_back and answer.status != 401
         finally:

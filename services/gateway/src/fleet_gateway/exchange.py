@@ -1,7 +1,8 @@
 """One request and its answer, as plain ASGI: what is read of it, and how it is answered."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from math import ceil
@@ -12,10 +13,20 @@ from fleet_chassis.problems import Problem, problem_json
 from fleet_chassis.requests import take_request_id
 from starlette.types import Receive, Scope, Send
 
-from .encodings import IN_THREAD_BYTES, WORTH_BYTES, chosen, encoded, encoded_once, is_text
+from .answers import Answer
+from .encodings import (
+    CODINGS,
+    IN_THREAD_BYTES,
+    WORTH_BYTES,
+    chosen,
+    decoded,
+    encoded,
+    encoded_once,
+    encoded_parts,
+    is_text,
+)
 from .rates import Verdict
 from .routes import plain
-from .upstream import Answer
 
 FORWARDED = {
     b"accept": "Accept",
@@ -66,10 +77,11 @@ class Exchange:
     signed: dict[bytes, bytes] = field(default_factory=dict)
     forwarded_for: bytes | None = None
     content_length: int = 0
-    is_encoded: bool = False
+    content_encoding: str = ""
     extra: list[tuple[bytes, bytes]] = field(default_factory=list)
     verdict: Verdict | None = None
-    received: bytes | None = None
+    sent: bytes | None = None
+    unpacked: bytes | None = None
 
     @classmethod
     def of(cls, scope: Scope) -> "Exchange":
@@ -93,7 +105,9 @@ class Exchange:
                 # Too long to be a number that matters: larger than any limit.
                 self.content_length = int(value) if value.isdigit() and len(value) < 19 else 1 << 62
             elif name == b"content-encoding":
-                self.is_encoded = value.strip().lower() != b"identity"
+                # Of several each counts, and no two are known.
+                coding = value.strip().lower().decode("latin-1").replace("x-gzip", "gzip")
+                self.content_encoding += "" if coding == "identity" else coding
             elif name == b"x-forwarded-for":
                 # A proxy may add a line of its own below the client's.
                 self.forwarded_for = value if self.forwarded_for is None else self.forwarded_for + b"," + value
@@ -133,15 +147,30 @@ class Exchange:
         """The same as it is limited."""
         return _limited_as(self.client_address(trusted))
 
+    async def sent_body(self, receive: Receive, limit: int) -> bytes:
+        """The request's body byte for byte, however often it is asked for. Raises Problem 413, ClientGone."""
+        if self.sent is None:
+            self.sent = await self._receive(receive, limit)
+        return self.sent
+
     async def body(self, receive: Receive, limit: int) -> bytes:
-        """The request's body, however often it is asked for. Raises Problem 413 and 415, ClientGone."""
-        if self.received is None:
-            self.received = await self._receive(receive, limit)
-        return self.received
+        """The same unpacked. Raises Problem 400, 413 and 415, ClientGone."""
+        if not self.content_encoding:
+            return await self.sent_body(receive, limit)
+        if self.unpacked is None:
+            if self.content_encoding not in CODINGS:
+                detail = f"A body may be compressed as {' or '.join(CODINGS)}, was {self.content_encoding}."
+                raise Problem(415, "unsupported_media_type", detail, headers={"Accept-Encoding": ", ".join(CODINGS)})
+            sent = await self.sent_body(receive, limit)
+            try:
+                self.unpacked = await asyncio.to_thread(decoded, sent, self.content_encoding, limit)
+            except ValueError as error:
+                raise Problem(400, "bad_request", f"The body is {error}.") from error
+            if self.unpacked is None:
+                raise _too_large(limit)
+        return self.unpacked
 
     async def _receive(self, receive: Receive, limit: int) -> bytes:
-        if self.is_encoded:
-            raise Problem(415, "unsupported_media_type", "A body may not be compressed (Content-Encoding).")
         if self.content_length > limit:
             raise _too_large(limit)
         message = await receive()
@@ -188,23 +217,27 @@ class Exchange:
         headers.append((b"content-security-policy", answer.policy))
         if not any(name == b"cache-control" for name, _ in answer.headers):
             headers.append(_NO_STORE)
-        body = answer.body
+        body, coding = answer.body, None
         if len(body) >= WORTH_BYTES:
             headers.append(_VARY)
             coding = self._coding(answer)
             if coding is not None:
-                body = await _packed(body, coding, is_kept=answer.is_kept)
                 headers = [_weak(name, value) for name, value in headers]
                 headers.append((b"content-encoding", coding.encode()))
+                if answer.rest is None:
+                    body = await _packed(body, coding, is_kept=answer.is_kept)
         if self.verdict is not None:
             headers += (
                 (b"ratelimit-limit", b"%d" % self.verdict.limit),
                 (b"ratelimit-remaining", b"%d" % self.verdict.remaining),
                 (b"ratelimit-reset", b"%d" % ceil(self.verdict.reset_s)),
             )
-        if answer.status not in (204, 304):
+        if answer.rest is None and answer.status not in (204, 304):
             headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if answer.rest is not None:
+            await _send_parts(answer.body, answer.rest, coding, send)
+            body = b""
         await send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
         observe_request(self.scope, answer.status, self.started)
 
@@ -215,6 +248,19 @@ class Exchange:
         if b"content-encoding" in told or not is_text(told.get(b"content-type", b"")):
             return None
         return chosen(self.accept_encoding)
+
+
+async def _send_parts(begun: bytes, rest: AsyncGenerator[bytes, None], coding: str | None, send: Send) -> None:
+    """A long answer as it comes. Raises what cut it off: it has begun, and can only be cut off for the client too."""
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield begun
+        async for part in rest:
+            yield part
+
+    async with aclosing(rest):
+        async for part in whole() if coding is None else encoded_parts(whole(), coding):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
 
 
 async def _packed(body: bytes, coding: str, *, is_kept: bool) -> bytes:

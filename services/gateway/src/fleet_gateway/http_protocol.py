@@ -16,6 +16,22 @@ LINGER_S = 1.0
 _ONCE = (b"host", b"content-length", b"transfer-encoding", b"authorization")
 
 
+class _Joined:
+    """What an answer is written to: its head goes out with the first part of its body, in one write."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._head = b""
+        self.close, self.is_closing = transport.close, transport.is_closing
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        if not self._head:
+            self._head = data
+        else:
+            self._transport.write(self._head + data)
+            self.write = self._transport.write  # type: ignore[method-assign]
+
+
 class HttpProtocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=HttpProtocol)`."""
 
@@ -69,6 +85,9 @@ class HttpProtocol(HttpToolsProtocol):
         if self._problem is not None:
             raise self._problem
         super().on_headers_complete()
+        # A promise to read the body goes out before any head, and after the head of a HEAD comes nothing.
+        if self.cycle is not None and not self.expect_100_continue and self.scope["method"] != "HEAD":
+            self.cycle.transport = _Joined(self.transport)  # type: ignore[assignment]  # all of it that is used
 
     def on_message_complete(self) -> None:
         self._reading_since = None

@@ -5,7 +5,7 @@ from collections import OrderedDict
 
 import msgspec
 
-from .upstream import Answer
+from .answers import Answer
 
 MOST_ANSWERS, MOST_BYTES_EACH = 500, 65_536
 """32 MB at worst."""
@@ -22,7 +22,7 @@ class LastMarkets:
         self._kept: OrderedDict[str, tuple[float, Answer]] = OrderedDict()
 
     def keep(self, target: str, answer: Answer) -> None:
-        if answer.status == 200 and len(answer.body) <= MOST_BYTES_EACH:
+        if answer.status == 200 and answer.rest is None and len(answer.body) <= MOST_BYTES_EACH:
             self._kept[target] = time.monotonic(), answer
             self._kept.move_to_end(target)
             if len(self._kept) > MOST_ANSWERS:

@@ -7,7 +7,7 @@ from importlib.resources.abc import Traversable
 
 import msgspec
 
-from .upstream import NOTHING_MAY_LOAD, Answer
+from .answers import NOTHING_MAY_LOAD, Answer
 
 _STRICT = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _LANDING_POLICY = f"{_STRICT}; script-src 'self'; style-src 'self'; img-src 'self'"

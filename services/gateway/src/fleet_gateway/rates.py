@@ -13,17 +13,15 @@ from typing import Any, NamedTuple
 
 from fleet_chassis.logging import get_logger
 from fleet_chassis.problems import unavailable
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+
+from .script import Script
 
 BATCH = 256
 """Checks in one script: Redis does nothing else meanwhile, about 0.5 ms."""
 ANSWER_TIMEOUT_S = 0.25
 """A request rather goes unlimited than waits longer."""
-PAUSE_S = 1.0
-"""How long Redis is left alone after it did not answer."""
+PAUSE_TIMEOUTS = 4
+"""So many times as long Redis is left alone after it did not answer."""
 SHARED_TRIES = 3
 """Before a login is refused, because a short silence of Redis should not refuse any."""
 MAX_LOCAL = 50_000
@@ -171,16 +169,10 @@ class LocalLimits:
 class RateLimits:
     """Asks Redis, many requests at a time: what comes while a question is under way goes into the next one."""
 
-    def __init__(self, redis_url: str) -> None:
-        self._redis: Redis = Redis.from_url(
-            redis_url,
-            socket_timeout=ANSWER_TIMEOUT_S,
-            socket_connect_timeout=ANSWER_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=True,
-        )
+    def __init__(self, redis_url: str, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+        self._script = Script(redis_url, _SCRIPT, timeout_s=answer_timeout_s)
+        self._pause_s = answer_timeout_s * PAUSE_TIMEOUTS
         self._local = LocalLimits()
-        self._sha = ""
         self._waiting: list[tuple[Sequence[Check], asyncio.Future[list[Verdict]]]] = []
         self._asking: asyncio.Task[None] | None = None
         self._paused_until = 0.0
@@ -203,7 +195,7 @@ class RateLimits:
             verdicts = await self.check(*checks)
             if self.failure is None:
                 return verdicts
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(self._pause_s)
         raise unavailable("Logins and registrations cannot be counted at the moment.", retry_after_s=2)
 
     async def readiness(self) -> str | None:
@@ -216,7 +208,7 @@ class RateLimits:
     async def close(self) -> None:
         if self._asking is not None:
             await self._asking
-        await self._redis.aclose()
+        self._script.close()
 
     async def _ask(self) -> None:
         try:
@@ -234,8 +226,8 @@ class RateLimits:
     async def _verdicts(self, checks: Sequence[Check]) -> list[Verdict]:
         try:
             rows = await self._run_script(checks)
-        except (RedisError, OSError, TimeoutError) as error:
-            self._paused_until = time.monotonic() + PAUSE_S
+        except OSError as error:
+            self._paused_until = time.monotonic() + self._pause_s
             if self.failure is None:
                 log.error("rate_limits_are_local", error=repr(error))
             self.failure = type(error).__name__
@@ -254,9 +246,4 @@ class RateLimits:
         numbers: list[str] = []
         for limit, _, cost in checks:
             numbers += (limit.kind, repr(limit.interval_us), str(limit.most), repr(cost))
-        try:
-            rows: list[int] = await self._redis.evalsha(self._sha, len(keys), *keys, *numbers)
-        except NoScriptError:
-            self._sha = await self._redis.script_load(_SCRIPT)
-            rows = await self._redis.evalsha(self._sha, len(keys), *keys, *numbers)
-        return rows
+        return await self._script(keys, numbers)

@@ -1,7 +1,8 @@
-"""Which service answers which path, and which scope that takes."""
+"""Which service answers which path, which scope that takes, how long it may take and how much it may be told."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 PREFIX = b"/api/v1/"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
@@ -34,30 +35,38 @@ HEAVY = {b"/api/v1/risk": 5, b"/api/v1/portfolio/history": 5}
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`path_format` is the label of the metrics. A scope of None means that any login will do."""
+    """`path_format` is the label of the metrics. A scope of None means that any login will do. Until `deadline_s` the
+    service has to have answered, `body_bytes` is the longest body it is sent."""
 
     path_format: str
     service: str
     read_scope: str | None
     write_scope: str | None
+    deadline_s: float = 15.0
+    """Above the services' own limits (transactions end after 10 s), so that it is they who say what happened."""
+    body_bytes: int = 65_536
 
     def scope_for(self, method: str) -> str | None:
         return self.read_scope if method in _READING else self.write_scope
 
 
-def _route(segment: str, service: str, read_scope: str | None, write_scope: str | None) -> tuple[bytes, Route]:
-    return segment.encode(), Route(f"/api/v1/{segment}", service, read_scope, write_scope)
+def _route(
+    segment: str, service: str, read_scope: str | None, write_scope: str | None, **bounds: Any
+) -> tuple[bytes, Route]:
+    return segment.encode(), Route(f"/api/v1/{segment}", service, read_scope, write_scope, **bounds)
 
 
 # What an owner may do with what is his own is judged by the service, as is every role.
 _ROUTES: dict[bytes, Route] = dict(
     (
-        _route("auth", "auth", None, None),
-        _route("users", "auth", "admin", "admin"),
+        # Passwords, codes and tokens.
+        _route("auth", "auth", None, None, body_bytes=16_384),
+        _route("users", "auth", "admin", "admin", body_bytes=16_384),
         _route("audit", "auth", "audit", "audit"),
-        _route("markets", "data", "read", "admin"),
+        # Of a price that comes later what was said before is better.
+        _route("markets", "data", "read", "admin", deadline_s=5.0),
         _route("system", "core-engine", "read", "admin"),
-        _route("strategies", "strategy", "read", "strategy"),
+        _route("strategies", "strategy", "read", "strategy", body_bytes=262_144),
         _route("deployments", "strategy", "read", "strategy"),
         _route("accounts", "trading", "read", "trade"),
         _route("transfers", "trading", "read", "transfer"),
@@ -71,7 +80,11 @@ _ROUTES: dict[bytes, Route] = dict(
         _route("books", "matching-engine", "read", "admin"),
     )
 )
-_KILL_SWITCH = Route("/api/v1/risk/kill-switch", "core-engine", "read", "trade")
+_EXACT = {
+    b"/api/v1/risk/kill-switch": Route("/api/v1/risk/kill-switch", "core-engine", "read", "trade"),
+    # 500 orders are about 200 kB.
+    ORDER_BATCH: replace(_ROUTES[b"orders"], path_format="/api/v1/orders/batch", body_bytes=1_048_576),
+}
 
 SERVICES = tuple(dict.fromkeys(route.service for route in _ROUTES.values()))
 
@@ -101,10 +114,7 @@ def find(raw_path: bytes) -> Route | None:
     """
     if not raw_path.startswith(PREFIX):
         return None
-    segment = raw_path[len(PREFIX) :].partition(b"/")[0]
-    if raw_path == b"/api/v1/risk/kill-switch":
-        return _KILL_SWITCH
-    return _ROUTES.get(segment)
+    return _EXACT.get(raw_path) or _ROUTES.get(raw_path[len(PREFIX) :].partition(b"/")[0])
 
 
 def is_crooked(path: str) -> bool:

@@ -8,6 +8,8 @@ from fleet_chassis.settings import ServiceSettings
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
+from .rates import ANSWER_TIMEOUT_S
+
 
 class GatewaySettings(ServiceSettings):
     redis_url: SecretStr
@@ -20,6 +22,8 @@ class GatewaySettings(ServiceSettings):
     gateway_rate_failed_logins: int = Field(default=30, ge=1)
     """Of an address, within gateway_rate_window_s; auth counts those of an account."""
     gateway_rate_window_s: int = Field(default=60, ge=1)
+    gateway_rate_answer_timeout_s: float = Field(default=ANSWER_TIMEOUT_S, gt=0)
+    """Until Redis counts as away, and four times as long it is left alone then."""
     gateway_trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     """Networks, separated by commas, whose X-Forwarded-For is believed."""
     gateway_cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -30,7 +34,7 @@ class GatewaySettings(ServiceSettings):
 
     gateway_connect_timeout_s: float = Field(default=1.0, gt=0)
     gateway_upstream_timeout_s: float = Field(default=15.0, gt=0)
-    """Above the services' own limits (transactions end after 10 s), so that it is they who say what happened."""
+    """No service has longer, whatever the table of routes says."""
     gateway_upstream_connections: int = Field(default=256, ge=1)
     """To one replica of a service; what is more waits for one to come free."""
     gateway_upstream_waiting: int = Field(default=1_000, ge=1)

@@ -1,80 +1,43 @@
 """Calls to the services behind the gateway, on kept connections. Reading is tried once more where nobody answered; of
 anything else there is a second try only where the first has reached nobody, since it may have been done."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import aiohttp
-from aiohttp.client_exceptions import ClientConnectionResetError
 from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.instances import Instances
 from fleet_chassis.problems import Problem, unavailable
 from fleet_chassis.telemetry import traceparent
 from fleet_contracts.partitioning import SLOTS, slot
-from multidict import CIMultiDict
-from yarl import URL
 
+from .answers import Answer
 from .circuits import Circuit
+from .connections import Connections, NotReached, Request
 from .settings import GatewaySettings
 
-IDLE_S = 30
-"""Connections are dropped before the services drop them (75 s), so that none is closed just when it is used."""
 SAFE_METHODS = frozenset({"GET", "HEAD"})
-_REACHED_NOBODY = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 MAX_SLOTS_CACHED = 100_000
-
-_DROPPED = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        b"content-length",
-        b"date",
-        b"server",
-        b"x-request-id",
-        b"www-authenticate",
-    }
-)
-"""Of a service's answer: what belongs to its connection, and what the gateway says itself."""
-
-NOTHING_MAY_LOAD = b"default-src 'none'; frame-ancestors 'none'"
-"""The policy of what is no page: shown in a browser all the same, it does nothing."""
-
-Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """`is_kept` says that the same bytes are answered again and again; `policy` is the Content-Security-Policy."""
-
-    status: int
-    headers: Headers
-    body: bytes
-    is_kept: bool = False
-    policy: bytes = NOTHING_MAY_LOAD
+class _Replica:
+    circuit: Circuit
+    connections: Connections
 
 
 class Upstream:
     """The services, found by name. One user's requests to a service go to one replica of it."""
 
-    def __init__(
-        self, settings: GatewaySettings, instances: Instances, signer: AssertionSigner, session: aiohttp.ClientSession
-    ) -> None:
+    def __init__(self, settings: GatewaySettings, instances: Instances, signer: AssertionSigner) -> None:
+        self._settings = settings
         self._instances = instances
         self._signer = signer
-        self._session = session
-        self._timeout = aiohttp.ClientTimeout(
-            total=settings.gateway_upstream_timeout_s, sock_connect=settings.gateway_connect_timeout_s
-        )
         self._slots: dict[str, int] = {}
-        self._circuits: dict[str, Circuit] = {}
-        self._most_waiting = settings.gateway_upstream_waiting
+        self._replicas: dict[str, _Replica] = {}
+
+    def close(self) -> None:
+        for replica in self._replicas.values():
+            replica.connections.close()
 
     async def send(
         self,
@@ -86,59 +49,67 @@ class Upstream:
         request_id: str,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
+        timeout_s: float = float("inf"),
+        streams: bool = False,
     ) -> Answer:
         """Forwards a request; `target` is path and query as they were sent, `claims` the user's, None for nobody's.
+        With `streams` a long answer is told before it is whole.
 
         Raises Problem 503 when nothing can have been done, 504 when that cannot be known.
         """
-        sent: CIMultiDict[str] = CIMultiDict(headers or {})
-        sent["Authorization"] = "Bearer " + self._signer.sign(service, claims)
-        sent["X-Request-ID"] = request_id
+        lines = [f"Authorization: Bearer {self._signer.sign(service, claims)}", f"X-Request-ID: {request_id}"]
+        if body or method not in SAFE_METHODS:
+            lines.append(f"Content-Length: {len(body)}")
         parent = traceparent()
         if parent is not None:
-            sent["traceparent"] = parent
+            lines.append(f"traceparent: {parent}")
+        if headers:
+            lines += [f"{name}: {value}" for name, value in headers.items()]
+        head = "\r\n".join(lines) + "\r\n"
+        # The server takes nothing of the kind; if it came here all the same, it would be a request of its own.
+        if not head.count("\n") == head.count("\r") == len(lines) or not target.isprintable() or " " in target:
+            raise ValueError("neither target nor headers may have line ends in them")
+        timeout_s = min(timeout_s, self._settings.gateway_upstream_timeout_s)
+        request = Request(method, target, head, body, timeout_s, streams)
         own, other = self.replicas(service, claims)
         try:
-            return await self._call(service, own, method, target, headers=sent, body=body)
+            return await self._call(service, own, request)
         except Problem as problem:
             failure = problem.__cause__  # none: the breaker refused
-            has_left = failure is not None and not isinstance(failure, _REACHED_NOBODY)
+            has_left = failure is not None and not isinstance(failure, NotReached)
             # Any replica serves any user. What has waited its whole time for an answer does so once only.
             may_be_repeated = method in SAFE_METHODS and not isinstance(failure, TimeoutError)
             if not may_be_repeated and (has_left or own == other):
                 raise
-        return await self._call(service, other, method, target, headers=sent, body=body)
+        return await self._call(service, other, request)
 
-    async def _call(
-        self, service: str, replica: str, method: str, target: str, *, headers: CIMultiDict[str], body: bytes
-    ) -> Answer:
-        circuit = self._circuits.get(replica)
-        if circuit is None:
-            circuit = self._circuits[replica] = Circuit(service, self._most_waiting)
-        circuit.enter()
+    async def _call(self, service: str, url: str, request: Request) -> Answer:
+        replica = self._replicas.get(url) or self._new_replica(service, url)
+        replica.circuit.enter()
         answered: bool | None = None
         try:
-            async with self._session.request(
-                method,
-                URL(replica + target, encoded=True),
-                headers=headers,
-                data=body or None,
-                allow_redirects=False,
-                timeout=self._timeout,
-            ) as response:
-                content = await response.read()
-                answered = True
-                kept = [(name.lower(), value) for name, value in response.raw_headers]
-                return Answer(response.status, [pair for pair in kept if pair[0] not in _DROPPED], content)
-        except (aiohttp.ClientError, ClientConnectionResetError, TimeoutError, OSError) as error:
+            answer = await replica.connections.ask(request)
+            answered = True
+            return answer
+        except (OSError, TimeoutError) as error:
             answered = False
-            if method in SAFE_METHODS or isinstance(error, _REACHED_NOBODY):
+            if request.method in SAFE_METHODS or isinstance(error, NotReached):
                 raise _unreachable(service) from error
             raise Problem(
                 504, "outcome_unknown", f"The service {service} did not answer; what was asked may have been done."
             ) from error
         finally:
-            circuit.leave(answered=answered)
+            replica.circuit.leave(answered=answered)
+
+    def _new_replica(self, service: str, url: str) -> _Replica:
+        settings = self._settings
+        connections = Connections(
+            url,
+            most=settings.gateway_upstream_connections,
+            connect_timeout_s=settings.gateway_connect_timeout_s,
+        )
+        replica = self._replicas[url] = _Replica(Circuit(service, settings.gateway_upstream_waiting), connections)
+        return replica
 
     def replicas(self, service: str, claims: Mapping[str, object] | None) -> tuple[str, str]:
         """The URL of the replica that serves this user, and of the next one. Raises Problem 503."""
@@ -159,20 +130,3 @@ class Upstream:
 
 def _unreachable(service: str) -> Problem:
     return unavailable(f"The service {service} cannot be reached; nothing was done.")
-
-
-def new_session(settings: GatewaySettings) -> aiohttp.ClientSession:
-    """A client that adds, follows, decodes, repeats and remembers nothing by itself."""
-    session = aiohttp.ClientSession(
-        # No limit over all: a service that hangs would take the connections of the others.
-        connector=aiohttp.TCPConnector(
-            limit=0, limit_per_host=settings.gateway_upstream_connections, keepalive_timeout=IDLE_S
-        ),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        loop=asyncio.get_running_loop(),
-    )
-    # aiohttp sends a PUT and a DELETE again when a kept connection breaks: it may have been done.
-    session._retry_connection = False
-    return session
