@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import logging
 import platform
 import sys
 from datetime import UTC, datetime
@@ -27,8 +26,6 @@ def main() -> int:
     parser.add_argument("--replicas", type=_counts, default=[1], help="of trading, a fleet for each: 1,2")
     parser.add_argument("--profile", action="store_true", help="tell where the CPU of an order goes, by service")
     arguments = parser.parse_args()
-    # The stack's own user sends its password to this machine only, and aiokafka warns of it at each connection.
-    logging.getLogger("aiokafka.conn").setLevel(logging.ERROR)
     results: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cpus": _cpus(), "python": platform.python_version(), "system": platform.platform(terse=True)},

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 from counting_service import BUS_MIGRATIONS, EFFECTS, NUMBERS, Effects, ProcessSettings, Service, work
 from fleet_bus.admin import create_topics
-from fleet_bus.kafka import consumer
+from fleet_bus.kafka import consumer, started
 from fleet_chassis.database import Database
 from fleet_launcher.stack import Endpoints
 from fleet_testkit.databases import TestDatabases
@@ -97,9 +97,8 @@ async def _read_bare(endpoints: Endpoints, prefix: str, database: Database) -> N
     topic = prefix + NUMBERS.name
     client = consumer(endpoints.kafka_url, "bare", group=topic + "-bare")
     client.subscribe([topic])
-    await client.start()
     read = 0
-    try:
+    async with started(client):
         while read < RECORDS:
             polled = await client.getmany(timeout_ms=500, max_records=_BATCH)
             records = [record for found in polled.values() for record in found]
@@ -107,8 +106,6 @@ async def _read_bare(endpoints: Endpoints, prefix: str, database: Database) -> N
                 await _insert(connection, [(r.key.decode(), len(r.value), r.offset) for r in records])
             await client.commit()
             read += len(records)
-    finally:
-        await client.stop()
 
 
 async def _insert(connection: asyncpg.Connection, rows: list[tuple[str, int, int]]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import uvloop
 from fleet_bus.admin import create_topics
-from fleet_bus.kafka import TopicPartition, consumer, producer
+from fleet_bus.kafka import TopicPartition, consumer, producer, started
 from fleet_contracts.topics import Topic
 
 from bench.cpu import Cpu, stores_of, us_each
@@ -50,8 +50,7 @@ async def _hop(url: str, kafka_url: str, prefix: str, hop: int) -> None:
     source = _topic(prefix, hop).name
     client = consumer(kafka_url, source, group=source)
     client.subscribe([source])
-    await client.start()
-    try:
+    async with started(client):
         while not relay.done():
             polled = await client.getmany(timeout_ms=500)
             payloads = [record.value for records in polled.values() for record in records]
@@ -60,8 +59,6 @@ async def _hop(url: str, kafka_url: str, prefix: str, hop: int) -> None:
                     await connection.execute("INSERT INTO state (payload) SELECT unnest($1::bytea[])", payloads)
                     await connection.execute("INSERT INTO outbox (payload) SELECT unnest($1::bytea[])", payloads)
                 wake.set()
-    finally:
-        await client.stop()
 
 
 def _run_hop(url: str, kafka_url: str, prefix: str, hop: int) -> None:
@@ -93,15 +90,16 @@ class _Line:
         self._sink = _topic(prefix, HOPS).name
         self._producer = producer(kafka_url, "bench-source")
         self._consumer = consumer(kafka_url, self._sink)
+        self._started = started(self._consumer)
 
     async def __aenter__(self) -> "_Line":
         self._client = await self._producer.__aenter__()
         self._consumer.assign([TopicPartition(self._sink, 0)])
-        await self._consumer.start()
+        await self._started.__aenter__()
         return self
 
     async def __aexit__(self, *raised: Any) -> None:
-        await self._consumer.stop()
+        await self._started.__aexit__(*raised)
         await self._producer.__aexit__(*raised)
 
     async def send(self) -> None:
