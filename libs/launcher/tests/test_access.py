@@ -9,18 +9,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
-    GroupAuthorizationFailedError,
-    KafkaConnectionError,
-    NotLeaderForPartitionError,
-    TopicAuthorizationFailedError,
-)
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AclBindingFilter, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 from fleet_bus.address import KafkaAddress
 from fleet_bus.admin import admin_client, create_topics, delete_records, delete_topics
-from fleet_bus.kafka import TopicPartition, consumer, producer, started
+from fleet_bus.kafka import TopicPartition, consumer, errors, producer, started
 from fleet_contracts.topics import (
     STRATEGY_SIGNALS,
     TOPICS,
@@ -30,7 +23,7 @@ from fleet_contracts.topics import (
     Reading,
 )
 from fleet_launcher.failure import LaunchFailure
-from fleet_launcher.kafka_access import admin_of, bindings, ensure_access, remove_access
+from fleet_launcher.kafka_access import admin_of, bindings, ensure_access, remove_access, wait_known
 from fleet_launcher.keys import COMMAND_KEY
 from fleet_launcher.places import StateDir
 from fleet_launcher.ports import kept_ports
@@ -113,25 +106,25 @@ def test_the_broker_lets_each_service_do_what_the_contracts_say_and_no_more(brok
 async def test_only_the_owner_writes(broker: Broker) -> None:
     await broker.write("trading", TRADING_ORDER_COMMANDS.name)
     for other in ("strategy", "execution"):  # a stranger, and the reader
-        with pytest.raises(TopicAuthorizationFailedError):
+        with pytest.raises(errors.TopicAuthorizationFailedError):
             await broker.write(other, TRADING_ORDER_COMMANDS.name)
-    with pytest.raises(ClusterAuthorizationFailedError):  # it may write nothing, so it is no producer at all
+    with pytest.raises(errors.ClusterAuthorizationFailedError):  # it may write nothing, so it is no producer at all
         await broker.write(COMMAND_KEY, TRADING_ORDER_COMMANDS.name)
 
 
 async def test_only_the_named_readers_read_each_in_groups_of_its_own(broker: Broker) -> None:
     await broker.read("core-engine", STRATEGY_SIGNALS.name)
     await broker.read("core-engine", STRATEGY_SIGNALS.name, group="core-engine.signals")
-    with pytest.raises(TopicAuthorizationFailedError):
+    with pytest.raises(errors.TopicAuthorizationFailedError):
         await broker.read("gateway", STRATEGY_SIGNALS.name)
-    with pytest.raises(GroupAuthorizationFailedError):
+    with pytest.raises(errors.GroupAuthorizationFailedError):
         await broker.read("core-engine", STRATEGY_SIGNALS.name, group="execution.signals")
 
 
 async def test_only_the_journals_reader_trims_it(broker: Broker) -> None:
     await delete_records(broker.of("matching-engine"), {broker.place(VENUE_INTERNAL_COMMANDS.name): 0})
     await broker.write("execution", VENUE_PAPER_COMMANDS.name)
-    with pytest.raises(NotLeaderForPartitionError):  # the client's word for a topic that it may not see
+    with pytest.raises(errors.NotLeaderForPartitionError):  # the client's word for a topic that it may not see
         await delete_records(broker.of("matching-engine"), {broker.place(VENUE_PAPER_COMMANDS.name): 1})
     client = consumer(broker.of("exchange-connector"), "test")
     async with started(client):
@@ -139,14 +132,14 @@ async def test_only_the_journals_reader_trims_it(broker: Broker) -> None:
 
 
 async def test_no_service_makes_topics(broker: Broker) -> None:
-    with pytest.raises(TopicAuthorizationFailedError):
+    with pytest.raises(errors.TopicAuthorizationFailedError):
         await create_topics(broker.of("trading"), [replace(TRADING_ORDER_COMMANDS, name="trading.more")])
 
 
 async def test_who_does_not_say_who_he_is_or_lies_gets_nothing(broker: Broker) -> None:
     plain = KafkaAddress.parse(broker.url).servers
     for url in (plain, broker.of("trading", "a guess"), broker.of("nobody", "a guess")):
-        with pytest.raises(KafkaConnectionError):
+        with pytest.raises(errors.KafkaConnectionError):
             async with admin_client(url):
                 pass
 
@@ -175,6 +168,12 @@ async def test_rights_that_are_not_wanted_any_more_are_taken_away(broker: Broker
 async def test_a_user_who_may_not_give_rights_is_told_so_in_one_line(broker: Broker) -> None:
     with pytest.raises(LaunchFailure, match=f"{broker.prefix}trading, the user of FLEET_KAFKA_URL, must be allowed"):
         await ensure_access(broker.of("trading"), broker.passwords, prefix=broker.prefix)
+
+
+async def test_users_that_the_broker_does_not_learn_of_end_the_launch(broker: Broker) -> None:
+    admin = admin_of(KafkaAddress.parse(broker.url))
+    with pytest.raises(LaunchFailure, match="does not know nobody after"):
+        wait_known(admin, {"nobody", f"{broker.prefix}trading"}, timeout_s=0)
 
 
 async def test_each_service_has_its_own_corner_of_valkey(tmp_path: Path) -> None:

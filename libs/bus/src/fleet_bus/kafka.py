@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, errors
 from aiokafka.structs import TopicPartition
 from fleet_chassis.logging import get_logger
 from fleet_contracts import Topic
@@ -15,7 +15,7 @@ from fleet_contracts import Topic
 from .address import KafkaAddress
 from .received import Record, UnreadableRecord, parse
 
-__all__ = ["AIOKafkaConsumer", "AIOKafkaProducer", "ConsumerRecord", "TopicPartition"]
+__all__ = ["AIOKafkaConsumer", "AIOKafkaProducer", "ConsumerRecord", "TopicPartition", "errors"]
 
 log = get_logger("fleet_bus.kafka")
 

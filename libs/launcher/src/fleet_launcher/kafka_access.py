@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from concurrent.futures import Future
 from typing import Any
 
@@ -91,8 +91,18 @@ def _ensure(address: KafkaAddress, passwords: Mapping[str, str], prefix: str) ->
         _done(address, admin.delete_acls([_only(binding) for binding in stale]))
     _done(address, admin.alter_user_scram_credentials(users))
     # The broker answers before it obeys. It learns things in order, so whoever knows the users knows the rights too.
-    deadline = time.monotonic() + _TIMEOUT_S
-    while not {user.user for user in users} <= _users(admin) and time.monotonic() < deadline:
+    wait_known(admin, {user.user for user in users})
+
+
+def wait_known(admin: AdminClient, users: Set[str], *, timeout_s: float = _TIMEOUT_S) -> None:
+    """Returns when the broker knows them all."""
+    deadline = time.monotonic() + timeout_s
+    while missing := users - _users(admin):
+        if time.monotonic() > deadline:
+            raise LaunchFailure(
+                f"Kafka took the users of the services and does not know {', '.join(sorted(missing))} after {timeout_s:g} s",
+                "See its log for what it waits for, then run `fleet up` again",
+            )
         time.sleep(0.05)
 
 
