@@ -10,12 +10,12 @@ from typing import Any
 
 from fleet_bus.rest import RestVerdict, asking, observing
 from fleet_chassis.assertions import AssertionSigner
-from fleet_chassis.calls import Answer, CallFailed, ServiceClient
-from fleet_chassis.instances import Instance, Instances
+from fleet_chassis.calls import CallFailed, ServiceClient
+from fleet_chassis.instances import Instances
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.rest import RestPart
 from fleet_contracts.vocabulary import StateScope, TradingStateWord
-from fleet_gate import GATES
+from fleet_gate import StateGates, StateTold
 from fleet_launcher.admin import described_endpoints
 from fleet_launcher.control import description
 from fleet_launcher.environment import kafka_url, topic_prefix
@@ -62,44 +62,25 @@ async def tell_state(
 
     Needs the files of the state folder and the gates themselves. core-engine takes the state over when it finds it."""
     async with service_client(state) as client:
-        gates = [instance for name in GATES for instance in client.instances.of(name)]
-
-        async def ask(gate: Instance, method: str, body: TradingStateChanged | None = None) -> Answer | str:
-            try:
-                return await client.request(
-                    gate.name, gate.ordinal, method, "/internal/state", json=body, timeout_s=HALT_TIMEOUT_S
-                )
-            except CallFailed as failed:
-                return str(failed)
-
-        obeyed: list[TradingStateChanged] = []
-        for answer in await asyncio.gather(*(ask(gate, "GET") for gate in gates)):
-            if isinstance(answer, Answer) and answer.is_success:
-                obeyed += answer.decode(list[TradingStateChanged])
-        epoch, version = max(((one.epoch, one.version) for one in obeyed), default=(0, 0))
+        gates = StateGates(client, timeout_s=HALT_TIMEOUT_S)
+        newest = max(((one.epoch, one.version) for one in await gates.obeyed()), default=(0, 0))
         change = TradingStateChanged(
             scope=StateScope(scope),
             target=target,
             state=TradingStateWord(word),
-            epoch=epoch,
-            version=version + 1,
+            epoch=newest[0],
+            version=newest[1] + 1,
             by=by,
             reason=reason,
             changed_at=datetime.now(UTC),
         )
-        answers = await asyncio.gather(*(ask(gate, "POST", change) for gate in gates))
-    return [
-        (f"{gate.name}-{gate.ordinal}", _obeys(answer, change)) for gate, answer in zip(gates, answers, strict=True)
-    ]
+        return [(told.instance.instance, _obeys(told, change)) for told in await gates.tell_state(change)]
 
 
-def _obeys(answer: Answer | str, change: TradingStateChanged) -> str:
-    if isinstance(answer, str):
-        return answer
-    if not answer.is_success:
-        return f"status {answer.status}"
-    held = answer.decode(TradingStateChanged)
-    return "ok" if held.state is change.state else f"obeys {held.state}, version {held.version}"
+def _obeys(told: StateTold, change: TradingStateChanged) -> str:
+    if told.other is not None and told.other.state is not change.state:
+        return f"obeys {told.other.state}, version {told.other.version}"
+    return told.instance.detail or told.instance.result
 
 
 async def _call(client: ServiceClient, name: str, method: str, path: str, body: Any = None) -> dict[str, Any]:

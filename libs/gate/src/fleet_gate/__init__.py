@@ -6,7 +6,7 @@ from .deadlines_store import set_cancel_after
 from .gate import GATES, Gate
 from .states import States, state_key, strictest
 from .store import change_of
-from .telling import Gates, InstanceTold
+from .telling import Gates, InstanceTold, StateGates, StateTold
 from .whenever import whenever
 
 __all__ = [
@@ -17,6 +17,8 @@ __all__ = [
     "Gate",
     "Gates",
     "InstanceTold",
+    "StateGates",
+    "StateTold",
     "States",
     "change_of",
     "set_cancel_after",

@@ -4,14 +4,14 @@ Nobody has to be alive for it but the gate: whoever has heard of a deadline canc
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
 from fleet_bus import Bus, Received
 from fleet_chassis.background import Background
-from fleet_chassis.database import Database, is_down
+from fleet_chassis.database import Database
 from fleet_chassis.health import Health
 from fleet_chassis.logging import get_logger
 from fleet_chassis.permissions import service_caller
@@ -22,11 +22,10 @@ from pydantic import AwareDatetime, BaseModel
 
 from . import deadlines_store as store
 from .cutoffs import Cutoffs
+from .unkept import Unkept
 
 LOOK_S = 0.1
 """Between two looks at the clock: so late a deadline may be seen."""
-KEEP_RETRY_S = 1.0
-"""How long what was heard from Kafka waits in memory alone when the database did not take it."""
 
 LAST_GATES = ("execution", "exchange-connector", "matching-engine")
 """Who cancels by itself when an account's deadline has come."""
@@ -55,7 +54,7 @@ class Deadlines:
         self._bus = bus
         self._database = database
         self._cutoffs = Cutoffs()
-        self._unkept: dict[UUID, CancelAfterSet] = {}
+        self._unkept = Unkept(self._keep)
         bus.table(TRADING_CANCEL_AFTER, CancelAfterSet).on_change(self._heard)
         self.router: APIRouter = self._routes()
 
@@ -82,7 +81,7 @@ class Deadlines:
             self._cutoffs.obey(told)
         async with Background(health) as background:
             background.start("deadlines.look", self._look())
-            background.start("deadlines.keep", self._keep_heard())
+            background.start("deadlines.keep", self._unkept.run(self._bus, waits="cancel_after_not_kept"))
             yield
 
     def _routes(self) -> APIRouter:
@@ -95,16 +94,19 @@ class Deadlines:
             told = CancelAfterSet(**body.model_dump())
             self._cutoffs.obey(told)
             # Also one that is known already: it may have come by Kafka and not be kept yet.
-            await store.keep(self._database, [told])
+            await self._keep([told])
 
         return router
 
-    def _heard(self, _: str, received: Received[Message] | None) -> None:
+    def _heard(self, key: str, received: Received[Message] | None) -> None:
         # At each start the whole topic is heard again; what is not newer than what was kept changes nothing.
         if received is None or not isinstance(received.message, CancelAfterSet):
             return
         if self._cutoffs.obey(received.message):
-            self._unkept[received.message.account_id] = received.message
+            self._unkept.add(key, received.message)
+
+    async def _keep(self, told: Sequence[CancelAfterSet]) -> None:
+        await store.keep(self._database, told)
 
     async def _look(self) -> None:
         seen = 0
@@ -114,22 +116,4 @@ class Deadlines:
                 seen = self.version
                 log.info("cancel_after_passed", accounts=len(passed))
                 self.has_passed.set()
-            await asyncio.sleep(LOOK_S)
-
-    async def _keep_heard(self) -> None:
-        while True:
-            heard = dict(self._unkept)
-            try:
-                if heard:
-                    with self._bus.activity.handling():
-                        await store.keep(self._database, list(heard.values()))
-            except Exception as error:
-                if not is_down(error):
-                    raise
-                log.warning("cancel_after_not_kept", error=repr(error))
-                await asyncio.sleep(KEEP_RETRY_S)
-                continue
-            for account_id, told in heard.items():
-                if self._unkept[account_id] is told:
-                    del self._unkept[account_id]
             await asyncio.sleep(LOOK_S)

@@ -6,14 +6,14 @@ database that hangs must not delay a halt."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from fastapi import APIRouter
 from fleet_bus import Bus, Received
 from fleet_chassis.background import Background
-from fleet_chassis.database import Database, is_down
+from fleet_chassis.database import Database
 from fleet_chassis.health import Health
 from fleet_chassis.logging import get_logger
 from fleet_contracts import Message
@@ -24,9 +24,7 @@ from fleet_contracts.vocabulary import TradingStateWord
 from . import store
 from .api import state_router
 from .states import States, strictest
-
-KEEP_RETRY_S = 1.0
-"""How long a state heard from Kafka waits in memory alone when the database did not take it."""
+from .unkept import Unkept
 
 GATES = ("trading", "execution", "exchange-connector", "matching-engine")
 """The services that have a gate and obey a trading state by direct call."""
@@ -61,8 +59,7 @@ class Gate:
         self._heartbeat_at: datetime | None = None
         self._states = States()
         self._is_loaded = False
-        self._unkept: dict[str, TradingStateChanged] = {}
-        self._heard_any = asyncio.Event()
+        self._unkept = Unkept(self._keep)
         bus.table(CORE_ENGINE_STATE, TradingStateChanged).on_change(self._heard)
         self.router: APIRouter = state_router(self._states, self._told)
 
@@ -93,7 +90,7 @@ class Gate:
             self._note_halt(change)
         self._is_loaded = True
         async with Background(health) as background:
-            background.start("gate.keep", self._keep_heard())
+            background.start("gate.keep", self._unkept.run(self._bus, waits="trading_state_not_kept"))
             background.start("gate.heartbeat", self._tell_when_alone())
             yield
 
@@ -101,8 +98,11 @@ class Gate:
         """Obeys at once and answers with what holds now, once it is kept: the caller's `ok` outlives this process."""
         self._obey(change)
         held = self._states.held(change.scope, change.target) or change
-        await store.keep(self._database, [held])
+        await self._keep([held])
         return held
+
+    async def _keep(self, changes: Sequence[TradingStateChanged]) -> None:
+        await store.keep(self._database, changes)
 
     def _heard(self, key: str, received: Received[Message] | None) -> None:
         # At each start the whole topic is heard again; what is not newer than the kept states changes nothing.
@@ -112,8 +112,7 @@ class Gate:
         if received is None or not isinstance(received.message, TradingStateChanged):
             return
         if self._obey(received.message):
-            self._unkept[key] = received.message
-            self._heard_any.set()
+            self._unkept.add(key, received.message)
 
     def _obey(self, change: TradingStateChanged) -> bool:
         is_newer = self._states.obey(change)
@@ -140,22 +139,3 @@ class Gate:
             if self.is_alone is not was_alone:
                 was_alone = not was_alone
                 log.warning("heartbeat_missing" if was_alone else "heartbeat_back")
-
-    async def _keep_heard(self) -> None:
-        while True:
-            await self._heard_any.wait()
-            self._heard_any.clear()
-            with self._bus.activity.handling():
-                while self._unkept:
-                    changes = dict(self._unkept)
-                    try:
-                        await store.keep(self._database, list(changes.values()))
-                    except Exception as error:
-                        if not is_down(error):
-                            raise
-                        log.warning("trading_state_not_kept", error=repr(error))
-                        await asyncio.sleep(KEEP_RETRY_S)
-                        continue
-                    for key, change in changes.items():
-                        if self._unkept[key] is change:
-                            del self._unkept[key]

@@ -1,13 +1,21 @@
 """Direct calls to gates, all at once and each with a short deadline: none waits for another's silence."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 from fleet_chassis.calls import Answer, CallFailed, ServiceClient
 from fleet_chassis.instances import Instance
+from fleet_contracts.core_engine import TradingStateChanged
+
+from .gate import GATES
+from .states import States
+
+_STATE = "/internal/state"
 
 
 class InstanceTold(msgspec.Struct, frozen=True):
@@ -19,6 +27,14 @@ class InstanceTold(msgspec.Struct, frozen=True):
     detail: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class StateTold:
+    """What became of telling a state. `ok`: the instance obeys this one or a later one, `other`, and keeps it."""
+
+    instance: InstanceTold
+    other: TradingStateChanged | None = None
+
+
 class Gates:
     """The instances of some services, each of which is told besides the record on Kafka that may be late."""
 
@@ -27,21 +43,22 @@ class Gates:
         self._services = services
         self._timeout_s = timeout_s
 
-    def instances(self) -> list[Instance]:
-        return [instance for service in self._services for instance in self._client.instances.of(service)]
-
     async def tell(self, path: str, body: Any) -> list[tuple[InstanceTold, Answer | None]]:
         """What became of it at each, with the answer of who took it."""
-        return list(await asyncio.gather(*(self._tell(instance, path, body) for instance in self.instances())))
+        return await self._all("POST", path, body)
 
-    async def _tell(self, instance: Instance, path: str, body: Any) -> tuple[InstanceTold, Answer | None]:
+    async def _all(self, method: str, path: str, body: Any = None) -> list[tuple[InstanceTold, Answer | None]]:
+        instances = [instance for service in self._services for instance in self._client.instances.of(service)]
+        return list(await asyncio.gather(*(self._call(instance, method, path, body) for instance in instances)))
+
+    async def _call(self, instance: Instance, method: str, path: str, body: Any) -> tuple[InstanceTold, Answer | None]:
         started = time.perf_counter()
         taken: Answer | None = None
         result: Literal["ok", "unreachable", "error"] = "ok"
         detail: str | None = None
         try:
             answer = await self._client.request(
-                instance.name, instance.ordinal, "POST", path, json=body, timeout_s=self._timeout_s
+                instance.name, instance.ordinal, method, path, json=body, timeout_s=self._timeout_s
             )
             if answer.is_success:
                 taken = answer
@@ -51,3 +68,34 @@ class Gates:
             result, detail = "unreachable", str(error)
         ms = round((time.perf_counter() - started) * 1000)
         return InstanceTold(f"{instance.name}-{instance.ordinal}", result, ms, detail), taken
+
+
+class StateGates(Gates):
+    """Every instance that obeys a trading state, asked and told it directly."""
+
+    def __init__(self, client: ServiceClient, *, timeout_s: float) -> None:
+        super().__init__(client, GATES, timeout_s=timeout_s)
+
+    async def obeyed(self) -> Sequence[TradingStateChanged]:
+        """The newest state of each scope and target that any of them obeys, of those that answer."""
+        states = States()
+        for _, answer in await self._all("GET", _STATE):
+            # Who answers something else is of another version, and asked again.
+            with contextlib.suppress(msgspec.MsgspecError):
+                for change in () if answer is None else answer.decode(list[TradingStateChanged]):
+                    states.obey(change)
+        return states.all()
+
+    async def tell_state(self, change: TradingStateChanged) -> list[StateTold]:
+        """Answered by each once it is kept there."""
+        return [_obeying(told, answer, change) for told, answer in await self.tell(_STATE, change)]
+
+
+def _obeying(told: InstanceTold, answer: Answer | None, change: TradingStateChanged) -> StateTold:
+    if answer is None:
+        return StateTold(told)
+    held = answer.decode(TradingStateChanged)
+    if (held.epoch, held.version) < (change.epoch, change.version):
+        detail = f"obeys version {held.version} of epoch {held.epoch}"
+        return StateTold(msgspec.structs.replace(told, result="error", detail=detail))
+    return StateTold(told, None if held == change else held)

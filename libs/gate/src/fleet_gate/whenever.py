@@ -1,4 +1,4 @@
-"""How a last gate does what it must: on being told, and again until the database has taken it."""
+"""How a gate does what it must: on being told, and again until the database has taken it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,9 +12,11 @@ RETRY_S = 0.5
 log = get_logger("fleet_gate")
 
 
-async def whenever(told: asyncio.Event, act: Callable[[], Awaitable[None]], bus: Bus) -> None:
+async def whenever(
+    told: asyncio.Event, act: Callable[[], Awaitable[None]], bus: Bus, *, waits: str = "cancel_waits"
+) -> None:
     """Acts each time that `told` is set, and clears it before; runs until cancelled. Needs the database alone: what was
-    done is told when Kafka can carry it."""
+    done is told when Kafka can carry it. `waits` is logged when the database is away."""
     down = Streak(first_s=RETRY_S, most_s=RETRY_S)
     while True:
         await told.wait()
@@ -28,7 +30,7 @@ async def whenever(told: asyncio.Event, act: Callable[[], Awaitable[None]], bus:
             told.set()
             pause_s, is_told = down.failed()
             if is_told:
-                log.warning("cancel_waits", error=repr(error))
+                log.warning(waits, error=repr(error))
             await asyncio.sleep(pause_s)
         else:
             down = Streak(first_s=RETRY_S, most_s=RETRY_S)

@@ -6,19 +6,19 @@ import asyncio
 from fleet_bus import Bus
 from fleet_chassis.database import Database, is_down
 from fleet_chassis.logging import get_logger
+from fleet_gate import StateGates
 
 from . import service
 from .store.states import PostgresStateUnitOfWork, current_states
-from .telling import Fleet
 
 log = get_logger("fleet_core_engine")
 
 
-async def adopt_told(bus: Bus, database: Database, fleet: Fleet, *, every_s: float) -> None:
+async def adopt_told(bus: Bus, database: Database, gates: StateGates, *, every_s: float) -> None:
     """At the start, and again every `every_s`."""
     while True:
         try:
-            await adopt_once(bus, database, fleet)
+            await adopt_once(bus, database, gates)
         except Exception as error:
             if not is_down(error):
                 raise
@@ -26,8 +26,8 @@ async def adopt_told(bus: Bus, database: Database, fleet: Fleet, *, every_s: flo
         await asyncio.sleep(every_s)
 
 
-async def adopt_once(bus: Bus, database: Database, fleet: Fleet) -> None:
-    obeyed = await fleet.obeyed()
+async def adopt_once(bus: Bus, database: Database, gates: StateGates) -> None:
+    obeyed = await gates.obeyed()
     if not obeyed:
         return
     async with database.connection() as connection:

@@ -26,6 +26,7 @@ from fleet_contracts.topics import (
     TRADING_ACCOUNTS,
     TRADING_GRANTS,
 )
+from fleet_gate import StateGates
 
 from . import consumers
 from .adopting import adopt_told
@@ -67,6 +68,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     signer = AssertionSigner(settings.service, settings.private_key_file, clock)
     client = ServiceClient(signer, Instances(settings.instances))
     fleet = Fleet(client, timeout_s=settings.core_engine_call_timeout_s)
+    gates = StateGates(client, timeout_s=settings.core_engine_call_timeout_s)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -79,12 +81,12 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
                 async with bus.transaction() as tx:
                     consumers.begin_heartbeat(tx, every)
             background = await stack.enter_async_context(Background(health))
-            background.start("adopt", adopt_told(bus, database, fleet, every_s=settings.core_engine_adopt_s))
+            background.start("adopt", adopt_told(bus, database, gates, every_s=settings.core_engine_adopt_s))
             yield
 
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet core-engine", lifespan, health)
-    app.include_router(kill_switch_router(bus, fleet, Targets(known.instruments, venues, known.accounts)))
+    app.include_router(kill_switch_router(bus, gates, Targets(known.instruments, venues, known.accounts)))
     app.include_router(
         status_router(
             bus, database, fleet, venues=(venues, own_venues), quotes=known.quotes, instruments=known.instruments

@@ -9,24 +9,11 @@ from typing import Any
 import msgspec
 from fleet_chassis.calls import Answer, CallFailed, ServiceClient
 from fleet_chassis.instances import Instance
-from fleet_chassis.logging import get_logger
-from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.rest import Behind
-from fleet_gate import GATES, Gates, InstanceTold, States
-
-log = get_logger("fleet_core_engine")
 
 LOOK_S = 1.0
 """So long a look at the fleet is good for whoever asks."""
 _NOT_FOUND = 404
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What became of a direct call. `ok`: the instance obeys this state or a later one, `other`, and keeps it."""
-
-    instance: InstanceTold
-    other: TradingStateChanged | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,29 +85,8 @@ class Fleet:
     def __init__(self, client: ServiceClient, *, timeout_s: float) -> None:
         self._client = client
         self._timeout_s = timeout_s
-        self._gates = Gates(client, GATES, timeout_s=timeout_s)
         self._look: asyncio.Task[Sequence[InstanceStatus]] | None = None
         self._looked_at = 0.0
-
-    async def tell(self, change: TradingStateChanged) -> Sequence[Told]:
-        """Tells every instance that is a gate, besides the record on Kafka that may be late."""
-        return [_obeying(told, answer, change) for told, answer in await self._gates.tell("/internal/state", change)]
-
-    async def obeyed(self) -> Sequence[TradingStateChanged]:
-        """The newest state of each scope and target that any gate obeys, of those that answer."""
-        states = States()
-        for told in await asyncio.gather(*(self._obeyed(instance) for instance in self._gates.instances())):
-            for change in told:
-                states.obey(change)
-        return states.all()
-
-    async def _obeyed(self, instance: Instance) -> Sequence[TradingStateChanged]:
-        try:
-            answer = await self._call(instance, "GET", "/internal/state")
-            return answer.decode(list[TradingStateChanged]) if answer.is_success else ()
-        except (CallFailed, msgspec.MsgspecError) as error:
-            log.info("gate_not_asked", instance=f"{instance.name}-{instance.ordinal}", error=str(error))
-            return ()
 
     async def status(self) -> Sequence[InstanceStatus]:
         """How every instance of the fleet is, core-engine among them: one look a second, however many ask."""
@@ -166,16 +132,6 @@ class Fleet:
 
     async def _call(self, instance: Instance, method: str, path: str) -> Answer:
         return await self._client.request(instance.name, instance.ordinal, method, path, timeout_s=self._timeout_s)
-
-
-def _obeying(told: InstanceTold, answer: Answer | None, change: TradingStateChanged) -> Told:
-    if answer is None:
-        return Told(told)
-    obeyed = answer.decode(TradingStateChanged)
-    if (obeyed.epoch, obeyed.version) < (change.epoch, change.version):
-        detail = f"obeys version {obeyed.version} of epoch {obeyed.epoch}"
-        return Told(msgspec.structs.replace(told, result="error", detail=detail))
-    return Told(told, None if obeyed == change else obeyed)
 
 
 def _ms(started: float) -> int:

@@ -16,11 +16,11 @@ from fleet_contracts.data import InstrumentDefined
 from fleet_contracts.exchange_connector import VenueStatus
 from fleet_contracts.trading import Account
 from fleet_contracts.vocabulary import StateScope, TradingStateWord
+from fleet_gate import StateGates, StateTold
 from pydantic import Field, TypeAdapter, ValidationError
 
 from fleet_core_engine import service
 from fleet_core_engine.store.states import PostgresStateUnitOfWork
-from fleet_core_engine.telling import Fleet, Told
 
 from .shown import TradingStateShown
 
@@ -96,7 +96,7 @@ class Targets:
         return str(found.account_id), not is_admin
 
 
-def kill_switch_router(bus: Bus, fleet: Fleet, targets: Targets) -> APIRouter:
+def kill_switch_router(bus: Bus, gates: StateGates, targets: Targets) -> APIRouter:
     """`POST /risk/kill-switch`: committed, told directly, and published when Kafka can carry it, in this order."""
     router = APIRouter(prefix="/api/v1/risk", tags=["risk"])
 
@@ -124,10 +124,10 @@ def kill_switch_router(bus: Bus, fleet: Fleet, targets: Targets) -> APIRouter:
 
         try:
             changed = await change()
-            told = await fleet.tell(changed)
+            told = await gates.tell_state(changed)
             if await _adopted(bus, changed, told):
                 changed = await change()
-                told = await fleet.tell(changed)
+                told = await gates.tell_state(changed)
         except service.SecondPersonNeeded as error:
             raise Problem(
                 403, "second_person_required", "Who stopped it does not release it: another administrator does."
@@ -144,7 +144,7 @@ def kill_switch_router(bus: Bus, fleet: Fleet, targets: Targets) -> APIRouter:
     return router
 
 
-async def _adopted(bus: Bus, changed: TradingStateChanged, told: Sequence[Told]) -> bool:
+async def _adopted(bus: Bus, changed: TradingStateChanged, told: Sequence[StateTold]) -> bool:
     """Takes over what was told to the gates without us; whether `changed` has to be said again, under a higher version."""
     others = [one.other for one in told if one.other is not None]
     again = False
