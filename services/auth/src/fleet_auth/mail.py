@@ -16,8 +16,16 @@ SMTP_TIMEOUT_S = 4.0
 """A mail is sent inside a transaction, which the database ends when it idles for 5 s."""
 
 
+_PERMANENT = 500
+"""From here on a reply of SMTP means that it will be the same next time (RFC 5321, 4.2.1)."""
+
+
 class MailNotSent(Exception):
     """The mail's server did not take it; it is tried again."""
+
+
+class MailRefused(Exception):
+    """There is no such letter box: trying again would change nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +40,7 @@ class Mail:
 
 class Mailer(Protocol):
     async def send(self, mail: Mail) -> None:
-        """Raises MailNotSent."""
+        """Raises MailNotSent, MailRefused."""
 
 
 class FileMailer:
@@ -62,6 +70,9 @@ class SmtpMailer:
         message.set_content(mail.text)
         try:
             await asyncio.to_thread(self._deliver, message)
+        except smtplib.SMTPRecipientsRefused as error:
+            [(code, _)] = error.recipients.values()
+            raise (MailRefused if code >= _PERMANENT else MailNotSent)(f"SMTP {code}") from error
         except (smtplib.SMTPException, OSError) as error:
             raise MailNotSent(type(error).__name__) from error
 

@@ -6,7 +6,7 @@ from fleet_bus import Due, DueKind
 from fleet_chassis.logging import get_logger
 
 from fleet_auth.domain import hash_token
-from fleet_auth.mail import Mailer
+from fleet_auth.mail import Mailer, MailRefused
 from fleet_auth.store import PostgresUnitOfWork
 from fleet_auth.tokens import new_secret
 
@@ -26,12 +26,15 @@ def send_confirmations(mailer: Mailer, url: str) -> DueKind:
             log.warning("confirmation_not_sent_in_time", confirmation_id=due.aggregate_id)
             return
         is_known = await uow.credentials(confirmation.email) is not None
-        if is_known is (confirmation.purpose is Purpose.PASSWORD_RESET):
-            token = new_secret()
-            await confirmations.set_token(confirmation.confirmation_id, hash_token(token))
-            await mailer.send(confirmation.mail(url, token))
-        elif is_known:
-            await mailer.send(confirmation.mail_to_owner(url))
+        try:
+            if is_known is (confirmation.purpose is Purpose.PASSWORD_RESET):
+                token = new_secret()
+                await confirmations.set_token(confirmation.confirmation_id, hash_token(token))
+                await mailer.send(confirmation.mail(url, token))
+            elif is_known:
+                await mailer.send(confirmation.mail_to_owner(url))
+        except MailRefused as refused:
+            log.warning("mail_refused", confirmation_id=due.aggregate_id, reason=str(refused))
 
     return DueKind(
         kind=SEND_CONFIRMATION,
