@@ -13,6 +13,7 @@ import structlog
 from counting_service import BUS_MIGRATIONS, EFFECTS, NUMBERS, PASSED_ON, ProcessSettings, Service
 from fleet_bus.admin import create_topics
 from fleet_chassis.database import Database
+from fleet_contracts.topics import audit_topic
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -24,7 +25,7 @@ def plain_logs() -> None:
 @pytest.fixture
 async def prefix(kafka: Any) -> str:
     found: str = kafka.unique("bus") + "."
-    await create_topics(kafka.url, [NUMBERS, PASSED_ON], prefix=found)
+    await create_topics(kafka.url, [NUMBERS, PASSED_ON, audit_topic("reader")], prefix=found)
     return found
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from counting_service import NUMBERS, Effects, Service, number, producing, record, work
-from fleet_bus import NotYet, Received
+from fleet_bus import NotYet, Received, Watch
 from fleet_contracts.core_engine import SignalAccepted
+from fleet_contracts.topics import audit_topic
 from fleet_testkit.eventually import eventually
 
 
@@ -114,10 +115,10 @@ async def test_a_bad_message_parks_its_key_and_others_flow(make_service: Any) ->
         parked = await reader.bus.parked()
         assert [(p.subscription, p.key, p.is_not_yet) for p in parked] == [("reader.numbers", "a", False)]
         assert "thirteen" in parked[0].reason
-        assert not await reader.bus.parked_replay("reader.numbers", "numbers", "a")
+        assert not await reader.bus.parked_replay("reader.numbers", "numbers", "a", by="test")
         assert await reader.effects("a") == [12]
         broken.clear()
-        assert await reader.bus.parked_replay("reader.numbers", "numbers", "a")
+        assert await reader.bus.parked_replay("reader.numbers", "numbers", "a", by="test")
         assert await reader.effects("a") == [12, 13, 14]
         await produce(reader, ("a", 15, 1, 4))
         await eventually(lambda: _effects_are(reader, "a", [12, 13, 14, 15]))
@@ -132,11 +133,21 @@ async def test_a_skipped_message_is_kept_and_the_rest_goes_on(make_service: Any)
         await record(uow, received)
 
     reader.bus.add(work(picky))
+    acts: list[Received[Any]] = []
+    reader.bus.add(Watch("acts", (audit_topic("reader"),), acts.append))
     async with reader.running():
+        await eventually(lambda: reader.bus.ready() is None)
         await produce(reader, ("a", 13, 1, 1), ("a", 14, 1, 2))
         await eventually(lambda: _parked_messages(reader, 2))
+        assert not await reader.bus.parked_replay("reader.numbers", "numbers", "a", by="cli:ada")
         assert await reader.bus.parked_skip("reader.numbers", "numbers", "a", by="test", reason="it is thirteen")
         assert await reader.effects("a") == [14]
+        await eventually(lambda: len(acts) == 2)
+        replayed, dropped = (act.message for act in acts)
+        assert (replayed.action, replayed.actor) == ("parked.replayed", "cli:ada")
+        assert (dropped.action, dropped.actor, dropped.reason) == ("parked.skipped", "test", "it is thirteen")
+        assert replayed.target == dropped.target == "reader.numbers numbers a"
+        assert [change.name for change in dropped.changes] == ["core-engine.SignalAccepted"]
     async with reader.database.connection() as connection:
         skipped = await connection.fetchrow("SELECT skipped_by, skipped_reason, sequence FROM parked_skipped")
     assert tuple(skipped) == ("test", "it is thirteen", 1)

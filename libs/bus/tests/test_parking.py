@@ -37,7 +37,7 @@ async def test_a_replay_that_meets_a_not_yet_goes_on_by_itself_later(make_servic
         await produce(("a", 1, 1, 1), ("a", 2, 1, 2), ("a", 3, 1, 3))
         await eventually(lambda: _parked(reader, 3))
         moods.bad.clear()
-        assert not await reader.bus.parked_replay(*PLACE)
+        assert not await reader.bus.parked_replay(*PLACE, by="test")
         assert await reader.effects("a") == [1]
         assert [key.is_not_yet for key in await reader.bus.parked()] == [True]
         moods.not_yet.clear()
@@ -51,10 +51,10 @@ async def test_a_gap_that_was_given_up_is_accepted_by_a_replay_and_only_then(mak
     async with reader.running(), producing(reader) as produce:
         await produce(("a", 1, 1, 1), ("a", 3, 1, 3), ("a", 4, 1, 4), ("a", 6, 1, 6))
         await eventually(lambda: _parked(reader, 3))
-        assert not await reader.bus.parked_replay(*PLACE)  # what is missing may still come
+        assert not await reader.bus.parked_replay(*PLACE, by="test")  # what is missing may still come
         await eventually(lambda: _is_given_up(reader))
         assert await reader.effects("a") == [1]
-        assert not await reader.bus.parked_replay(*PLACE)  # stops at the second gap
+        assert not await reader.bus.parked_replay(*PLACE, by="test")  # stops at the second gap
         assert await reader.effects("a") == [1, 3, 4]
         await produce(("a", 5, 1, 5))
         await eventually(lambda: _effects_are(reader, [1, 3, 4, 5, 6]))
@@ -70,7 +70,9 @@ async def test_a_replay_loses_nothing_of_what_arrives_meanwhile(make_service: An
         moods.bad.clear()
         arriving = asyncio.create_task(produce(*(("a", n, 1, n + 1) for n in range(20, 80))))
         while not arriving.done():
-            await reader.bus.parked_replay(*PLACE) if await reader.bus.parked() else await asyncio.sleep(0.001)
+            await reader.bus.parked_replay(*PLACE, by="test") if await reader.bus.parked() else await asyncio.sleep(
+                0.001
+            )
         await arriving
         await eventually(lambda: _replayed(reader, 80))
     assert await reader.effects("a") == list(range(80))
@@ -81,7 +83,7 @@ async def test_nobody_skips_or_replays_what_is_not_parked(make_service: Any) -> 
     reader.bus.add(work())
     for place in (PLACE, ("reader.nothing", "numbers", "a")):
         with pytest.raises(NothingParked):
-            await reader.bus.parked_replay(*place)
+            await reader.bus.parked_replay(*place, by="test")
         with pytest.raises(NothingParked):
             await reader.bus.parked_skip(*place, by="test", reason="none")
 
@@ -102,7 +104,7 @@ async def test_a_tombstone_behind_a_bad_record_is_no_message(make_service: Any, 
         await writer.send(("a", 2), topic=users)
         await eventually(lambda: _parked(reader, 3))
         moods.bad.clear()
-        assert await reader.bus.parked_replay("reader.numbers", "users", "a")
+        assert await reader.bus.parked_replay("reader.numbers", "users", "a", by="test")
     assert await reader.effects("a") == [1, 2]
 
 
@@ -120,5 +122,5 @@ async def _effects_are(service: Service, wanted: list[int]) -> bool:
 
 async def _replayed(service: Service, count: int) -> bool:
     if await service.bus.parked():
-        await service.bus.parked_replay(*PLACE)
+        await service.bus.parked_replay(*PLACE, by="test")
     return len(await service.effects("a")) >= count

@@ -31,7 +31,7 @@ class Parts:
 
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()
-        self.skipped: list[tuple[str, str, str, str, str]] = []
+        self.released: list[tuple[str, ...]] = []
 
     async def rest(self, wait_ms: int, version: int) -> dict[str, int]:
         return {"outbox": 0, "wait_ms": wait_ms, "version": version}
@@ -39,13 +39,14 @@ class Parts:
     async def parked(self) -> list[dict[str, str]]:
         return [{"key": "k"}]
 
-    async def parked_replay(self, subscription: str, topic: str, key: str) -> bool:
+    async def parked_replay(self, subscription: str, topic: str, key: str, *, by: str) -> bool:
         if key != "k":
             raise NothingParked
+        self.released.append((subscription, topic, key, by))
         return True
 
     async def parked_skip(self, subscription: str, topic: str, key: str, *, by: str, reason: str) -> bool:
-        self.skipped.append((subscription, topic, key, by, reason))
+        self.released.append((subscription, topic, key, by, reason))
         return False
 
 
@@ -148,15 +149,19 @@ async def test_rest_and_parked_keys_are_for_services_and_the_command_line(
             "data": [{"key": "k"}]
         }
         key = {"subscription": "trading.reports", "topic": "execution.reports", "key": "k"}
+        nobody = await client.request("trading", 0, "POST", "/internal/parked/replay", json=key)
+        assert nobody.status == 422
+        key["by"] = "ann"
         replayed = await client.request("trading", 0, "POST", "/internal/parked/replay", json=key)
         assert replayed.decode(dict[str, bool]) == {"is_released": True}
         nothing = await client.request("trading", 0, "POST", "/internal/parked/replay", json=key | {"key": "other"})
         assert (nothing.status, nothing.decode(dict[str, Any])["code"]) == (404, "nothing_parked")
-        without_reason = await client.request("trading", 0, "POST", "/internal/parked/skip", json=key | {"by": "ann"})
+        without_reason = await client.request("trading", 0, "POST", "/internal/parked/skip", json=key)
         assert without_reason.status == 422
-        skip = key | {"by": "ann", "reason": "double"}
+        skip = key | {"reason": "double"}
         assert (await client.request("trading", 0, "POST", "/internal/parked/skip", json=skip)).status == 200
-        assert parts.skipped == [("trading.reports", "execution.reports", "k", "cli:ann", "double")]
+        place = ("trading.reports", "execution.reports", "k", "cli:ann")
+        assert parts.released == [place, (*place, "double")]
 
     keyring.add("stranger", is_known=False)
     async with served(trading_app) as url, calling(keyring, "stranger", path) as client:

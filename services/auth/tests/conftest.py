@@ -1,6 +1,5 @@
 """auth as it runs: its own database, the real Kafka, and a gateway's assertions."""
 
-import dataclasses
 import json
 import secrets
 from collections.abc import AsyncIterator
@@ -15,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from fleet_auth.app import create_app
 from fleet_auth.settings import AuthSettings
-from fleet_bus.admin import create_topics
+from fleet_bus.admin import create_topics, delete_topics
 from fleet_chassis.assertions import AssertionSigner
 from fleet_contracts.topics import AUDIT_TOPICS, AUTH_SESSIONS, AUTH_USERS
 from fleet_launcher.keys import new_field_keys
@@ -91,13 +90,10 @@ def auth_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def auth_settings(stack: Endpoints, make_database: MakeDatabase, auth_keys: Path) -> AuthSettings:
-    prefix = f"auth-{secrets.token_hex(4)}."
-    topics = [
-        dataclasses.replace(topic, name=prefix + topic.name) for topic in (AUTH_USERS, AUTH_SESSIONS, *AUDIT_TOPICS)
-    ]
-    await create_topics(stack.kafka_url, topics)
-    return AuthSettings(
+async def auth_settings(stack: Endpoints, make_database: MakeDatabase, auth_keys: Path) -> AsyncIterator[AuthSettings]:
+    prefix, topics = f"auth-{secrets.token_hex(4)}.", (AUTH_USERS, AUTH_SESSIONS, *AUDIT_TOPICS)
+    await create_topics(stack.kafka_url, topics, prefix=prefix)
+    yield AuthSettings(
         service="auth",
         port=0,
         kafka_url=stack.kafka_url,
@@ -113,6 +109,7 @@ async def auth_settings(stack: Endpoints, make_database: MakeDatabase, auth_keys
         auth_argon2_time_cost=1,
         auth_argon2_memory_kib=64,
     )
+    await delete_topics(stack.kafka_url, topics, prefix=prefix)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -55,7 +55,8 @@ async def acts(auth: Any, by: dict[str, Any] = COMPLIANCE, **filters: str) -> An
 
 async def changed_user(auth: Any, **change: Any) -> str:
     user: str = (await auth.registered())["user_id"]
-    reply = await auth.call("PATCH", f"/users/{user}", json=change, user=ADMIN, prefix="/api/v1")
+    headers = {"X-Client-Address": "2001:db8::/64"}
+    reply = await auth.call("PATCH", f"/users/{user}", json=change, user=ADMIN, headers=headers, prefix="/api/v1")
     assert reply.status == 200
     return user
 
@@ -68,13 +69,13 @@ async def test_acts_are_shown_to_who_may_see_them(auth: Any) -> None:
         {"name": "roles", "before": "trader", "after": "viewer"},
         {"name": "status", "before": "active", "after": "disabled"},
     ]
-    assert shown[0]["request_id"] and shown[0]["service"] == "auth"
+    assert shown[0]["request_id"] and (shown[0]["service"], shown[0]["address"]) == ("auth", "2001:db8::/64")
     first = await acts(auth, actor=ADMIN["sub"], limit="1")
     rest = await acts(auth, actor=ADMIN["sub"], cursor=first.body["next_cursor"])
     assert first.body["data"] + rest.body["data"] == shown
     assert (await acts(auth, target=users[0])).body["data"] == shown[1:]
     (made,) = (await acts(auth, action="signing_key.made", service="auth")).body["data"]
-    assert (made["number"], made["actor"]) == (1, "auth")
+    assert (made["number"], made["actor"], made["address"]) == (1, "auth", None)
     assert (await acts(auth, TRADER)).status == 403
 
 
@@ -170,6 +171,7 @@ def _sql(statement: str) -> Breaking:
             _sql("UPDATE audit_log SET changes = jsonb_set(changes, '{0,after}', '\"admin\"') WHERE number = 3"),
             "entry 3 is not as it was recorded",
         ),
+        (_sql("UPDATE audit_log SET address = '192.0.2.1' WHERE number = 2"), "entry 2 is not as it was recorded"),
         (_sql("DELETE FROM audit_log WHERE number = 2"), "entry 2 is missing"),
         (_sql("DELETE FROM audit_log WHERE number > 2"), "entries 1 to "),
         (_sql("DELETE FROM audit_digests WHERE day = (SELECT max(day) FROM audit_digests)"), "is missing"),

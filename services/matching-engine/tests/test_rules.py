@@ -7,6 +7,7 @@ from uuid import uuid4
 from zlib import crc32
 
 import pytest_asyncio
+from fleet_contracts.audit import AdminActed
 from fleet_contracts.matching_engine import BookDelta, BookSnapshot
 from fleet_contracts.venue import (
     CancelVenueOrder,
@@ -144,6 +145,9 @@ async def test_an_operator_takes_out_orders(ruled: Any) -> None:
     body = {"account_id": str(one.account_id), "by": "an operator", "reason": "asked for"}
     status, answer = await ruled.internal("POST", "/mass-cancel", body)
     assert (status, answer["partitions"]) == (200, [0, 1, 2, 3])
+    [act] = await eventually(lambda: ruled.peers.heard_of(AdminActed))
+    assert (act.action, act.actor, act.reason) == ("orders.mass_canceled", "core-engine:an operator", "asked for")
+    assert [(change.name, change.after) for change in act.changes] == [("account_id", str(one.account_id))]
     assert (await ruled.told(one.venue_order_ref, A, C))[1].code == "mass_cancel"
     await ruled.command(ruled.of(other, CancelVenueOrder))
     assert (await ruled.told(other.venue_order_ref, A, C))[1].code == "requested"

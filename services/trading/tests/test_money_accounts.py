@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from fleet_contracts import execution
-from fleet_contracts.topics import EXECUTION_REPORTS
+from fleet_contracts.topics import EXECUTION_REPORTS, TRADING_AUDIT
 from fleet_contracts.trading import CancelOrder
 from fleet_testkit.eventually import eventually
 
@@ -186,6 +186,12 @@ async def test_an_entry_with_a_source_is_booked_once(fleet: Any, kind: str, amou
     assert other.code == "idempotency_key_reused"
     ledger = (await fleet.call("GET", f"{ACCOUNTS}/{fleet.account_of(user)}/ledger", user=user)).body["data"]
     assert (ledger[0]["kind"], ledger[0]["amount"], ledger[0]["reference"]) == (kind, amount, "AAPL 2026-01-05")
+    target = f"account:{fleet.account_of(user)}"
+    [act] = await eventually(
+        lambda: [r.message for r in fleet.heard if r.topic == TRADING_AUDIT.name and r.key == target]
+    )
+    assert (act.actor, act.action, act.reason) == ("cli", f"{kind}.booked", "AAPL 2026-01-05")
+    assert (act.changes[0].name, act.changes[0].after) == ("USD", amount)
     assert (await fleet.call("GET", "/api/v1/portfolio", user=user)).body["day_pnl"] == amount
     await fleet.books_hold()
 

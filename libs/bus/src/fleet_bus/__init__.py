@@ -2,6 +2,7 @@
 
 from fleet_chassis.internal import NothingParked
 
+from .auditing import tell_acted
 from .bus import Bus
 from .commit import GroupCommitter, Overloaded
 from .failures import NotYet
@@ -36,4 +37,5 @@ __all__ = [
     "Transaction",
     "Watch",
     "Work",
+    "tell_acted",
 ]

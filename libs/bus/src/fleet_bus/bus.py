@@ -233,16 +233,18 @@ class Bus:
         async with self._database.connection() as connection:
             return await parked_keys(connection)
 
-    async def parked_replay(self, subscription: str, topic: str, key: str) -> bool:
+    async def parked_replay(self, subscription: str, topic: str, key: str, *, by: str) -> bool:
         """Hands a parked key to its handlers again, over the gap it may have waited at; True when nothing of it is left.
 
-        Raises NothingParked."""
+        `by` is kept in the audit log. Raises NothingParked."""
         parking, place = await self._find_parked(subscription, topic, key)
         with self.activity.handling():
-            return await parking.release(place, accepts_gap=True)
+            return await parking.replay(place, by=by)
 
     async def parked_skip(self, subscription: str, topic: str, key: str, *, by: str, reason: str) -> bool:
-        """Drops a parked key's first record and releases the rest. Raises NothingParked."""
+        """Drops a parked key's first record and releases the rest; `by` and `reason` are kept in the audit log.
+
+        Raises NothingParked."""
         parking, place = await self._find_parked(subscription, topic, key)
         with self.activity.handling():
             return await parking.skip(place, by=by, reason=reason)

@@ -7,9 +7,12 @@ import asyncpg
 from fleet_chassis.clock import Clock
 from fleet_chassis.internal import NothingParked
 from fleet_chassis.logging import get_logger
+from fleet_contracts.audit import Change
 from fleet_contracts.rest import ParkedKey
+from fleet_contracts.topics import audit_topic
 
 from .applying import Applier, Opening
+from .auditing import tell_acted
 from .failures import NotYet, is_down
 from .inbox import Inbox, Place, Verdict
 from .received import TOMBSTONE, Record, decode
@@ -44,6 +47,7 @@ class Parking:
 
     def __init__(self, settings: BusSettings, applier: Applier, open_transaction: Opening, clock: Clock) -> None:
         self._settings = settings
+        self._audit = audit_topic(settings.service)
         self._applier = applier
         self._gapless = {topic.name: topic.is_gapless for topic in applier.topics}
         self._open = open_transaction
@@ -97,6 +101,12 @@ class Parking:
                 return False
             accepts_gap = False
 
+    async def replay(self, place: Place, *, by: str) -> bool:
+        """Releases the key because somebody said so, over the gap that it may have waited at."""
+        async with self._open() as tx:
+            tell_acted(tx, self._audit, "parked.replayed", self._target(place), by=by)
+        return await self.release(place, accepts_gap=True)
+
     async def skip(self, place: Place, *, by: str, reason: str) -> bool:
         """Drops the key's first record for ever (kept in `parked_skipped`) and releases the rest."""
         async with self._open() as tx:
@@ -108,6 +118,8 @@ class Parking:
             await tx.connection.execute(_SKIP, first["id"], by, reason, tx.now)
             inbox.advance(record)
             inbox.write(tx)
+            dropped = Change(name=first["type"], before=str(first["event_id"]))
+            tell_acted(tx, self._audit, "parked.skipped", self._target(place), dropped, by=by, reason=reason)
         log.warning("parked_record_skipped", subscription=self._applier.name, topic=place[1], by=by, reason=reason)
         return await self.release(place)
 
@@ -132,6 +144,10 @@ class Parking:
             await tx.connection.execute("DELETE FROM parked WHERE id = $1", first["id"])
             inbox.write(tx)
             return False
+
+    def _target(self, place: Place) -> str:
+        """For the audit log: which key, as `fleet parked list` shows it."""
+        return f"{self._applier.name} {place[1]} {place[2]}"
 
     async def _first(self, connection: asyncpg.Connection, place: Place) -> asyncpg.Record | None:
         return await connection.fetchrow(_FIRST, self._applier.name, *place)

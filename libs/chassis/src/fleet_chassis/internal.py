@@ -28,25 +28,25 @@ class Internals(Protocol):
     def parked(self) -> Awaitable[Sequence[Any]]:
         """The keys set aside."""
 
-    def parked_replay(self, subscription: str, topic: str, key: str) -> Awaitable[bool]:
+    def parked_replay(self, subscription: str, topic: str, key: str, *, by: str) -> Awaitable[bool]:
         """Hands a key to its handlers again; True when nothing of it is left. Raises NothingParked."""
 
     def parked_skip(self, subscription: str, topic: str, key: str, *, by: str, reason: str) -> Awaitable[bool]:
         """Drops the key's first message and releases the rest; True when nothing is left. Raises NothingParked."""
 
 
-class ParkedKeyBody(Body):
-    """Which key."""
+class ReplayBody(Body):
+    """Which key, and who says so, which is kept."""
 
     subscription: str
     topic: str
     key: str
-
-
-class SkipBody(ParkedKeyBody):
-    """Which key's first message to drop, who says so, and why; both are kept."""
-
     by: str = Field(min_length=1, max_length=100)
+
+
+class SkipBody(ReplayBody):
+    """The same of the key's first message, and why, which is kept too."""
+
     reason: str = Field(min_length=1, max_length=500)
 
 
@@ -67,8 +67,9 @@ def internal_router(process: Internals) -> APIRouter:
         return FastJSON({"data": await process.parked()})
 
     @router.post("/parked/replay")
-    async def replay(body: ParkedKeyBody) -> Response:
-        return await _released(process.parked_replay(body.subscription, body.topic, body.key))
+    async def replay(body: ReplayBody, caller: Annotated[Caller, Depends(any_service)]) -> Response:
+        by = f"{caller.issuer}:{body.by}"
+        return await _released(process.parked_replay(body.subscription, body.topic, body.key, by=by))
 
     @router.post("/parked/skip")
     async def skip(body: SkipBody, caller: Annotated[Caller, Depends(any_service)]) -> Response:

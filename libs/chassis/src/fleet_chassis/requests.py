@@ -1,6 +1,8 @@
-"""The id of a request: taken from X-Request-ID or made, echoed, and in every log line of the request."""
+"""The request that is being answered: its id, taken from X-Request-ID or made, echoed, and in every log line of it; and
+where it comes from."""
 
 import re
+from contextvars import ContextVar
 
 from starlette.types import Scope
 from structlog.contextvars import get_contextvars
@@ -8,11 +10,13 @@ from structlog.contextvars import get_contextvars
 from .ids import new_id
 
 _KEY = "fleet.request_id"
+_SCOPE: ContextVar[Scope | None] = ContextVar("fleet.scope", default=None)
 _ACCEPTED = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 def take_request_id(scope: Scope) -> str:
     """The id that came with the request if it is printable and short, else a new one; kept in the scope."""
+    _SCOPE.set(scope)
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _ACCEPTED.fullmatch(value):
             request_id = str(value, "ascii")
@@ -32,3 +36,12 @@ def current_request_id() -> str | None:
     """The id of the request that is being answered here; None outside of any."""
     found = get_contextvars().get("request_id")
     return None if found is None else str(found)
+
+
+def current_client_address() -> str | None:
+    """Where the gateway saw the client of this request (of IPv6 the /64); None outside of any, or where it saw no address."""
+    scope = _SCOPE.get()
+    for name, value in () if scope is None else scope["headers"]:
+        if name == b"x-client-address" and value != b"unknown":
+            return str(value, "latin-1")
+    return None

@@ -55,10 +55,10 @@ def parked_replay(
     key: ListedArgument,
     state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
-    """Hand a key's messages to the service again, in order."""
+    """Hand a key's messages to the service again, in order; it is kept with your user name."""
     from fleet_cli.calls import release
 
-    body = {"subscription": subscription, "topic": topic, "key": key}
+    body = {"subscription": subscription, "topic": topic, "key": key, "by": getpass.getuser()}
     released = run(release(state_of(state_dir), service_name, "replay", body))
     out.print("released" if released else "its first message failed again; see `fleet parked list`")
     raise typer.Exit(0 if released else 1)

@@ -22,7 +22,8 @@ class AdminActed(AuditMessage, frozen=True, kw_only=True):
     """Published in the transaction of the act, by every service on a topic of its own.
 
     `actor`: a user's id, `cli:<name>` for who ran the command line, or the service where it acted by itself. `action`:
-    `<noun>.<past tense>`. Nothing secret is said of an act, and of people no more than their ids."""
+    `<noun>.<past tense>`. `address`: where the gateway saw the actor (of IPv6 the /64). Nothing secret is said of an act, and
+    of people no more than that."""
 
     actor: str
     action: str
@@ -30,4 +31,5 @@ class AdminActed(AuditMessage, frozen=True, kw_only=True):
     changes: tuple[Change, ...]
     reason: str | None
     request_id: str | None
+    address: str | None = None
     at: datetime

@@ -275,16 +275,23 @@ AUTH_SESSIONS = Topic(
 )
 
 
-def _audit(owner: str) -> Topic:
+def audit_topic(owner: str) -> Topic:
     """Who did what in this service that only administrators and operators may."""
     return Topic(f"{owner}.audit", owner, "what was acted on", (audit.AdminActed,), _work("auth"))
 
 
-CORE_ENGINE_AUDIT = _audit("core-engine")
-TRADING_AUDIT = _audit("trading")
-EXCHANGE_CONNECTOR_AUDIT = _audit("exchange-connector")
-AUDIT_TOPICS = (CORE_ENGINE_AUDIT, TRADING_AUDIT, EXCHANGE_CONNECTOR_AUDIT)
-"""Those of other services than auth, which keeps its own acts itself."""
+CORE_ENGINE_AUDIT = audit_topic("core-engine")
+TRADING_AUDIT = audit_topic("trading")
+EXCHANGE_CONNECTOR_AUDIT = audit_topic("exchange-connector")
+MATCHING_ENGINE_AUDIT = audit_topic("matching-engine")
+AUDIT_TOPICS = (
+    CORE_ENGINE_AUDIT,
+    TRADING_AUDIT,
+    EXCHANGE_CONNECTOR_AUDIT,
+    MATCHING_ENGINE_AUDIT,
+    *(audit_topic(owner) for owner in ("auth", "data", "strategy", "execution")),
+)
+"""Of every service with a database: what one could not handle is skipped there by hand. Other acts in auth it keeps itself."""
 
 
 def venue_commands(

@@ -1,22 +1,24 @@
-"""What the routes work with, and who may call those of a login."""
+"""What the routes work with, who may call those of a login, and how a user is shown."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
+from uuid import UUID
 
 from fastapi import Depends, Header
 from fleet_bus import Bus
 from fleet_chassis.assertions import Caller
 from fleet_chassis.ids import Ids
-from fleet_chassis.permissions import UserCaller
+from fleet_chassis.permissions import UserCaller, service_caller
 from fleet_chassis.problems import FieldError, Problem
+from fleet_chassis.requests import current_client_address
 from fleet_chassis.shapes import FastJSON, Resource
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from starlette.requests import HTTPConnection
 
-from .domain import Client, Session, User
+from .domain import Client, Role, Session, User, UserStatus, normalise_email, scopes_of
 from .guessing.service import Defence
-from .passwords import MIN_LENGTH_WITH_MFA, PasswordRefused, Passwords, check_password
+from .passwords import MAX_PASSWORD_LENGTH, MIN_LENGTH_WITH_MFA, PasswordRefused, Passwords, check_password
 from .sealing import Sealer
 from .settings import AuthSettings
 from .signing import KeyRing
@@ -51,14 +53,16 @@ class Auth:
             timedelta(seconds=self.settings.auth_access_token_s), timedelta(seconds=self.settings.auth_refresh_token_s)
         )
 
-    def require_good_password(self, password: str, email: str = "", *, mfa_enabled: bool = False) -> None:
+    def require_good_password(
+        self, password: str, email: str, *, mfa_enabled: bool = False, field: str = "password"
+    ) -> None:
         """Raises Problem 422 unless it may be the password of the user with this address."""
         shortest = MIN_LENGTH_WITH_MFA if mfa_enabled else self.settings.auth_password_min_length
         try:
             check_password(password, shortest=shortest, email=email)
         except PasswordRefused as refused:
-            field = FieldError("password", str(refused), refused.code)
-            raise Problem(422, "invalid_request", f"The password {refused}.", errors=[field]) from None
+            error = FieldError(field, str(refused), refused.code)
+            raise Problem(422, "invalid_request", f"The password {refused}.", errors=[error]) from None
 
     def tokens(self, user: User, session: Session, refresh_token: str) -> FastJSON:
         return not_stored({**self._access_token(user, session), "refresh_token": refresh_token})
@@ -90,16 +94,10 @@ AuthParts = Annotated[Auth, Depends(_auth)]
 
 
 async def from_client(
-    auth: AuthParts,
-    address: Annotated[str | None, Header(alias="X-Client-Address", include_in_schema=False)] = None,
-    user_agent: Annotated[str | None, Header(include_in_schema=False)] = None,
+    auth: AuthParts, user_agent: Annotated[str | None, Header(include_in_schema=False)] = None
 ) -> Client:
     """Where a request comes from, as the gateway says. Raises Problem 403 if nothing is taken from there."""
-    client = Client(
-        # What the gateway says of all whose address it does not see.
-        None if address == "unknown" else address,
-        None if user_agent is None else user_agent[:MOST_OF_USER_AGENT],
-    )
+    client = Client(current_client_address(), None if user_agent is None else user_agent[:MOST_OF_USER_AGENT])
     if auth.defence.is_denied(client):
         raise Problem(403, "address_denied", "Nothing is taken from your address: ask an operator.")
     return client
@@ -117,3 +115,37 @@ async def _session_caller(caller: UserCaller) -> Caller:
 
 SessionCaller = Annotated[Caller, Depends(_session_caller)]
 """Who has logged in; `session_id` is that of a session."""
+
+Gateway = Depends(service_caller("gateway"))
+"""Before a login nobody is behind the call, but it still comes through the gateway, which limits it."""
+
+OPEN_DOOR = [Gateway, Depends(from_client)]
+"""What strangers come in by, if their address is not denied."""
+
+Email = Annotated[str, Field(max_length=254), AfterValidator(normalise_email)]
+Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]
+
+
+class UserResource(Resource):
+    user_id: UUID
+    email: str
+    display_name: str | None
+    roles: list[Role]
+    scopes: list[str]
+    status: UserStatus
+    mfa_enabled: bool
+    created_at: datetime
+
+
+def user_resource(user: User) -> UserResource:
+    """A user as the API shows him."""
+    return UserResource(
+        user_id=user.user_id,
+        email=user.email,
+        display_name=user.display_name,
+        roles=list(user.roles),
+        scopes=scopes_of(user.roles),
+        status=user.status,
+        mfa_enabled=user.mfa_enabled,
+        created_at=user.created_at,
+    )

@@ -5,10 +5,8 @@ from uuid import UUID
 
 import msgspec
 from fleet_contracts import Message, core_engine, data, strategy, trading
-from fleet_contracts.audit import AdminActed, Change
 from fleet_contracts.exchange_connector import MarketStepEnded
 from fleet_contracts.vocabulary import AlertKind, AlertSeverity, DeploymentState, GrantState, Timeframe
-from fleet_gate import state_key
 from fleet_simulator import OrderType, Side, TimeInForce
 
 from .domain.bars import Series, Step
@@ -116,26 +114,6 @@ def quotes_stopped(
         at=at,
         ended_at=ended_at,
         version=1 if ended_at is None else 2,
-    )
-
-
-def acted_on_state(
-    action: str,
-    change: core_engine.TradingStateChanged,
-    before: core_engine.TradingStateChanged | None,
-    *,
-    request_id: str | None,
-    at: datetime,
-) -> AdminActed:
-    state = Change(name="state", before=None if before is None else before.state.value, after=change.state.value)
-    return AdminActed(
-        actor=change.by,
-        action=action,
-        target=state_key(change.scope, change.target),
-        changes=(state,),
-        reason=change.reason,
-        request_id=request_id,
-        at=at,
     )
 
 

@@ -6,10 +6,9 @@ from typing import assert_never
 from uuid import UUID
 
 import msgspec
-from fleet_bus import Transaction
-from fleet_chassis.requests import current_request_id
+from fleet_bus import Transaction, tell_acted
 from fleet_contracts import Message, Topic, venue, vocabulary
-from fleet_contracts.audit import AdminActed, Change
+from fleet_contracts.audit import Change
 from fleet_contracts.exchange_connector import (
     LISTS_OPEN_ORDERS,
     ORDER_GROUPS,
@@ -349,7 +348,8 @@ def _fill(fill: Fill) -> venue.VenueOrderFilled:
 
 def tell_feed_moved(tx: Transaction, action: str, *, by: UUID) -> None:
     """For the audit log: an administrator paused, resumed or stepped the simulated market."""
-    _tell_acted(tx, by, "feed.moved", f"venue:{VENUE}", Change(name="action", after=action))
+    change = Change(name="action", after=action)
+    tell_acted(tx, EXCHANGE_CONNECTOR_AUDIT, "feed.moved", f"venue:{VENUE}", change, by=str(by))
 
 
 def tell_trade_corrected(tx: Transaction, venue_trade_id: str, before: Trade, after: Trade, said: Correction) -> None:
@@ -362,19 +362,5 @@ def tell_trade_corrected(tx: Transaction, venue_trade_id: str, before: Trade, af
         )
         if was != now
     ]
-    _tell_acted(tx, said.by, said.code.replace("_", "."), f"trade:{venue_trade_id}", *changes, reason=said.reason)
-
-
-def _tell_acted(
-    tx: Transaction, by: UUID, action: str, target: str, *changes: Change, reason: str | None = None
-) -> None:
-    acted = AdminActed(
-        actor=str(by),
-        action=action,
-        target=target,
-        changes=changes,
-        reason=reason,
-        request_id=current_request_id(),
-        at=tx.now,
-    )
-    tx.publish(EXCHANGE_CONNECTOR_AUDIT, acted.target, acted)
+    action, target = said.code.replace("_", "."), f"trade:{venue_trade_id}"
+    tell_acted(tx, EXCHANGE_CONNECTOR_AUDIT, action, target, *changes, by=str(said.by), reason=said.reason)

@@ -161,8 +161,8 @@ class Edge:
 
     async def _sent(self, exchange: Exchange, route: Route, principal: Principal | None, body: bytes) -> Answer:
         headers = exchange.forwarded
-        if route.service == "auth":
-            # For a person to know his sessions by, and to count who guesses.
+        if route.service == "auth" or exchange.method not in _READING:
+            # For a person to know his sessions by, to count who guesses, and for the audit log.
             headers = headers | {"X-Client-Address": exchange.address(self.settings.gateway_trusted_proxies)}
         return await self.upstream.send(
             route.service,

@@ -5,12 +5,15 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
-from fleet_bus import JournalReading
+from fleet_bus import Bus, JournalReading, tell_acted
+from fleet_chassis.assertions import Caller
 from fleet_chassis.clock import Clock
 from fleet_chassis.permissions import ReadCaller, service_caller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import Body, DecimalString, Resource, Symbol
+from fleet_contracts.audit import Change
 from fleet_contracts.matching_engine import BookLevel
+from fleet_contracts.topics import MATCHING_ENGINE_AUDIT
 from pydantic import Field, TypeAdapter, ValidationError
 
 from fleet_matching_engine import events
@@ -88,14 +91,18 @@ def internal_books_router(journal: JournalReading, clock: Clock) -> APIRouter:
     return routes
 
 
-def operators_router(journal: JournalReading) -> APIRouter:
-    routes = APIRouter(
-        prefix="/internal", include_in_schema=False, dependencies=[Depends(service_caller("core-engine", "cli"))]
-    )
+def operators_router(journal: JournalReading, bus: Bus) -> APIRouter:
+    routes = APIRouter(prefix="/internal", include_in_schema=False)
+    operator = Depends(service_caller("core-engine", "cli"))
 
     @routes.post("/mass-cancel")
-    async def mass_cancel(body: MassCancelBody) -> MassCanceled:
+    async def mass_cancel(body: MassCancelBody, caller: Annotated[Caller, operator]) -> MassCanceled:
         account_id = None if body.account_id is None else str(body.account_id)
+        async with bus.transaction() as tx:
+            named = (("symbol", body.symbol), ("account_id", account_id))
+            changes = [Change(name=name, after=value) for name, value in named if value is not None]
+            by, target = f"{caller.issuer}:{body.by}", f"venue:{VENUE}"
+            tell_acted(tx, MATCHING_ENGINE_AUDIT, "orders.mass_canceled", target, *changes, by=by, reason=body.reason)
         told = MassCancel(body.symbol, account_id, body.by, body.reason)
         return MassCanceled(partitions=await journal.tell(fact(MASS_CANCEL, told)))
 

@@ -92,7 +92,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     replicas = Replicas(client, settings.ordinal, timeout_s=settings.matching_engine_call_timeout_s)
     app.include_router(books_router(journal, bus.clock, replicas))
     app.include_router(internal_books_router(journal, bus.clock))
-    app.include_router(operators_router(journal))
+    app.include_router(operators_router(journal, bus))
     app.include_router(internal_router(bus))
     return app
 

@@ -39,6 +39,7 @@ class AuditEntry(Resource):
     changes: list[ChangeResource]
     reason: str | None
     request_id: str | None
+    address: str | None = Field(default=None, description="Where the gateway saw the actor; of IPv6 the /64.")
     acted_at: datetime
     recorded_at: datetime
     hash: str = Field(description="SHA-256 over this entry and the hash of the one before; hexadecimal.")

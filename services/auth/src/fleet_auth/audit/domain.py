@@ -15,8 +15,10 @@ _TYPE = "audit-digest+jws"
 """In the header, so that nothing else that auth signs with this key is taken for a digest, or a digest for that."""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One act, as it is kept. `acted_at` is its service's clock, `recorded_at` ours."""
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One act, as it is kept. `acted_at` is its service's clock, `recorded_at` ours.
+
+    A member that came later has a default and is left out where it has it, so that hashes of before hold."""
 
     number: int
     event_id: UUID
@@ -29,6 +31,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None
     acted_at: datetime
     recorded_at: datetime
+    address: str | None = None
 
     def hash_after(self, previous: bytes) -> bytes:
         """Of this entry and, by that of the one before, of all before it."""

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 from fleet_chassis.ids import new_id
-from fleet_chassis.requests import current_request_id
+from fleet_chassis.requests import current_client_address, current_request_id
 from fleet_contracts.audit import AdminActed, Change
 
 from .domain import NOTHING_BEFORE, Digest, Entry
@@ -16,7 +16,7 @@ from .domain import NOTHING_BEFORE, Digest, Entry
 BATCH = 1_000
 """Rows read at once when all of the log is: about 1 MB."""
 _ENTRY = """
-number, event_id, service, actor, action, target, changes, reason, request_id, acted_at, recorded_at, hash
+number, event_id, service, actor, action, target, changes, reason, request_id, acted_at, recorded_at, address, hash
 """
 
 
@@ -54,6 +54,7 @@ class AuditLog:
             changes=changes,
             reason=reason,
             request_id=current_request_id(),
+            address=current_client_address(),
             at=self.now,
         )
         await self.add(acted, service="auth", event_id=new_id())
@@ -75,9 +76,10 @@ class AuditLog:
             request_id=acted.request_id,
             acted_at=acted.at,
             recorded_at=self.now,
+            address=acted.address,
         )
         await self._connection.execute(
-            f"INSERT INTO audit_log ({_ENTRY}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",  # noqa: S608
+            f"INSERT INTO audit_log ({_ENTRY}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",  # noqa: S608
             *msgspec.structs.astuple(entry),
             entry.hash_after(previous),
         )

@@ -5,14 +5,13 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
-from fleet_bus import Transaction
-from fleet_chassis.requests import current_request_id
+from fleet_bus import Transaction, tell_acted
+from fleet_contracts.audit import Change
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.topics import CORE_ENGINE_AUDIT, CORE_ENGINE_STATE
 from fleet_contracts.vocabulary import StateScope
 from fleet_gate import States, change_of, state_key
 
-from fleet_core_engine import events
 from fleet_core_engine.domain.pace import Pace
 from fleet_core_engine.domain.signals import Word
 
@@ -88,8 +87,9 @@ class PostgresStateUnitOfWork:
         self._tx.publish(CORE_ENGINE_STATE, state_key(change.scope, change.target), change)
 
     def tell_acted(self, action: str, change: TradingStateChanged, before: TradingStateChanged | None) -> None:
-        acted = events.acted_on_state(action, change, before, request_id=current_request_id(), at=self.now)
-        self._tx.publish(CORE_ENGINE_AUDIT, acted.target, acted)
+        state = Change(name="state", before=None if before is None else before.state.value, after=change.state.value)
+        target = state_key(change.scope, change.target)
+        tell_acted(self._tx, CORE_ENGINE_AUDIT, action, target, state, by=change.by, reason=change.reason)
 
 
 _PACE = "SELECT * FROM signal_pace WHERE deployment_id = ANY($1::uuid[]) ORDER BY deployment_id FOR UPDATE"

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from fleet_trading.domain import EntryKind, Reason
 from fleet_trading.domain.exact import tidy
 from fleet_trading.events import account_view
+from fleet_trading.events.auditing import tell_entry_booked
 from fleet_trading.ports import account_key
 from fleet_trading.service import money
 from fleet_trading.service.accounts import open_account
@@ -188,7 +189,7 @@ async def post_entry(
     account_id: UUID,
     body: EntryBody,
     trading: Service,
-    _caller: Annotated[Caller, Depends(service_caller("cli"))],
+    caller: Annotated[Caller, Depends(service_caller("cli"))],
 ) -> Response:
     """Books what is no trade, with its source."""
     async with trading.bus.transaction() as tx:
@@ -204,6 +205,8 @@ async def post_entry(
             source=body.source,
             market=trading.market,
         )
+        if isinstance(booked, money.Booked) and not booked.is_replay:
+            tell_entry_booked(tx, booked.adjustment, by=caller.issuer)
         await uow.flush()
     if isinstance(booked, Reason):
         raise _refused(booked)

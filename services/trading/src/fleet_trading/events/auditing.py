@@ -1,16 +1,15 @@
-"""What administrators did, for the audit log."""
+"""What administrators and operators did, for the audit log."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from fleet_bus import Transaction
-from fleet_chassis.requests import current_request_id
-from fleet_contracts.audit import AdminActed, Change
+from fleet_bus import Transaction, tell_acted
+from fleet_contracts.audit import Change
 from fleet_contracts.encoding import plain
 from fleet_contracts.topics import TRADING_AUDIT
 
+from fleet_trading.domain.ledger import Adjustment
 from fleet_trading.domain.risk.limits import Limit, Scope
 
 
@@ -22,21 +21,19 @@ def tell_limits_set(
     before: Mapping[str, Decimal | None],
     after: Mapping[Limit, Decimal | None],
     by: UUID,
-    at: datetime,
 ) -> None:
-    acted = AdminActed(
-        actor=str(by),
-        action="limits.set",
-        target=f"{scope.value}:{target}" if target else scope.value,
-        changes=tuple(
-            Change(name=name.value, before=_text(before.get(name.value)), after=_text(value))
-            for name, value in after.items()
-        ),
-        reason=None,
-        request_id=current_request_id(),
-        at=at,
-    )
-    tx.publish(TRADING_AUDIT, acted.target, acted)
+    changes = [
+        Change(name=name.value, before=_text(before.get(name.value)), after=_text(value))
+        for name, value in after.items()
+    ]
+    acted_on = f"{scope.value}:{target}" if target else scope.value
+    tell_acted(tx, TRADING_AUDIT, "limits.set", acted_on, *changes, by=str(by))
+
+
+def tell_entry_booked(tx: Transaction, booked: Adjustment, *, by: str) -> None:
+    """What is no trade, and nobody but an operator books."""
+    change, target = Change(name=booked.currency, after=plain(booked.amount)), f"account:{booked.account_id}"
+    tell_acted(tx, TRADING_AUDIT, f"{booked.kind.value}.booked", target, change, by=by, reason=booked.source)
 
 
 def _text(value: Decimal | None) -> str | None:

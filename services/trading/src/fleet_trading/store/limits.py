@@ -131,7 +131,7 @@ async def change_limits(
         columns = [*changed], [*changed.values()]
         await connection.execute(_CHANGE, scope, target, set_as, *columns, by, at)
         if set_as is SetAs.ADMIN:
-            tell_limits_set(tx, scope, target, before=before, after=changed, by=by, at=at)
+            tell_limits_set(tx, scope, target, before=before, after=changed, by=by)
 
 
 async def note_roles(connection: asyncpg.Connection, user_id: UUID, roles: tuple[str, ...], version: int) -> None:
