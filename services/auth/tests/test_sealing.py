@@ -69,6 +69,17 @@ def test_a_replica_that_has_not_read_the_new_file_yet_opens_what_another_sealed(
     assert late.unseal(Sealer(file, auth_keys / "auth.pem").seal(b"told", "a"), "a") == b"told"
 
 
+def test_a_file_that_is_broken_while_we_run_leaves_the_keys_that_were_read(auth_keys: Path, tmp_path: Path) -> None:
+    file = tmp_path / "fields.json"
+    shutil.copy(auth_keys / "fields.json", file)
+    running = Sealer(file, auth_keys / "auth.pem")
+    kept = running.seal(b"told", "a")
+    file.write_text("{")
+    with pytest.raises(CannotUnseal, match="is not in the file"):
+        running.unseal(b"\x07unknown" + kept, "a")
+    assert running.unseal(kept, "a") == b"told"
+
+
 async def test_a_new_key_takes_over_and_the_one_before_goes_with_the_next(
     auth_settings: AuthSettings, tmp_path: Path
 ) -> None:

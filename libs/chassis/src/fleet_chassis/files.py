@@ -28,10 +28,10 @@ class WatchedFile(Generic[T]):
         self._seen: tuple[int, int, int] | None = None
         self._look_at = 0.0
 
-    def get(self) -> T:
-        """The content as it is now."""
+    def get(self, *, at_once: bool = False) -> T:
+        """The content as it is now; `at_once`: also if it changed within this second."""
         now = monotonic()
-        if self._value is None or now >= self._look_at:
+        if self._value is None or at_once or now >= self._look_at:
             self._look_at = now + LOOK_EVERY_S
             self._value = self._read(self._value)
         return self._value

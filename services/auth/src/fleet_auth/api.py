@@ -1,41 +1,42 @@
 """auth's routes."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Response
-from fleet_chassis.permissions import UserCaller, service_caller
-from fleet_chassis.problems import Problem, unavailable
+from fastapi import APIRouter, Header, Response
+from fleet_chassis.permissions import UserCaller
+from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import Body, FastJSON, Resource
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from . import service
 from .confirmations import service as confirmations
 from .confirmations.domain import Purpose
 from .confirmations.store import Confirmations
-from .domain import (
-    EmailTaken,
-    IdempotencyKeyReused,
-    RefreshRefusal,
-    Role,
-    User,
-    UserDisabled,
-    UserStatus,
-    WrongCredentials,
-    normalise_email,
-    scopes_of,
-)
-from .guessing.domain import TooManyFailedLogins
+from .domain import Client, EmailTaken, RefreshRefusal, WrongCredentials
 from .guessing.store import Attempts
 from .mfa import service as mfa
 from .mfa.api import CodeBody, code_problem
 from .mfa.domain import CodeRefused
 from .mfa.store import SecondFactors
-from .parts import Auth, AuthParts, FromClient, SessionCaller, TokensResource, from_client, not_stored
-from .passwords import MAX_PASSWORD_LENGTH, TooBusy
+from .parts import (
+    OPEN_DOOR,
+    Auth,
+    AuthParts,
+    Email,
+    FromClient,
+    Gateway,
+    Password,
+    SessionCaller,
+    TokensResource,
+    UserResource,
+    not_stored,
+    user_resource,
+)
+from .refusals import refusals
 from .service import IdempotencyKey, NewUser
 from .store import PostgresUnitOfWork
 from .tokens import new_secret
@@ -47,17 +48,6 @@ REFUSALS = {
     RefreshRefusal.SESSION_REVOKED: "The session is revoked; log in again.",
     RefreshRefusal.USER_DISABLED: "The user is disabled.",
 }
-
-Gateway = Depends(service_caller("gateway"))
-"""Before a login nobody is behind the call, but it still comes through the gateway, which limits it."""
-
-OPEN_DOOR = [Gateway, Depends(from_client)]
-"""What strangers come in by, if their address is not denied."""
-
-Email = Annotated[str, Field(max_length=254, examples=["ada@example.com"]), AfterValidator(normalise_email)]
-
-
-Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery"])]
 
 
 class RegisterBody(Body):
@@ -73,17 +63,6 @@ class LoginBody(Body):
 
 class RefreshBody(Body):
     refresh_token: Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class UserResource(Resource):
-    user_id: UUID
-    email: str
-    display_name: str | None
-    roles: list[Role]
-    scopes: list[str]
-    status: UserStatus
-    mfa_enabled: bool
-    created_at: datetime
 
 
 class RegistrationAsked(Resource):
@@ -140,50 +119,55 @@ async def register(
     if idempotency_key is not None:
         fingerprint = auth.sealer.fingerprint(msgspec.json.encode(body.model_dump(), order="sorted"))
         key = IdempotencyKey(idempotency_key, fingerprint, timedelta(seconds=auth.settings.auth_idempotency_s))
+    with refusals():
         earlier = await _earlier(auth, key)
         if earlier is not None:
             return earlier
-    try:
         password_hash = await auth.passwords.hash(body.password)
-        async with auth.bus.transaction() as tx:
-            uow = PostgresUnitOfWork(tx)
-            if auth.settings.auth_email_verification:
-                await confirmations.ask(
-                    uow,
-                    Confirmations(tx),
-                    Attempts(tx),
-                    Purpose.REGISTRATION,
-                    body.email,
-                    ids=auth.ids,
-                    password_hash=password_hash,
-                    display_name=body.display_name,
-                )
-                answer = RegistrationAsked(email=body.email, verification="sent").model_dump()
-            else:
-                command = NewUser(email=body.email, password_hash=password_hash, display_name=body.display_name)
-                user = await service.register(uow, command, ids=auth.ids)
-                await auth.defence.know(Attempts(tx), user.email, client)
-                answer = user_resource(user).model_dump(mode="json")
-            if key is not None:
-                await service.keep_answer(uow, service.REGISTER, key, answer)
-    except EmailTaken:
-        # With a key it may be ourselves, at the same moment.
-        earlier = await _earlier(auth, key) if key is not None else None
-        if earlier is not None:
+        try:
+            answer = await _ask_or_register(body, auth, client, key, password_hash)
+        except EmailTaken:
+            # With a key it may be ourselves, at the same moment.
+            earlier = await _earlier(auth, key)
+            if earlier is None:
+                raise
             return earlier
-        raise email_taken() from None
-    except IdempotencyKeyReused:
-        raise _key_reused() from None
-    except TooBusy:
-        raise too_busy() from None
     return _registered(auth, answer)
+
+
+async def _ask_or_register(
+    body: RegisterBody, auth: Auth, client: Client, key: IdempotencyKey | None, password_hash: str
+) -> Mapping[str, object]:
+    """The answer, once the address is asked to confirm, or the user is made. Raises EmailTaken, IdempotencyKeyReused."""
+    async with auth.bus.transaction() as tx:
+        uow = PostgresUnitOfWork(tx)
+        if auth.settings.auth_email_verification:
+            await confirmations.ask(
+                uow,
+                Confirmations(tx),
+                Attempts(tx),
+                Purpose.REGISTRATION,
+                body.email,
+                ids=auth.ids,
+                password_hash=password_hash,
+                display_name=body.display_name,
+            )
+            answer = RegistrationAsked(email=body.email, verification="sent").model_dump()
+        else:
+            command = NewUser(email=body.email, password_hash=password_hash, display_name=body.display_name)
+            user = await service.register(uow, command, ids=auth.ids)
+            await auth.defence.know(Attempts(tx), user.email, client)
+            answer = user_resource(user).model_dump(mode="json")
+        if key is not None:
+            await service.keep_answer(uow, service.REGISTER, key, answer)
+    return answer
 
 
 @router.post("/login", response_model=TokensResource | MfaRequired, dependencies=OPEN_DOOR)
 async def login(body: LoginBody, auth: AuthParts, client: FromClient) -> Response:
     """Tokens for a user's password, or an `mfa_token` if there is a second factor to show. 401 `invalid_credentials`; 429
     `too_many_failed_logins` after too many failed attempts at one account or from one address."""
-    try:
+    with refusals():
         auth.passwords.require_place()
         async with auth.bus.transaction() as tx:
             counted = await auth.defence.begin(Attempts(tx), body.email, client)
@@ -205,14 +189,6 @@ async def login(body: LoginBody, auth: AuthParts, client: FromClient) -> Respons
             session = await service.begin_session(
                 uow, user, refresh_token=secret, lifetimes=auth.lifetimes, ids=auth.ids, client=client
             )
-    except WrongCredentials:
-        raise invalid_credentials() from None
-    except UserDisabled:
-        raise _user_disabled() from None
-    except TooManyFailedLogins as error:
-        raise too_many_failed_logins(error) from None
-    except TooBusy:
-        raise too_busy() from None
     return auth.tokens(user, session, secret)
 
 
@@ -220,7 +196,7 @@ async def login(body: LoginBody, auth: AuthParts, client: FromClient) -> Respons
 async def login_with_second_factor(body: MfaLoginBody, auth: AuthParts, client: FromClient) -> Response:
     """The second step of a login. 401 `invalid_code`, `mfa_token_unknown`; 429 `too_many_codes`."""
     refresh_token = new_secret()
-    try:
+    with refusals():
         async with auth.bus.transaction() as tx:
             answer = await mfa.answer_challenge(SecondFactors(tx, auth.sealer), body.mfa_token, body.code)
             if not isinstance(answer, CodeRefused):
@@ -236,8 +212,6 @@ async def login_with_second_factor(body: MfaLoginBody, auth: AuthParts, client: 
                     client=client,
                     mfa_at=tx.now,
                 )
-    except UserDisabled:
-        raise _user_disabled() from None
     if isinstance(answer, CodeRefused):
         raise code_problem(answer)
     return auth.tokens(user, session, refresh_token)
@@ -311,12 +285,11 @@ async def redeem_ticket(body: RedeemBody, auth: AuthParts) -> Response:
     )
 
 
-async def _earlier(auth: Auth, key: IdempotencyKey) -> Response | None:
+async def _earlier(auth: Auth, key: IdempotencyKey | None) -> Response | None:
+    if key is None:
+        return None
     async with auth.bus.transaction() as tx:
-        try:
-            answer = await service.earlier_answer(PostgresUnitOfWork(tx), service.REGISTER, key)
-        except IdempotencyKeyReused:
-            raise _key_reused() from None
+        answer = await service.earlier_answer(PostgresUnitOfWork(tx), service.REGISTER, key)
     if answer is None:
         return None
     return _registered(auth, answer, {"Idempotent-Replayed": "true"})
@@ -326,46 +299,3 @@ def _registered(auth: Auth, answer: Mapping[str, object], headers: Mapping[str, 
     if auth.settings.auth_email_verification:
         return FastJSON(answer, 202, headers=headers)
     return FastJSON(answer, 201, headers={"Location": "/api/v1/auth/me"} | dict(headers or {}))
-
-
-def email_taken() -> Problem:
-    """409."""
-    return Problem(409, "email_taken", "A user with this address exists.")
-
-
-def invalid_credentials() -> Problem:
-    """401, whatever of the two is wrong."""
-    return Problem(401, "invalid_credentials", "The address or the password is wrong.")
-
-
-def too_many_failed_logins(error: TooManyFailedLogins) -> Problem:
-    """429 with the time to wait."""
-    detail = "Too many logins failed; wait before the next."
-    return Problem(429, "too_many_failed_logins", detail, headers={"Retry-After": str(error.retry_after_s)})
-
-
-def _key_reused() -> Problem:
-    return Problem(409, "idempotency_key_reused", "This Idempotency-Key came before with another body.")
-
-
-def _user_disabled() -> Problem:
-    return Problem(403, "user_disabled", "The user is disabled.")
-
-
-def too_busy() -> Problem:
-    """503: more passwords are being checked than a caller would wait for."""
-    return unavailable("Too many passwords are being checked.")
-
-
-def user_resource(user: User) -> UserResource:
-    """A user as the API shows him."""
-    return UserResource(
-        user_id=user.user_id,
-        email=user.email,
-        display_name=user.display_name,
-        roles=list(user.roles),
-        scopes=scopes_of(user.roles),
-        status=user.status,
-        mfa_enabled=user.mfa_enabled,
-        created_at=user.created_at,
-    )

@@ -122,8 +122,8 @@ Gateway = Depends(service_caller("gateway"))
 OPEN_DOOR = [Gateway, Depends(from_client)]
 """What strangers come in by, if their address is not denied."""
 
-Email = Annotated[str, Field(max_length=254), AfterValidator(normalise_email)]
-Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]
+Email = Annotated[str, Field(max_length=254, examples=["ada@example.com"]), AfterValidator(normalise_email)]
+Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery"])]
 
 
 class UserResource(Resource):

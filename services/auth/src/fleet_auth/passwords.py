@@ -41,11 +41,11 @@ def check_password(password: str, *, shortest: int, email: str = "") -> str:
 
     Length counts and a list of those that are tried first; what it is composed of does not.
     """
-    length = len(normalised(password))
-    if not shortest <= length <= MAX_PASSWORD_LENGTH:
-        message = f"must have {shortest} to {MAX_PASSWORD_LENGTH} characters, was {length}"
+    spelled = normalised(password)
+    if not shortest <= len(spelled) <= MAX_PASSWORD_LENGTH:
+        message = f"must have {shortest} to {MAX_PASSWORD_LENGTH} characters, was {len(spelled)}"
         raise PasswordRefused("password_length", message)
-    folded = password.lower()
+    folded = spelled.lower()
     if folded in _COMMON or len(set(folded)) == 1 or (email and folded in {email, email.partition("@")[0]}):
         raise PasswordRefused("password_common", "is among the first that are tried")
     return password

@@ -70,7 +70,6 @@ class Sealer:
     """Seals and opens fields of auth's tables; the file is read again when it changes."""
 
     def __init__(self, field_keys_file: Path, private_key_file: Path) -> None:
-        self._file = field_keys_file
         self._keys = WatchedFile(field_keys_file, parse_field_keys)
         self._keys.get()
         self._fingerprint_key = _fingerprint_key(private_key_file)
@@ -85,11 +84,8 @@ class Sealer:
     def unseal(self, sealed: bytes, place: str) -> bytes:
         """Raises CannotUnseal."""
         key_id, body = _parts(sealed)
-        key = self._keys.get().keys.get(key_id)
-        if key is None:
-            # Another replica may have read the new file a moment before us.
-            self._keys = WatchedFile(self._file, parse_field_keys)
-            key = self._keys.get().keys.get(key_id)
+        # Another replica may have read the new file a moment before us.
+        key = self._keys.get().keys.get(key_id) or self._keys.get(at_once=True).keys.get(key_id)
         if key is None:
             raise CannotUnseal(f"the field key {key_id!r} of {place} is not in the file")
         try:

@@ -53,11 +53,11 @@ class KeyRing:
         now = self._clock.now()
         async with self._database.transaction() as connection:
             found = await self._read(connection, now)
-            if found is None or found.made_at + self._rotate_after <= now:
+            if not self._may_sign(found, now):
                 # Replicas agree on one key: who comes second finds that of the first.
                 await lock_signing_keys(connection)
                 found = await self._read(connection, now)
-                if found is None or found.made_at + self._rotate_after <= now:
+                if not self._may_sign(found, now):
                     kid = await add_signing_key(connection, self._sealer, now, by="auth")
                     log.info("signing_key_made", kid=kid)
                     found = await self._read(connection, now)
@@ -73,6 +73,9 @@ class KeyRing:
                 if not is_down(error):
                     raise
                 log.warning("signing_keys_not_read", error=type(error).__name__)
+
+    def _may_sign(self, keys: SigningKeys | None, now: datetime) -> bool:
+        return keys is not None and now < keys.made_at + self._rotate_after
 
     async def _read(self, connection: asyncpg.Connection, now: datetime) -> SigningKeys | None:
         rows = await connection.fetch(

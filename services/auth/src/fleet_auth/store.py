@@ -12,7 +12,7 @@ from . import events
 from .audit.store import AuditLog
 from .domain import Client, RefreshToken, RevokedReason, Role, Session, Ticket, User, UserStatus
 
-PURGE_BATCH = 20
+_PURGED = 20
 """Rows past their time that one request takes away: more than it adds, so that the tables do not grow."""
 
 _USER = """
@@ -20,6 +20,12 @@ u.user_id, u.email, u.display_name, u.roles, u.status, u.version, u.created_at,
 EXISTS (SELECT 1 FROM totp WHERE totp.user_id = u.user_id AND confirmed_at IS NOT NULL) AS mfa_enabled
 """
 _SESSION = "s.session_id, s.last_token_expires_at, s.revoked_at, s.mfa_at"
+LIVING = """
+s.user_id = $1 AND s.revoked_at IS NULL AND (s.last_token_expires_at > $2 OR EXISTS (
+    SELECT FROM refresh_tokens t WHERE t.session_id = s.session_id AND t.used_at IS NULL AND t.expires_at > $2
+))
+"""
+"""Which sessions `s` of the user $1 may still have a token alive at $2."""
 
 
 class PostgresUnitOfWork:
@@ -62,11 +68,7 @@ class PostgresUnitOfWork:
     async def living_sessions(self, user_id: UUID) -> Sequence[Session]:
         rows = await self._connection.fetch(
             f"""
-            SELECT s.user_id, {_SESSION} FROM sessions s
-            WHERE s.user_id = $1 AND s.revoked_at IS NULL AND (s.last_token_expires_at > $2 OR EXISTS (
-                SELECT FROM refresh_tokens t
-                WHERE t.session_id = s.session_id AND t.used_at IS NULL AND t.expires_at > $2
-            ))
+            SELECT s.user_id, {_SESSION} FROM sessions s WHERE {LIVING}
             ORDER BY s.session_id DESC FOR NO KEY UPDATE OF s
             """,  # noqa: S608
             user_id,
@@ -198,15 +200,7 @@ class PostgresUnitOfWork:
     async def add_ticket(
         self, ticket_hash: bytes, session_id: UUID, scopes: Sequence[str], expires_at: datetime
     ) -> None:
-        await self._connection.execute(
-            """
-            DELETE FROM ws_tickets WHERE ticket_hash IN (
-                SELECT ticket_hash FROM ws_tickets WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
-            )
-            """,
-            self.now,
-            PURGE_BATCH,
-        )
+        await purge(self._connection, "ws_tickets", "ticket_hash", "expires_at", self.now)
         await self._connection.execute(
             "INSERT INTO ws_tickets (ticket_hash, session_id, scopes, expires_at) VALUES ($1, $2, $3, $4)",
             ticket_hash,
@@ -240,15 +234,7 @@ class PostgresUnitOfWork:
     async def remember_answer(
         self, operation: str, key: str, fingerprint: bytes, answer: Mapping[str, object], keep: timedelta
     ) -> bool:
-        await self._connection.execute(
-            """
-            DELETE FROM idempotency_keys WHERE (operation, key) IN (
-                SELECT operation, key FROM idempotency_keys WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
-            )
-            """,
-            self.now,
-            PURGE_BATCH,
-        )
+        await purge(self._connection, "idempotency_keys", "operation, key", "expires_at", self.now)
         added = await self._connection.fetchval(
             """
             INSERT INTO idempotency_keys (operation, key, fingerprint, answer, expires_at) VALUES ($1, $2, $3, $4, $5)
@@ -271,6 +257,19 @@ class PostgresUnitOfWork:
 
     async def note(self, action: str, target: str, *changes: Change, actor: str) -> None:
         await AuditLog(self._connection, self.now).note(action, target, *changes, actor=actor)
+
+
+async def purge(connection: asyncpg.Connection, table: str, key: str, column: str, now: datetime) -> None:
+    """Takes away some rows whose time, in this column, is over; `key`: the columns of the primary key."""
+    await connection.execute(
+        f"""
+        DELETE FROM {table} WHERE ({key}) IN (
+            SELECT {key} FROM {table} WHERE {column} <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+        )
+        """,  # noqa: S608  constants
+        now,
+        _PURGED,
+    )
 
 
 async def users_page(connection: asyncpg.Connection, *, before: tuple[datetime, UUID] | None, limit: int) -> list[User]:

@@ -80,7 +80,8 @@ async def create(body: ApiKeyBody, caller: SessionCaller, auth: AuthParts) -> Re
             caller.require_fresh_factor(tx.now)
             check_scopes(body.scopes, caller.scopes)
             keys, key = ApiKeys(tx, auth.sealer), _api_key(body, caller.user_id, auth.ids.new_id(), tx.now)
-            await keys.lock_user(caller.user_id)
+            # So that of keys made at once each is counted.
+            await PostgresUnitOfWork(tx).locked_user(caller.user_id)
             if len(await keys.of_user(caller.user_id)) >= MOST_KEYS:
                 raise TooManyKeys
             await keys.add(key, secret)

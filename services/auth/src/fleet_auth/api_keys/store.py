@@ -26,10 +26,6 @@ class ApiKeys:
         self._connection = tx.connection
         self._sealer = sealer
 
-    async def lock_user(self, user_id: UUID) -> None:
-        """So that of keys made at once each is counted."""
-        await self._connection.execute("SELECT 1 FROM users WHERE user_id = $1 FOR NO KEY UPDATE", user_id)
-
     async def of_user(self, user_id: UUID) -> list[ApiKey]:
         """Newest first, without those that were revoked."""
         rows = await self._connection.fetch(

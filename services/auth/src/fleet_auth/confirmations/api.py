@@ -8,22 +8,19 @@ from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import Body
 from pydantic import Field
 
-from fleet_auth.api import (
+from fleet_auth.domain import WrongCredentials, hash_token
+from fleet_auth.guessing.store import Attempts
+from fleet_auth.parts import (
     OPEN_DOOR,
+    AuthParts,
     Email,
+    FromClient,
     Password,
+    SessionCaller,
     UserResource,
-    email_taken,
-    invalid_credentials,
-    too_busy,
-    too_many_failed_logins,
     user_resource,
 )
-from fleet_auth.domain import EmailTaken, hash_token
-from fleet_auth.guessing.domain import TooManyFailedLogins
-from fleet_auth.guessing.store import Attempts
-from fleet_auth.parts import AuthParts, FromClient, SessionCaller
-from fleet_auth.passwords import TooBusy
+from fleet_auth.refusals import refusals
 from fleet_auth.store import PostgresUnitOfWork
 
 from . import service
@@ -60,24 +57,18 @@ class PasswordBody(Body):
 async def verify_email(body: VerifyBody, auth: AuthParts, client: FromClient) -> UserResource:
     """The user, whose address is confirmed with the token that was sent to it, by who registered it: his password is asked
     for. 404 `token_unknown`, 401 `invalid_credentials`."""
-    try:
+    with refusals():
         async with auth.bus.transaction() as tx:
             asked = await Confirmations(tx).waiting(hash_token(body.token), Purpose.REGISTRATION)
         if asked is None:
-            raise _token_unknown()
+            raise ConfirmationUnknown
         if not await auth.passwords.is_correct(body.password, asked.password_hash):
-            raise invalid_credentials()
+            raise WrongCredentials
         async with auth.bus.transaction() as tx:
             user = await service.confirm_registration(
                 PostgresUnitOfWork(tx), Confirmations(tx), body.token, ids=auth.ids
             )
             await auth.defence.know(Attempts(tx), user.email, client)
-    except ConfirmationUnknown:
-        raise _token_unknown() from None
-    except EmailTaken:
-        raise email_taken() from None
-    except TooBusy:
-        raise too_busy() from None
     return user_resource(user)
 
 
@@ -101,46 +92,41 @@ async def forgot_password(body: ForgotBody, auth: AuthParts) -> Response:
 @router.post("/password/reset", status_code=204, dependencies=OPEN_DOOR)
 async def reset_password(body: ResetBody, auth: AuthParts, client: FromClient) -> Response:
     """Sets the password anew with the token that was sent, and ends all sessions. 404 `token_unknown`."""
-    auth.require_good_password(body.new_password)
-    try:
+    with refusals():
+        async with auth.bus.transaction() as tx:
+            asked = await Confirmations(tx).waiting(hash_token(body.token), Purpose.PASSWORD_RESET)
+            found = None if asked is None else await PostgresUnitOfWork(tx).credentials(asked.email)
+        if found is None:
+            raise ConfirmationUnknown
+        auth.require_good_password(
+            body.new_password, found[0].email, mfa_enabled=found[0].mfa_enabled, field="new_password"
+        )
         new_hash = await auth.passwords.hash(body.new_password)
         async with auth.bus.transaction() as tx:
             uow, attempts = PostgresUnitOfWork(tx), Attempts(tx)
             user = await service.reset_password(uow, Confirmations(tx), attempts, body.token, new_hash)
             await auth.defence.know(attempts, user.email, client)
-    except ConfirmationUnknown:
-        raise _token_unknown() from None
-    except TooBusy:
-        raise too_busy() from None
     return Response(status_code=204)
 
 
 @router.post("/password", status_code=204)
 async def change_password(body: PasswordBody, caller: SessionCaller, auth: AuthParts, client: FromClient) -> Response:
     """Another password. The present one is asked for, and wrong ones are counted as at a login; other sessions end."""
-    try:
+    with refusals():
         async with auth.bus.transaction() as tx:
             user = await PostgresUnitOfWork(tx).user(caller.user_id)
         if user is None:
             raise Problem(404, "not_found", "The user does not exist.")
-        auth.require_good_password(body.new_password, user.email, mfa_enabled=user.mfa_enabled)
+        auth.require_good_password(body.new_password, user.email, mfa_enabled=user.mfa_enabled, field="new_password")
         async with auth.bus.transaction() as tx:
             counted = await auth.defence.begin(Attempts(tx), user.email, client)
             found = await PostgresUnitOfWork(tx).credentials(user.email)
         if not await auth.passwords.is_correct(body.current_password, None if found is None else found[1]):
-            raise invalid_credentials()
+            raise WrongCredentials
         new_hash = await auth.passwords.hash(body.new_password)
         async with auth.bus.transaction() as tx:
             uow, attempts = PostgresUnitOfWork(tx), Attempts(tx)
             await service.change_password(uow, attempts, user, new_hash, keep=UUID(caller.session_id))
             await attempts.one_less(*counted)
             await auth.defence.know(attempts, user.email, client)
-    except TooManyFailedLogins as error:
-        raise too_many_failed_logins(error) from None
-    except TooBusy:
-        raise too_busy() from None
     return Response(status_code=204)
-
-
-def _token_unknown() -> Problem:
-    return Problem(404, "token_unknown", "The token is not known, used or expired.")

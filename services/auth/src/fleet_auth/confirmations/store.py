@@ -5,7 +5,7 @@ from uuid import UUID
 import asyncpg
 from fleet_bus import Transaction
 
-from fleet_auth.store import PURGE_BATCH
+from fleet_auth.store import purge
 
 from .domain import Confirmation, Purpose
 
@@ -22,15 +22,7 @@ class Confirmations:
 
     async def add(self, confirmation: Confirmation) -> None:
         """Keeps it and has its mail sent."""
-        await self._connection.execute(
-            """
-            DELETE FROM confirmations WHERE confirmation_id IN (
-                SELECT confirmation_id FROM confirmations WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
-            )
-            """,
-            self._tx.now,
-            PURGE_BATCH,
-        )
+        await purge(self._connection, "confirmations", "confirmation_id", "expires_at", self._tx.now)
         await self._connection.execute(
             """
             INSERT INTO confirmations (confirmation_id, purpose, email, password_hash, display_name, expires_at)

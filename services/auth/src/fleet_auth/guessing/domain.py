@@ -10,7 +10,12 @@ class TooManyFailedLogins(Exception):
 
     def __init__(self, wait: timedelta) -> None:
         super().__init__(wait)
-        self.retry_after_s = max(1, -(-wait // timedelta(seconds=1)))
+        self.retry_after_s = whole_seconds(wait)
+
+
+def whole_seconds(wait: timedelta) -> int:
+    """Of a wait that is not over, rounded up: whoever waits as long is not sent away again."""
+    return -(-wait // timedelta(seconds=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from fleet_bus import Transaction
 
-from fleet_auth.store import PURGE_BATCH
+from fleet_auth.store import purge
 
 from .domain import Budget, Failures
 
@@ -29,15 +29,7 @@ class Attempts:
         for key, budget, failures in found:
             await self._keep(key, failures.one_more(self._tx.now, budget))
         # Last, so that nothing is waited for while others' rows are held.
-        await self._connection.execute(
-            """
-            DELETE FROM failures WHERE key_hash IN (
-                SELECT key_hash FROM failures WHERE forgotten_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
-            )
-            """,
-            self._tx.now,
-            PURGE_BATCH,
-        )
+        await purge(self._connection, "failures", "key_hash", "forgotten_at", self._tx.now)
         return None
 
     async def one_less(self, *counted: Counted) -> None:
@@ -69,16 +61,7 @@ class Attempts:
             _hash(address),
             self._tx.now + known_for,
         )
-        await self._connection.execute(
-            """
-            DELETE FROM known_addresses WHERE (account_hash, address_hash) IN (
-                SELECT account_hash, address_hash FROM known_addresses WHERE known_until <= $1
-                LIMIT $2 FOR UPDATE SKIP LOCKED
-            )
-            """,
-            self._tx.now,
-            PURGE_BATCH,
-        )
+        await purge(self._connection, "known_addresses", "account_hash, address_hash", "known_until", self._tx.now)
 
     async def forget_addresses(self, email: str) -> None:
         await self._connection.execute("DELETE FROM known_addresses WHERE account_hash = $1", _hash(email))

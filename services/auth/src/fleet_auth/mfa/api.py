@@ -92,10 +92,11 @@ async def step_up(body: CodeBody, caller: SessionCaller, auth: AuthParts) -> Res
     """An access token that says that the second factor was shown just now, for what asks for it (`mfa_required`)."""
     session = None
     async with auth.bus.transaction() as tx:
-        refused = await service.show_code(SecondFactors(tx, auth.sealer), caller.user_id, body.code)
+        factors = SecondFactors(tx, auth.sealer)
+        refused = await service.show_code(factors, caller.user_id, body.code)
         if refused is None:
             uow, session_id = PostgresUnitOfWork(tx), UUID(caller.session_id)
-            await SecondFactors(tx, auth.sealer).note_shown(session_id)
+            await factors.note_shown(session_id)
             if await uow.prolong_living_session(session_id, tx.now + auth.lifetimes.access):
                 session, user = await uow.locked_session(session_id), await uow.user(caller.user_id)
     if refused is not None:

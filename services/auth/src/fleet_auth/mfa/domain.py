@@ -10,16 +10,15 @@ from uuid import UUID
 
 import pyotp
 
+from fleet_auth.guessing.domain import Budget, whole_seconds
+
 ISSUER = "Tradefleet"
 STEP_S = 30
 RECOVERY_CODES = 10
 _RECOVERY_BYTES = 10
 """80 random bits: a plain hash of them cannot be guessed at."""
-FREE_FAILURES = 5
-"""Wrong codes in a row before one has to wait; from then on twice as long each time."""
-FIRST_WAIT = timedelta(seconds=30)
-LONGEST_WAIT = timedelta(hours=1)
-"""24 guesses a day at three codes each of a million; only who knows the password can make the owner wait."""
+WRONG_CODES = Budget(allowed=5, first_wait=timedelta(seconds=30), longest_wait=timedelta(hours=1))
+"""In a row. 24 guesses a day at three codes each of a million; only who knows the password can make the owner wait."""
 CHALLENGE_LIFETIME = timedelta(minutes=5)
 
 
@@ -53,8 +52,8 @@ class Totp:
         """Why no code is looked at now."""
         if self.blocked_until is None or self.blocked_until <= now:
             return None
-        wait = -(-(self.blocked_until - now) // timedelta(seconds=1))
-        return CodeRefused("too_many_codes", "Too many wrong codes; wait before the next.", wait)
+        wait_s = whole_seconds(self.blocked_until - now)
+        return CodeRefused("too_many_codes", "Too many wrong codes; wait before the next.", wait_s)
 
     def step_of(self, code: str, now: datetime) -> int | None:
         """The step whose code this is, if it is of now or of one step beside it, and later than the last one used."""
@@ -67,10 +66,8 @@ class Totp:
 
     def blocked_after(self, failures: int, now: datetime) -> datetime | None:
         """Until when, after so many wrong codes in a row."""
-        if failures < FREE_FAILURES:
-            return None
-        doubled: int = 2 ** min(failures - FREE_FAILURES, 16)
-        return now + min(FIRST_WAIT * doubled, LONGEST_WAIT)
+        wait = WRONG_CODES.wait(failures)
+        return None if wait is None else now + wait
 
 
 def new_totp_secret() -> str:

@@ -7,7 +7,7 @@ from uuid import UUID
 from fleet_bus import Transaction
 
 from fleet_auth.sealing import TOTP_SECRET, Sealer
-from fleet_auth.store import PURGE_BATCH
+from fleet_auth.store import purge
 
 from .domain import Totp
 
@@ -90,15 +90,7 @@ class SecondFactors:
         await self._connection.execute("UPDATE sessions SET mfa_at = $2 WHERE session_id = $1", session_id, self.now)
 
     async def add_challenge(self, token_hash: bytes, user_id: UUID, expires_at: datetime) -> None:
-        await self._connection.execute(
-            """
-            DELETE FROM mfa_challenges WHERE token_hash IN (
-                SELECT token_hash FROM mfa_challenges WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
-            )
-            """,
-            self.now,
-            PURGE_BATCH,
-        )
+        await purge(self._connection, "mfa_challenges", "token_hash", "expires_at", self.now)
         await self._connection.execute(
             "INSERT INTO mfa_challenges (token_hash, user_id, expires_at) VALUES ($1, $2, $3)",
             token_hash,

@@ -12,10 +12,9 @@ from fleet_chassis.shapes import Body
 from pydantic import Field
 
 from fleet_auth import service
-from fleet_auth.api import UserResource, user_resource
 from fleet_auth.api_keys.store import ApiKeys
 from fleet_auth.domain import LastAdministrator, Role, UserStatus, UserUnknown
-from fleet_auth.parts import AuthParts
+from fleet_auth.parts import AuthParts, UserResource, user_resource
 from fleet_auth.store import PostgresUnitOfWork, users_page
 
 router = APIRouter(prefix="/api/v1/users", tags=["users"])

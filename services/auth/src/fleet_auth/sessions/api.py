@@ -1,5 +1,6 @@
 """`/auth/sessions`."""
 
+from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
@@ -11,6 +12,8 @@ from fleet_chassis.shapes import Resource
 from fleet_auth.domain import RevokedReason
 from fleet_auth.parts import AuthParts, SessionCaller
 from fleet_auth.store import PostgresUnitOfWork
+
+from .store import seen_sessions
 
 router = APIRouter(prefix="/api/v1/auth/sessions", tags=["auth"])
 
@@ -30,16 +33,8 @@ class SessionResource(Resource):
 async def list_sessions(caller: SessionCaller, auth: AuthParts) -> Page[SessionResource]:
     """One's own sessions that are alive, the newest first; all on one page."""
     async with auth.bus.transaction() as tx:
-        uow = PostgresUnitOfWork(tx)
-        living = [session.session_id for session in await uow.living_sessions(caller.user_id)]
-        rows = await tx.connection.fetch(
-            """
-            SELECT session_id, created_at, coalesce(last_used_at, created_at) AS last_used_at, address, user_agent
-            FROM sessions WHERE session_id = ANY ($1) ORDER BY session_id DESC
-            """,
-            living,
-        )
-    shown = [SessionResource(**row, is_current=str(row["session_id"]) == caller.session_id) for row in rows]
+        seen = await seen_sessions(tx.connection, caller.user_id, tx.now)
+    shown = [SessionResource(**asdict(one), is_current=str(one.session_id) == caller.session_id) for one in seen]
     return Page(data=shown, next_cursor=None, has_more=False)
 
 
