@@ -1,12 +1,14 @@
 """Natural batching: whoever goes away, is too many, or loses the database, spoils it for nobody else."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from counting_service import Effects, Service
-from fleet_bus import GroupCommitter, Overloaded
+from fleet_bus import GroupCommitter, Overloaded, Transaction
 from fleet_chassis.database import CommitOutcomeUnknown, DatabaseUnavailable
 from fleet_testkit.eventually import eventually
 
@@ -116,3 +118,27 @@ async def test_what_is_done_in_part_is_not_told_as_nothing_done(make_service: An
     assert await service.effects() == list(range(256))
     with pytest.raises(DatabaseUnavailable):
         await committer.submit_all([299])
+
+
+class Unit:
+    """Holds its transaction, and the transaction what the unit still has to do."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self.tx = tx
+        tx.after_commit(self.put_back)
+
+    def put_back(self) -> None:
+        pass
+
+
+async def test_what_a_transaction_touched_is_freed_with_it(make_service: Any) -> None:
+    service = await make_service("trading")
+    gc.disable()
+    try:
+        async with service.bus.transaction() as tx:
+            unit = Unit(tx)
+        touched = weakref.ref(unit)
+        del unit, tx
+        assert touched() is None
+    finally:
+        gc.enable()

@@ -1,7 +1,7 @@
 """One PostgreSQL transaction with its outbox: what is published in it is numbered and stored just before COMMIT."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -149,12 +149,18 @@ class Transaction:
         return Woken(bool(self._published), earliest)
 
     def committed(self) -> None:
-        for step in self._after_commit:
-            step()
+        self._end(self._after_commit)
 
     def rolled_back(self) -> None:
-        for step in self._after_rollback:
+        self._end(self._after_rollback)
+
+    def _end(self, steps: Sequence[Callable[[], None]]) -> None:
+        """Whoever left a step here holds this transaction: were they not let go, all that it touched would lie in memory
+        until the collector of cycles comes by, which took a fifth of the CPU of an order."""
+        for step in steps:
             step()
+        for left in (self._before_commit, self._after_commit, self._after_rollback):
+            left.clear()
 
     def _store_published(self) -> None:
         counts: dict[tuple[str, str], int] = {}

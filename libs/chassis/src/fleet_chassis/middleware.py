@@ -3,6 +3,7 @@
 from time import perf_counter
 from urllib.parse import unquote_to_bytes
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
@@ -44,11 +45,7 @@ class RequestMiddleware:
             if status:
                 # The answer is on its way and cannot be changed: the server logs the error and cuts the connection.
                 raise
-            problem = problem_of(error)
-            if problem is None:
-                log.exception("request_failed", method=scope["method"], path=scope["path"])
-                problem = Problem(500, "internal_error", "The service failed; the request id finds the cause.")
-            await problem_response(problem, scope)(scope, receive, send_with_id)
+            await _told(error, scope)(scope, receive, send_with_id)
         finally:
             observe_request(scope, status, started)
             log.debug(
@@ -88,6 +85,16 @@ class RequestMiddleware:
         # The connection stays open: closed with data unread it would be reset, and the answer lost. The server reads
         # the rest and throws it away.
         return Problem(413, "body_too_large", f"The body may have {self._body_limit_bytes} bytes at most.")
+
+
+def _told(error: Exception, scope: Scope) -> Response:
+    """The answer that tells of the error. By itself: where the frame that caught an error names it for longer than the
+    except clause, the two hold each other, and with them all of the request, until the collector of cycles comes by."""
+    problem = problem_of(error)
+    if problem is None:
+        log.exception("request_failed", method=scope["method"], path=scope["path"])
+        problem = Problem(500, "internal_error", "The service failed; the request id finds the cause.")
+    return problem_response(problem, scope)
 
 
 def _decode_slashes(scope: Scope) -> None:
