@@ -189,7 +189,7 @@ def main(arguments: Sequence[str] = ()) -> int:
             make_venv(chosen or sys.executable, with_pip=chosen is None)
             install()
         run(VENV / "bin" / "python", "-m", "fleet_launcher.jars")
-        run(VENV / "bin" / "python", "-m", "fleet_simulator.book.machine_code")
+        run(VENV / "bin" / "python", "-m", "fleet_simulator.book")
         if fresh:
             STAMP.write_text(wanted)
             say(f".venv {megabytes(VENV)} MB, jars {megabytes(ROOT / '.fleet' / 'jars')} MB")
