@@ -5,7 +5,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from fleet_routes import PUBLIC_ROUTES
+from fleet_routes import PUBLIC_ROUTES, ROUTES
 from fleet_sdk.client import FleetClient
 from fleet_testkit.eventually import eventually
 from whole_fleet import User, WholeFleet, until_priced, until_status
@@ -33,6 +33,20 @@ ACTS: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
 def test_every_route_that_takes_administrators_only_and_changes_something_is_tried() -> None:
     theirs = {(route.method, route.path) for _, route in PUBLIC_ROUTES if route.permission == "admin"}
     assert {(method, path) for method, path in theirs if method != "GET"} <= set(ACTS)
+
+
+def test_every_route_that_takes_operators_and_changes_something_is_known() -> None:
+    """None of these is public; beside each, the test that shows its act."""
+    shown_by = {
+        "/internal/parked/replay": "libs/bus test_delivery.py",
+        "/internal/parked/skip": "libs/bus test_delivery.py",
+        "/internal/accounts/{account_id}/entries": "trading test_money_accounts.py",
+        "/internal/mass-cancel": "matching-engine test_rules.py",
+        "/internal/state": "core-engine test_kill_switch.py, which adopts what `fleet halt` has told",
+    }
+    takes = {route.path: route.permission or "" for _, route in ROUTES if route.method != "GET"}
+    operators = {path for path, permission in takes.items() if "cli" in permission or permission == "services: any"}
+    assert operators == set(shown_by)
 
 
 async def ids_of(user: User) -> dict[str, str]:

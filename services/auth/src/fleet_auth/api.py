@@ -225,10 +225,9 @@ async def refresh(body: RefreshBody, auth: AuthParts) -> Response:
         done = await service.refresh(
             PostgresUnitOfWork(tx), body.refresh_token, replacement=replacement, lifetimes=auth.lifetimes
         )
-    if done.user is None or done.session is None:
-        refusal = done.refusal or RefreshRefusal.UNKNOWN
-        raise Problem(401, refusal, REFUSALS[refusal])
-    return auth.tokens(done.user, done.session, replacement)
+    if isinstance(done, RefreshRefusal):
+        raise Problem(401, done, REFUSALS[done])
+    return auth.tokens(*done, replacement)
 
 
 @router.post("/logout", status_code=204)

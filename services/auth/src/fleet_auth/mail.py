@@ -2,18 +2,19 @@
 
 import asyncio
 import os
-import smtplib
 import ssl
 from dataclasses import asdict, dataclass
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
+import aiosmtplib
 import msgspec
 
 SMTP_TIMEOUT_S = 4.0
-"""A mail is sent inside a transaction, which the database ends when it idles for 5 s."""
+"""For all of it: a mail is sent inside a transaction, which the database ends when it idles for 5 s. One that is taken
+later would be sent again and again."""
 
 
 _PERMANENT = 500
@@ -60,37 +61,36 @@ class FileMailer:
 class SmtpMailer:
     """`smtp://user:password@host:587` (STARTTLS, always) or `smtps://…:465`, with the system's trusted certificates."""
 
-    def __init__(self, url: str, sender: str) -> None:
-        self._url = urlsplit(url)
+    def __init__(self, url: str, sender: str, *, timeout_s: float = SMTP_TIMEOUT_S) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+            raise ValueError("a mail URL is smtp[s]://user:password@host:port, or file:/path")
+        has_tls_first = parts.scheme == "smtps"
+        self._server: dict[str, Any] = {
+            "hostname": parts.hostname,
+            "port": parts.port or (465 if has_tls_first else 587),
+            "username": None if parts.username is None else unquote(parts.username),
+            "password": None if parts.password is None else unquote(parts.password),
+            "use_tls": has_tls_first,
+            "start_tls": not has_tls_first,
+        }
         self._sender = sender
+        self._timeout_s = timeout_s
 
     async def send(self, mail: Mail) -> None:
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = self._sender, mail.to, mail.subject
         message.set_content(mail.text)
         try:
-            await asyncio.to_thread(self._deliver, message)
-        except smtplib.SMTPRecipientsRefused as error:
-            [(code, _)] = error.recipients.values()
-            raise (MailRefused if code >= _PERMANENT else MailNotSent)(f"SMTP {code}") from error
-        except (smtplib.SMTPException, OSError) as error:
+            async with asyncio.timeout(self._timeout_s):
+                await aiosmtplib.send(message, **self._server, tls_context=ssl.create_default_context())
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            [refused] = error.recipients
+            raise (MailRefused if refused.code >= _PERMANENT else MailNotSent)(f"SMTP {refused.code}") from error
+        except (aiosmtplib.SMTPException, OSError) as error:
             raise MailNotSent(type(error).__name__) from error
-
-    def _deliver(self, message: EmailMessage) -> None:
-        tls = ssl.create_default_context()
-        host, port = self._url.hostname or "", self._url.port
-        with (
-            smtplib.SMTP_SSL(host, port or 465, timeout=SMTP_TIMEOUT_S, context=tls)
-            if self._url.scheme == "smtps"
-            else smtplib.SMTP(host, port or 587, timeout=SMTP_TIMEOUT_S)
-        ) as server:
-            if self._url.scheme == "smtp":
-                server.starttls(context=tls)
-            if self._url.username is not None:
-                server.login(unquote(self._url.username), unquote(self._url.password or ""))
-            server.send_message(message)
 
 
 def mailer_of(url: str, sender: str) -> Mailer:
-    """By the URL's scheme: smtp, smtps or file."""
+    """By the URL's scheme: smtp, smtps or file. Raises ValueError, without what the URL says."""
     return FileMailer(Path(urlsplit(url).path)) if url.startswith("file:") else SmtpMailer(url, sender)

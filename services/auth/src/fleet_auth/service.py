@@ -51,15 +51,6 @@ class IdempotencyKey:
     keep: timedelta
 
 
-@dataclass(frozen=True, slots=True)
-class Refreshed:
-    """What a refresh did; `refusal` is None when there is a new session state to make tokens of."""
-
-    user: User | None
-    session: Session | None
-    refusal: RefreshRefusal | None = None
-
-
 async def earlier_answer(uow: UnitOfWork, operation: str, key: IdempotencyKey) -> Mapping[str, object] | None:
     """The answer to an earlier request with this key. Raises IdempotencyKeyReused."""
     earlier = await uow.answered(operation, key.key)
@@ -129,24 +120,26 @@ async def begin_session(
     return session
 
 
-async def refresh(uow: UnitOfWork, shown: str, *, replacement: str, lifetimes: TokenLifetimes) -> Refreshed:
+async def refresh(
+    uow: UnitOfWork, shown: str, *, replacement: str, lifetimes: TokenLifetimes
+) -> tuple[User, Session] | RefreshRefusal:
     """Takes a refresh token for a new one. A used one ends its session: somebody has a copy.
 
     A refusal is returned and not raised, because the revocation that may come with it has to be committed.
     """
     token = await uow.locked_refresh_token(hash_token(shown))
     if token is None:
-        return Refreshed(None, None, RefreshRefusal.UNKNOWN)
+        return RefreshRefusal.UNKNOWN
     refusal = token.refusal(uow.now)
     if refusal is not None:
         if refusal is RefreshRefusal.REUSED:
             await uow.revoke_session(token.session, RevokedReason.REUSE)
-        return Refreshed(None, None, refusal)
+        return refusal
     session = dataclasses.replace(token.session, last_token_expires_at=uow.now + lifetimes.access)
     await uow.use_refresh_token(token)
     await uow.add_refresh_token(hash_token(replacement), session.session_id, uow.now + lifetimes.refresh)
     await uow.prolong_session(session.session_id, session.last_token_expires_at)
-    return Refreshed(token.user, session)
+    return token.user, session
 
 
 async def give_ticket(uow: UnitOfWork, ticket: str, *, session_id: UUID, scopes: Iterable[str]) -> None:
@@ -171,6 +164,13 @@ async def log_out(uow: UnitOfWork, session_id: UUID) -> None:
         await uow.revoke_session(session, RevokedReason.LOGOUT)
 
 
+async def end_sessions(uow: UnitOfWork, user_id: UUID, reason: RevokedReason, *, keep: UUID | None = None) -> None:
+    """Ends all sessions of a user, whose row is locked, but `keep`."""
+    for session in await uow.living_sessions(user_id):
+        if session.session_id != keep:
+            await uow.revoke_session(session, reason)
+
+
 async def change_user(
     uow: UnitOfWork, user_id: UUID, *, roles: Collection[Role] | None, status: UserStatus | None, by: UUID
 ) -> User:
@@ -192,8 +192,7 @@ async def change_user(
         raise LastAdministrator
     changed = dataclasses.replace(changed, version=user.version + 1)
     await uow.change_user(changed)
-    for session in await uow.living_sessions(user_id):
-        await uow.revoke_session(session, RevokedReason.USER_CHANGED)
+    await end_sessions(uow, user_id, RevokedReason.USER_CHANGED)
     uow.publish_user(changed)
     changes = [
         Change(name=name, before=before, after=after)

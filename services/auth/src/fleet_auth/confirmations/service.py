@@ -67,6 +67,4 @@ async def change_password(uow: UnitOfWork, attempts: Attempts, user: User, new_h
     await uow.locked_user(user.user_id)
     await uow.set_password_hash(user.user_id, new_hash)
     await attempts.forget_addresses(user.email)
-    for session in await uow.living_sessions(user.user_id):
-        if session.session_id != keep:
-            await uow.revoke_session(session, RevokedReason.PASSWORD_CHANGED)
+    await service.end_sessions(uow, user.user_id, RevokedReason.PASSWORD_CHANGED, keep=keep)

@@ -9,6 +9,7 @@ from fleet_chassis.pages import Page
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import Resource
 
+from fleet_auth import service
 from fleet_auth.domain import RevokedReason
 from fleet_auth.parts import AuthParts, SessionCaller
 from fleet_auth.store import PostgresUnitOfWork
@@ -56,6 +57,5 @@ async def end_all_sessions(caller: SessionCaller, auth: AuthParts) -> Response:
     async with auth.bus.transaction() as tx:
         uow = PostgresUnitOfWork(tx)
         await uow.locked_user(caller.user_id)
-        for session in await uow.living_sessions(caller.user_id):
-            await uow.revoke_session(session, RevokedReason.LOGOUT)
+        await service.end_sessions(uow, caller.user_id, RevokedReason.LOGOUT)
     return Response(status_code=204)
