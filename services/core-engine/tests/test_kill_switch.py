@@ -234,6 +234,11 @@ async def test_a_state_told_without_core_engine_is_known_and_overruled_by_a_high
         instance.answer = obeys
     states = await halted_fleet.fetch("SELECT changed_by FROM trading_state_changes WHERE target = 'MSFT/USD'")
     assert "cli:op" in {row["changed_by"] for row in states}
+    unsent = await halted_fleet.fetch("SELECT payload FROM outbox WHERE topic = 'core-engine.audit' ORDER BY id")
+    acts = [json.loads(row["payload"]) for row in unsent]
+    assert [(act["action"], act["target"]) for act in acts if act["actor"] == "cli:op"] == [
+        ("trading_state.adopted", "symbol:MSFT/USD")
+    ]
 
 
 async def test_only_an_admin_may_halt(halted_fleet: Fleet) -> None:
