@@ -102,12 +102,13 @@ async def test_post_only_and_self_trade(engine: Any) -> None:
 
 async def test_replace_changes_quantity_and_price(engine: Any) -> None:
     first = engine.order("buy", "10", "90")
-    await engine.command(first, engine.of(first, ReplaceVenueOrder, quantity=Decimal(7), limit_price=Decimal("91")))
+    wish = engine.of(first, ReplaceVenueOrder, quantity=Decimal(7), limit_price=Decimal("91"), request=2)
+    await engine.command(first, wish)
     *_, replaced = await engine.told(first.venue_order_ref, A, VenueOrderReplaced)
     assert (replaced.quantity, replaced.limit_price, replaced.cumulative_quantity) == (7, 91, 0)
-    await engine.command(engine.of(first, ReplaceVenueOrder, limit_price=Decimal("91.001")))
+    await engine.command(engine.of(first, ReplaceVenueOrder, limit_price=Decimal("91.001"), request=3))
     *_, refused = await engine.told(first.venue_order_ref, A, VenueOrderReplaced, VenueReplaceRejected)
-    assert refused.code == "invalid_price"
+    assert (refused.code, replaced.request, refused.request) == ("invalid_price", 2, 3)
     stranger = engine.of(first, CancelVenueOrder, account_id=uuid4())
     await engine.command(stranger, engine.of(first, CancelVenueOrder))
     kinds = (A, VenueOrderReplaced, VenueReplaceRejected, VenueCancelRejected, C)

@@ -282,6 +282,37 @@ def test_a_replace_is_asked_once_and_one_at_a_time() -> None:
     assert order.status == "pending_replace"
 
 
+def test_an_answer_that_names_its_wish_answers_no_other_one_at_whatever_market_time() -> None:
+    account, order = resting()
+
+    def refuse(request: int) -> list[Event]:
+        why = Reason("busy", "")
+        return done(account, ReportCancelReject(order_id=O_ID, reason=why, now=NOW, request=request))
+
+    done(account, CancelOrder(order_id=O_ID, now=NOW))
+    first = order.version
+    assert len(refuse(first)) == 1
+    done(account, CancelOrder(order_id=O_ID, now=NOW))
+    assert refuse(first) == [], "told again"
+    assert order.status == "pending_cancel"
+    assert len(refuse(order.version)) == 1
+
+    asked = []
+    for quantity in (20, 10, 20):
+        done(account, replace(quantity=quantity))
+        asked.append(order.version)
+        for request, before in zip(asked[:-1], (20, 10), strict=False):
+            assert done(account, replaced(before, 90, request=request)) == [], "told again"
+            no = ReportReplaceReject(order_id=O_ID, reason=Reason("no", ""), market_at=NOW, now=NOW, request=request)
+            assert done(account, no) == []
+        assert order.status == "pending_replace"
+        assert len(done(account, replaced(quantity, 90, request=asked[-1]))) == 1
+        assert (order.status, order.quantity) == ("new", quantity)
+    done(account, replaced(15, 90, code="self_trade"))
+    assert done(account, replaced(20, 90, request=asked[-1])) == [], "told again"
+    assert order.quantity == 15
+
+
 def test_a_cancel_overtakes_a_replace_and_both_get_their_answers() -> None:
     account, order = resting()
     done(account, replace(quantity=20))

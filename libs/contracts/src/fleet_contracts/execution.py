@@ -66,8 +66,11 @@ class OrderCanceled(Report, frozen=True, kw_only=True, tag=True):
 
 
 class OrderCancelRejected(Report, frozen=True, kw_only=True, tag=True):
+    """`request`: which cancel it answers; None where that is not known."""
+
     code: str
     detail: str
+    request: int | None = None
 
 
 class OrderReplaced(Report, frozen=True, kw_only=True, tag=True):
@@ -81,6 +84,7 @@ class OrderReplaced(Report, frozen=True, kw_only=True, tag=True):
     stop_price: Decimal | None = None
     cumulative_quantity: Decimal
     code: str = "requested"
+    request: int | None = None
 
 
 class OrderReplaceRejected(Report, frozen=True, kw_only=True, tag=True):
@@ -88,6 +92,7 @@ class OrderReplaceRejected(Report, frozen=True, kw_only=True, tag=True):
 
     code: str
     detail: str
+    request: int | None = None
 
 
 class OrderTriggered(Report, frozen=True, kw_only=True, tag=True):

@@ -131,6 +131,8 @@ class ReplaceOrder(TradingMessage, frozen=True, kw_only=True):
     limit_price: Decimal | None
     stop_price: Decimal | None = None
     send_by: datetime | None = None
+    request: int | None = None
+    """Names this wish among those about the order; the report that answers it has it."""
 
 
 class CancelOrder(TradingMessage, frozen=True, kw_only=True):
@@ -139,6 +141,7 @@ class CancelOrder(TradingMessage, frozen=True, kw_only=True):
     user_id: UUID
     symbol: str
     venue: str
+    request: int | None = None
 
 
 class QueryOrder(TradingMessage, frozen=True, kw_only=True):

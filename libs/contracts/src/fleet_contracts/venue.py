@@ -58,6 +58,8 @@ class ReplaceVenueOrder(VenueMessage, frozen=True, kw_only=True):
     quantity: Decimal | None
     limit_price: Decimal | None
     stop_price: Decimal | None = None
+    request: int | None = None
+    """Names this wish among those about the order; the report that answers it has it, where the venue can tell."""
 
 
 class CancelVenueOrder(VenueMessage, frozen=True, kw_only=True):
@@ -67,6 +69,7 @@ class CancelVenueOrder(VenueMessage, frozen=True, kw_only=True):
     command_sequence: int
     send_by: datetime | None
     symbol: str
+    request: int | None = None
 
 
 class QueryVenueOrders(VenueMessage, frozen=True, kw_only=True):
@@ -140,6 +143,7 @@ class VenueOrderCanceled(VenueReport, frozen=True, kw_only=True, tag=True):
 class VenueCancelRejected(VenueReport, frozen=True, kw_only=True, tag=True):
     code: str
     detail: str
+    request: int | None = None
 
 
 class VenueOrderReplaced(VenueReport, frozen=True, kw_only=True, tag=True):
@@ -153,6 +157,7 @@ class VenueOrderReplaced(VenueReport, frozen=True, kw_only=True, tag=True):
     stop_price: Decimal | None = None
     cumulative_quantity: Decimal
     code: str = "requested"
+    request: int | None = None
 
 
 class VenueReplaceRejected(VenueReport, frozen=True, kw_only=True, tag=True):
@@ -160,6 +165,7 @@ class VenueReplaceRejected(VenueReport, frozen=True, kw_only=True, tag=True):
 
     code: str
     detail: str
+    request: int | None = None
 
 
 class VenueOrderTriggered(VenueReport, frozen=True, kw_only=True, tag=True):

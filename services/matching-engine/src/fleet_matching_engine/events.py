@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import fleet_simulator as sim
+import msgspec
 from fleet_contracts import venue
 from fleet_contracts.data import InstrumentDefined
 from fleet_contracts.exchange_connector import (
@@ -141,10 +142,26 @@ def terms(defined: InstrumentDefined) -> Terms:
 # Reports
 
 
-def reports(symbol: str, found: Sequence[Report], book: SymbolBook | None, when: Moment) -> venue.VenueReports:
-    """All that one cause did to the orders of a symbol. Without a book there is nothing but refusals."""
-    told = tuple(one for report in found for one in _told(report, symbol, book, when))
-    return venue.VenueReports(venue=VENUE, symbol=symbol, reports=told)
+Wish = venue.CancelVenueOrder | venue.ReplaceVenueOrder
+_ANSWERS = venue.VenueCancelRejected, venue.VenueOrderReplaced, venue.VenueReplaceRejected
+
+
+def reports(
+    symbol: str, found: Sequence[Report], book: SymbolBook | None, when: Moment, wish: Wish | None = None
+) -> venue.VenueReports:
+    """All that one cause did to the orders of a symbol. Without a book there is nothing but refusals. A `wish` is named
+    where it is answered: by what is said first of its order."""
+    told = [one for report in found for one in _told(report, symbol, book, when)]
+    if wish is not None:
+        _name(wish, told)
+    return venue.VenueReports(venue=VENUE, symbol=symbol, reports=tuple(told))
+
+
+def _name(wish: Wish, told: list[venue.AnyVenueReport]) -> None:
+    for place, report in enumerate(told):
+        if isinstance(report, _ANSWERS) and report.venue_order_ref == wish.venue_order_ref:
+            told[place] = msgspec.structs.replace(report, request=wish.request)
+            break
 
 
 def _told(report: Report, symbol: str, book: SymbolBook | None, when: Moment) -> Iterator[venue.AnyVenueReport]:

@@ -87,7 +87,8 @@ class VenueMachine:
                 return
             case _:
                 return
-        yield from self._said(message.symbol, effects, when)
+        wish = message if isinstance(message, CancelVenueOrder | ReplaceVenueOrder) else None
+        yield from self._said(message.symbol, effects, when, wish)
 
     def learn(self, fact: Fact, at: datetime) -> Iterator[Said]:
         when = self.venue.moment(at, None)
@@ -126,10 +127,10 @@ class VenueMachine:
         with _uncollected():
             self.venue.restore(content)
 
-    def _said(self, symbol: str, effects: Effects, when: Moment) -> Iterator[Said]:
+    def _said(self, symbol: str, effects: Effects, when: Moment, wish: events.Wish | None = None) -> Iterator[Said]:
         book, market_at = self.venue.books.get(symbol), when.market_at
         if effects.reports:
-            told = events.reports(symbol, effects.reports, book, when)
+            told = events.reports(symbol, effects.reports, book, when, wish)
             yield Said(VENUE_INTERNAL_REPORTS, symbol, told, market_at)
         if book is None:
             return

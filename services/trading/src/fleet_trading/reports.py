@@ -61,7 +61,8 @@ def _command(report: execution.AnyReport, user_id: UUID, now: datetime) -> Comma
                 order_id=order_id, reason=reason, cumulative_quantity=report.cumulative_quantity, now=now
             )
         case execution.OrderCancelRejected():
-            return ReportCancelReject(order_id=order_id, reason=Reason(report.code, report.detail), now=now)
+            reason = Reason(report.code, report.detail)
+            return ReportCancelReject(order_id=order_id, reason=reason, now=now, request=report.request)
         case execution.OrderReplaced():
             return ReportReplace(
                 order_id=order_id,
@@ -72,10 +73,13 @@ def _command(report: execution.AnyReport, user_id: UUID, now: datetime) -> Comma
                 code=report.code,
                 market_at=report.market_at,
                 now=now,
+                request=report.request,
             )
         case execution.OrderReplaceRejected():
             reason = Reason(report.code, report.detail)
-            return ReportReplaceReject(order_id=order_id, reason=reason, market_at=report.market_at, now=now)
+            return ReportReplaceReject(
+                order_id=order_id, reason=reason, market_at=report.market_at, now=now, request=report.request
+            )
         case execution.OrderTriggered():
             return ReportTrigger(order_id=order_id, now=now)
         case execution.OrderExpired():

@@ -129,9 +129,12 @@ class ReportCancel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportCancelReject:
+    """`request`: the wish that it answers; None where that is not told."""
+
     order_id: UUID
     reason: Reason
     now: datetime
+    request: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +151,7 @@ class ReportReplace:
     code: str
     market_at: datetime
     now: datetime
+    request: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +160,7 @@ class ReportReplaceReject:
     reason: Reason
     market_at: datetime
     now: datetime
+    request: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,6 +127,8 @@ def _cancel_rejected(account: Account, command: ReportCancelReject) -> list[Even
     order = account.orders.get(command.order_id)
     if order is None or not order.is_open or order.pending is not Pending.CANCEL:
         return []
+    if command.request is not None and order.terms is not None and command.request != order.terms.cancel_request:
+        return []  # It answers a wish before this one, and is told again.
     return [CancelRefused(order.order_id, command.reason, command.now)]
 
 

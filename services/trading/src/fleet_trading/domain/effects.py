@@ -156,7 +156,9 @@ def _replace_requested(account: Account, event: ReplaceRequested) -> None:
     wanted = event.wanted
     asked = {"quantity": wanted.quantity, "limit_price": wanted.limit_price, "stop_price": wanted.stop_price}
     detail = ", ".join(f"{name} {value:f}" for name, value in asked.items() if value is not None)
-    order.terms = replace(order.terms or NO_TERMS, wanted=wanted, asked_at=event.market_at)
+    order.terms = replace(
+        order.terms or NO_TERMS, wanted=wanted, asked_at=event.market_at, replace_request=order.version
+    )
     _step(account, order, Step.REPLACE_REQUESTED, reason=Reason("requested", detail))
     order.query_at = event.query_at
     order.queries = 0
@@ -206,6 +208,7 @@ def _triggered(account: Account, event: OrderTriggered) -> None:
 
 def _cancel_requested(account: Account, event: CancelRequested) -> None:
     order = _changed(account, event.order_id, event.now)
+    order.terms = replace(order.terms or NO_TERMS, cancel_request=order.version)
     _step(account, order, Step.CANCEL_REQUESTED)
     order.query_at = event.query_at
 

@@ -129,8 +129,9 @@ def replaced(order: Order, command: ReportReplace) -> Iterator[Event]:
         now.limit_price if command.limit_price in (None, now.limit_price) else command.limit_price,
         now.stop_price if command.stop_price in (None, now.stop_price) else command.stop_price,
     )
-    is_answer = command.code == "requested" and wanted is not None and _is_answered(now, wanted, told)
-    if not is_answer and _is_told_again(order, command):
+    is_named = command.request is not None
+    is_answer = command.code == "requested" and wanted is not None and (is_named or _is_answered(now, wanted, told))
+    if (is_named or not is_answer) and _is_told_again(order, command):
         return
     if told != now or is_answer or command.code == "parent_ended":
         reason = None
@@ -143,9 +144,12 @@ _GROWS, _SHRINKS = "parent_filled", ("oco", "reduce_only", "self_trade")
 
 
 def _is_told_again(order: Order, command: ReportReplace | ReportReplaceReject) -> bool:
-    """Changes have no names as trades have: an answer is none to what was asked for after it, and what the venue did
-    unasked came in the order of its time and, at one time, made the order only larger or only smaller."""
+    """An answer is told again that names another wish than the one that waits or, where its venue does not name them, has
+    come before what was asked for. What the venue did unasked came in the order of its time and, at one time, made the order
+    only larger or only smaller."""
     terms = order.terms or NO_TERMS
+    if command.request is not None:
+        return terms.wanted is None or command.request != terms.replace_request
     if isinstance(command, ReportReplaceReject) or command.code == "requested":
         return terms.asked_at is not None and command.market_at < terms.asked_at
     if terms.changed_at is None or command.market_at > terms.changed_at:

@@ -42,7 +42,8 @@ class Terms:
     `first` is how it was placed, once it has been changed since; `wanted` what its venue has been asked to make of it.
     `prevented` is what self-trade prevention has taken from it.
     `asked_at` is when its client last asked for a change, `changed_at` when it was last changed unasked, both by the
-    market's time: what a venue said of changes before that has been heard, and is told again.
+    market's time: what a venue said of changes before that has been heard, and is told again. `cancel_request` and
+    `replace_request` are the order's versions with its last wishes, by which most venues name the wish that they answer.
     """
 
     stop_price: Decimal | None = None
@@ -66,6 +67,8 @@ class Terms:
     prevented: Decimal = ZERO
     asked_at: datetime | None = None
     changed_at: datetime | None = None
+    cancel_request: int | None = None
+    replace_request: int | None = None
 
     @property
     def leg_count(self) -> int:

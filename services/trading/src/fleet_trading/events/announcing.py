@@ -93,6 +93,7 @@ class Announcer:
                     user_id=order.user_id,
                     symbol=order.symbol,
                     venue=order.venue,
+                    request=order.version,
                 )
                 market_at = self._market.market_at(order.symbol)
                 tx.publish(TRADING_ORDER_COMMANDS, str(order.account_id), cancel, market_at=market_at)
@@ -169,6 +170,7 @@ class Announcer:
             limit_price=None if wanted.limit_price == now.limit_price else wanted.limit_price,
             stop_price=None if wanted.stop_price == now.stop_price else wanted.stop_price,
             send_by=None if self._send_by is None else event.now + self._send_by,
+            request=order.version,
         )
 
     def _query(self, tx: Transaction, order: Order, attempt: int) -> None:
