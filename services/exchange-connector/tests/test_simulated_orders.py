@@ -100,9 +100,9 @@ async def test_a_limit_rests_until_the_quote_comes_to_it(simulated: Any) -> None
     await simulated.command(cancel, simulated.cancel_of(too_dear))
     _, canceled = await simulated.told(far.venue_order_ref, ACCEPTED, CANCELED)
     assert (canceled.code, canceled.cumulative_quantity) == ("requested", 0)
-    await simulated.command(simulated.cancel_of(far))
+    await simulated.command(msgspec.structs.replace(simulated.cancel_of(far), request=3))
     *_, refused = await simulated.told(far.venue_order_ref, ACCEPTED, CANCELED, venue.VenueCancelRejected)
-    assert refused.code == "unknown_order"
+    assert (refused.code, refused.request) == ("unknown_order", 3)
     kinds = [type(r) for r in simulated.reports(close.venue_order_ref)]
     assert kinds in ([ACCEPTED], [ACCEPTED, FILLED])
     for report in simulated.reports(close.venue_order_ref)[1:]:

@@ -1,6 +1,5 @@
 """Trades that an operator of the paper venue corrects or busts."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
@@ -15,6 +14,7 @@ from fleet_exchange_connector.domain.instruments import offered
 from fleet_exchange_connector.domain.orders import Fill, Stand, Status
 from fleet_simulator import Liquidity as Took
 from fleet_simulator import Side as Way
+from msgspec.structs import replace
 
 NOW = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
 ACCEPTED, FILLED, CORRECTED = venue.VenueOrderAccepted, venue.VenueOrderFilled, venue.VenueTradeCorrected

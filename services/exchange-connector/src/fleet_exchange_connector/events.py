@@ -148,6 +148,7 @@ def replace_order(message: venue.ReplaceVenueOrder) -> ReplaceOrder:
         quantity=message.quantity,
         limit_price=message.limit_price,
         stop_price=message.stop_price,
+        request=message.request,
     )
 
 
@@ -158,6 +159,7 @@ def cancel_order(message: venue.CancelVenueOrder) -> CancelOrder:
         user_id=message.user_id,
         command_sequence=message.command_sequence,
         symbol=message.symbol,
+        request=message.request,
     )
 
 
@@ -284,7 +286,12 @@ def _report(report: Report) -> venue.AnyVenueReport:
             )
         case ReportKind.CANCEL_REJECTED:
             return venue.VenueCancelRejected(
-                venue_order_ref=ref, account_id=account_id, market_at=at, code=code, detail=detail
+                venue_order_ref=ref,
+                account_id=account_id,
+                market_at=at,
+                code=code,
+                detail=detail,
+                request=report.request,
             )
         case ReportKind.REPLACED:
             assert report.change is not None, "a change is told with its figures"
@@ -297,10 +304,16 @@ def _report(report: Report) -> venue.AnyVenueReport:
                 stop_price=report.change.stop_price,
                 cumulative_quantity=status.cumulative_quantity,
                 code=report.change.code,
+                request=report.request,
             )
         case ReportKind.REPLACE_REJECTED:
             return venue.VenueReplaceRejected(
-                venue_order_ref=ref, account_id=account_id, market_at=at, code=code, detail=detail
+                venue_order_ref=ref,
+                account_id=account_id,
+                market_at=at,
+                code=code,
+                detail=detail,
+                request=report.request,
             )
         case ReportKind.TRIGGERED:
             assert report.trigger_price is not None, "a trigger is told with its price"

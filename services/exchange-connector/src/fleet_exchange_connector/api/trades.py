@@ -17,6 +17,7 @@ from pydantic import Field
 
 from fleet_exchange_connector.domain.corrections import CannotCorrect, Correction, Trade
 from fleet_exchange_connector.domain.instruments import VENUE
+from fleet_exchange_connector.domain.orders import fill_named
 from fleet_exchange_connector.events import tell_trade_corrected
 from fleet_exchange_connector.service.corrections import correct_trade
 from fleet_exchange_connector.store.corrections import trade_of, way_of
@@ -75,7 +76,10 @@ def trades_router(bus: Bus, database: Database, unit_of_work: Opening) -> APIRou
         )
 
     async def change(venue_trade_id: str, correction: Correction) -> TradeShown:
-        ref, number = _named(venue_trade_id)
+        named = fill_named(venue_trade_id)
+        if named is None:
+            raise _not_found()
+        ref, number = named
         async with database.connection() as connection:
             way = await way_of(connection, ref)
         if way is None:
@@ -99,14 +103,6 @@ def trades_router(bus: Bus, database: Database, unit_of_work: Opening) -> APIRou
         return _shown(after)
 
     return router
-
-
-def _named(venue_trade_id: str) -> tuple[UUID, int]:
-    ref, _, number = venue_trade_id.rpartition("-")
-    try:
-        return UUID(ref), int(number)
-    except ValueError:
-        raise _not_found() from None
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from fleet_exchange_connector.domain.orders import (
     Report,
     Stand,
     Status,
+    answered,
     refused,
 )
 from fleet_exchange_connector.domain.reach import Reach
@@ -86,11 +87,11 @@ class Book:
             )
         except core.OffGrid as off:
             return [refused(command, _code_of(off), market_at)]
-        return self._reports(self._market.apply(change, to_ns(market_at)), now)
+        return answered(command, self._reports(self._market.apply(change, to_ns(market_at)), now))
 
     def cancel(self, command: CancelOrder, market_at: datetime, *, now: datetime) -> list[Report]:
         cancel = core.Cancel(str(command.venue_order_ref), str(command.account_id), command.command_sequence)
-        return self._reports(self._market.apply(cancel, to_ns(market_at)), now)
+        return answered(command, self._reports(self._market.apply(cancel, to_ns(market_at)), now))
 
     def take_out(self, order: OpenOrder, code: str, market_at: datetime, *, now: datetime) -> list[Report]:
         """Cancels it on the venue's own account, as long as it is open: the end of one order may be that of another."""

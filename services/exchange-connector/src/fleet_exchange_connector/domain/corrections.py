@@ -1,6 +1,5 @@
 """What an operator makes of a trade that was told: another quantity or price, or none."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
@@ -8,6 +7,8 @@ from uuid import UUID
 
 from fleet_simulator import OffGrid, Side
 from fleet_simulator.fees import EXACT, fee
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fleet_exchange_connector.domain.instruments import FEE_RATE, Instrument
 from fleet_exchange_connector.domain.orders import Fill, Report, ReportKind, Stand, Status
@@ -24,8 +25,7 @@ class CannotCorrect(Exception):
         self.code, self.detail = code, detail
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trade:
+class Trade(Struct, frozen=True, kw_only=True):
     """A fill with its order. `first_quantity`: as it was told at first, `revision`: how often it has been corrected."""
 
     fill: Fill
@@ -36,8 +36,7 @@ class Trade:
     revision: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Correction:
+class Correction(Struct, frozen=True, kw_only=True):
     """`quantity` 0: there was no such trade; None: as it was."""
 
     quantity: Decimal | None

@@ -16,9 +16,9 @@ class Feed(StrEnum):
     REPLAY = "replay"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Instrument:
-    """An instrument of the venue, and the figures its simulated market is drawn from.
+    """An instrument of the venue, and the figures its simulated market is drawn from; there is one of each.
 
     `increment` is the step of simulated quotes, a multiple of the tick: stocks are quoted in cents, while their tick is
     that of the real bars, which have up to four decimals. `volatility` is a year's standard deviation of the log

@@ -1,13 +1,15 @@
 """What the simulated exchange core tells, in the venue's words, Decimals and times."""
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from uuid import UUID
 
 import fleet_simulator as core
 from fleet_simulator.reasons import DETAILS, code_of
+from msgspec.structs import replace
 
 from fleet_exchange_connector.domain.instruments import Instrument
 from fleet_exchange_connector.domain.orders import Change, Fill, Report, ReportKind, Stand, Status
@@ -18,6 +20,9 @@ _REFUSALS: dict[type[core.Event], tuple[ReportKind, Stand]] = {
     core.CancelRejected: (ReportKind.CANCEL_REJECTED, Stand.UNKNOWN),
     core.ReplaceRejected: (ReportKind.REPLACE_REJECTED, Stand.UNKNOWN),
 }
+
+# What is told of an order is told more than once, and of an account's orders all the time.
+_uuid = lru_cache(maxsize=4_096)(UUID)
 
 
 @dataclass(slots=True)
@@ -120,8 +125,8 @@ class Reporter:
 def _said(kind: ReportKind, event: core.Event, status: Status) -> Report:
     return Report(
         kind=kind,
-        venue_order_ref=UUID(event.order_ref),
-        account_id=UUID(event.account_id),
+        venue_order_ref=_uuid(event.order_ref),
+        account_id=_uuid(event.account_id),
         market_at=from_ns(event.market_at),
         status=status,
     )

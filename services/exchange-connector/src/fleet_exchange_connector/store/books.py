@@ -23,6 +23,7 @@ from fleet_exchange_connector.domain.orders import (
     ReplaceOrder,
     Stand,
     Status,
+    fill_named,
 )
 
 _LOCK = """
@@ -271,13 +272,11 @@ async def users_of(connection: asyncpg.Connection, refs: Sequence[UUID]) -> dict
 
 async def fills_since(connection: asyncpg.Connection, symbol: str, venue_trade_id: str, limit: int) -> list[Fill]:
     """From this fill of the symbol on, oldest first; none for a name that is no fill's here."""
-    ref, _, number = venue_trade_id.rpartition("-")
-    try:
-        named = UUID(ref), int(number)
-    except ValueError:
+    named = fill_named(venue_trade_id)
+    if named is None:
         return []
     rows = await connection.fetch(_FILLS_SINCE, symbol, *named, limit)
-    return [Fill(**{**row, "liquidity": Liquidity(row["liquidity"])}) for row in rows]
+    return list(map(_fill, rows))
 
 
 async def last_trade_id(connection: asyncpg.Connection, symbol: str, since: datetime) -> str | None:
@@ -287,4 +286,8 @@ async def last_trade_id(connection: asyncpg.Connection, symbol: str, since: date
 
 async def fills_of(connection: asyncpg.Connection, ref: UUID) -> tuple[Fill, ...]:
     rows = await connection.fetch(_FILLS, ref)
-    return tuple(Fill(**{**row, "liquidity": Liquidity(row["liquidity"])}) for row in rows)
+    return tuple(map(_fill, rows))
+
+
+def _fill(row: asyncpg.Record) -> Fill:
+    return Fill(**{**row, "liquidity": Liquidity(row["liquidity"])})
