@@ -1,6 +1,6 @@
 """Legs that execution holds, in a world of their own: what is on its way, and a naive venue that does as it is told to."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from uuid import UUID
@@ -27,13 +27,14 @@ from fleet_execution.domain import (
     held,
     refused,
 )
+from msgspec.structs import replace
 
 AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
 WHOLE = D(20)
 
 
 def key(number: int) -> OrderKey:
-    return OrderKey(UUID(int=number), UUID(int=8), UUID(int=9), "AAPL/USD", "paper")
+    return OrderKey.of(UUID(int=number), UUID(int=8), UUID(int=9), "AAPL/USD", "paper")
 
 
 ORDER = Terms("buy", "limit", WHOLE, D(100), None, "gtc", None)

@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 import pytest
 import pytest_asyncio
-from fleet_contracts import TOPICS, execution, venue
+from fleet_contracts import TOPICS, Message, Topic, execution, venue
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.data import InstrumentDefined
 from fleet_contracts.exchange_connector import Quote, VenueStatus
@@ -124,7 +124,7 @@ class ExecutionUnderTest:
         return venue.VenueOrderCanceled(**said(place), code=code, detail="", cumulative_quantity=Decimal(upto))
 
     async def lists(self, symbol: str = "AAPL/USD") -> None:
-        """The instrument is known, with a tick of a cent."""
+        """The instrument is known, with a tick of a cent, and has been heard of."""
         defined = InstrumentDefined(
             symbol=symbol,
             name="Apple",
@@ -143,7 +143,7 @@ class ExecutionUnderTest:
             simulated=True,
             version=1,
         )
-        await self.peers.say((DATA_INSTRUMENTS, symbol, defined))
+        await self._heard(DATA_INSTRUMENTS, symbol, defined)
 
     async def quote(self, bid: str, ask: str, *, age_s: float = 0.0) -> None:
         """The venue shows these, a moment after what it showed before, or so long ago."""
@@ -174,26 +174,35 @@ class ExecutionUnderTest:
 
     async def status(self, word: VenueStateWord, *capabilities: str) -> None:
         """What the paper venue says of itself."""
-        said = VenueStatus(
-            venue="paper", state=word, feed="simulated", heartbeat_at=self.clock.now(), capabilities=capabilities
-        )
-        await self.peers.say((EXCHANGE_CONNECTOR_STATUS, "paper", said))
+        await self.peers.say((EXCHANGE_CONNECTOR_STATUS, "paper", self._status(word, *capabilities)))
 
     async def can(self, *capabilities: str) -> None:
         """The paper venue says that it can do this, and it has been heard."""
-        before = await self._statuses_read()
-        await self.status(VenueStateWord.CONNECTED, *capabilities)
+        said = self._status(VenueStateWord.CONNECTED, *capabilities)
+        await self._heard(EXCHANGE_CONNECTOR_STATUS, "paper", said)
+
+    def _status(self, word: VenueStateWord, *capabilities: str) -> VenueStatus:
+        return VenueStatus(
+            venue="paper", state=word, feed="simulated", heartbeat_at=self.clock.now(), capabilities=capabilities
+        )
+
+    async def _heard(self, topic: Topic, key: str, message: Message) -> None:
+        """Says it, and comes back when all who listen there have read on."""
+        before = await self._read_of(topic)
+        await self.peers.say((topic, key, message))
 
         async def is_read() -> bool:
-            return await self._statuses_read() > before
+            read = await self._read_of(topic)
+            return bool(read) and all(at > before.get(name, 0) for name, at in read.items())
 
-        await eventually(is_read)
+        await eventually(is_read, what=f"{type(message).__name__} is heard")
 
-    async def _statuses_read(self) -> int:
+    async def _read_of(self, topic: Topic) -> dict[str, int]:
+        """How far each subscription has read it."""
         headers = self.keys.of_service("cli", "execution")
         async with self.http.get(f"{self.url}/internal/rest", headers=headers) as response:
             positions = (await response.json())["positions"]
-        return sum(positions.get("execution.venue-status", {}).get(EXCHANGE_CONNECTOR_STATUS.name, {}).values())
+        return {name: sum(read[topic.name].values()) for name, read in positions.items() if topic.name in read}
 
     async def asked(self, symbol: str, number: int) -> venue.QueryVenueOpenOrders:
         """The question about a symbol's open orders of this number, the first is 1; time goes on until it comes."""

@@ -1,16 +1,28 @@
 """An account's deadline has come: what no venue sees ends here."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 from cancel_after import set_deadline
-from fleet_contracts import venue
-from fleet_contracts.trading import SubmitOrder, Twap
+from fleet_bus import Bus
+from fleet_chassis.database import Database
+from fleet_contracts import trading, venue
+from fleet_contracts.trading import CancelAfterSet, SubmitOrder
 from fleet_contracts.vocabulary import OrderType, TimeInForce
+from fleet_execution.consumers import cut_off
+from fleet_execution.domain import OrderKey, Stand, Terms
+from fleet_execution.domain.twap import Twap
+from fleet_execution.service.working import begin
+from fleet_execution.store.families import Families
+from fleet_execution.store.unit import NEW, PostgresUnitOfWork, venue_orders_of
+from fleet_gate import Cutoffs
 from fleet_testkit.eventually import eventually
+from fleet_testkit.peers import Process
 
 
 async def test_what_waits_is_worked_or_held_here_ends_and_another_accounts_does_not(
@@ -34,7 +46,7 @@ async def test_what_waits_is_worked_or_held_here_ends_and_another_accounts_does_
         order_type=OrderType.LIMIT,
         limit_price=D(99),
         stop_price=None,
-        algo=Twap(duration_s=1_000, slices=2),
+        algo=trading.Twap(duration_s=1_000, slices=2),
     )
     bracket = msgspec.structs.replace(a_bracket, account_id=accounts["bracket"])
     await service.command(stop, others, twap, bracket)
@@ -71,3 +83,37 @@ async def test_what_was_said_before_and_comes_after_is_refused(execution_service
     await service.command(late)
     (told,) = await eventually(lambda: service.told(late.account_id))
     assert told.code == "cancel_after"
+
+
+async def test_an_order_that_was_taken_just_before_and_is_not_committed_yet_is_waited_for(
+    kafka: Any, make_database: Any
+) -> None:
+    key = OrderKey.of(uuid4(), uuid4(), uuid4(), "AAPL/USD", "paper")
+    terms = Terms("buy", "limit", D(10), D(100), None, "gtc", None)
+    async with Database(await make_database("execution"), application_name="test") as database:
+        bus = Bus(Process("execution", kafka.url, kafka.unique("t") + "."), database)
+        unit, passed = partial(PostgresUnitOfWork, families=Families()), Cutoffs()
+
+        async def is_waiting() -> bool:
+            async with database.connection() as connection:
+                return bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+        async with bus.transaction() as tx:
+            uow = unit(tx)
+            await uow.lock([f"{NEW}{key.ref}"])
+            begin(uow, key, terms, Twap(tx.now, 60, 6, D(1)), command_sequence=1, market_at=tx.now, refusal=None)
+            told = CancelAfterSet(
+                account_id=key.account_id, user_id=key.user_id, set_at=tx.now, cancel_at=None, passed_at=tx.now
+            )
+            passed.obey(told)
+            cutting = asyncio.create_task(cut_off(unit, bus, passed))
+
+            async def has_looked() -> bool:
+                return cutting.done() or await is_waiting()
+
+            await eventually(has_looked)
+            await uow.flush()
+        await cutting
+        async with database.connection() as connection:
+            (order,) = await venue_orders_of(connection, key.order_id)
+    assert (order.stand, order.code) == (Stand.CANCELED, "cancel_after")

@@ -163,7 +163,8 @@ async def tell_state(execution_service: Any, word: TradingStateWord, version: in
 
 async def test_a_cancel_that_loses_the_race_changes_nothing(execution_service: Any, an_order: SubmitOrder) -> None:
     place = await execution_service.placed(an_order)
-    await execution_service.command(cancel_of(an_order), cancel_of(an_order))
+    wish = msgspec.structs.replace(cancel_of(an_order), request=4)
+    await execution_service.command(wish, cancel_of(an_order))
     (cancel,) = await eventually(lambda: execution_service.sent(venue.CancelVenueOrder, an_order.account_id))
     rejected = venue.VenueCancelRejected(
         venue_order_ref=cancel.venue_order_ref,
@@ -171,12 +172,14 @@ async def test_a_cancel_that_loses_the_race_changes_nothing(execution_service: A
         market_at=OPEN_AT,
         code="too_late_to_cancel",
         detail="filled",
+        request=cancel.request,
     )
     await execution_service.report(filled(place, 10), rejected)
     told = await eventually(
         lambda: execution_service.told(an_order.account_id)[1:] and execution_service.told(an_order.account_id)
     )
     assert kinds(told) == ["OrderFilled", "OrderCancelRejected"]
+    assert (cancel.request, told[1].request) == (4, 4)
     unknown = cancel_of(msgspec.structs.replace(an_order, order_id=uuid4()))
     await execution_service.command(unknown)
     await eventually(lambda: len(execution_service.told(an_order.account_id)) == 3)
@@ -201,6 +204,7 @@ async def test_a_stop_is_triggered_replaced_and_shown_with_its_new_terms(
         quantity=Decimal(6),
         limit_price=None,
         stop_price=Decimal(102),
+        request=2,
     )
     await execution_service.command(wish)
     (sent,) = await eventually(lambda: execution_service.sent(venue.ReplaceVenueOrder, stop.account_id))
@@ -213,13 +217,15 @@ async def test_a_stop_is_triggered_replaced_and_shown_with_its_new_terms(
             limit_price=Decimal(99),
             stop_price=Decimal(102),
             cumulative_quantity=Decimal(0),
+            request=sent.request,
         ),
-        venue.VenueReplaceRejected(**said, code="invalid_price", detail="off the grid"),
+        venue.VenueReplaceRejected(**said, code="invalid_price", detail="off the grid", request=3),
         venue.VenueOrderTriggered(**said, trigger_price=Decimal("102.5")),
         filled(place, 6),
     )
     told = await eventually(lambda: execution_service.told(stop.account_id))
     assert kinds(told) == ["OrderReplaced", "OrderReplaceRejected", "OrderTriggered", "OrderFilled"]
+    assert [report.request for report in told[:2]] == [2, 3]
     await execution_service.peers.say(account_of(stop))
     own = execution_service.keys.of_user("execution", stop.user_id, "read")
 

@@ -1,35 +1,40 @@
-"""Transactions about orders that hang together, in many interleavings: none of them is ended for a deadlock."""
+"""Transactions about orders that hang together, and about venues, in many interleavings: none is ended for a deadlock."""
 
 import asyncio
 import random
-from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import pytest
-from fleet_bus import Bus
+from fleet_bus import Bus, Transaction
 from fleet_chassis.database import Database
+from fleet_contracts.exchange_connector import VenueStatus
+from fleet_contracts.vocabulary import VenueStateWord
+from fleet_execution import consumers
 from fleet_execution.domain import OrderKey, Terms, VenueOrder, groups, submit
 from fleet_execution.domain.twap import Twap
+from fleet_execution.ports import VenueState
+from fleet_execution.service import reconciling
+from fleet_execution.store.comparing import ROUND, ComparingPostgresUnitOfWork
 from fleet_execution.store.families import Families
 from fleet_execution.store.unit import PostgresUnitOfWork
 from fleet_testkit.peers import Process
+from msgspec.structs import replace
 
 AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
 TERMS = Terms("buy", "limit", D(10), D(100), None, "gtc", None)
 
 
-def key(named: UUID | None = None, order_id: UUID | None = None) -> OrderKey:
-    return OrderKey(order_id or uuid4(), uuid4(), uuid4(), "AAPL/USD", "paper", named)
+def key(order_id: UUID | None = None) -> OrderKey:
+    return OrderKey.of(order_id or uuid4(), uuid4(), uuid4(), "AAPL/USD", "paper")
 
 
 def child_of(parent: VenueOrder, number: int) -> VenueOrder:
     order_id = parent.key.order_id
-    child, _ = submit(
-        key(uuid5(order_id, str(number)), order_id), TERMS, command_sequence=1, market_at=AT, now=AT, refusal=None
-    )
+    named = replace(key(order_id), ref=uuid5(order_id, str(number)))
+    child, _ = submit(named, TERMS, command_sequence=1, market_at=AT, now=AT, refusal=None)
     return replace(child, parent_ref=parent.key.ref, group_ref=parent.group_ref)
 
 
@@ -74,3 +79,42 @@ async def test_no_two_wait_for_each_other(kafka: Any, make_database: Any, is_rem
 
         for _ in range(40):
             await asyncio.gather(*(hold(rng.sample(refs, rng.randint(1, 6))) for _ in range(8)))
+
+
+async def test_no_two_who_compare_wait_for_each_other(kafka: Any, make_database: Any) -> None:
+    """What several venues say of themselves in one batch, and the rounds that are due, each in any order."""
+    rng, minute = random.Random(5), timedelta(minutes=1)
+    venues = ["east", "north", "south", "west"]
+    async with Database(await make_database("execution"), application_name="test", max_size=8) as database:
+        bus = Bus(Process("execution", kafka.url, kafka.unique("t") + "."), database)
+
+        def unit(tx: Transaction) -> ComparingPostgresUnitOfWork:
+            return ComparingPostgresUnitOfWork(tx, Families())
+
+        heard, due = consumers.statuses(unit), consumers.rounds(unit, lambda _: (), every=minute, within=minute)
+
+        async def tell(some: list[str]) -> None:
+            word = VenueStateWord.CONNECTED
+            said = [VenueStatus(venue=v, state=word, feed="simulated", heartbeat_at=AT, capabilities=()) for v in some]
+            async with bus.transaction() as tx:
+                uow = unit(tx)
+                await uow.lock(sorted({found for status in said for found in heard.touches(status)}))
+                for venue in some:
+                    state = VenueState(rng.random() < 0.9, True, frozenset({str(rng.random())}))
+                    await reconciling.learn_status(uow, venue, state)
+                await uow.flush()
+
+        async def look(some: list[str]) -> None:
+            async with bus.transaction() as tx:
+                uow = unit(tx)
+                await uow.lock(sorted({found for venue in some for found in due.touches(venue)}))
+                await tx.connection.execute("DELETE FROM due WHERE kind = $1 AND aggregate_id = ANY($2)", ROUND, some)
+                for venue in some:
+                    await reconciling.look_round(uow, venue, (), is_start=False, every=minute, within=minute)
+                await uow.flush()
+
+        await tell(venues)
+        for _ in range(40):
+            await asyncio.gather(
+                *(act(rng.sample(venues, rng.randint(2, 4))) for act in (tell, look) for _ in range(4))
+            )

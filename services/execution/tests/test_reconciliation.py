@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
-KEY = OrderKey(UUID(int=1), UUID(int=2), UUID(int=3), "BTC/USD", "paper")
+KEY = OrderKey.of(UUID(int=1), UUID(int=2), UUID(int=3), "BTC/USD", "paper")
 CONNECTED, DISCONNECTED = VenueStateWord.CONNECTED, VenueStateWord.DISCONNECTED
 
 

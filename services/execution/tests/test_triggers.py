@@ -32,7 +32,7 @@ from hypothesis import strategies as st
 
 AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
 TICK = D("0.01")
-KEY = OrderKey(UUID(int=1), UUID(int=8), UUID(int=9), "AAPL/USD", "outside")
+KEY = OrderKey.of(UUID(int=1), UUID(int=8), UUID(int=9), "AAPL/USD", "outside")
 
 
 def terms(side: str, order_type: str, *, limit: D | None = None, tif: str = "gtc", **conditions: object) -> Terms:

@@ -1,6 +1,5 @@
 """The decisions about one venue order, whatever a venue says and in whatever order it says it."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -34,9 +33,10 @@ from fleet_execution.domain import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 NOW = datetime(2026, 1, 5, 15, tzinfo=UTC)
-KEY = OrderKey(UUID(int=1), UUID(int=2), UUID(int=3), "AAPL/USD", "paper")
+KEY = OrderKey.of(UUID(int=1), UUID(int=2), UUID(int=3), "AAPL/USD", "paper")
 TERMS = Terms("buy", "market", Decimal(10), None, Decimal(105), "ioc", NOW + timedelta(seconds=5))
 
 
@@ -115,6 +115,16 @@ def test_a_fill_that_overtook_the_cancel_stands_and_the_cancel_is_refused() -> N
     assert [type(fact) for fact in told] == [Filled, CancelRejected]
     _, (answer,) = order.cancel(command_sequence=9, market_at=NOW, now=NOW)
     assert isinstance(answer, CancelRejected)
+
+
+def test_a_refusal_is_told_with_the_wish_it_answers_also_after_one_that_was_told_again() -> None:
+    order, (cancel,) = sent().cancel(command_sequence=8, market_at=NOW, now=NOW, request=5)
+    assert cancel == Cancel(8, 5)
+    again, answer = (CancelRejected(NOW, "busy", "not now", request) for request in (3, 5))
+    order, told = learn(order, again, answer)
+    assert (order.is_cancel_pending, told) == (False, [again, answer])
+    _, told = learn(order, Canceled(NOW, "requested", "", Decimal(0)), answer)
+    assert told[1:] == []
 
 
 def test_a_fill_after_the_cancel_is_booked_and_the_order_stays_canceled() -> None:

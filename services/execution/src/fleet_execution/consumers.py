@@ -13,7 +13,7 @@ from fleet_contracts.topics import TRADING_ORDER_COMMANDS
 from fleet_contracts.trading import CancelOrder, QueryOrder, ReplaceOrder, SubmitOrder
 from fleet_contracts.venue import VenueOpenOrders, VenueReports
 from fleet_contracts.vocabulary import VenueStateWord
-from fleet_gate import Deadlines
+from fleet_gate import Cutoffs, Deadlines
 
 from . import events
 from .domain import venue_order_ref
@@ -22,9 +22,9 @@ from .ports import UnitOfWork, VenueState
 from .service import deadlines, learning, orders, reconciling, triggers
 from .service.refusing import Refusal
 from .service.triggers import Look
-from .store.comparing import ROUND, ComparingPostgresUnitOfWork, ComparingUnit
+from .store.comparing import ROUND, VENUES, ComparingPostgresUnitOfWork, ComparingUnit
 from .store.forgetting import FORGET, Forgetting
-from .store.unit import STEP, PostgresUnitOfWork, Unit, held_until
+from .store.unit import NEW, STEP, PostgresUnitOfWork, Unit, held_until
 
 log = get_logger("fleet_execution")
 
@@ -83,7 +83,7 @@ def commands(
     )
 
 
-async def cut_off(unit: Unit, bus: Bus, kept: Deadlines) -> None:
+async def cut_off(unit: Unit, bus: Bus, kept: Deadlines | Cutoffs) -> None:
     """What is held here of accounts whose deadline has come; a transaction an order, so that none waits for all."""
     async with bus.transaction() as tx:
         refs = await held_until(tx.connection, kept.passed)
@@ -101,7 +101,7 @@ def statuses(unit: ComparingUnit) -> Work:
         name="venue-status",
         topics=events.statuses(),
         unit_of_work=unit,
-        touches=lambda _: (),
+        touches=lambda _: (VENUES,),
         handlers={VenueStatus: _status},
     )
 
@@ -117,7 +117,7 @@ def rounds(
             uow, venue, listed(venue), is_start=due.sequence == STARTED, every=every, within=within
         )
 
-    return DueKind(ROUND, "wall", unit, lambda _: (), handle, counts_at_rest=False)
+    return DueKind(ROUND, "wall", unit, lambda _: (VENUES,), handle, counts_at_rest=False)
 
 
 def forgetting() -> DueKind:
@@ -144,13 +144,13 @@ def reports(unit: ComparingUnit, venues: Iterable[str]) -> Work:
 
 
 def _commanded(command: AnyCommand) -> Iterable[str]:
-    return map(str, refs_of(command))
+    mark = NEW if isinstance(command, SubmitOrder) else ""
+    return (f"{mark}{ref}" for ref in refs_of(command))
 
 
 def _reported(message: VenueReports | VenueOpenOrders) -> Iterable[str]:
     if isinstance(message, VenueOpenOrders):
-        orders = {str(order.venue_order_ref) for order in message.orders}
-        return orders | {str(fill.venue_order_ref) for fill in message.fills}
+        return VENUES, *(str(order.venue_order_ref) for order in message.orders)
     return {str(report.venue_order_ref) for report in message.reports}
 
 
@@ -174,8 +174,9 @@ async def _compare(uow: ComparingPostgresUnitOfWork, received: Received[VenueOpe
 
 
 async def _cancel(uow: UnitOfWork, received: Received[CancelOrder]) -> None:
-    key = key_of(received.message)
-    await orders.cancel_order(uow, key, command_sequence=received.sequence, market_at=_market_at(received))
+    key, at = key_of(received.message), _market_at(received)
+    request = received.message.request
+    await orders.cancel_order(uow, key, command_sequence=received.sequence, market_at=at, request=request)
 
 
 async def _replace(uow: UnitOfWork, received: Received[ReplaceOrder]) -> None:

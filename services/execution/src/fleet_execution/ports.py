@@ -18,6 +18,10 @@ class Told(NamedTuple):
     side: str | None = None
 
 
+def told_of(order: VenueOrder, outcomes: Iterable[Outcome]) -> list[Told]:
+    return [Told(order.key, outcome, order.terms.side) for outcome in outcomes]
+
+
 class UnitOfWork(Protocol):
     """The venue orders of one transaction, locked before the first use case."""
 
@@ -77,7 +81,7 @@ class ComparingUnitOfWork(UnitOfWork, Protocol):
     """What comparing with a venue needs besides."""
 
     async def venue_state(self, venue: str) -> VenueState | None:
-        """What the venue said of itself last, locked."""
+        """What the venue said of itself last; locked, and all other venues' with it."""
         ...
 
     def keep_venue_state(self, venue: str, state: VenueState) -> None: ...
@@ -92,6 +96,10 @@ class ComparingUnitOfWork(UnitOfWork, Protocol):
 
     async def overlapping_trade_id(self, venue: str, symbol: str) -> str | None:
         """From where fills are asked for: what the last comparison but one knew as the last."""
+        ...
+
+    async def unknown_fills(self, fills: Iterable[tuple[UUID, str]]) -> set[tuple[UUID, str]]:
+        """Of these, by venue order and trade id, those that no row is there of; their orders are locked."""
         ...
 
     def keep_reconciliation(self, reconciliation: Reconciliation) -> None: ...

@@ -1,6 +1,6 @@
 """What execution decides, free of the world."""
 
-from .order import Decision, VenueOrder, adopted, never_sent, refused, stand_ins, submit
+from .order import Decision, VenueOrder, adopted, never_sent, refused, submit
 from .values import (
     CANCEL_AFTER,
     NO_CONDITIONS,
@@ -79,7 +79,6 @@ __all__ = [
     "adopted",
     "never_sent",
     "refused",
-    "stand_ins",
     "submit",
     "venue_order_ref",
 ]

@@ -1,18 +1,19 @@
 """Orders that hang together (bracket, OTO, OCO): how they begin, how large a leg may be, what a venue keeps itself. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
+from msgspec import Struct, field
+from msgspec.structs import replace
+
 from .order import VenueOrder, submit
 from .values import Accepted, Cancel, Canceled, Leg, OrderKey, Outcome, Place, Refused, Rejected, Stand, Terms, Trigger
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """`root` brought the others along; of an OCO it is a leg itself. `children` are of legs that we hold, oldest first."""
 
     root: VenueOrder
@@ -52,8 +53,7 @@ class Group:
         return sum((other.cumulative_quantity for other in self.legs if other.key.ref != leg.key.ref), Decimal(0))
 
 
-@dataclass(frozen=True, slots=True)
-class Legs:
+class Legs(Struct, frozen=True):
     """What comes with a new order. `are_oco`: at work together with it, instead of waiting for it. `are_held`: by us.
 
     `triggers`: of those, the order too, whose type the venue does not have."""
@@ -64,8 +64,7 @@ class Legs:
     triggers: Mapping[UUID, Trigger] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """What a decision about a group came to: the orders that changed, what is told of which, when to look again."""
 
     changed: tuple[VenueOrder, ...] = ()

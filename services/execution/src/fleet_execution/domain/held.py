@@ -6,10 +6,12 @@ The one rule: what a leg has filled and all that may still fill of its children,
 more than the leg may come to. So nothing grows before what it replaces is confirmed to be gone."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid5
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from . import triggers
 from .groups import Group, Step
@@ -118,8 +120,7 @@ def _with(legs: Iterable[VenueOrder], changed: VenueOrder) -> tuple[VenueOrder, 
     return tuple(changed if leg.key.ref == changed.key.ref else leg for leg in legs)
 
 
-@dataclass(frozen=True, slots=True)
-class _Moment:
+class _Moment(Struct, frozen=True):
     """`spared`: a child whose cancel was refused just now; it is asked again when time comes."""
 
     now: datetime
@@ -249,7 +250,7 @@ def _placed(leg: VenueOrder, quantity: Decimal, number: int, moment: _Moment) ->
     send_by = leg.terms.send_by if number == 1 and not leg.leg.waits else None
     terms = leg.terms if leg.trigger is None else triggers.at_venue(leg.terms)
     child, outcomes = submit(
-        replace(leg.key, named=uuid5(leg.key.order_id, f"leg:{number}")),
+        replace(leg.key, ref=uuid5(leg.key.order_id, f"leg:{number}")),
         replace(terms, quantity=quantity, send_by=send_by if leg.trigger is None else None),
         command_sequence=leg.command_sequence,
         market_at=moment.market_at,

@@ -1,10 +1,13 @@
 """Decisions about venue orders: what is sent, what a venue's word changes, and what is told of it. Pure."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Context, Decimal
+from decimal import Decimal
 from uuid import UUID
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from .fills import SYNTHETIC, stand_ins, totals
 from .twap import Twap
 from .values import (
     CANCEL_AFTER,
@@ -38,12 +41,8 @@ from .values import (
     Why,
 )
 
-EXACT = Context(prec=100)
-"""Wide enough that sums and products of prices and quantities are never rounded."""
 
-
-@dataclass(frozen=True, slots=True)
-class VenueOrder:
+class VenueOrder(Struct, frozen=True):
     key: OrderKey
     terms: Terms
     command_sequence: int
@@ -69,7 +68,15 @@ class VenueOrder:
     """Of an order whose type its venue does not have; what its venue is sent has no trigger."""
     fills: tuple[Filled, ...] = ()
 
-    def cancel(self, *, command_sequence: int, market_at: datetime, now: datetime, why: Why = REQUESTED) -> "Decision":
+    def cancel(
+        self,
+        *,
+        command_sequence: int,
+        market_at: datetime,
+        now: datetime,
+        why: Why = REQUESTED,
+        request: int | None = None,
+    ) -> "Decision":
         """Asks the venue once; the one answer answers every cancel that came meanwhile."""
         if self.stand.is_terminal:
             return self, (CancelRejected(market_at, "too_late_to_cancel", f"the order has ended, was {self.stand}"),)
@@ -78,7 +85,7 @@ class VenueOrder:
             return self.end(Stand.CANCELED, fact.code, fact.detail, now=now), (fact,)
         if self.is_cancel_pending:
             return self, ()
-        return replace(self, is_cancel_pending=True, updated_at=now), (Cancel(command_sequence),)
+        return replace(self, is_cancel_pending=True, updated_at=now), (Cancel(command_sequence, request),)
 
     @property
     def is_watched(self) -> bool:
@@ -100,21 +107,26 @@ class VenueOrder:
         self, change: Change, *, command_sequence: int, market_at: datetime, now: datetime
     ) -> tuple[Outcome, ...]:
         """Passes the wish to the venue, whose answers come in the order of the wishes."""
-        if self.stand.is_terminal:
-            return (ReplaceRejected(market_at, "too_late_to_replace", f"the order has ended, was {self.stand}"),)
-        if self.is_cancel_pending:
-            return (ReplaceRejected(market_at, "cancel_pending", "the order is being canceled"),)
-        if change.send_by is not None and now > change.send_by:
-            return (ReplaceRejected(market_at, "too_late", _REFUSALS["too_late"]),)
-        if self.trigger is not None and self.triggered_at is not None and change.stop_price is not None:
-            return (ReplaceRejected(market_at, "invalid_price", "the order has been triggered"),)
-        if self.group_ref is not None and change.quantity is not None:
-            whole = self.terms.quantity if self.leg is None else self.leg.declared
-            if change.quantity != whole:
-                detail = "the quantity of an order in a group is not replaced"
-                return (ReplaceRejected(market_at, "unsupported", detail),)
+        refused = self._may_not_become(change, now)
+        if refused is not None:
+            return (ReplaceRejected(market_at, *refused, change.request),)
+        if self.group_ref is not None:
             change = replace(change, quantity=None)
         return (Amend(command_sequence, change),)
+
+    def _may_not_become(self, change: Change, now: datetime) -> Refused | None:
+        if self.stand.is_terminal:
+            return Refused("too_late_to_replace", f"the order has ended, was {self.stand}")
+        if self.is_cancel_pending:
+            return Refused("cancel_pending", "the order is being canceled")
+        if change.send_by is not None and now > change.send_by:
+            return refused("too_late")
+        if self.trigger is not None and self.triggered_at is not None and change.stop_price is not None:
+            return Refused("invalid_price", "the order has been triggered")
+        whole = self.terms.quantity if self.leg is None else self.leg.declared
+        if self.group_ref is not None and change.quantity not in (None, whole):
+            return Refused("unsupported", "the quantity of an order in a group is not replaced")
+        return None
 
     def query(self, *, command_sequence: int, market_at: datetime) -> tuple[Outcome, ...]:
         """What we know answers where it is the end; of an open order the venue knows more than we do."""
@@ -139,9 +151,10 @@ class VenueOrder:
             case Rejected() | Canceled() | Expired():
                 return self._ended(fact, now)
             case CancelRejected():
-                if not self.is_cancel_pending:
-                    return self, ()
-                return replace(self, is_cancel_pending=False, updated_at=now), (fact,)
+                if self.is_cancel_pending:
+                    return replace(self, is_cancel_pending=False, updated_at=now), (fact,)
+                # One told again may have come before it; trading knows which wish it still waits for.
+                return self, (() if fact.request is None or self.stand.is_terminal else (fact,))
             case Replaced():
                 return self._replaced(fact, now, may_grow)
             case ReplaceRejected():
@@ -189,11 +202,7 @@ class VenueOrder:
     @property
     def totals(self) -> Totals:
         """Of the fills we know."""
-        return Totals(
-            sum((fill.last_quantity for fill in self.fills), Decimal(0)),
-            sum((EXACT.multiply(fill.last_quantity, fill.last_price) for fill in self.fills), Decimal(0)),
-            sum((fill.fee for fill in self.fills), Decimal(0)),
-        )
+        return totals(self.fills)
 
     def _is_news(self, fill: Filled) -> bool:
         """A fill counts once: by its name, and not at all where we have stood in for it already."""
@@ -273,7 +282,9 @@ class VenueOrder:
             return self, (Disowned(fact.market_at, "the venue denies an order that it had accepted"),)
         order = self._filled(fact.fills, now, may_grow)
         if fact.totals is not None:
-            order = order._filled(stand_ins(order, fact.totals, fact.market_at, now), now, may_grow)
+            at, known = fact.market_at, order.fills
+            missing = stand_ins(self.key.symbol, self.terms.side, known, fact.totals, market_at=at, now=now)
+            order = order._filled(missing, now, may_grow)
         if fact.stand is not None and not order.stand.is_terminal:
             has_ended = fact.stand.is_terminal
             order = replace(
@@ -292,55 +303,6 @@ class VenueOrder:
 
     def _state(self, market_at: datetime) -> Stated:
         return Stated(market_at, self.stand, self.cumulative_quantity, self.fills, self.code, self.detail)
-
-
-SYNTHETIC = "synthetic:"
-"""How the trade ids begin of fills that we had to make up; no venue's do."""
-
-
-def stand_ins(order: VenueOrder, venue: Totals, market_at: datetime, now: datetime) -> tuple[Filled, ...]:
-    """Fills for what the venue counts and cannot name any more: one for each gap in the quantity, at one price.
-
-    With them quantity, average price and P&L are the venue's to the last digit: the price is rounded to 12 decimals, and
-    what that leaves is in the last one's fee. Their names say which part of the order they are, so that they are the same
-    whenever they are made."""
-    known = order.totals
-    quantity = venue.quantity - known.quantity
-    gaps = _gaps(order.fills, venue.quantity)
-    if quantity <= 0 or sum(upto - start for start, upto in gaps) != quantity:
-        return ()
-    notional, fees = venue.notional - known.notional, venue.fees - known.fees
-    price = EXACT.divide(notional, quantity).quantize(Decimal(1).scaleb(-12), context=EXACT).normalize(EXACT)
-    rounded_off = EXACT.subtract(notional, EXACT.multiply(price, quantity))
-    fee = EXACT.add(fees, rounded_off if order.terms.side == "buy" else rounded_off.copy_negate())
-    return tuple(
-        Filled(
-            market_at,
-            f"{SYNTHETIC}{start:f}-{upto:f}",
-            upto - start,
-            price,
-            upto,
-            fee if n == len(gaps) else Decimal(0),
-            venue.fee_currency or (order.fills[-1].fee_currency if order.fills else order.key.symbol.partition("/")[2]),
-            "taker",
-            now,
-        )
-        for n, (start, upto) in enumerate(gaps, start=1)
-    )
-
-
-def _gaps(fills: tuple[Filled, ...], upto: Decimal) -> list[tuple[Decimal, Decimal]]:
-    """The parts of the order up to this quantity that no fill covers."""
-    found: list[tuple[Decimal, Decimal]] = []
-    reached = Decimal(0)
-    for fill in sorted(fills, key=lambda fill: fill.cumulative_quantity):
-        start = fill.cumulative_quantity - fill.last_quantity
-        if start > reached:
-            found.append((reached, start))
-        reached = max(reached, fill.cumulative_quantity)
-    if upto > reached:
-        found.append((reached, upto))
-    return found
 
 
 def adopted(key: OrderKey, terms: Terms, stand: Stand, *, market_at: datetime, now: datetime) -> VenueOrder:

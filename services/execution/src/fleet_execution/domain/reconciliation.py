@@ -1,10 +1,12 @@
 """Comparing what a venue has with what we know: the union of both sides, and what is done about each difference. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid5
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .order import VenueOrder, adopted
 from .values import Accepted, Cancel, Filled, OrderKey, Outcome, Replaced, Stand, Terms, Totals
@@ -32,8 +34,7 @@ class Ending(StrEnum):
     UNANSWERED = "unanswered"
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """An order as its venue has it. `totals` are those of its fills, where the venue tells them."""
 
     ref: UUID
@@ -44,8 +45,7 @@ class Listed:
     totals: Totals | None
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """One answer of a venue: a page of its open orders in one symbol, and fills since the one asked for."""
 
     query_id: UUID
@@ -59,8 +59,7 @@ class Listing:
     last_trade_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """`kind`: unknown_order, unknown_fill, accept_missing, fill_missing, terms, ended_here_open_there, totals, not_open_there."""
 
     kind: str
@@ -69,8 +68,7 @@ class Difference:
     is_mended: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Reconciliation:
+class Reconciliation(Struct, frozen=True):
     """One comparison with one venue in one symbol: asked, mended and asked again until nothing is left to mend.
 
     `after` and `since_trade_id` say what part of the venue's books the question that is open asks for."""

@@ -2,7 +2,7 @@
 
 The rule is that of libs/simulator (its rule 10), by its own functions and in its own integers; there is no second one."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
@@ -10,6 +10,7 @@ from fleet_simulator import QUOTE_LIFETIME_NS, OffGrid, Scale
 from fleet_simulator import orders as market
 from fleet_simulator.scale import trail_ppm
 from fleet_simulator.triggers import Shown, fires, fires_rising, follow
+from msgspec.structs import replace
 
 from .order import Decision, VenueOrder
 from .values import (
@@ -148,11 +149,12 @@ def amend(order: VenueOrder, change: Change, *, command_sequence: int, market_at
     terms = replace(terms, quantity=quantity, limit_price=limit, conditions=conditions)
     refused = _bad_change(order, change, terms)
     if refused is not None:
-        return order, (ReplaceRejected(market_at, *refused),)
+        return order, (ReplaceRejected(market_at, *refused, change.request),)
     # Prices that were not shown to it as it is now do not trigger it; which was the best it knows all the same.
     trigger = None if order.trigger is None else replace(order.trigger, since=market_at)
     amended = replace(order, terms=terms, trigger=trigger, updated_at=now)
-    return amended, (Replaced(market_at, quantity, limit, stop, order.cumulative_quantity),)
+    told = Replaced(market_at, quantity, limit, stop, order.cumulative_quantity, request=change.request)
+    return amended, (told,)
 
 
 def _bad_change(order: VenueOrder, change: Change, terms: Terms) -> Refused | None:

@@ -1,9 +1,11 @@
 """TWAP: an order in equal parts, evenly over time. Pure: what time and fills it is fed with is all that it knows."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 
 class Algorithm(Protocol):
@@ -20,8 +22,7 @@ class Algorithm(Protocol):
     def has_ended(self, now: datetime) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Twap:
+class Twap(Struct, frozen=True):
     """`paused` is how long it stood still so far, not counting a pause that lasts.
 
     Part n of N (from 0) begins at n/N of the duration; from then on (n + 1)/N of the quantity should be done, rounded

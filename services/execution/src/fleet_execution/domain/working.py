@@ -1,10 +1,12 @@
 """An order worked by an algorithm: one child at the venue at a time, sized from what is filled, ended before the next. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import uuid5
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .order import Decision, VenueOrder, submit
 from .twap import Twap
@@ -33,8 +35,7 @@ AGAIN = timedelta(seconds=5)
 """When to ask where a child stands whose cancel is not answered, if no part comes before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True):
     """What a step came to: the parent and the children that changed, what is told of whom, when to look again."""
 
     parent: VenueOrder
@@ -94,7 +95,7 @@ def step(
     ref = uuid5(parent.key.order_id, f"slice:{len(children) + 1}")
     send_by = None if parent.terms.send_by is None else now + (parent.terms.send_by - parent.created_at)
     child, outcomes = submit(
-        replace(parent.key, named=ref),
+        replace(parent.key, ref=ref),
         replace(parent.terms, quantity=size, send_by=send_by),
         command_sequence=parent.command_sequence,
         market_at=market_at,

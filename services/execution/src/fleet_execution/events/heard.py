@@ -1,12 +1,12 @@
 """Contract messages as the domain's words: trading's commands, what venues say."""
 
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 from fleet_contracts import trading, venue
 from fleet_contracts.vocabulary import OrderClass, VenueOrderStand
+from msgspec.structs import replace
 
 from fleet_execution import domain
 from fleet_execution.domain.groups import Legs
@@ -17,7 +17,7 @@ AnyCommand = trading.SubmitOrder | trading.ReplaceOrder | trading.CancelOrder | 
 
 
 def key_of(command: AnyCommand) -> domain.OrderKey:
-    return domain.OrderKey(command.order_id, command.account_id, command.user_id, command.symbol, command.venue)
+    return domain.OrderKey.of(command.order_id, command.account_id, command.user_id, command.symbol, command.venue)
 
 
 def terms_of(command: trading.SubmitOrder) -> domain.Terms:
@@ -48,7 +48,7 @@ def refs_of(command: AnyCommand) -> list[UUID]:
 
 
 def _leg_key(command: trading.SubmitOrder, leg: trading.Leg) -> domain.OrderKey:
-    return domain.OrderKey(leg.order_id, command.account_id, command.user_id, command.symbol, command.venue)
+    return domain.OrderKey.of(leg.order_id, command.account_id, command.user_id, command.symbol, command.venue)
 
 
 def _leg_terms(command: trading.SubmitOrder, leg: trading.Leg) -> domain.Terms:
@@ -85,7 +85,7 @@ def twap_of(algo: trading.Twap, lot: Decimal, now: datetime) -> Twap:
 
 
 def change_of(command: trading.ReplaceOrder) -> domain.Change:
-    return domain.Change(command.quantity, command.limit_price, command.stop_price, command.send_by)
+    return domain.Change(command.quantity, command.limit_price, command.stop_price, command.send_by, command.request)
 
 
 def fact_of(report: venue.AnyVenueReport) -> domain.VenueFact:
@@ -102,7 +102,7 @@ def fact_of(report: venue.AnyVenueReport) -> domain.VenueFact:
         case venue.VenueOrderCanceled():
             return domain.Canceled(report.market_at, report.code, report.detail, report.cumulative_quantity)
         case venue.VenueCancelRejected():
-            return domain.CancelRejected(report.market_at, report.code, report.detail)
+            return domain.CancelRejected(report.market_at, report.code, report.detail, report.request)
         case venue.VenueOrderReplaced():
             return domain.Replaced(
                 report.market_at,
@@ -111,9 +111,10 @@ def fact_of(report: venue.AnyVenueReport) -> domain.VenueFact:
                 report.stop_price,
                 report.cumulative_quantity,
                 report.code,
+                report.request,
             )
         case venue.VenueReplaceRejected():
-            return domain.ReplaceRejected(report.market_at, report.code, report.detail)
+            return domain.ReplaceRejected(report.market_at, report.code, report.detail, report.request)
         case venue.VenueOrderTriggered():
             return domain.Triggered(report.market_at, report.trigger_price)
         case venue.VenueOrderExpired():

@@ -25,6 +25,9 @@ _STANDS = {stand: VenueOrderStand(stand.value) for stand in domain.Stand if stan
 }
 
 
+_COMMANDS = domain.Place, domain.Cancel, domain.Amend, domain.Ask
+
+
 def question(asked: Reconciliation) -> tuple[Topic, str, Message]:
     query = venue.QueryVenueOpenOrders(
         query_id=asked.query_id,
@@ -62,7 +65,7 @@ def messages(told: Iterable[Told]) -> Sequence[tuple[Topic, str, Message]]:
     found: list[tuple[Topic, str, Message]] = []
     accounts: dict[UUID, _AccountReports] = {}
     for key, outcome, side in told:
-        if isinstance(outcome, domain.Place | domain.Cancel | domain.Amend | domain.Ask):
+        if isinstance(outcome, _COMMANDS):
             found.append((commands_to(key.venue), key.symbol, _command(key, outcome)))
         else:
             account = accounts.setdefault(key.account_id, _AccountReports(key.user_id))
@@ -138,6 +141,7 @@ def _command(key: domain.OrderKey, command: domain.VenueCommand) -> Message:
                 quantity=change.quantity,
                 limit_price=change.limit_price,
                 stop_price=change.stop_price,
+                request=change.request,
             )
         case domain.Cancel():
             return venue.CancelVenueOrder(
@@ -147,6 +151,7 @@ def _command(key: domain.OrderKey, command: domain.VenueCommand) -> Message:
                 command_sequence=command.command_sequence,
                 send_by=None,
                 symbol=key.symbol,
+                request=command.request,
             )
         case domain.Ask():
             return venue.QueryVenueOrders(
@@ -158,9 +163,8 @@ def _command(key: domain.OrderKey, command: domain.VenueCommand) -> Message:
             )
 
 
-_Refusal = execution.OrderRejected | execution.OrderCancelRejected | execution.OrderReplaceRejected
+_Refusal = execution.OrderCancelRejected | execution.OrderReplaceRejected
 _REFUSALS: dict[type[domain.Fact], type[_Refusal]] = {
-    domain.Rejected: execution.OrderRejected,
     domain.CancelRejected: execution.OrderCancelRejected,
     domain.ReplaceRejected: execution.OrderReplaceRejected,
 }
@@ -171,8 +175,12 @@ def _report(key: domain.OrderKey, fact: domain.Fact, side: str | None) -> execut
     match fact:
         case domain.Accepted():
             return execution.OrderAccepted(order_id=order_id, market_at=at, venue=key.venue)
-        case domain.Rejected() | domain.CancelRejected() | domain.ReplaceRejected():
-            return _REFUSALS[type(fact)](order_id=order_id, market_at=at, code=fact.code, detail=fact.detail)
+        case domain.Rejected():
+            return execution.OrderRejected(order_id=order_id, market_at=at, code=fact.code, detail=fact.detail)
+        case domain.CancelRejected() | domain.ReplaceRejected():
+            return _REFUSALS[type(fact)](
+                order_id=order_id, market_at=at, code=fact.code, detail=fact.detail, request=fact.request
+            )
         case domain.Filled():
             return _filled(key, fact, side)
         case domain.Corrected(fill=fill):
@@ -195,6 +203,7 @@ def _report(key: domain.OrderKey, fact: domain.Fact, side: str | None) -> execut
                 stop_price=fact.stop_price,
                 cumulative_quantity=fact.cumulative_quantity,
                 code=fact.code,
+                request=fact.request,
             )
         case domain.Triggered():
             return execution.OrderTriggered(order_id=order_id, market_at=at, trigger_price=fact.trigger_price)

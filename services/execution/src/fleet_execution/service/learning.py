@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from fleet_execution.domain import Outcome, VenueFact, VenueOrder, working
-from fleet_execution.ports import Told, UnitOfWork
+from fleet_execution.ports import Told, UnitOfWork, told_of
 
 from . import groups
 from .working import heard
@@ -33,7 +33,7 @@ async def learnt(
     if after is not before:
         uow.save(after)
     if after.parent_ref is None:
-        told = [Told(after.key, outcome, after.terms.side) for outcome in outcomes]
+        told = told_of(after, outcomes)
     else:
         told = [Told(key, outcome, after.terms.side) for key, outcome in working.tell(before, after, outcomes)]
     if before is None or after is before:

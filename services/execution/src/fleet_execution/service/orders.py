@@ -1,26 +1,24 @@
 """The commands of trading: submit, cancel, replace, query."""
 
-from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from fleet_execution.domain import (
     CancelRejected,
     Change,
     OrderKey,
-    Outcome,
     Refused,
     ReplaceRejected,
     Terms,
-    VenueOrder,
     never_sent,
     submit,
 )
 from fleet_execution.domain import triggers as watching
 from fleet_execution.domain.groups import Legs
 from fleet_execution.domain.twap import Twap
-from fleet_execution.ports import Told, UnitOfWork
+from fleet_execution.ports import Told, UnitOfWork, told_of
 
 from . import groups, triggers, working
 from .refusing import PLAIN, Refusal, refusal_of
@@ -70,10 +68,12 @@ def submit_order(
         if (at := watching.expires_at(order)) is not None:
             uow.look_at(order, at)
     uow.save(order)
-    uow.publish(_told(order, outcomes), market_at=market_at)
+    uow.publish(told_of(order, outcomes), market_at=market_at)
 
 
-async def cancel_order(uow: UnitOfWork, key: OrderKey, *, command_sequence: int, market_at: datetime) -> None:
+async def cancel_order(
+    uow: UnitOfWork, key: OrderKey, *, command_sequence: int, market_at: datetime, request: int | None = None
+) -> None:
     """Passes the wish to the venue, or says why there is nothing to cancel."""
     order = uow.find(key.ref)
     if order is None:
@@ -86,13 +86,15 @@ async def cancel_order(uow: UnitOfWork, key: OrderKey, *, command_sequence: int,
     if order.is_held:
         groups.cancel(uow, order, market_at=market_at)
         return
-    changed, outcomes = order.cancel(command_sequence=command_sequence, market_at=market_at, now=uow.now)
+    changed, outcomes = order.cancel(
+        command_sequence=command_sequence, market_at=market_at, now=uow.now, request=request
+    )
     if order.is_watched:
         await triggers.end(uow, order, (changed, outcomes), market_at=market_at)
         return
     if changed is not order:
         uow.save(changed)
-    uow.publish(_told(order, outcomes), market_at=market_at)
+    uow.publish(told_of(order, outcomes), market_at=market_at)
 
 
 def replace_order(
@@ -101,11 +103,12 @@ def replace_order(
     """Passes the wish to the venue, or says why there is nothing to replace."""
     order = uow.find(key.ref)
     if order is None:
-        unknown = ReplaceRejected(market_at, "unknown_order", "the order was never sent to a venue")
+        unknown = ReplaceRejected(market_at, "unknown_order", "the order was never sent to a venue", change.request)
         uow.publish([Told(key, unknown)], market_at=market_at)
         return
     if order.algo is not None:
-        refused = ReplaceRejected(market_at, "unsupported", "an order that an algorithm works is not replaced")
+        detail = "an order that an algorithm works is not replaced"
+        refused = ReplaceRejected(market_at, "unsupported", detail, change.request)
         uow.publish([Told(key, refused)], market_at=market_at)
         return
     if order.is_held:
@@ -115,7 +118,7 @@ def replace_order(
         triggers.amend(uow, order, change, command_sequence=command_sequence, market_at=market_at)
         return
     outcomes = order.amend(change, command_sequence=command_sequence, market_at=market_at, now=uow.now)
-    uow.publish(_told(order, outcomes), market_at=market_at)
+    uow.publish(told_of(order, outcomes), market_at=market_at)
 
 
 async def query_order(uow: UnitOfWork, key: OrderKey, *, command_sequence: int, market_at: datetime) -> None:
@@ -135,11 +138,7 @@ async def query_order(uow: UnitOfWork, key: OrderKey, *, command_sequence: int, 
         groups.query(uow, order, market_at=market_at)
         return
     outcomes = order.query(command_sequence=command_sequence, market_at=market_at)
-    uow.publish(_told(order, outcomes), market_at=market_at)
-
-
-def _told(order: VenueOrder, outcomes: Iterable[Outcome]) -> list[Told]:
-    return [Told(order.key, outcome, order.terms.side) for outcome in outcomes]
+    uow.publish(told_of(order, outcomes), market_at=market_at)
 
 
 async def step_order(uow: UnitOfWork, ref: UUID, *, refusal: Refusal) -> None:

@@ -154,7 +154,11 @@ async def _take(uow: ComparingUnitOfWork, listing: Listing, market_at: datetime)
         order, outcomes, differences = review(ours, listing, listed, now=uow.now, may_grow=grows)
         told += await learnt(uow, ours, order, outcomes, market_at=market_at)
         found += differences
+    # All but a few have been heard of, and their orders need not be looked at.
+    unknown = await uow.unknown_fills((ref, fill.venue_trade_id) for ref, fill in listing.fills)
     for ref, fill in listing.fills:
+        if (ref, fill.venue_trade_id) not in unknown:
+            continue
         known = uow.find(ref)
         if known is None:
             found.append(Difference("unknown_fill", ref, f"{fill.venue_trade_id} is of no order known here", False))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from fleet_execution.domain import Change, OrderKey, Outcome, Prices, Refused, Terms, Trigger, VenueOrder, triggers
-from fleet_execution.ports import Told, UnitOfWork
+from fleet_execution.ports import UnitOfWork, told_of
 
 from . import groups
 from .learning import learnt
@@ -68,7 +68,7 @@ def _trigger(uow: UnitOfWork, order: VenueOrder, price: Decimal, market_at: date
         return
     released, outcomes = triggers.release(order, price, now=uow.now, market_at=market_at)
     uow.save(released)
-    uow.publish([Told(order.key, outcome, order.terms.side) for outcome in outcomes], market_at=market_at)
+    uow.publish(told_of(order, outcomes), market_at=market_at)
 
 
 def amend(uow: UnitOfWork, order: VenueOrder, change: Change, *, command_sequence: int, market_at: datetime) -> None:
@@ -77,7 +77,7 @@ def amend(uow: UnitOfWork, order: VenueOrder, change: Change, *, command_sequenc
     )
     if amended is not order:
         uow.save(amended)
-    uow.publish([Told(order.key, outcome, order.terms.side) for outcome in outcomes], market_at=market_at)
+    uow.publish(told_of(order, outcomes), market_at=market_at)
 
 
 async def expire(uow: UnitOfWork, order: VenueOrder) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from fleet_execution.domain import REQUESTED, OrderKey, Refused, Terms, VenueOrder, Why, working
 from fleet_execution.domain.twap import Twap
-from fleet_execution.ports import Told, UnitOfWork
+from fleet_execution.ports import Told, UnitOfWork, told_of
 
 from .refusing import Refusal, refusal_of
 
@@ -26,7 +26,7 @@ def begin(
     uow.save(parent)
     if not parent.stand.is_terminal:
         uow.look_at(parent, uow.now)
-    uow.publish([Told(key, outcome, terms.side) for outcome in outcomes], market_at=market_at)
+    uow.publish(told_of(parent, outcomes), market_at=market_at)
 
 
 async def step(uow: UnitOfWork, parent: VenueOrder, *, refusal: Refusal) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 from fleet_bus import Transaction
+from fleet_chassis.database import columns
 
 from fleet_execution.domain import OrderKey
 from fleet_execution.domain.reconciliation import Cause, Difference, Ending, Reconciliation
@@ -16,6 +17,8 @@ from fleet_execution.ports import VenueState
 from .families import Families
 from .unit import PostgresUnitOfWork
 
+VENUES = "venues"
+"""The id that locks what all venues said of themselves, and with it their doubts and comparisons."""
 ROUND = "reconcile"
 """The kind of the due rows that begin a round of questions to a venue."""
 
@@ -28,6 +31,14 @@ outcome = excluded.outcome, attempt = excluded.attempt, page = excluded.page, af
 last_trade_id = excluded.last_trade_id, open_differences = excluded.open_differences,
 differences = excluded.differences, ended_at = excluded.ended_at
 """  # noqa: S608 (constants)
+_LOCK_VENUES = """
+SELECT venue, is_connected, can_list, capabilities FROM venues ORDER BY venue FOR NO KEY UPDATE
+"""
+_UNKNOWN_FILLS = """
+SELECT n.venue_order_ref, n.venue_trade_id FROM unnest($1::uuid[], $2::text[]) AS n (venue_order_ref, venue_trade_id)
+WHERE NOT EXISTS (SELECT FROM fills f
+                  WHERE f.venue_order_ref = n.venue_order_ref AND f.venue_trade_id = n.venue_trade_id)
+"""
 _DOUBT = """
 INSERT INTO doubts (venue, symbol, reason, since) VALUES ($1, $2, $3, $4)
 ON CONFLICT (venue, symbol) DO UPDATE SET reason = excluded.reason
@@ -53,18 +64,27 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
         super().__init__(transaction, families)
         self._reconciliations: dict[UUID, Reconciliation] = {}
         self._doubted: dict[tuple[str, str], str | None] = {}
-        self._venue_states: dict[str, VenueState] = {}
+        self._venue_states: dict[str, VenueState] | None = None
+        self._told_venue_states: dict[str, VenueState] = {}
+
+    async def lock(self, ids: Sequence[str]) -> None:
+        """Before orders, and before the due rows that bring a round: whoever compares takes one way."""
+        if VENUES in ids:
+            await self._lock_venues()
+        await super().lock([ref for ref in ids if ref != VENUES])
+
+    async def _lock_venues(self) -> dict[str, VenueState]:
+        """All at once and in one order, for a batch may speak of several."""
+        if self._venue_states is None:
+            rows = await self._tx.connection.fetch(_LOCK_VENUES)
+            self._venue_states = {row[0]: VenueState(row[1], row[2], frozenset(row[3])) for row in rows}
+        return self._venue_states
 
     async def venue_state(self, venue: str) -> VenueState | None:
-        if venue in self._venue_states:
-            return self._venue_states[venue]
-        row = await self._tx.connection.fetchrow(
-            "SELECT is_connected, can_list, capabilities FROM venues WHERE venue = $1 FOR UPDATE", venue
-        )
-        return None if row is None else VenueState(row[0], row[1], frozenset(row[2]))
+        return self._told_venue_states.get(venue) or (await self._lock_venues()).get(venue)
 
     def keep_venue_state(self, venue: str, state: VenueState) -> None:
-        self._venue_states[venue] = state
+        self._told_venue_states[venue] = state
 
     async def asked(self, venue: str, symbol: str) -> Reconciliation | None:
         row = await self._tx.connection.fetchrow(
@@ -94,6 +114,11 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
             symbol,
         )
         return found[-1][0] if found else None
+
+    async def unknown_fills(self, fills: Iterable[tuple[UUID, str]]) -> set[tuple[UUID, str]]:
+        rows = await self._tx.connection.fetch(_UNKNOWN_FILLS, *columns(fills, 2))
+        await self.lock([str(row[0]) for row in rows if row[0] not in self._orders])
+        return {(row[0], row[1]) for row in rows}
 
     def keep_reconciliation(self, reconciliation: Reconciliation) -> None:
         self._reconciliations[reconciliation.reconciliation_id] = reconciliation
@@ -142,7 +167,7 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
 
     async def flush(self) -> None:
         await super().flush()
-        for venue, state in self._venue_states.items():
+        for venue, state in sorted(self._told_venue_states.items()):
             self._tx.write(_KEEP_STATE, venue, state.is_connected, state.can_list, sorted(state.capabilities))
         for r in self._reconciliations.values():
             self._tx.write(_KEEP, *_row(r))

@@ -1,13 +1,14 @@
 """Venue orders and fills in PostgreSQL."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import msgspec
 from fleet_bus import Transaction
+from msgspec.structs import replace
 
 from fleet_execution.domain import NO_CONDITIONS, Conditions, Filled, Leg, OrderKey, Stand, Terms, Trigger, VenueOrder
 from fleet_execution.domain.groups import Group
@@ -17,6 +18,14 @@ from fleet_execution.ports import Told
 
 from .families import Families
 
+_KEY = "order_id, account_id, user_id, symbol, venue, venue_order_ref"
+_TERMS = "side, order_type, quantity, limit_price, protection_price, time_in_force, send_by"
+_COURSE = (
+    "market_at, created_at, updated_at, cumulative_quantity, is_cancel_pending, code, detail, accepted_at, ended_at,"
+    " triggered_at"
+)
+_DOCUMENTS = "conditions, algo, leg, trigger"
+_SELECT = f"SELECT {_KEY}, {_TERMS}, command_sequence, stand, {_COURSE}, parent_ref, group_ref, {_DOCUMENTS} FROM venue_orders"  # noqa: S608 (constants)
 _FACTS = (
     "quantity, limit_price, conditions, algo, stand, cumulative_quantity, is_cancel_pending, code, detail, accepted_at, ended_at,"
     " triggered_at, trigger, updated_at"
@@ -25,7 +34,6 @@ _COLUMNS = (
     "order_id, account_id, user_id, symbol, venue, side, order_type, protection_price,"
     " time_in_force, send_by, command_sequence, market_at, created_at, parent_ref, group_ref, leg, " + _FACTS
 )
-_SELECT = f"SELECT venue_order_ref, {_COLUMNS} FROM venue_orders"  # noqa: S608 (constants)
 _SELECT_FILLS = """
 SELECT venue_order_ref, market_at, venue_trade_id, last_quantity, last_price, cumulative_quantity, fee, fee_currency,
        liquidity, executed_at, revision
@@ -60,13 +68,17 @@ FROM unnest($1::uuid[], $2::text[], $3::numeric[], $4::numeric[], $5::numeric[],
     AS n (venue_order_ref, venue_trade_id, last_quantity, last_price, cumulative_quantity, fee, market_at, revision)
 WHERE f.venue_order_ref = n.venue_order_ref AND f.venue_trade_id = n.venue_trade_id
 """
-# In one go: a new order asks all three, and doubts and venues are few.
-_OF_NEW_ORDERS = """
-SELECT venue_order_ref, NULL AS venue, NULL AS symbol, NULL::text[] AS capabilities FROM never_sent
+_ACCEPTING = 0xEC_0003
+"""The lock of who takes new orders, together; who cuts off what came before a deadline waits for all of them to end."""
+# In one go: a new order asks all of it, and doubts and venues are few.
+_OF_NEW_ORDERS = f"""
+SELECT venue_order_ref, true AS is_there, NULL AS venue, NULL AS symbol, NULL::text[] AS capabilities FROM venue_orders
 WHERE venue_order_ref = ANY($1)
-UNION ALL SELECT NULL, venue, symbol, NULL FROM doubts
-UNION ALL SELECT NULL, venue, NULL, capabilities FROM venues
-"""
+UNION ALL SELECT venue_order_ref, false, NULL, NULL, NULL FROM never_sent WHERE venue_order_ref = ANY($1)
+UNION ALL SELECT NULL, NULL, venue, symbol, NULL FROM doubts
+UNION ALL SELECT NULL, NULL, venue, NULL, capabilities FROM venues
+UNION ALL SELECT NULL, NULL, NULL, NULL, NULL FROM pg_advisory_xact_lock_shared({_ACCEPTING})
+"""  # noqa: S608 (constants)
 
 
 _HELD_UNTIL = """
@@ -76,6 +88,8 @@ AND NOT o.is_cancel_pending AND o.created_at <= d.at ORDER BY o.created_at
 """
 
 
+NEW = "new:"
+"""Before the reference of a venue order that a command wants made."""
 STEP = "algo"
 """The kind of the due rows that bring the next step of an order that is worked by an algorithm."""
 
@@ -100,10 +114,20 @@ class PostgresUnitOfWork:
         return self._tx.now
 
     async def lock(self, ids: Sequence[str]) -> None:
-        """Reads these venue orders (by ref) under lock, and which of the others we called never sent."""
-        refs = [UUID(ref) for ref in ids]
-        if not refs:
-            return
+        """Reads these venue orders (by ref) under lock, and which of the others we called never sent.
+
+        Of those marked NEW there is hardly ever one: they are looked for together with what a new order asks."""
+        refs = {UUID(ref) for ref in ids if not ref.startswith(NEW)}
+        new = {UUID(ref.removeprefix(NEW)) for ref in ids if ref.startswith(NEW)}
+        if new:
+            refs |= await self._ask_of_new(new)
+        if refs:
+            await self._lock_families(refs)
+        missing = refs - new - self._orders.keys()
+        if missing:
+            await self._ask_of_new(missing)
+
+    async def _lock_families(self, refs: set[UUID]) -> None:
         await self._lock_more("venue_order_ref = ANY($1)", list(self._families.first_of(refs)))
         if self._groups:
             await self._lock_more("group_ref = ANY($1)", list(self._groups))
@@ -112,15 +136,18 @@ class PostgresUnitOfWork:
         parents = {order.parent_ref for order in self._orders.values() if order.parent_ref is not None}
         if parents - self._orders.keys():
             await self._lock_more("venue_order_ref = ANY($1)", list(parents - self._orders.keys()))
-        missing = [ref for ref in refs if ref not in self._orders]
-        if missing:
-            for ref, venue, symbol, capabilities in await self._tx.connection.fetch(_OF_NEW_ORDERS, missing):
-                if ref is not None:
-                    self._never_sent.add(ref)
-                elif symbol is not None:
-                    self._doubts.add((venue, symbol))
-                else:
-                    self._capabilities[venue] = frozenset(capabilities)
+
+    async def _ask_of_new(self, refs: set[UUID]) -> set[UUID]:
+        """What decides about new orders; those of them that are there."""
+        there: set[UUID] = set()
+        for ref, is_there, venue, symbol, capabilities in await self._tx.connection.fetch(_OF_NEW_ORDERS, list(refs)):
+            if ref is not None:
+                (there if is_there else self._never_sent).add(ref)
+            elif symbol is not None:
+                self._doubts.add((venue, symbol))
+            elif venue is not None:
+                self._capabilities[venue] = frozenset(capabilities)
+        return there
 
     def _read(self, orders: Iterable[VenueOrder]) -> None:
         for order in orders:
@@ -220,7 +247,10 @@ async def watched(connection: asyncpg.Connection) -> list[VenueOrder]:
 
 
 async def held_until(connection: asyncpg.Connection, passed: Mapping[UUID, datetime]) -> list[UUID]:
-    """What is held or worked here since its account's deadline or before, and no end has been asked for."""
+    """What is held or worked here since its account's deadline or before, and no end has been asked for.
+
+    Whoever took an order when its deadline had not come yet has committed it by then."""
+    await connection.execute(f"SELECT pg_advisory_xact_lock({_ACCEPTING})")
     rows = await connection.fetch(_HELD_UNTIL, list(passed), list(passed.values()))
     return [row[0] for row in rows]
 
@@ -243,42 +273,16 @@ async def _with_fills(connection: asyncpg.Connection, rows: Sequence[asyncpg.Rec
 
 
 def _order(row: asyncpg.Record) -> VenueOrder:
-    return VenueOrder(
-        key=_key(row),
-        terms=Terms(
-            row["side"],
-            row["order_type"],
-            row["quantity"],
-            row["limit_price"],
-            row["protection_price"],
-            row["time_in_force"],
-            row["send_by"],
-            NO_CONDITIONS if row["conditions"] is None else msgspec.convert(row["conditions"], Conditions),
-        ),
-        command_sequence=row["command_sequence"],
-        stand=Stand(row["stand"]),
-        market_at=row["market_at"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        cumulative_quantity=row["cumulative_quantity"],
-        is_cancel_pending=row["is_cancel_pending"],
-        code=row["code"],
-        detail=row["detail"],
-        accepted_at=row["accepted_at"],
-        ended_at=row["ended_at"],
-        triggered_at=row["triggered_at"],
-        algo=None if row["algo"] is None else msgspec.convert(row["algo"], Twap),
-        parent_ref=row["parent_ref"],
-        group_ref=row["group_ref"],
-        leg=None if row["leg"] is None else msgspec.convert(row["leg"], Leg),
-        trigger=None if row["trigger"] is None else msgspec.convert(row["trigger"], Trigger),
-    )
-
-
-def _key(row: asyncpg.Record) -> OrderKey:
-    key = OrderKey(row["order_id"], row["account_id"], row["user_id"], row["symbol"], row["venue"])
-    ref = row["venue_order_ref"]
-    return key if key.ref == ref else replace(key, named=ref)
+    """By place, in the order of `_SELECT`, which is that of the fields."""
+    parent_ref, group_ref, conditions, algo, leg, trigger = row[-6:]
+    terms: list[Any] = [*row[6:13], NO_CONDITIONS if conditions is None else msgspec.convert(conditions, Conditions)]
+    course: list[Any] = [
+        *(row[13], Stand(row[14]), *row[15:-6]),
+        *(None if algo is None else msgspec.convert(algo, Twap), parent_ref, group_ref),
+        None if leg is None else msgspec.convert(leg, Leg),
+        None if trigger is None else msgspec.convert(trigger, Trigger),
+    ]
+    return VenueOrder(OrderKey(*row[:6]), Terms(*terms), *course)
 
 
 def _row(order: VenueOrder) -> tuple[object, ...]:
