@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import aiohttp
@@ -35,6 +36,7 @@ from fleet_gateway.app import create_app
 from fleet_gateway.http_protocol import HttpProtocol
 from fleet_gateway.settings import GatewaySettings
 from fleet_gateway.sockets.protocol import SocketProtocol
+from fleet_launcher import services as launched
 from fleet_launcher.keys import new_field_keys
 from fleet_launcher.stack import Endpoints
 from fleet_testkit.eventually import eventually
@@ -189,6 +191,17 @@ def fleet_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "fields.json").write_text(new_field_keys())
     (folder / "public.json").write_text(json.dumps(public))
     return folder
+
+
+@pytest.fixture(scope="session")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """The interface of each service as it tells it."""
+    application = run_path(str(Path(__file__).resolve().parents[3] / "scripts" / "permissions.py"))["application"]
+    return {
+        service.name: application(service, tmp_path_factory.mktemp(service.name)).openapi()
+        for service in launched.SERVICES
+        if service.has_database
+    }
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -4,9 +4,10 @@ import asyncio
 import secrets
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest_asyncio
-from fleet_gateway.rates import Check, Limit, LocalLimits, RateLimits
+from fleet_gateway.rates import BUSY_S, Check, Limit, LocalLimits, RateLimits
 from fleet_launcher.stack import Endpoints
 from fleet_testkit.eventually import eventually
 from hypothesis import given, settings
@@ -14,7 +15,17 @@ from hypothesis import strategies as st
 
 HOURLY = Limit.rate("test-hourly", 1 / 3600, 5)
 """So slow that nothing comes back while a test runs."""
+SLOW = replace(Limit.rate("test-slow", 100, 300), interval_us=3_600_000_000.0)
+"""Leased as the limits of users are."""
 WINDOW = Limit.window("test-window", 3, 60)
+
+
+class Now:
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def __call__(self) -> float:
+        return self.at
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
@@ -60,6 +71,44 @@ async def test_a_window_counts_and_gives_back(rates: RateLimits) -> None:
     verdicts = [(await rates.check(Check(WINDOW, who)))[0] for _ in range(4)]
     assert [verdict.allowed for verdict in verdicts] == [True, True, True, False]
     assert 0 < verdicts[-1].retry_after_s <= 60
+
+
+async def test_of_whoever_sends_many_ten_are_counted_at_once_and_never_too_few(stack: Endpoints) -> None:
+    """By two gateways, one after the other: 300 pass, however they are counted, and both know how many are left."""
+    one, other, who = RateLimits(stack.redis_url, 5, Now()), RateLimits(stack.redis_url, 5, Now()), secrets.token_hex(8)
+    assert SLOW.lease == 10
+    for limits, before in ((one, 0), (other, 100)):
+        for n in range(100):
+            (verdict,) = await limits.check(Check(SLOW, who))
+            assert verdict.allowed
+            assert 299 - before - n - 9 <= verdict.remaining <= 299 - before - n
+    verdicts = [(await one.check(Check(SLOW, who)))[0] for _ in range(120)]
+    passed = sum(verdict.allowed for verdict in verdicts)
+    # What the other has counted for later is not there for this one.
+    assert 91 <= passed <= 100
+    assert [verdict.allowed for verdict in verdicts] == [True] * passed + [False] * (120 - passed)
+    assert 3_500 < verdicts[-1].retry_after_s <= 3_600
+    for limits in (one, other):
+        await limits.close()
+
+
+async def test_a_burst_of_one_who_is_busy_is_counted_exactly(stack: Endpoints) -> None:
+    limits, who = RateLimits(stack.redis_url, 5, Now()), secrets.token_hex(8)
+    for burst in (1, 50, 100, 200):
+        answers = await asyncio.gather(*(limits.check(Check(SLOW, who)) for _ in range(burst)))
+        passed = sum(verdict.allowed for (verdict,) in answers)
+        assert passed == (burst if burst < 200 else 149)
+    await limits.close()
+
+
+async def test_who_sends_few_is_counted_one_by_one(stack: Endpoints) -> None:
+    now = Now()
+    limits, who = RateLimits(stack.redis_url, 5, now), secrets.token_hex(8)
+    for left in range(299, 290, -1):
+        (verdict,) = await limits.check(Check(SLOW, who))
+        assert (verdict.allowed, verdict.remaining) == (True, left)
+        now.at += 2 * BUSY_S
+    await limits.close()
 
 
 async def test_many_at_once_are_counted_once_each(rates: RateLimits) -> None:

@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from .health import Health
+from .http_protocol import OneWriteProtocol
 from .logging import configure_logging, get_logger
 from .settings import ServiceSettings
 
@@ -49,7 +50,7 @@ def serve(create_app: Callable[[S], ASGIApp], settings_class: type[S], **options
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_TIMEOUT_S,
             backlog=2048,
-            **({"http": "httptools"} | options),
+            **({"http": OneWriteProtocol} | options),
         )
     )
 

@@ -3,9 +3,10 @@ could understand in two ways, and a problem for what is no HTTP: such bytes reac
 
 import asyncio
 
+from fleet_chassis.http_protocol import OneWriteProtocol
 from fleet_chassis.ids import new_id
 from fleet_chassis.problems import Problem, problem_json
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 HEAD_BYTES = 32_768
 """Request line and headers; the longest that means anything is an access token, of about 1 kB."""
@@ -16,23 +17,7 @@ LINGER_S = 1.0
 _ONCE = (b"host", b"content-length", b"transfer-encoding", b"authorization")
 
 
-class _Joined:
-    """What an answer is written to: its head goes out with the first part of its body, in one write."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._head = b""
-        self.close, self.is_closing = transport.close, transport.is_closing
-        self._transport = transport
-
-    def write(self, data: bytes) -> None:
-        if not self._head:
-            self._head = data
-        else:
-            self._transport.write(self._head + data)
-            self.write = self._transport.write  # type: ignore[method-assign]
-
-
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(OneWriteProtocol):
     """For `uvicorn.Config(http=HttpProtocol)`."""
 
     request_timeout_s = 30.0
@@ -85,9 +70,6 @@ class HttpProtocol(HttpToolsProtocol):
         if self._problem is not None:
             raise self._problem
         super().on_headers_complete()
-        # A promise to read the body goes out before any head, and after the head of a HEAD comes nothing.
-        if self.cycle is not None and not self.expect_100_continue and self.scope["method"] != "HEAD":
-            self.cycle.transport = _Joined(self.transport)  # type: ignore[assignment]  # all of it that is used
 
     def on_message_complete(self) -> None:
         self._reading_since = None

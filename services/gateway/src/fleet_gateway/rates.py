@@ -1,4 +1,5 @@
-"""Rate limits, shared by all gateways in Redis: one script, one round trip for all that ask at the same time.
+"""Rate limits, shared by all gateways in Redis: one script, one round trip for all that ask at the same time, and for the
+next ten requests of whoever sends many.
 
 When Redis does not answer, logins and registrations are refused, since guesses would go uncounted; all other requests
 are let through under limits that this process keeps for itself (a fleet without Redis goes on trading, and a client can
@@ -7,7 +8,7 @@ have at most as many times his rate as there are gateways); readiness tells.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,6 +23,12 @@ ANSWER_TIMEOUT_S = 0.25
 """A request rather goes unlimited than waits longer."""
 PAUSE_TIMEOUTS = 4
 """So many times as long Redis is left alone after it did not answer."""
+MOST_LEASED = 10
+"""Requests counted in advance; never more than a thirtieth of the burst."""
+BUSY_S = 0.1
+"""Who asks again within it is busy, and is leased some."""
+LEASE_S = 1.0
+"""Then what was not used is lost, and by then has come back."""
 SHARED_TRIES = 3
 """Before a login is refused, because a short silence of Redis should not refuse any."""
 MAX_LOCAL = 50_000
@@ -100,10 +107,12 @@ class Limit:
     kind: str
     interval_us: float
     most: int
+    lease: int = 1
 
     @classmethod
     def rate(cls, name: str, per_s: float, burst: int) -> "Limit":
-        return cls(name, "rate", 1_000_000 / per_s, burst)
+        lease = max(1, min(MOST_LEASED, burst // 30, int(per_s * BUSY_S)))
+        return cls(name, "rate", 1_000_000 / per_s, burst, lease)
 
     @classmethod
     def window(cls, name: str, most: int, window_s: float) -> "Limit":
@@ -116,6 +125,18 @@ class Check(NamedTuple):
     limit: Limit
     whose: str
     cost: float = 1
+
+
+@dataclass(slots=True)
+class _Lease:
+    """What was counted in advance for one key; `verdict` is of when it was."""
+
+    asked_at: float
+    until: float = 0.0
+    verdict: Verdict | None = None
+    left: int = 0
+    asking: asyncio.Future[None] | None = None
+    waiting: int = 0
 
 
 class LocalLimits:
@@ -169,10 +190,17 @@ class LocalLimits:
 class RateLimits:
     """Asks Redis, many requests at a time: what comes while a question is under way goes into the next one."""
 
-    def __init__(self, redis_url: str, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._script = Script(redis_url, _SCRIPT, timeout_s=answer_timeout_s)
         self._pause_s = answer_timeout_s * PAUSE_TIMEOUTS
         self._local = LocalLimits()
+        self._leases: dict[tuple[str, str], _Lease] = {}
         self._waiting: list[tuple[Sequence[Check], asyncio.Future[list[Verdict]]]] = []
         self._asking: asyncio.Task[None] | None = None
         self._paused_until = 0.0
@@ -181,7 +209,48 @@ class RateLimits:
 
     async def check(self, *checks: Check) -> list[Verdict]:
         """A verdict for each check; what is allowed is counted."""
-        if self._paused_until > time.monotonic():
+        if len(checks) == 1 and checks[0].cost == 1 and checks[0].limit.lease > 1:
+            return [await self._leased(checks[0])]
+        return await self._checked(*checks)
+
+    async def _leased(self, check: Check) -> Verdict:
+        """Whoever was here a moment ago is busy: for him the next requests are counted at once, before any of them is
+        let through. What he does not use makes his limit tighter for a moment; what he uses later is in his burst twice."""
+        key, now = (check.limit.name, check.whose), self._clock()
+        lease = self._leases.get(key)
+        if lease is None:
+            if len(self._leases) >= MAX_LOCAL:
+                del self._leases[next(iter(self._leases))]
+            lease = self._leases[key] = _Lease(float("-inf"))
+        asked_at, lease.asked_at = lease.asked_at, now
+        if lease.asking is not None and lease.waiting < check.limit.lease - 1:
+            lease.waiting += 1
+            await asyncio.shield(lease.asking)
+        if lease.left and lease.verdict is not None and now < lease.until:
+            lease.left -= 1
+            return lease.verdict._replace(remaining=lease.verdict.remaining + lease.left)
+        if now - asked_at > BUSY_S or lease.asking is not None:
+            return (await self._checked(check))[0]
+        return await self._take_lease(lease, check)
+
+    async def _take_lease(self, lease: _Lease, check: Check) -> Verdict:
+        asking = lease.asking = asyncio.get_running_loop().create_future()
+        try:
+            (verdict,) = await self._checked(check._replace(cost=check.limit.lease))
+            more = check.limit.lease - 1
+            if verdict.allowed:
+                lease.until, lease.verdict, lease.left = self._clock() + LEASE_S, verdict, more
+                return verdict._replace(remaining=verdict.remaining + more)
+        finally:
+            lease.asking, lease.waiting = None, 0
+            asking.set_result(None)
+        # Nothing was counted, and where there are not so many there may be one.
+        if verdict.remaining:
+            return (await self._checked(check))[0]
+        return verdict._replace(retry_after_s=max(verdict.retry_after_s - more * check.limit.interval_us / 1e6, 0))
+
+    async def _checked(self, *checks: Check) -> list[Verdict]:
+        if self._paused_until > self._clock():
             return self._local(checks)
         answer: asyncio.Future[list[Verdict]] = asyncio.get_running_loop().create_future()
         self._waiting.append((checks, answer))
@@ -227,7 +296,7 @@ class RateLimits:
         try:
             rows = await self._run_script(checks)
         except OSError as error:
-            self._paused_until = time.monotonic() + self._pause_s
+            self._paused_until = self._clock() + self._pause_s
             if self.failure is None:
                 log.error("rate_limits_are_local", error=repr(error))
             self.failure = type(error).__name__
