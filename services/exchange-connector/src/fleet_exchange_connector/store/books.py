@@ -35,10 +35,8 @@ _OPEN = "SELECT symbol, open FROM venue_orders WHERE symbol = ANY($1::text[]) AN
 _POSITIONS = """
 SELECT symbol, account_id, quantity FROM venue_positions WHERE symbol = ANY($1::text[]) AND quantity <> 0
 """
-_KNOWN = """
-SELECT venue_order_ref, account_id, stand, cumulative_quantity, code, detail
-FROM venue_orders WHERE venue_order_ref = ANY($1::uuid[])
-"""
+KNOWN_COLUMNS = "venue_order_ref", "account_id", "stand", "cumulative_quantity", "code", "detail"
+_KNOWN = f"SELECT {', '.join(KNOWN_COLUMNS)} FROM venue_orders WHERE venue_order_ref = ANY($1::uuid[])"  # noqa: S608
 _WAITING_REFS = """
 SELECT venue_order_ref, account_id FROM waiting_commands WHERE kind = 'place' AND venue_order_ref = ANY($1::uuid[])
 """
@@ -152,19 +150,21 @@ def save_books(tx: Transaction, books: Sequence[Book]) -> None:
 
 
 async def known_orders(connection: asyncpg.Connection, refs: Sequence[UUID]) -> dict[UUID, KnownOrder]:
-    return {
-        row["venue_order_ref"]: KnownOrder(
-            venue_order_ref=row["venue_order_ref"],
-            account_id=row["account_id"],
-            status=Status(
-                stand=Stand(row["stand"]),
-                cumulative_quantity=row["cumulative_quantity"],
-                code=row["code"],
-                detail=row["detail"],
-            ),
-        )
-        for row in await connection.fetch(_KNOWN, refs)
-    }
+    return {row["venue_order_ref"]: known_order(row) for row in await connection.fetch(_KNOWN, refs)}
+
+
+def known_order(row: asyncpg.Record) -> KnownOrder:
+    """Of KNOWN_COLUMNS."""
+    return KnownOrder(
+        venue_order_ref=row["venue_order_ref"],
+        account_id=row["account_id"],
+        status=Status(
+            stand=Stand(row["stand"]),
+            cumulative_quantity=row["cumulative_quantity"],
+            code=row["code"],
+            detail=row["detail"],
+        ),
+    )
 
 
 async def waiting_orders(connection: asyncpg.Connection, refs: Sequence[UUID]) -> set[tuple[UUID, UUID]]:

@@ -1,20 +1,29 @@
 """The simulated market's row, and the lock of the feed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from fleet_bus import Transaction
 
 from fleet_exchange_connector.domain.instruments import Instrument
 from fleet_exchange_connector.domain.market import Market
+from fleet_exchange_connector.domain.orders import KnownOrder
 from fleet_exchange_connector.domain.prices import PriceState
+from fleet_exchange_connector.store.books import KNOWN_COLUMNS, known_order
 
-_READ = """
-SELECT first_minute, minute, step, prices, resumed_at, is_paused, rounds, shown_at, history_next,
-    prices_before
-FROM simulated_market
-"""
+_COLUMNS = (
+    *("first_minute", "minute", "step", "prices", "resumed_at", "is_paused", "rounds", "shown_at", "history_next"),
+    "prices_before",
+)
+_READ = f"SELECT {', '.join(_COLUMNS)} FROM simulated_market"  # noqa: S608 (constants)
+# Two questions that each batch of commands has, once its books are locked, in one round trip.
+_READ_WITH_ORDERS = f"""
+SELECT {", ".join(_COLUMNS)}, {", ".join(f"NULL AS {name}" for name in KNOWN_COLUMNS)} FROM simulated_market
+UNION ALL SELECT {", ".join("NULL" for _ in _COLUMNS)}, {", ".join(KNOWN_COLUMNS)} FROM venue_orders
+WHERE venue_order_ref = ANY($1::uuid[])
+"""  # noqa: S608 (constants)
 _OPEN = """
 INSERT INTO simulated_market (first_minute, minute, step, prices, resumed_at, is_paused, rounds, shown_at, history_next,
     prices_before)
@@ -36,10 +45,20 @@ class MarketRow:
         self._stretches = stretches
 
     async def read(self, connection: asyncpg.Connection, *, lock: bool = False) -> Market | None:
-        row = await connection.fetchrow(_READ + ("FOR NO KEY UPDATE" if lock else ""))
-        if row is None:
-            return None
-        fields = dict(row)
+        row = await connection.fetchrow(_READ + (" FOR NO KEY UPDATE" if lock else ""))
+        return None if row is None else self._market(row)
+
+    async def read_with_orders(
+        self, connection: asyncpg.Connection, refs: Sequence[UUID]
+    ) -> tuple[Market | None, dict[UUID, KnownOrder]]:
+        """The market as `read`, and those of these orders that there are."""
+        rows = await connection.fetch(_READ_WITH_ORDERS, refs)
+        markets = [self._market(row) for row in rows if row["venue_order_ref"] is None]
+        orders = (known_order(row) for row in rows if row["venue_order_ref"] is not None)
+        return (markets[0] if markets else None), {order.venue_order_ref: order for order in orders}
+
+    def _market(self, row: asyncpg.Record) -> Market:
+        fields = {name: row[name] for name in _COLUMNS}
         for name in ("prices", "prices_before"):
             fields[name] = row[name] and {symbol: PriceState(*found) for symbol, found in row[name].items()}
         return Market(instruments=self._instruments, seed=self._seed, stretches=self._stretches, **fields)

@@ -84,12 +84,13 @@ class UnitOfWork:
         connection, row = self._tx.connection, self._stores.market_row
         if symbols:
             await self._lock_books(symbols, idle_too=True)
-        if row is not None and (symbols or MARKET in ids):
-            self.market = await row.read(connection, lock=MARKET in ids)
-        if refs:
+        if row is None and refs:
             self._known = await books.known_orders(connection, refs)
-            if row is None:
-                self._waiting = await books.waiting_orders(connection, refs)
+            self._waiting = await books.waiting_orders(connection, refs)
+        elif row is not None and refs:
+            self.market, self._known = await row.read_with_orders(connection, refs)
+        elif row is not None and (symbols or MARKET in ids):
+            self.market = await row.read(connection, lock=MARKET in ids)
         for found in ids:
             if found.startswith(REPLAY_ID):
                 replay = await replays.read(connection, UUID(found.removeprefix(REPLAY_ID)), lock=True)
