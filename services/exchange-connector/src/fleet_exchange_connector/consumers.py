@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from fleet_bus import Due, DueKind, Received, Work
+from fleet_chassis.ids import id_text
 from fleet_contracts.topics import VENUE_PAPER_COMMANDS
 from fleet_contracts.venue import (
     CancelVenueOrder,
@@ -151,4 +152,4 @@ def _touched(message: Any) -> Iterable[str]:
     refs = message.venue_order_refs if isinstance(message, QueryVenueOrders) else (message.venue_order_ref,)
     if isinstance(message, PlaceVenueOrder) and message.parent_ref is not None:
         refs = (*refs, message.parent_ref)
-    return (BOOK + message.symbol, *(f"{ORDER}{ref}" for ref in refs))
+    return (BOOK + message.symbol, *(ORDER + id_text(ref) for ref in refs))

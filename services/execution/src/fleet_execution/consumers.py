@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from fleet_bus import Bus, Due, DueKind, GroupCommitter, NotYet, Received, Work
+from fleet_chassis.ids import id_text
 from fleet_chassis.logging import get_logger
 from fleet_contracts.data import InstrumentDefined
 from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, ORDER_GROUPS, VenueStatus
@@ -145,13 +146,13 @@ def reports(unit: ComparingUnit, venues: Iterable[str]) -> Work:
 
 def _commanded(command: AnyCommand) -> Iterable[str]:
     mark = NEW if isinstance(command, SubmitOrder) else ""
-    return (f"{mark}{ref}" for ref in refs_of(command))
+    return (mark + id_text(ref) for ref in refs_of(command))
 
 
 def _reported(message: VenueReports | VenueOpenOrders) -> Iterable[str]:
     if isinstance(message, VenueOpenOrders):
-        return VENUES, *(str(order.venue_order_ref) for order in message.orders)
-    return {str(report.venue_order_ref) for report in message.reports}
+        return VENUES, *(id_text(order.venue_order_ref) for order in message.orders)
+    return (id_text(ref) for ref in {report.venue_order_ref for report in message.reports})
 
 
 async def _status(uow: ComparingPostgresUnitOfWork, received: Received[VenueStatus]) -> None:

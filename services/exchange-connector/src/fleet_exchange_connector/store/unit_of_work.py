@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from fleet_bus import Transaction
+from fleet_chassis.ids import parse_ids
 from fleet_chassis.logging import get_logger
 
 from fleet_exchange_connector.domain.book import Book
@@ -80,7 +81,7 @@ class UnitOfWork:
 
     async def lock(self, ids: Sequence[str]) -> None:
         symbols = [found.removeprefix(BOOK) for found in ids if found.startswith(BOOK)]
-        refs = [UUID(found.removeprefix(ORDER)) for found in ids if found.startswith(ORDER)]
+        refs = parse_ids([found.removeprefix(ORDER) for found in ids if found.startswith(ORDER)])
         connection, row = self._tx.connection, self._stores.market_row
         if symbols:
             await self._lock_books(symbols, idle_too=True)

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 from fleet_bus import Transaction
+from fleet_chassis.ids import parse_ids
 from msgspec.structs import replace
 
 from fleet_execution.domain import NO_CONDITIONS, Conditions, Filled, Leg, OrderKey, Stand, Terms, Trigger, VenueOrder
@@ -117,8 +118,8 @@ class PostgresUnitOfWork:
         """Reads these venue orders (by ref) under lock, and which of the others we called never sent.
 
         Of those marked NEW there is hardly ever one: they are looked for together with what a new order asks."""
-        refs = {UUID(ref) for ref in ids if not ref.startswith(NEW)}
-        new = {UUID(ref.removeprefix(NEW)) for ref in ids if ref.startswith(NEW)}
+        refs = set(parse_ids([ref for ref in ids if not ref.startswith(NEW)]))
+        new = set(parse_ids([ref.removeprefix(NEW) for ref in ids if ref.startswith(NEW)]))
         if new:
             refs |= await self._ask_of_new(new)
         if refs:
