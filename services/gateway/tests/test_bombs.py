@@ -16,6 +16,7 @@ import psutil
 import pytest
 from fleet_gateway.http_protocol import HEAD_BYTES, REQUEST_BYTES, HttpProtocol
 from fleet_gateway.routes import find
+from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -127,6 +128,41 @@ async def test_trailers_without_end(fleet: Any, connect: Any) -> None:
         pass
     assert connection.sent < REQUEST_BYTES + 16 * 1_048_576
     assert connection.growth < MOST_BYTES
+
+
+async def test_long_bodies_have_room_together(fleet: Any, second_gateway: Any) -> None:
+    """Four that do not come to their end leave no room for a fifth, until they leave; short ones go on."""
+    user, most = await fleet.new_user(), 4 * 60_000
+    async with second_gateway(gateway_bodies_bytes=most) as gateway:
+        port = int(gateway.url.rsplit(":", 1)[1])
+        halves = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+        for _, writer in halves:
+            writer.write(post(user.token, "Content-Length: 60000") + b"x" * 30_000)
+
+        async def fifth() -> int:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            half = b" " * 30_000
+            writer.write(post(user.token, "Content-Length: 60000") + half)
+            try:
+                # Refused at once, or waited for.
+                status = await asyncio.wait_for(reader.readuntil(b" 503 "), 0.5)
+            except TimeoutError:
+                writer.write(half)
+                status = await reader.readuntil(b" 200 ")
+            writer.close()
+            return int(status.split(b" ")[1])
+
+        async def is_refused() -> bool:
+            return await fifth() == 503
+
+        async def is_taken() -> bool:
+            return await fifth() == 200
+
+        await eventually(is_refused)
+        assert (await gateway.call("POST", "/api/v1/orders", token=user.token, json={})).status == 200
+        for _, writer in halves:
+            writer.close()
+        await eventually(is_taken)
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: {size}", "Transfer-Encoding: chunked"])

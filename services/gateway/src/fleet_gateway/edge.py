@@ -14,7 +14,7 @@ from . import cors, routes
 from .answers import Answer, Headers
 from .api_keys import ApiKeys
 from .deployments import Deployments
-from .exchange import ClientGone, Exchange
+from .exchange import ClientGone, Exchange, Room
 from .identity import AccessTokens, Principal, starting
 from .markets import LastMarkets
 from .openapi import OpenApi
@@ -66,9 +66,10 @@ class Edge:
     new_id: Callable[[], UUID]
     is_starting: Callable[[], bool]
     always: Headers
+    room: Room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange.of(scope)
+        exchange = Exchange.of(scope, self.room)
         exchange.extra += self.always
         try:
             answer = await self._answer(exchange, receive)
@@ -80,6 +81,8 @@ class Edge:
             log.exception("request_failed", method=exchange.method, path=exchange.path, request_id=exchange.request_id)
             failure = Problem(500, "internal_error", "The gateway failed; the request id finds the cause.")
             answer = exchange.problem(failure)
+        finally:
+            exchange.leave_room()
         await exchange.send(answer, send)
 
     async def _answer(self, exchange: Exchange, receive: Receive) -> Answer:

@@ -9,7 +9,7 @@ from math import ceil
 from time import perf_counter
 
 from fleet_chassis.metrics import observe_request
-from fleet_chassis.problems import Problem, problem_json
+from fleet_chassis.problems import Problem, problem_json, unavailable
 from fleet_chassis.requests import take_request_id
 from starlette.types import Receive, Scope, Send
 
@@ -60,10 +60,24 @@ class ClientGone(Exception):
 
 
 @dataclass(slots=True)
+class Room:
+    """For the bodies of all requests under way. One that came in one piece, of 64 KiB at most, takes none of it."""
+
+    left: int
+
+    def take(self, size: int) -> None:
+        """Raises Problem 503 where there is not so much."""
+        if size > self.left:
+            raise unavailable("The gateway is reading as many long bodies as it can; nothing was done.")
+        self.left -= size
+
+
+@dataclass(slots=True)
 class Exchange:
     """`extra` are headers that go with whatever is answered; `verdict` what the rate limits said, once asked."""
 
     scope: Scope
+    room: Room
     method: str
     path: str
     raw_path: bytes
@@ -80,13 +94,20 @@ class Exchange:
     content_encoding: str = ""
     extra: list[tuple[bytes, bytes]] = field(default_factory=list)
     verdict: Verdict | None = None
+    taken: int = 0
     sent: bytes | None = None
     unpacked: bytes | None = None
 
     @classmethod
-    def of(cls, scope: Scope) -> "Exchange":
+    def of(cls, scope: Scope, room: Room) -> "Exchange":
         exchange = cls(
-            scope, scope["method"], scope["path"], plain(scope["raw_path"]), take_request_id(scope), perf_counter()
+            scope,
+            room,
+            scope["method"],
+            scope["path"],
+            plain(scope["raw_path"]),
+            take_request_id(scope),
+            perf_counter(),
         )
         exchange._read_headers(scope["headers"])
         exchange.extra.append((b"x-request-id", exchange.request_id.encode()))
@@ -176,6 +197,9 @@ class Exchange:
         message = await receive()
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
+            expected = self.content_length or limit
+            self.room.take(expected)
+            self.taken += expected
             parts, size = [body], len(body)
             while message.get("more_body"):
                 message = await receive()
@@ -190,6 +214,11 @@ class Exchange:
         if len(body) > limit:
             raise _too_large(limit)
         return body
+
+    def leave_room(self) -> None:
+        """Once it is answered."""
+        self.room.left += self.taken
+        self.taken = 0
 
     def problem(self, problem: Problem, **more: object) -> Answer:
         """The answer that tells a problem; `more` are further members."""

@@ -39,6 +39,8 @@ class GatewaySettings(ServiceSettings):
     """To one replica of a service; what is more waits for one to come free."""
     gateway_upstream_waiting: int = Field(default=1_000, ge=1)
     """Requests under way to one replica; what is more is refused, so that memory has a bound when it hangs."""
+    gateway_bodies_bytes: int = Field(default=67_108_864, ge=1)
+    """Of requests under way that came in several pieces, all together; what is more is refused (503)."""
     gateway_metrics_port: int | None = Field(default=None, ge=1, le=65535)
     """Where Prometheus finds this process's metrics; they are not on the public port."""
 
