@@ -11,7 +11,7 @@ export MYPYPATH := libs/bus/tests:tests/support
 # Arguments for the command behind a target: make up ARGS="--feed replay", make test ARGS=libs/bus.
 ARGS ?=
 
-.PHONY: help setup up down status logs reset demo test test-long test-e2e lint check bench lock calendars migrate new-adr
+.PHONY: help setup up down status logs reset demo test test-long test-e2e lint audit check bench lock calendars migrate new-adr
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,9 +50,12 @@ test-long: setup ## The long tests: kills, stops, halts and outages; many minute
 test-e2e: setup ## Only the tests of the whole fleet, through the gateway and the command
 	@$(STOP_STACK); $(BIN)/pytest -m e2e $(or $(ARGS),libs services tests)
 
-lint: setup ## Format, ruff, mypy, import rules, contracts, permissions, migrations
+BANDIT = $(BIN)/bandit -c pyproject.toml -q -ll -r $(addsuffix /src,$(MEMBERS)) bench scripts conftest.py
+
+lint: setup ## Format, ruff, bandit, mypy, import rules, contracts, permissions, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BANDIT)
 	$(BIN)/mypy $(addsuffix /src,$(MEMBERS)) conftest.py scripts
 	$(BIN)/mypy --explicit-package-bases bench tests/support
 	@for tests in $(wildcard $(addsuffix /tests,$(MEMBERS)) tests/*/ ); do \
@@ -61,6 +64,14 @@ lint: setup ## Format, ruff, mypy, import rules, contracts, permissions, migrati
 	$(BIN)/python -m fleet_contracts.check
 	$(BIN)/python scripts/permissions.py
 	$(BIN)/squawk $(MIGRATIONS)
+
+# Advisories that cannot be had are a failure: without --strict pip-audit says that there are none.
+audit: setup ## Secrets in the repository, weaknesses in the code, advisories about packages (needs PyPI)
+	@git ls-files -coz --exclude-standard | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
+	$(BANDIT)
+	@$(BIN)/uv run -q --no-project --isolated --with pip-audit==2.10.1 \
+		pip-audit --strict --disable-pip --require-hashes -r requirements.lock || \
+		{ echo "error: a package has a hole, or no advisories could be had: see above" >&2; exit 1; }
 
 check: lint test ## Lint and tests, as CI runs them
 

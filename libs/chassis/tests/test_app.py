@@ -48,6 +48,11 @@ async def post_order(body: NewOrder, caller: UserCaller) -> Order:
     return Order(symbol=body.symbol, quantity=body.quantity, user_id=caller.user_id)
 
 
+@orders.get("/orders")
+async def show_orders() -> list[str]:
+    return []
+
+
 @orders.get("/markets/{symbol}")
 async def get_market(symbol: Symbol) -> FastJSON:
     return FastJSON({"symbol": symbol})
@@ -180,7 +185,7 @@ async def test_paths_and_methods_that_are_not_there(ask: Ask) -> None:
     assert is_problem(await ask("GET", "/api/v1/nothing"), 404, "not_found")
     answer = await ask("DELETE", "/api/v1/orders")
     assert is_problem(answer, 405, "method_not_allowed")
-    assert answer.headers["Allow"] == "POST"
+    assert answer.headers["Allow"] == "GET, POST"
 
 
 @pytest.mark.parametrize(

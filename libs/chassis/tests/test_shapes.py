@@ -1,13 +1,13 @@
 """Numbers and symbols at the edge, exactly."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pytest
-from fleet_chassis.shapes import Body, DecimalString, Instant, Resource, Symbol
+from fleet_chassis.shapes import Body, Day, DecimalString, Instant, Resource, Symbol
 from fleet_contracts.encoding import encode_json, plain
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,6 +92,17 @@ def test_an_instant_is_utc_or_refused() -> None:
     taken = Since.model_validate_json('{"at": "2026-01-05T02:00:00+02:00"}')
     assert taken.at == datetime(2026, 1, 5, tzinfo=UTC)
     assert taken.at.tzinfo is UTC
-    for at in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-01:00", "2026-01-05T02:00:00"):
+    for at in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-01:00", "2026-01-05T02:00:00", "0.5", 5, "2026-01-05"):
         with pytest.raises(ValidationError):
             Since.model_validate_json(json.dumps({"at": at}))
+
+
+class On(Body):
+    day: Day
+
+
+def test_a_day_is_written_out() -> None:
+    assert On.model_validate_json('{"day": "2026-01-05"}').day == date(2026, 1, 5)
+    for day in ("0", 0, "2026-01-05T00:00:00", "2026-1-5", "2026-02-30"):
+        with pytest.raises(ValidationError):
+            On.model_validate_json(json.dumps({"day": day}))

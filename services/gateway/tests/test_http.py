@@ -8,7 +8,7 @@ import secrets
 from datetime import timedelta
 from ipaddress import IPv4Address
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import brotli
 import pytest
@@ -118,7 +118,15 @@ async def test_what_is_not_there_is_a_404_and_goes_nowhere(fleet: Any, path: str
 async def test_methods(fleet: Any) -> None:
     user = await fleet.new_user()
     assert_problem(await fleet.call("POST", "/docs"), 405, "method_not_allowed")
-    assert_problem(await fleet.call("OPTIONS", "/api/v1/orders", token=user.token), 405, "method_not_allowed")
+    for method, path, taken in (
+        ("OPTIONS", "/api/v1/auth/sessions", "DELETE, GET"),
+        ("TRACE", f"/api/v1/auth/sessions/{uuid4()}", "DELETE"),
+        ("TRACE", "/api/v1/auth/nothing/like/this", ""),
+        ("TRACE", "/health/live", "GET, HEAD"),
+    ):
+        answer = await fleet.call(method, path, token=user.token)
+        assert_problem(answer, 405, "method_not_allowed")
+        assert answer.headers["Allow"] == taken
     assert_problem(await fleet.call("PUT", "/api/v1/auth/me", token=user.token), 405, "method_not_allowed")
 
 

@@ -8,9 +8,11 @@ import asyncpg
 import msgspec
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import compile_path
 from starlette.types import Scope
 
 from .database import CommitOutcomeUnknown, is_down
@@ -145,11 +147,20 @@ def _is_json(request: Request) -> bool:
     return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
 
 
+def _methods_of(request: Request) -> list[str]:
+    """What the path takes: a route that was not taken knows its own methods only."""
+    contexts = iter_route_contexts(request.app.routes)
+    routes = [context for context in contexts if compile_path(str(context.path))[0].match(request.url.path)]
+    return sorted({method for route in routes for method in route.methods or ()})
+
+
 def add_problem_handlers(app: FastAPI) -> None:
     """Renders every HTTP exception and every refused request as a problem."""
 
     async def http_exception(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if error.status_code == 405:
+            error.headers = {"Allow": ", ".join(_methods_of(request))}
         problem = error if isinstance(error, Problem) else _from_http_exception(error)
         return problem_response(problem, request.scope)
 

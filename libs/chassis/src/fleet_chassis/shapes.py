@@ -1,7 +1,7 @@
 """Exact types of the API's edge: what a request body may hold, and how an answer is written."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -20,6 +20,8 @@ from starlette.responses import Response
 
 _DECIMAL = re.compile(r"-?[0-9]{1,24}(?:\.[0-9]{1,18})?")
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,23}/[A-Z0-9]{1,12}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_INSTANT = re.compile(_DAY.pattern + "[Tt ].+")
 
 
 def _parse_decimal(value: Any) -> Decimal:
@@ -58,6 +60,20 @@ Symbol = Annotated[
 """A symbol as `BASE/QUOTE`; taken also with a dash (AAPL-USD) and with the slash encoded (AAPL%2FUSD)."""
 
 
+def _written_out(value: Any) -> Any:
+    """Pydantic takes numbers as well, for seconds since 1970: `start=5` would be a time."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _INSTANT.fullmatch(value)):
+        return value
+    raise PydanticCustomError("instant", "must be a time with its zone, such as 2026-01-05T14:30:00Z")
+
+
+def _only_a_day(value: Any) -> Any:
+    """Nor is a number a day, or an instant at midnight without a zone."""
+    if isinstance(value, date) or (isinstance(value, str) and _DAY.fullmatch(value)):
+        return value
+    raise PydanticCustomError("day", "must be a day such as 2026-01-05")
+
+
 def _in_utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
@@ -65,8 +81,11 @@ def _in_utc(value: datetime) -> datetime:
         raise PydanticCustomError("instant", "must be a time that UTC has as well") from error
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc), BeforeValidator(_written_out)]
 """A time with its zone, taken as UTC; at the ends of the calendar not every zone's time is one."""
+
+Day = Annotated[date, BeforeValidator(_only_a_day)]
+"""A day of the calendar, `2026-01-05`."""
 
 
 class Body(BaseModel):

@@ -1,6 +1,6 @@
 """The gateway's front: every request is judged here, and forwarded or answered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
@@ -98,7 +98,7 @@ class Edge:
             return await self._own(exchange)
         exchange.scope["route"] = route
         if exchange.method not in routes.METHODS:
-            raise Problem(405, "method_not_allowed", "The path does not take this method.")
+            raise _not_taken(await self.openapi.methods_of(exchange.raw_path.decode("latin-1"), exchange.request_id))
         if exchange.raw_path in routes.PUBLIC:
             return await self._public(exchange, route, receive)
         if self.is_starting():
@@ -244,12 +244,13 @@ class Edge:
         if page is None and exchange.raw_path != OPENAPI:
             raise Problem(404, "not_found", "Nothing is found at this path.")
         if exchange.method not in _READING:
-            headers = {"Allow": "GET, HEAD"}
-            raise Problem(405, "method_not_allowed", "The path does not take this method.", headers=headers)
+            raise _not_taken(_READING)
         seen = exchange.forwarded.get("If-None-Match")
         return page.answer(seen) if page is not None else await self.openapi.answer(exchange.request_id, seen)
 
     async def _health(self, exchange: Exchange) -> Answer:
+        if exchange.method not in _READING:
+            raise _not_taken(_READING)
         if exchange.raw_path == b"/health/live":
             told: dict[str, object] = {"live": not self.health.dead, "dead": self.health.dead}
             return json_answer(told, 503 if self.health.dead else 200)
@@ -259,3 +260,8 @@ class Edge:
             is_ready = all(result == "ok" or result.startswith("degraded") for result in checks.values())
             return json_answer({"ready": is_ready, "checks": checks}, 200 if is_ready else 503)
         raise Problem(404, "not_found", "Nothing is found at this path.")
+
+
+def _not_taken(methods: Iterable[str]) -> Problem:
+    headers = {"Allow": ", ".join(sorted(methods))}
+    return Problem(405, "method_not_allowed", "The path does not take this method.", headers=headers)

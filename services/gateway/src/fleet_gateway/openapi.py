@@ -53,6 +53,7 @@ class OpenApi:
     upstream: Upstream
     version: str
     _documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _paths: dict[str, list[str]] = field(default_factory=dict)
     _page: Page = field(default_factory=lambda: Page("application/json", b"", NOTHING_MAY_LOAD))
     _fresh_until: float = float("-inf")
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -63,10 +64,17 @@ class OpenApi:
                 missing = await self._ask_all(request_id)
                 if not self._documents:
                     raise unavailable("No service tells its interface at the moment.")
-                body = msgspec.json.encode(merge(self._documents, self.version, missing))
-                self._page = Page("application/json", body, NOTHING_MAY_LOAD)
+                document = merge(self._documents, self.version, missing)
+                self._paths = {path: [*map(str.upper, operations)] for path, operations in document["paths"].items()}
+                self._page = Page("application/json", msgspec.json.encode(document), NOTHING_MAY_LOAD)
                 self._fresh_until = time.monotonic() + (FRESH_S if not missing else 1.0)
         return self._page.answer(if_none_match)
+
+    async def methods_of(self, path: str, request_id: str) -> list[str]:
+        """What the document says that a path takes; of a path that it does not know, nothing."""
+        await self.answer(request_id, None)
+        templates = [template for template in self._paths if _fits(template, path)]
+        return self._paths[min(templates, key=lambda template: template.count("{"))] if templates else []
 
     async def _ask_all(self, request_id: str) -> list[str]:
         """Refreshes the documents; returns the services that did not tell theirs."""
@@ -87,6 +95,13 @@ class OpenApi:
         except (Problem, msgspec.MsgspecError) as error:
             log.warning("openapi_not_told", of=service, error=repr(error))
             return None
+
+
+def _fits(template: str, path: str) -> bool:
+    parts, given = template.split("/"), path.split("/")
+    return len(parts) == len(given) and all(
+        part == other or part.startswith("{") for part, other in zip(parts, given, strict=True)
+    )
 
 
 def merge(documents: Mapping[str, dict[str, Any]], version: str, missing: list[str]) -> dict[str, Any]:

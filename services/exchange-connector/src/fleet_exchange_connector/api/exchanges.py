@@ -15,9 +15,8 @@ from fleet_chassis.logging import get_logger
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
 from fleet_chassis.permissions import AdminCaller, ReadCaller, StrategyCaller
 from fleet_chassis.problems import FieldError, Problem
-from fleet_chassis.shapes import Body, DecimalString, Instant, Resource, Symbol
-from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from fleet_chassis.shapes import Body, Day, DecimalString, Instant, Resource, Symbol
+from pydantic import Field
 
 from fleet_exchange_connector.domain.bars import Step, as_instant
 from fleet_exchange_connector.domain.instruments import VENUE, Feed, Instrument
@@ -35,16 +34,6 @@ Steps = Callable[[tuple[str, ...], datetime, datetime], Sequence[Step]]
 
 
 log = get_logger("fleet_exchange_connector.api")
-
-
-def _only_a_day(value: object) -> object:
-    """An instant at midnight without a zone is no day."""
-    if isinstance(value, str) and len(value) != len("2012-01-03"):
-        raise PydanticCustomError("day", "must be a day such as 2012-01-03, or an instant with its zone")
-    return value
-
-
-Day = Annotated[date, BeforeValidator(_only_a_day)]
 
 
 class ExchangeShown(Resource):

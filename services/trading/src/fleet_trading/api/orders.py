@@ -15,9 +15,8 @@ from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_curso
 from fleet_chassis.permissions import TRADE, ReadCaller, TradeCaller
 from fleet_chassis.problems import Problem, problem_body, unavailable
 from fleet_chassis.requests import request_id_of
-from fleet_chassis.shapes import FastJSON, Symbol
+from fleet_chassis.shapes import FastJSON, Instant, Symbol
 from fleet_contracts import trading as shown
-from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from fleet_trading.domain import Order
@@ -243,8 +242,8 @@ async def get_orders(
     status: Literal["open", "closed", "all"] = "all",
     symbol: Annotated[Symbol | None, Query()] = None,
     client_order_id: Annotated[str | None, Query(max_length=64, pattern=CLIENT_ORDER_ID)] = None,
-    start: Annotated[AwareDatetime | None, Query(description="Placed at that time or later.")] = None,
-    end: Annotated[AwareDatetime | None, Query(description="Placed before that time.")] = None,
+    start: Annotated[Instant | None, Query(description="Placed at that time or later.")] = None,
+    end: Annotated[Instant | None, Query(description="Placed before that time.")] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
 from fleet_chassis.permissions import ReadCaller
 from fleet_chassis.problems import Problem
-from fleet_chassis.shapes import FastJSON, Instant
+from fleet_chassis.shapes import Day, FastJSON, Instant
 from starlette.responses import Response, StreamingResponse
 
 from fleet_trading.domain.exact import tidy
@@ -139,7 +139,7 @@ async def get_history(
     response_class=Response,
     responses={200: {"description": "What there was, what was booked, what there is.", "content": {"text/csv": {}}}},
 )
-async def get_statement(account_id: UUID, day: date, caller: ReadCaller, trading: Service) -> Response:
+async def get_statement(account_id: UUID, day: Day, caller: ReadCaller, trading: Service) -> Response:
     """A day's statement (UTC, of the market's time) as CSV: the opening balances, each entry with the balance after it, the
     closing balances."""
     await trading.account_of(caller, account_id)
