@@ -176,6 +176,8 @@ async def _requests(
     found["gateway_to_alone"] = round(per_cpu_s["gateway"] / per_cpu_s["service"], 2)
     if "httpx proxy" in targets:
         found["gateway_to_httpx_proxy"] = round(per_cpu_s["gateway"] / per_cpu_s["httpx proxy"], 2)
+        of_each = {name: cpu_us[name][name] for name in ("gateway", "httpx proxy")}
+        found["without_the_service"] = round(of_each["httpx proxy"] / of_each["gateway"], 2)
     return found
 
 
