@@ -77,15 +77,10 @@ async def test_each_act_is_kept_with_who_did_it_from_where_and_in_which_request(
         kept = await eventually(lambda: kept_of(admin, admin_id, len(ACTS)), timeout_s=15)
         assert {one["request_id"]: one["action"] for one in kept} == requests
         assert {one["address"] for one in kept} == {"127.0.0.1"}
+    verified = await asyncio.to_thread(fleet.command, "audit", "verify")
+    assert (verified.returncode, verified.stdout.splitlines()[-1]) == (0, "the log holds"), verified.stderr
 
 
 async def kept_of(admin: FleetClient, actor: str, count: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = (await admin.request("GET", f"/audit?actor={actor}"))["data"]
     return found if len(found) >= count else []
-
-
-async def test_the_log_of_a_living_fleet_holds(fleet: WholeFleet) -> None:
-    async with fleet.admin():
-        verified = await asyncio.to_thread(fleet.command, "audit", "verify")
-    assert (verified.returncode, verified.stdout.splitlines()[-1]) == (0, "the log holds"), verified.stderr
-    assert not verified.stdout.startswith("0 entries")
