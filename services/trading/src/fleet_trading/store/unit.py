@@ -65,13 +65,9 @@ ORDER BY order_id LIMIT $3
 """  # noqa: S608
 _UNANSWERED = f"""
 SELECT {ORDER_COLUMNS} FROM orders
-WHERE account_id = $1 AND stand IN ('new', 'partially_filled') AND query_at <= $2
-ORDER BY order_id LIMIT $3
+WHERE account_id = $1 AND stand IN ('new', 'partially_filled') AND query_at IS NOT NULL
+ORDER BY query_at, order_id LIMIT $2
 """  # noqa: S608
-_NEXT_UNANSWERED = """
-SELECT min(query_at) FROM orders
-WHERE account_id = $1 AND stand IN ('new', 'partially_filled') AND query_at > $2
-"""
 _TRADES = """
 SELECT t.* FROM unnest($1::uuid[], $2::uuid[]) AS k (order_id, trade_id)
 JOIN trades AS t ON t.order_id = k.order_id AND t.trade_id = k.trade_id
@@ -281,11 +277,12 @@ class PostgresUnit:
         return [self._attach(order_of(row)) for row in rows]
 
     async def load_unanswered(self, account: Account, *, limit: int) -> tuple[bool, datetime | None]:
-        rows = await self._connection.fetch(_UNANSWERED, account.account_id, self.now, limit)
-        for row in rows:
+        rows = await self._connection.fetch(_UNANSWERED, account.account_id, limit + 1)
+        overdue = [row for row in rows if row["query_at"] <= self.now]
+        for row in overdue[:limit]:
             self._attach(order_of(row))
-        next_at = await self._connection.fetchval(_NEXT_UNANSWERED, account.account_id, self.now)
-        return len(rows) < limit, next_at
+        next_at = rows[len(overdue)]["query_at"] if len(overdue) < len(rows) else None
+        return len(overdue) <= limit, next_at
 
     async def has_open_orders(self, account: Account) -> bool:
         has_any: bool = await self._connection.fetchval(_HAS_OPEN, account.account_id)
