@@ -1,22 +1,21 @@
-"""`fleet bench book` from outside."""
+"""`fleet bench book`."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fleet_cli.main import app
+from typer.testing import CliRunner, Result
 
 ADD, CANCEL, TAKE = 0, 1, 2
 BUY, SELL = 0, 1
 
 
-def bench_book(file: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fleet_cli.main", "bench", "book", str(file), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def bench_book(file: Path, *words: str) -> Result:
+    return CliRunner().invoke(app, ["bench", "book", str(file), *words])
 
 
 def written(file: Path, rows: list[tuple[int, int, int, int, int]]) -> Path:
@@ -31,7 +30,7 @@ def test_both_engines_tell_the_same_of_a_file(tmp_path: Path) -> None:
     lines = []
     for engine in ("fast", "naive"):
         done = bench_book(file, "--engine", engine)
-        assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+        assert (done.exit_code, done.stderr, done.stdout.count("\n")) == (0, "", 1)
         lines.append(json.loads(done.stdout))
         assert lines[-1].pop("engine") == engine
         assert all(lines[-1].pop(name) > 0 for name in ("seconds", "cpu_seconds", "ops_per_cpu_second"))
@@ -57,12 +56,12 @@ def test_a_bad_file_is_one_line(content: bytes, said: str, tmp_path: Path) -> No
     file = tmp_path / "ops.i64"
     file.write_bytes(content)
     done = bench_book(file, "--engine", "naive")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert done.stderr.startswith("error: ") and said.format(file=file) in done.stderr
     assert done.stdout == ""
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     done = bench_book(tmp_path / "none")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.exit_code, done.stdout) == (1, "")
     assert "cannot be read: No such file or directory" in done.stderr

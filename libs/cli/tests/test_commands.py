@@ -1,23 +1,23 @@
-"""The command from outside, where no fleet runs."""
+"""The command where no fleet runs."""
 
 from __future__ import annotations
 
 import shlex
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from fleet_cli.doctor import disk, jars, port, python
 from fleet_cli.first_steps import curl_lines
+from fleet_cli.main import app
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.places import StateDir
+from typer.testing import CliRunner, Result
 
 
-def fleet(*words: str, state: Path, answer: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fleet_cli.main", *words, "--state-dir", str(state)]
-    return subprocess.run(command, capture_output=True, text=True, input=answer, check=False)
+def fleet(*words: str, state: Path, answer: str = "") -> Result:
+    return CliRunner().invoke(app, [*words, "--state-dir", str(state)], input=answer)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def fleet(*words: str, state: Path, answer: str = "") -> subprocess.CompletedPro
 )
 def test_what_needs_a_fleet_says_that_none_runs(words: list[str], tmp_path: Path) -> None:
     done = fleet(*words, state=tmp_path)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert done.stderr == f"error: No fleet runs in {tmp_path}. Start one with `fleet up`.\n"
 
 
@@ -34,21 +34,21 @@ def test_down_is_content_with_nothing_and_reset_asks(tmp_path: Path) -> None:
     assert fleet("down", state=tmp_path / "none").stdout == "no fleet was running\n"
     (tmp_path / "kafka").mkdir()
     (tmp_path / "jars").mkdir()
-    assert fleet("reset", state=tmp_path, answer="n\n").returncode == 1
+    assert fleet("reset", state=tmp_path, answer="n\n").exit_code == 1
     assert (tmp_path / "kafka").exists()
-    assert fleet("reset", state=tmp_path, answer="y\n").returncode == 0
+    assert fleet("reset", state=tmp_path, answer="y\n").exit_code == 0
     assert not (tmp_path / "kafka").exists() and (tmp_path / "jars").exists()
 
 
 def test_wrong_words_are_one_line(tmp_path: Path) -> None:
     done = fleet("up", "--replicas", "trading", state=tmp_path)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert done.stderr == "error: 'trading' does not say how many replicas. Write it as trading=2.\n"
     for size in ((), ("1", "--notional", "1000")):
         done = fleet("order", "buy", "AAPL/USD", *size, state=tmp_path)
-        assert done.returncode == 1 and "a quantity or --notional, one of the two" in done.stderr
+        assert done.exit_code == 1 and "a quantity or --notional, one of the two" in done.stderr
     done = fleet("logs", "tradng", state=tmp_path)
-    assert done.returncode == 1 and "There is no log of 'tradng'" in done.stderr
+    assert done.exit_code == 1 and "There is no log of 'tradng'" in done.stderr
 
 
 def test_the_curl_lines_are_plain_shell() -> None:
