@@ -30,6 +30,7 @@ async def around(client: FleetClient) -> tuple[str, str]:
     return str((bid - away).quantize(TICK)), str((ask + away).quantize(TICK))
 
 
+@pytest.mark.long
 async def test_of_a_bracket_one_exit_fills_and_the_other_is_canceled(user: User) -> None:
     """buy with take-profit and stop-loss near the market → one of them fills, all of it; the other ends; cash is right"""
     below, above = await around(user.client)

@@ -141,6 +141,7 @@ def test_a_symbol_is_halted_from_the_shell(commanded: WholeFleet) -> None:
     ]
 
 
+@pytest.mark.long
 def test_nothing_is_parked_and_databases_are_up_to_date(commanded: WholeFleet) -> None:
     listed = fleet(commanded, "parked", "list")
     assert listed.stdout == "nothing is parked\n", listed

@@ -210,6 +210,7 @@ async def test_a_pid_that_is_somebody_elses_now_is_not_touched(sketch_fleet: Mak
     await bystander.wait()
 
 
+@pytest.mark.long
 async def test_two_fleets_run_side_by_side_and_one_folder_takes_one(sketch_fleet: MakeFleet) -> None:
     one, other = sketch_fleet("one"), sketch_fleet("other")
     await one.start()

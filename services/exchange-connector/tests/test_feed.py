@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import pytest
 import pytest_asyncio
 import structlog.testing
 from fleet_contracts import venue
@@ -135,6 +136,7 @@ async def test_the_past_is_sent_once_newest_day_first_when_the_fleet_is_ready(by
     assert len(by_hand.peers.heard_of(VenueBarsBackfilled)) == 14
 
 
+@pytest.mark.long
 async def test_after_a_restart_the_market_goes_on_from_its_price(open_venue: Any) -> None:
     clock = FakeClock(OPENED)
     async with open_venue(clock=clock) as found:

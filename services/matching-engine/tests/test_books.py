@@ -5,6 +5,7 @@ import json
 from typing import Any
 from uuid import UUID
 
+import pytest
 from fleet_contracts.venue import VenueOrderAccepted
 from fleet_matching_engine.domain.references import References
 from fleet_testkit.eventually import eventually
@@ -25,6 +26,7 @@ def test_pages_are_those_of_all_references_sorted(
     assert target.above(after, most) == sorted(ref for ref in naive if after is None or ref > after)[:most]
 
 
+@pytest.mark.long
 async def test_every_instance_shows_every_book_and_none_does_while_its_owner_is_away(open_engine: Any) -> None:
     """two instances share the partitions -> each answers for the other's books; unknown is 404 -> one stops -> 503"""
     symbols = [f"S{number}/USD" for number in range(6)]

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import pytest
 from fleet_bus.journal_partition import JournalPartition, replayed
 from fleet_bus.journal_store import JournalStore, Place
 from fleet_bus.kafka import consumer, partitions_of, read, started
@@ -28,6 +29,7 @@ SYMBOLS = ("AAPL/USD", "IBM/USD", "GOOG/USD")
 KILLS = 2
 
 
+@pytest.mark.long
 async def test_killed_again_and_again_the_books_are_those_of_a_naive_replay(open_engine: Any) -> None:
     chance = random.Random(11)
     async with open_engine(matching_engine_snapshot_every=1_000_000, matching_engine_rate_messages=10_000) as engine:

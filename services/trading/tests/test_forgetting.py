@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import pytest
 import pytest_asyncio
 from fleet_contracts import execution
 from fleet_testkit.eventually import eventually
@@ -47,6 +48,7 @@ async def has_rested(fleet: Any, database: asyncpg.Connection) -> bool:
     return not await database.fetchval(DUE, fleet.clock.now())
 
 
+@pytest.mark.long
 async def test_a_client_order_id_is_kept_for_the_orders_life_and_90_days(aged: Any, database: Any) -> None:
     user = aged.a_user()
     terms = {"type": "limit", "limit_price": "50", "quantity": "1"}
@@ -88,6 +90,7 @@ async def test_a_client_order_id_is_kept_for_the_orders_life_and_90_days(aged: A
     assert again.body["order_id"] == orders["open"]["order_id"]
 
 
+@pytest.mark.long
 async def test_the_walk_goes_on_where_it_was_and_never_far_at_once(aged: Any, database: Any) -> None:
     user = aged.a_user()
     order = await aged.accepted(user, client_order_id="new")

@@ -12,6 +12,7 @@ import asyncpg
 import fleet_bus
 import fleet_gate
 import fleet_trading
+import pytest
 from fleet_chassis.ids import first_id_of
 from fleet_chassis.migrations import migrate
 from fleet_testkit.eventually import eventually
@@ -56,6 +57,7 @@ async def test_the_migration_keeps_every_order(make_database: Any, tmp_path: Pat
         await connection.close()
 
 
+@pytest.mark.long
 async def test_months_are_made_before_they_come_and_take_in_what_came_before_them(run_trading: Any) -> None:
     async with run_trading() as fleet:
         fleet.clock.set(datetime.now(UTC))

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from fleet_contracts.exchange_connector import MarketStepEnded
 from fleet_contracts.topics import CORE_ENGINE_ORDER_REQUESTS, DATA_QUOTES
 from fleet_contracts.vocabulary import Timeframe
@@ -43,6 +44,7 @@ async def is_marked(fleet: Any, user: UUID, price: str) -> bool:
     return bool(D(positions[0]["mark_price"]) == D(price))
 
 
+@pytest.mark.long
 async def test_the_curve_follows_the_market_and_not_what_comes_and_goes(run_trading: Any) -> None:
     async with run_trading() as fleet:
         user = fleet.a_user()
