@@ -239,7 +239,7 @@ async def test_a_stop_does_not_wait_for_a_kafka_that_stands_still(private: Priva
 async def test_offsets_that_a_stop_could_not_commit_are_no_traceback(private: Private, open_chain: Any) -> None:
     chain = await open_chain(commit_every_s=300.0)
     gc.collect()
-    with hearing() as heard:
+    with hearing() as heard, structlog.testing.capture_logs() as said:
         async with contextlib.AsyncExitStack() as stack:
             for service in (chain.writer, chain.middle, chain.last):
                 await stack.enter_async_context(service.running())
@@ -252,6 +252,7 @@ async def test_offsets_that_a_stop_could_not_commit_are_no_traceback(private: Pr
             await stopping.aclose()
             gc.collect()
     assert [r.getMessage() for r in heard if r.levelno >= logging.WARNING] == []
+    assert [line for line in said if "OffsetCommit" in line.get("text", "") and line["log_level"] != "info"] == []
 
 
 async def test_a_replica_joins_and_leaves_under_load(private: Private, open_chain: Any) -> None:

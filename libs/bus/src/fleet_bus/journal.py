@@ -26,7 +26,16 @@ from .journal_owned import JournalCut, Owned, ReplayStuck, until_there
 from .journal_partition import CLOCK, JournalPartition, Machine
 from .journal_store import Fact, JournalStore, writer_epoch
 from .journaled import Journaled
-from .kafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition, consumer, producer, started
+from .kafka import (
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+    ConsumerRecord,
+    TopicPartition,
+    consumer,
+    last_words,
+    producer,
+    started,
+)
 from .lag import Lag
 from .metrics import HANDLED
 from .offsets import OffsetCommits
@@ -175,7 +184,8 @@ class JournalReading:
                 finally:
                     self._stop_polling()
                     if self._heard.ready(self.name) is None:
-                        await self._commit(client, LAST_COMMIT_S)
+                        with last_words():
+                            await self._commit(client, LAST_COMMIT_S)
         finally:
             await self._commits.end()
 

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextvars import ContextVar
 from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, errors
@@ -32,6 +33,18 @@ _ORDINARY = (
 
 C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer)
 
+_is_last: ContextVar[bool] = ContextVar("is_last", default=False)
+
+
+@contextlib.contextmanager
+def last_words() -> Iterator[None]:
+    """What the client says of a request that is begun in here is no warning: it may be closed before the answer comes."""
+    token = _is_last.set(True)
+    try:
+        yield
+    finally:
+        _is_last.reset(token)
+
 
 class _Seldom(logging.Handler):
     """The client's own log, each of its sentences at most once a minute: with a broker gone it says several a second."""
@@ -46,7 +59,8 @@ class _Seldom(logging.Handler):
         if sentence.startswith(_ORDINARY) or now - self._said_at.get(sentence, -1e9) < _SAID_AGAIN_AFTER_S:
             return
         self._said_at[sentence] = now
-        log.warning("kafka_client_says", text=record.getMessage(), exc_info=record.exc_info)
+        tell = log.info if _is_last.get() else log.warning
+        tell("kafka_client_says", text=record.getMessage(), exc_info=record.exc_info)
 
 
 def take_over_log() -> None:
