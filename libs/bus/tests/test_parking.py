@@ -70,9 +70,10 @@ async def test_a_replay_loses_nothing_of_what_arrives_meanwhile(make_service: An
         moods.bad.clear()
         arriving = asyncio.create_task(produce(*(("a", n, 1, n + 1) for n in range(20, 80))))
         while not arriving.done():
-            await reader.bus.parked_replay(*PLACE, by="test") if await reader.bus.parked() else await asyncio.sleep(
-                0.001
-            )
+            if await reader.bus.parked():
+                await reader.bus.parked_replay(*PLACE, by="test")
+            else:
+                await asyncio.sleep(0.001)
         await arriving
         await eventually(lambda: _replayed(reader, 80))
     assert await reader.effects("a") == list(range(80))
