@@ -176,6 +176,7 @@ async def test_an_entry_with_a_source_is_booked_once(fleet: Any, kind: str, amou
         "currency": "USD",
         "amount": amount,
         "source": "AAPL 2026-01-05",
+        "by": "ada",
     }
     path = f"/internal/accounts/{fleet.account_of(user)}/entries"
     assert (await fleet.call("POST", path, entry, user=user)).status == 403  # The gateway's word is not enough.
@@ -190,7 +191,7 @@ async def test_an_entry_with_a_source_is_booked_once(fleet: Any, kind: str, amou
     [act] = await eventually(
         lambda: [r.message for r in fleet.heard if r.topic == TRADING_AUDIT.name and r.key == target]
     )
-    assert (act.actor, act.action, act.reason) == ("cli", f"{kind}.booked", "AAPL 2026-01-05")
+    assert (act.actor, act.action, act.reason) == ("cli:ada", f"{kind}.booked", "AAPL 2026-01-05")
     assert (act.changes[0].name, act.changes[0].after) == ("USD", amount)
     assert (await fleet.call("GET", "/api/v1/portfolio", user=user)).body["day_pnl"] == amount
     await fleet.books_hold()
@@ -206,6 +207,7 @@ async def test_a_withdrawal_may_be_refused_a_fee_never(fleet: Any) -> None:
         "currency": "USD",
         "amount": "-100001",
         "source": "w",
+        "by": "ada",
     }
     assert (await fleet.call("POST", path, entry, user=user, issuer="cli")).code == "insufficient_funds"
     assert (await fleet.call("POST", path, entry | {"kind": "fee"}, user=user, issuer="cli")).status == 201

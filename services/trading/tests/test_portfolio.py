@@ -77,6 +77,7 @@ async def test_the_curve_follows_the_market_and_not_what_comes_and_goes(run_trad
             "currency": "USD",
             "amount": "101000",
             "source": "x",
+            "by": "ada",
         }
         assert (await fleet.call("POST", path, entry, user=user, issuer="cli")).status == 201
         await moved(17, "110", ("202000", "0.01"))

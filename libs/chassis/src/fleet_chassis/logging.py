@@ -10,6 +10,8 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
+from .requests import current_request_id
+
 REDACTED = "[redacted]"
 
 _SECRET_KEY = re.compile(
@@ -61,6 +63,13 @@ def _render(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
     return _encode(event)
 
 
+def _add_request(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    request_id = current_request_id()
+    if request_id is not None:
+        event.setdefault("request_id", request_id)
+    return event
+
+
 def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     # Only once somebody has loaded the tracing SDK; importing it here would cost every process.
     if "opentelemetry.sdk.trace" in sys.modules:
@@ -94,7 +103,7 @@ def configure_logging(level: str, *, service: str, ordinal: int) -> None:
 
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _add_request,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             add_process,

@@ -5,7 +5,6 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from .logging import get_logger
 from .metrics import observe_request
@@ -37,7 +36,6 @@ class RequestMiddleware:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode("ascii"))]
             await send(message)
 
-        tokens = bind_contextvars(request_id=request_id)
         try:
             _decode_slashes(scope)
             await self._app(scope, self._limited(scope, receive), send_with_id)
@@ -55,7 +53,6 @@ class RequestMiddleware:
                 status=status,
                 ms=round((perf_counter() - started) * 1000, 1),
             )
-            reset_contextvars(**tokens)
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         """`receive`, refusing bodies that are too large or compressed.

@@ -5,18 +5,18 @@ import re
 from contextvars import ContextVar
 
 from starlette.types import Scope
-from structlog.contextvars import get_contextvars
 
 from .ids import new_id
 
 _KEY = "fleet.request_id"
-_SCOPE: ContextVar[Scope | None] = ContextVar("fleet.scope", default=None)
+_CURRENT: ContextVar[Scope | None] = ContextVar("fleet.request", default=None)
 _ACCEPTED = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 def take_request_id(scope: Scope) -> str:
-    """The id that came with the request if it is printable and short, else a new one; kept in the scope."""
-    _SCOPE.set(scope)
+    """The id that came with the request if it is printable and short, else a new one; kept in the scope.
+
+    It is the current request of this task from now on, and of those that it starts."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _ACCEPTED.fullmatch(value):
             request_id = str(value, "ascii")
@@ -24,6 +24,7 @@ def take_request_id(scope: Scope) -> str:
     else:
         request_id = str(new_id())
     scope[_KEY] = request_id
+    _CURRENT.set(scope)
     return request_id
 
 
@@ -34,13 +35,13 @@ def request_id_of(scope: Scope) -> str:
 
 def current_request_id() -> str | None:
     """The id of the request that is being answered here; None outside of any."""
-    found = get_contextvars().get("request_id")
-    return None if found is None else str(found)
+    scope = _CURRENT.get()
+    return None if scope is None else request_id_of(scope)
 
 
 def current_client_address() -> str | None:
     """Where the gateway saw the client of this request (of IPv6 the /64); None outside of any, or where it saw no address."""
-    scope = _SCOPE.get()
+    scope = _CURRENT.get()
     for name, value in () if scope is None else scope["headers"]:
         if name == b"x-client-address" and value != b"unknown":
             return str(value, "latin-1")

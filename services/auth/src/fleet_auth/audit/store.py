@@ -7,8 +7,8 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+from fleet_bus.auditing import acted
 from fleet_chassis.ids import new_id
-from fleet_chassis.requests import current_client_address, current_request_id
 from fleet_contracts.audit import AdminActed, Change
 
 from .domain import NOTHING_BEFORE, Digest, Entry
@@ -45,21 +45,11 @@ class AuditLog:
         self.now = now
         self._connection = connection
 
-    async def note(self, action: str, target: str, *changes: Change, actor: str, reason: str | None = None) -> None:
+    async def note(self, action: str, target: str, *changes: Change, actor: str) -> None:
         """An act in auth itself. The last thing its transaction does, so that others wait for this only."""
-        acted = AdminActed(
-            actor=actor,
-            action=action,
-            target=target,
-            changes=changes,
-            reason=reason,
-            request_id=current_request_id(),
-            address=current_client_address(),
-            at=self.now,
-        )
-        await self.add(acted, service="auth", event_id=new_id())
+        await self.add(acted(action, target, *changes, by=actor, at=self.now), service="auth", event_id=new_id())
 
-    async def add(self, acted: AdminActed, *, service: str, event_id: UUID) -> None:
+    async def add(self, told: AdminActed, *, service: str, event_id: UUID) -> None:
         """Told twice, it is kept once."""
         number, previous = await self.end()
         if await self._connection.fetchval("SELECT true FROM audit_log WHERE event_id = $1", event_id):
@@ -68,15 +58,15 @@ class AuditLog:
             number=number + 1,
             event_id=event_id,
             service=service,
-            actor=acted.actor,
-            action=acted.action,
-            target=acted.target,
-            changes=acted.changes,
-            reason=acted.reason,
-            request_id=acted.request_id,
-            acted_at=acted.at,
+            actor=told.actor,
+            action=told.action,
+            target=told.target,
+            changes=told.changes,
+            reason=told.reason,
+            request_id=told.request_id,
+            acted_at=told.at,
             recorded_at=self.now,
-            address=acted.address,
+            address=told.address,
         )
         await self._connection.execute(
             f"INSERT INTO audit_log ({_ENTRY}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",  # noqa: S608

@@ -49,13 +49,15 @@ class TransferBody(Body):
 
 
 class EntryBody(Body):
-    """`amount` is signed: below zero it is taken from the account. `transaction_id`: the same again changes nothing."""
+    """`amount` is signed: below zero it is taken from the account. `transaction_id`: the same again changes nothing.
+    `by`: who books it, which is kept."""
 
     transaction_id: UUID
     kind: Literal["deposit", "withdrawal", "funding", "fee", "dividend", "correction"]
     currency: Currency
     amount: DecimalString
     source: str = Field(min_length=1, max_length=200)
+    by: str = Field(min_length=1, max_length=100)
 
 
 class TransferDone(msgspec.Struct, frozen=True):
@@ -206,7 +208,7 @@ async def post_entry(
             market=trading.market,
         )
         if isinstance(booked, money.Booked) and not booked.is_replay:
-            tell_entry_booked(tx, booked.adjustment, by=caller.issuer)
+            tell_entry_booked(tx, booked.adjustment, by=f"{caller.issuer}:{body.by}")
         await uow.flush()
     if isinstance(booked, Reason):
         raise _refused(booked)
