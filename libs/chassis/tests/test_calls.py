@@ -12,16 +12,16 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from fleet_chassis.app import new_app
 from fleet_chassis.assertions import AssertionSigner, Caller
-from fleet_chassis.calls import CallFailed, ServiceClient
+from fleet_chassis.calls import Answer, CallFailed, ServiceClient
 from fleet_chassis.database import is_down
 from fleet_chassis.health import Health
 from fleet_chassis.instances import Instances
 from fleet_chassis.internal import NothingParked, internal_router
 from fleet_chassis.permissions import service_caller
+from fleet_chassis.requests import take_request_id
 from fleet_chassis.settings import ServiceSettings
 from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
-from structlog.contextvars import bound_contextvars
 
 USER = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 
@@ -97,8 +97,10 @@ async def test_a_call_carries_the_user_the_body_and_the_request_id(
 ) -> None:
     async with served(trading_app) as url, calling(keyring, "gateway", trading_settings.instances) as client:
         write_instances(trading_settings.instances, url)
-        with bound_contextvars(request_id="r1"):
-            answer = await client.request(
+
+        async def call() -> Answer:
+            take_request_id({"headers": [(b"x-request-id", b"r1")]})
+            return await client.request(
                 "trading",
                 0,
                 "PUT",
@@ -106,6 +108,8 @@ async def test_a_call_carries_the_user_the_body_and_the_request_id(
                 json={"symbols": ["AAPL/USD"]},
                 user_claims={"sub": str(USER), "roles": [], "scopes": [], "sid": "s"},
             )
+
+        answer = await asyncio.create_task(call())
         assert answer.is_success
         assert answer.headers["X-Request-ID"] == "r1"
         assert answer.decode(dict[str, Any]) == {
@@ -162,6 +166,13 @@ async def test_rest_and_parked_keys_are_for_services_and_the_command_line(
         assert (await client.request("trading", 0, "POST", "/internal/parked/skip", json=skip)).status == 200
         place = ("trading.reports", "execution.reports", "k", "cli:ann")
         assert parts.released == [place, (*place, "double")]
+
+    async with served(trading_app) as url, calling(keyring, "core-engine", path) as client:
+        write_instances(path, url)
+        assert (await client.request("trading", 0, "GET", "/internal/parked")).status == 200
+        for act, body in (("replay", key), ("skip", skip)):
+            assert (await client.request("trading", 0, "POST", f"/internal/parked/{act}", json=body)).status == 403
+        assert len(parts.released) == 2
 
     keyring.add("stranger", is_known=False)
     async with served(trading_app) as url, calling(keyring, "stranger", path) as client:

@@ -53,9 +53,9 @@ class SkipBody(ReplayBody):
 def internal_router(process: Internals) -> APIRouter:
     """`GET /internal/rest`, `GET /internal/parked`, `POST /internal/parked/replay` and `/skip`.
 
-    For every service of the fleet and the command line (`cli`), each with its assertion.
+    Each service of the fleet is told, with its assertion; what is set aside is decided on by the command line (`cli`) alone.
     """
-    any_service = service_caller()
+    any_service, operator = service_caller(), service_caller("cli")
     router = APIRouter(prefix="/internal", include_in_schema=False, dependencies=[Depends(any_service)])
 
     @router.get("/rest")
@@ -67,12 +67,12 @@ def internal_router(process: Internals) -> APIRouter:
         return FastJSON({"data": await process.parked()})
 
     @router.post("/parked/replay")
-    async def replay(body: ReplayBody, caller: Annotated[Caller, Depends(any_service)]) -> Response:
+    async def replay(body: ReplayBody, caller: Annotated[Caller, Depends(operator)]) -> Response:
         by = f"{caller.issuer}:{body.by}"
         return await _released(process.parked_replay(body.subscription, body.topic, body.key, by=by))
 
     @router.post("/parked/skip")
-    async def skip(body: SkipBody, caller: Annotated[Caller, Depends(any_service)]) -> Response:
+    async def skip(body: SkipBody, caller: Annotated[Caller, Depends(operator)]) -> Response:
         by = f"{caller.issuer}:{body.by}"
         return await _released(process.parked_skip(body.subscription, body.topic, body.key, by=by, reason=body.reason))
 
