@@ -1,12 +1,16 @@
 """Registration confirmed by mail, passwords changed and set anew, and that none of it tells who is registered."""
 
+import asyncio
+import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import aiohttp
+import asyncpg
 import jwt
 import pytest_asyncio
 from fleet_auth.app import create_app
@@ -33,6 +37,11 @@ async def mailed(auth: Any, to: str, number: int = 1) -> dict[str, Any]:
     """The number-th mail to the address, once it is there."""
     await eventually(lambda: len(mails(auth, to)) >= number)
     return mails(auth, to)[number - 1]
+
+
+def caller_of(tokens: dict[str, Any]) -> dict[str, Any]:
+    claims = jwt.decode(tokens["access_token"], options={"verify_signature": False})
+    return {name: claims[name] for name in ("sub", "sid", "roles", "scopes")}
 
 
 def new_address() -> str:
@@ -145,8 +154,7 @@ async def test_a_token_ends_after_an_hour(auth: Any) -> None:
 async def test_a_changed_password_ends_the_other_sessions(auth: Any) -> None:
     user = await auth.registered()
     here, there = await auth.logged_in(user), await auth.logged_in(user)
-    claims = jwt.decode(here["access_token"], options={"verify_signature": False})
-    caller = {name: claims[name] for name in ("sub", "sid", "roles", "scopes")}
+    caller = caller_of(here)
     wrong = {"current_password": "wrong horse", "new_password": "another horse"}
     assert (await auth.call("POST", "/password", json=wrong, user=caller)).status == 401
     right = wrong | {"current_password": user["password"]}
@@ -155,6 +163,58 @@ async def test_a_changed_password_ends_the_other_sessions(auth: Any) -> None:
     ended = await auth.call("POST", "/refresh", json={"refresh_token": there["refresh_token"]})
     assert (stays.status, ended.body["code"]) == (200, "session_revoked")
     await auth.logged_in(user | {"password": "another horse"})
+
+
+async def test_a_login_with_the_password_of_before_opens_nothing_once_it_is_changed(auth: Any) -> None:
+    """the old password is found right → another is set, all sessions end → the login goes on: 401"""
+    user = await auth.registered()
+    caller = caller_of(await auth.logged_in(user))
+    old = {"email": user["email"], "password": user["password"]}
+    change = {"current_password": user["password"], "new_password": "another horse"}
+    async with held(auth, user) as waiting:
+        changing = asyncio.create_task(auth.call("POST", "/password", json=change, user=caller))
+        await eventually(lambda: waiting(1))
+        others = [
+            asyncio.create_task(auth.call("POST", "/login", json=old)),
+            asyncio.create_task(
+                auth.call("POST", "/password", json=change | {"new_password": "thief horse"}, user=caller)
+            ),
+        ]
+        await eventually(lambda: waiting(3))
+    assert (await changing).status == 204
+    for late in await asyncio.gather(*others):
+        assert (late.status, late.body["code"]) == (401, "invalid_credentials")
+    await auth.logged_in(user | {"password": "another horse"})
+
+
+@contextlib.asynccontextmanager
+async def held(auth: Any, user: dict[str, Any]) -> AsyncIterator[Callable[[int], Awaitable[bool]]]:
+    """Nobody gets at the user's row meanwhile; tells whether so many wait for it, who get it in the order they came."""
+    connection = await asyncpg.connect(auth.settings.database_url.get_secret_value())
+
+    async def waiting(count: int) -> bool:
+        found: int = await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return found == count
+
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM users WHERE user_id = $1 FOR UPDATE", UUID(user["user_id"]))
+            yield waiting
+    finally:
+        await connection.close()
+
+
+async def test_a_changed_password_ends_the_tokens_that_would_set_it_anew(auth: Any) -> None:
+    user = await auth.registered()
+    caller = caller_of(await auth.logged_in(user))
+    await auth.call("POST", "/password/forgot", json={"email": user["email"]})
+    token = (await mailed(auth, user["email"]))["token"]
+    change = {"current_password": user["password"], "new_password": "another horse"}
+    assert (await auth.call("POST", "/password", json=change, user=caller)).status == 204
+    late = await auth.call("POST", "/password/reset", json={"token": token, "new_password": "a thief's horse"})
+    assert (late.status, late.body["code"]) == (404, "token_unknown")
 
 
 async def test_a_letter_box_is_not_filled(auth: Any) -> None:

@@ -1,6 +1,7 @@
 """Second factors: RFC 6238's own codes, logins in two steps, recovery codes, and a fresh factor."""
 
 import asyncio
+import dataclasses
 import hashlib
 from base64 import b32encode
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,10 @@ import asyncpg
 import jwt
 import pyotp
 import pytest
+from fleet_auth.app import create_app
 from fleet_auth.mfa.domain import WRONG_CODES, Totp, hash_recovery_code, new_recovery_codes
 from fleet_testkit.clock import FakeClock
+from fleet_testkit.http import served
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,8 +91,8 @@ class Person:
         self.secret, self.recovery_codes = "", list[str]()
 
     @classmethod
-    async def new(cls, auth: Any, *, enrolled: bool = True) -> "Person":
-        user = await auth.registered()
+    async def new(cls, auth: Any, *, enrolled: bool = True, **fields: str) -> "Person":
+        user = await auth.registered(**fields)
         person = cls(auth, user, await auth.logged_in(user))
         if enrolled:
             begun = await person.call("/mfa/totp")
@@ -108,10 +111,14 @@ class Person:
         self.auth.clock.advance(seconds=30)
         return self.code()
 
-    async def call(self, path: str, code: str | None = None, method: str = "POST") -> Any:
+    async def call(self, path: str, code: str | None = None, method: str = "POST", body: Any = None) -> Any:
         claims = {name: decoded(self.tokens)[name] for name in ("sub", "sid", "roles", "scopes")}
-        body = None if code is None else {"code": code}
-        return await self.auth.call(method, path, json=body, user=claims)
+        return await self.auth.call(method, path, json=body if code is None else {"code": code}, user=claims)
+
+    async def sets_password(self, password: str) -> Any:
+        body = {"current_password": self.user["password"], "new_password": password}
+        self.user["password"] = password
+        return await self.call("/password", body=body)
 
     async def begin_login(self) -> Any:
         credentials = {"email": self.user["email"], "password": self.user["password"]}
@@ -198,6 +205,26 @@ async def test_guesses_are_bounded_for_an_account_however_many_logins_they_come_
     assert 0 < int(blocked.headers["Retry-After"]) <= 30
     assert (await person.call("/mfa/step-up", person.code())).status == 429
     assert (await person.answer(await person.begin_login(), person.next_code())).status == 200
+
+
+async def test_another_password_ends_a_login_that_waits_for_its_code(auth: Any) -> None:
+    person = await Person.new(auth)
+    token = await person.begin_login()
+    assert (await person.sets_password("another horse")).status == 204
+    late = await person.answer(token, person.next_code())
+    assert (late.status, late.body["code"]) == (401, "mfa_token_unknown")
+    assert (await person.answer(await person.begin_login(), person.next_code())).status == 200
+
+
+async def test_a_factor_stays_while_the_password_is_too_short_without(auth: Any) -> None:
+    settings = auth.settings.model_copy(update={"auth_password_min_length": 15, "ordinal": 1})
+    async with served(create_app(settings, clock=auth.clock)) as url:
+        person = await Person.new(dataclasses.replace(auth, url=url), password="fifteen or more")
+        assert (await person.sets_password("eight to")).status == 204
+        kept = await person.call("/mfa/totp/disable", person.next_code())
+        assert (kept.status, kept.body["code"]) == (409, "password_too_short")
+        assert (await person.sets_password("fifteen again, or more")).status == 204
+        assert (await person.call("/mfa/totp/disable", person.code())).status == 204
 
 
 async def test_a_step_up_makes_the_token_fresh_and_a_refresh_keeps_when_it_was(auth: Any) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import asyncpg
 import jwt
 import pytest
 from fleet_auth.admin import rotate_keys
@@ -58,6 +59,42 @@ async def test_logout_everywhere(auth: Any) -> None:
     for tokens in logins:
         refused = await auth.call("POST", "/refresh", json={"refresh_token": tokens["refresh_token"]})
         assert refused.body["code"] == "session_revoked"
+
+
+async def test_a_session_ends_however_often_it_is_refreshed_and_is_forgotten(auth: Any) -> None:
+    """login → refreshed every six days → over after thirty, for sockets too → its rows go"""
+    tokens = await auth.logged_in(await auth.registered())
+    session_id, caller = caller_of(tokens)["sid"], caller_of(tokens)
+
+    async def refreshed(shown: dict[str, Any]) -> Any:
+        return await auth.call("POST", "/refresh", json={"refresh_token": shown["refresh_token"]})
+
+    for _ in range(4):
+        auth.clock.advance(timedelta(days=6))
+        reply = await refreshed(tokens)
+        assert reply.status == 200
+        tokens = reply.body
+    auth.clock.advance(timedelta(days=6))
+    assert (await refreshed(tokens)).body["code"] == "refresh_token_expired"
+    assert await redeemed(auth, caller) == 404
+    unused = await auth.logged_in(await auth.registered())
+    auth.clock.advance(timedelta(days=7))
+    assert (await refreshed(unused)).body["code"] == "refresh_token_expired"
+    connection = await asyncpg.connect(auth.settings.database_url.get_secret_value())
+
+    async def is_forgotten() -> bool:
+        await auth.logged_in(await auth.registered())
+        return not await connection.fetchval("SELECT true FROM sessions WHERE session_id = $1", UUID(session_id))
+
+    await eventually(is_forgotten)
+    await connection.close()
+
+
+async def redeemed(auth: Any, caller: dict[str, Any]) -> int:
+    """What becomes of a ticket for a socket."""
+    body = {"ticket": (await auth.call("POST", "/ws-tickets", user=caller)).body["ticket"]}
+    status: int = (await auth.call("POST", "/internal/ws-tickets/redeem", json=body, prefix="")).status
+    return status
 
 
 async def kids(auth: Any) -> list[str]:

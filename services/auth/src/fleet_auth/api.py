@@ -180,7 +180,7 @@ async def login(body: LoginBody, auth: AuthParts, client: FromClient) -> Respons
         secret = new_secret()
         async with auth.bus.transaction() as tx:
             uow = PostgresUnitOfWork(tx)
-            user = await service.admit(uow, found[0].user_id, new_hash=new_hash)
+            user = await service.admit(uow, found[0], new_hash=new_hash)
             await Attempts(tx).one_less(*counted)
             if user.mfa_enabled:
                 await mfa.challenge(SecondFactors(tx, auth.sealer), user.user_id, secret)
@@ -198,14 +198,13 @@ async def login_with_second_factor(body: MfaLoginBody, auth: AuthParts, client: 
     refresh_token = new_secret()
     with refusals():
         async with auth.bus.transaction() as tx:
-            answer = await mfa.answer_challenge(SecondFactors(tx, auth.sealer), body.mfa_token, body.code)
+            uow = PostgresUnitOfWork(tx)
+            answer = await mfa.answer_challenge(uow, SecondFactors(tx, auth.sealer), body.mfa_token, body.code)
             if not isinstance(answer, CodeRefused):
-                uow = PostgresUnitOfWork(tx)
-                user = await service.admit(uow, answer)
-                await auth.defence.know(Attempts(tx), user.email, client)
+                await auth.defence.know(Attempts(tx), answer.email, client)
                 session = await service.begin_session(
                     uow,
-                    user,
+                    answer,
                     refresh_token=refresh_token,
                     lifetimes=auth.lifetimes,
                     ids=auth.ids,
@@ -214,7 +213,7 @@ async def login_with_second_factor(body: MfaLoginBody, auth: AuthParts, client: 
                 )
     if isinstance(answer, CodeRefused):
         raise code_problem(answer)
-    return auth.tokens(user, session, refresh_token)
+    return auth.tokens(answer, session, refresh_token)
 
 
 @router.post("/refresh", response_model=TokensResource, dependencies=OPEN_DOOR)

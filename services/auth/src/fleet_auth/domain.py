@@ -104,6 +104,10 @@ class User:
     version: int
     created_at: datetime
     mfa_enabled: bool = False
+    password_version: int = 1
+    """Which of his passwords it is: another one, another number."""
+    is_password_short: bool = False
+    """It counts beside a second factor only."""
 
     @property
     def is_active(self) -> bool:
@@ -124,6 +128,8 @@ class Session:
 
     session_id: UUID
     user_id: UUID
+    ends_at: datetime
+    """No refresh token and no step-up prolongs it: then the user logs in again."""
     last_token_expires_at: datetime
     revoked_at: datetime | None = None
     mfa_at: datetime | None = None

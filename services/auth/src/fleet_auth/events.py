@@ -1,13 +1,14 @@
 """What auth tells the fleet, and the time that takes a telling back."""
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from fleet_bus import Transaction
 from fleet_contracts.auth import SessionRevoked
 from fleet_contracts.auth import User as UserMessage
 from fleet_contracts.topics import AUTH_SESSIONS, AUTH_USERS
 
-from .domain import Session, User
+from .domain import User
 
 FORGET_SESSION = "forget_session"
 """Kind of the due row that ends a revocation's place on auth.sessions."""
@@ -20,17 +21,14 @@ def publish_user(tx: Transaction, user: User) -> None:
     tx.publish(AUTH_USERS, str(user.user_id), message)
 
 
-def publish_revoked(tx: Transaction, session: Session, revoked_at: datetime) -> None:
-    """Tells that tokens of the session count no more, and schedules the tombstone."""
-    key = str(session.session_id)
+def publish_revoked(tx: Transaction, session_id: UUID, user_id: UUID, last_token_expires_at: datetime) -> None:
+    """Tells that tokens of the session (or API key) count no more, and schedules the tombstone."""
+    key = str(session_id)
     message = SessionRevoked(
-        session_id=key,
-        user_id=session.user_id,
-        revoked_at=revoked_at,
-        last_token_expires_at=session.last_token_expires_at,
+        session_id=key, user_id=user_id, revoked_at=tx.now, last_token_expires_at=last_token_expires_at
     )
     tx.publish(AUTH_SESSIONS, key, message)
-    tx.schedule(FORGET_SESSION, key, 1, "wall", session.last_token_expires_at + CLOCK_TOLERANCE)
+    tx.schedule(FORGET_SESSION, key, 1, "wall", last_token_expires_at + CLOCK_TOLERANCE)
 
 
 def forget_revoked(tx: Transaction, session_id: str) -> None:

@@ -50,7 +50,9 @@ class Auth:
     @property
     def lifetimes(self) -> TokenLifetimes:
         return TokenLifetimes(
-            timedelta(seconds=self.settings.auth_access_token_s), timedelta(seconds=self.settings.auth_refresh_token_s)
+            timedelta(seconds=self.settings.auth_access_token_s),
+            timedelta(seconds=self.settings.auth_refresh_token_s),
+            timedelta(seconds=self.settings.auth_session_s),
         )
 
     def require_good_password(

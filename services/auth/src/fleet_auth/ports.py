@@ -36,7 +36,13 @@ class UnitOfWork(Protocol):
         """False if the address is taken."""
         ...
 
-    async def set_password_hash(self, user_id: UUID, password_hash: str) -> None: ...
+    async def set_password_hash(self, user_id: UUID, password_hash: str) -> None:
+        """The same password under other parameters."""
+        ...
+
+    async def set_password(self, user_id: UUID, password_hash: str, *, is_short: bool) -> None:
+        """Another one: a login that waits for its code was begun with the one before, and waits no more."""
+        ...
 
     async def add_session(self, session: Session, client: Client) -> None: ...
 
@@ -45,14 +51,16 @@ class UnitOfWork(Protocol):
     async def prolong_session(self, session_id: UUID, last_token_expires_at: datetime) -> None: ...
 
     async def prolong_living_session(self, session_id: UUID, last_token_expires_at: datetime) -> bool:
-        """At least until then; False if it is revoked."""
+        """At least until then; False if it is revoked or over."""
         ...
 
     async def revoke_session(self, session: Session, reason: RevokedReason) -> None:
         """Ends the session, tells the fleet, and has the telling taken back once no token of it can be alive."""
         ...
 
-    async def add_refresh_token(self, token_hash: bytes, session_id: UUID, expires_at: datetime) -> None: ...
+    async def add_refresh_token(self, token_hash: bytes, session: Session, expires_at: datetime) -> None:
+        """It ends with the session at the latest."""
+        ...
 
     async def locked_refresh_token(self, token_hash: bytes) -> RefreshToken | None:
         """The token, its session locked."""

@@ -85,16 +85,17 @@ async def register(uow: UnitOfWork, command: NewUser, *, ids: Ids) -> User:
     return user
 
 
-async def admit(uow: UnitOfWork, user_id: UUID, *, new_hash: str | None = None) -> User:
-    """The user, whose password was found right. `new_hash`: the password under today's parameters. Raises UserDisabled."""
-    # Locked: a session made while his status changes would not be ended with the others.
-    user = await uow.locked_user(user_id)
-    if user is None:
+async def admit(uow: UnitOfWork, found: User, *, new_hash: str | None = None) -> User:
+    """The user, whose password was found right when he was `found`; it is wrong if he has another since. `new_hash`: the
+    password under today's parameters. Raises WrongCredentials, UserDisabled."""
+    # Locked: a session made while his status or password changes would not be ended with the others.
+    user = await uow.locked_user(found.user_id)
+    if user is None or user.password_version != found.password_version:
         raise WrongCredentials
     if not user.is_active:
         raise UserDisabled
     if new_hash is not None:
-        await uow.set_password_hash(user_id, new_hash)
+        await uow.set_password_hash(user.user_id, new_hash)
     return user
 
 
@@ -112,11 +113,12 @@ async def begin_session(
     session = Session(
         session_id=ids.new_id(),
         user_id=user.user_id,
+        ends_at=uow.now + lifetimes.session,
         last_token_expires_at=uow.now + lifetimes.access,
         mfa_at=mfa_at,
     )
     await uow.add_session(session, client)
-    await uow.add_refresh_token(hash_token(refresh_token), session.session_id, uow.now + lifetimes.refresh)
+    await uow.add_refresh_token(hash_token(refresh_token), session, uow.now + lifetimes.refresh)
     return session
 
 
@@ -137,7 +139,7 @@ async def refresh(
         return refusal
     session = dataclasses.replace(token.session, last_token_expires_at=uow.now + lifetimes.access)
     await uow.use_refresh_token(token)
-    await uow.add_refresh_token(hash_token(replacement), session.session_id, uow.now + lifetimes.refresh)
+    await uow.add_refresh_token(hash_token(replacement), session, uow.now + lifetimes.refresh)
     await uow.prolong_session(session.session_id, session.last_token_expires_at)
     return token.user, session
 

@@ -23,7 +23,10 @@ class AuthSettings(DatabaseSettings):
     auth_access_token_s: int = Field(default=300, ge=1)
     auth_signing_key_days: int = Field(default=90, ge=1)
     """So old the key that signs is replaced; `fleet auth rotate-keys` does it at once."""
-    auth_refresh_token_s: int = Field(default=30 * 86_400, ge=1)
+    auth_refresh_token_s: int = Field(default=7 * 86_400, ge=1)
+    """A session that is not used for so long ends."""
+    auth_session_s: int = Field(default=30 * 86_400, ge=1)
+    """And so long after its login in any case (NIST SP 800-63B-4, 2.1.3)."""
     auth_argon2_time_cost: int = Field(default=2, ge=1)
     """With 19 MiB and one lane the parameters OWASP recommends: about 25 ms of one core."""
     auth_argon2_memory_kib: int = Field(default=19_456, ge=8)
@@ -41,7 +44,7 @@ class AuthSettings(DatabaseSettings):
     auth_failed_logins_longest_wait_s: int = Field(default=900, ge=1)
     """The longest, and in what time one failure is forgotten: about a hundred guesses a day (NIST SP 800-63B-4, 3.2.2)."""
     auth_known_address_days: int = Field(default=90, ge=1)
-    """So long an address is its owner's after a login there: longer than a refresh token lives."""
+    """So long an address is its owner's after a login there: longer than a session lives."""
     auth_allowed_networks_file: Path | None = None
     """A network a line (networks.py): failures from there are counted by account only."""
     auth_denied_networks_file: Path | None = None

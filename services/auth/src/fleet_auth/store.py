@@ -16,16 +16,25 @@ _PURGED = 20
 """Rows past their time that one request takes away: more than it adds, so that the tables do not grow."""
 
 _USER = """
-u.user_id, u.email, u.display_name, u.roles, u.status, u.version, u.created_at,
+u.user_id, u.email, u.display_name, u.roles, u.status, u.version, u.created_at, u.password_version, u.is_password_short,
 EXISTS (SELECT 1 FROM totp WHERE totp.user_id = u.user_id AND confirmed_at IS NOT NULL) AS mfa_enabled
 """
-_SESSION = "s.session_id, s.last_token_expires_at, s.revoked_at, s.mfa_at"
+_SESSION = "s.session_id, s.ends_at, s.last_token_expires_at, s.revoked_at, s.mfa_at"
 LIVING = """
 s.user_id = $1 AND s.revoked_at IS NULL AND (s.last_token_expires_at > $2 OR EXISTS (
     SELECT FROM refresh_tokens t WHERE t.session_id = s.session_id AND t.used_at IS NULL AND t.expires_at > $2
 ))
 """
 """Which sessions `s` of the user $1 may still have a token alive at $2."""
+_REMEMBERED = timedelta(days=1)
+"""After the end of a session: longer than its last access token lives."""
+# Two for each that is added, so that the tables do not grow; each may have thousands of refresh tokens.
+_FORGET_SESSIONS = """
+WITH over AS (SELECT session_id FROM sessions WHERE ends_at <= $1 LIMIT 2 FOR UPDATE SKIP LOCKED),
+tokens AS (DELETE FROM refresh_tokens WHERE session_id IN (SELECT session_id FROM over)),
+tickets AS (DELETE FROM ws_tickets WHERE session_id IN (SELECT session_id FROM over))
+DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM over)
+"""
 
 
 class PostgresUnitOfWork:
@@ -103,21 +112,35 @@ class PostgresUnitOfWork:
     async def set_password_hash(self, user_id: UUID, password_hash: str) -> None:
         await self._connection.execute("UPDATE users SET password_hash = $2 WHERE user_id = $1", user_id, password_hash)
 
+    async def set_password(self, user_id: UUID, password_hash: str, *, is_short: bool) -> None:
+        await self._connection.execute(
+            """
+            UPDATE users SET password_hash = $2, password_version = password_version + 1, is_password_short = $3
+            WHERE user_id = $1
+            """,
+            user_id,
+            password_hash,
+            is_short,
+        )
+        await self._connection.execute("DELETE FROM mfa_challenges WHERE user_id = $1", user_id)
+
     async def add_session(self, session: Session, client: Client) -> None:
         await self._connection.execute(
             """
             INSERT INTO sessions (
-                session_id, user_id, created_at, last_token_expires_at, mfa_at, address, user_agent
-            ) VALUES ($1, $2, $3, $4, $5, $6, $7)
+                session_id, user_id, created_at, ends_at, last_token_expires_at, mfa_at, address, user_agent
+            ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
             """,
             session.session_id,
             session.user_id,
             self.now,
+            session.ends_at,
             session.last_token_expires_at,
             session.mfa_at,
             client.address,
             client.user_agent,
         )
+        await self._connection.execute(_FORGET_SESSIONS, self.now - _REMEMBERED)
 
     async def locked_session(self, session_id: UUID) -> Session | None:
         row = await self._connection.fetchrow(
@@ -139,10 +162,11 @@ class PostgresUnitOfWork:
             await self._connection.fetchval(
                 """
                 UPDATE sessions SET last_token_expires_at = GREATEST(last_token_expires_at, $2)
-                WHERE session_id = $1 AND revoked_at IS NULL RETURNING true
+                WHERE session_id = $1 AND revoked_at IS NULL AND ends_at > $3 RETURNING true
                 """,
                 session_id,
                 last_token_expires_at,
+                self.now,
             )
         )
 
@@ -153,17 +177,17 @@ class PostgresUnitOfWork:
             self.now,
             reason,
         )
-        events.publish_revoked(self.tx, session, self.now)
+        events.publish_revoked(self.tx, session.session_id, session.user_id, session.last_token_expires_at)
 
-    async def add_refresh_token(self, token_hash: bytes, session_id: UUID, expires_at: datetime) -> None:
+    async def add_refresh_token(self, token_hash: bytes, session: Session, expires_at: datetime) -> None:
         await self._connection.execute(
-            "DELETE FROM refresh_tokens WHERE session_id = $1 AND expires_at <= $2", session_id, self.now
+            "DELETE FROM refresh_tokens WHERE session_id = $1 AND expires_at <= $2", session.session_id, self.now
         )
         await self._connection.execute(
             "INSERT INTO refresh_tokens (token_hash, session_id, expires_at) VALUES ($1, $2, $3)",
             token_hash,
-            session_id,
-            expires_at,
+            session.session_id,
+            min(expires_at, session.ends_at),
         )
 
     async def locked_refresh_token(self, token_hash: bytes) -> RefreshToken | None:
@@ -295,6 +319,8 @@ def _user(row: asyncpg.Record) -> User:
         version=row["version"],
         created_at=row["created_at"],
         mfa_enabled=row["mfa_enabled"],
+        password_version=row["password_version"],
+        is_password_short=row["is_password_short"],
     )
 
 
@@ -302,6 +328,7 @@ def _session(row: asyncpg.Record) -> Session:
     return Session(
         session_id=row["session_id"],
         user_id=row["user_id"],
+        ends_at=row["ends_at"],
         last_token_expires_at=row["last_token_expires_at"],
         revoked_at=row["revoked_at"],
         mfa_at=row["mfa_at"],

@@ -15,8 +15,11 @@ AUDIENCE = "tradefleet"
 
 @dataclass(frozen=True, slots=True)
 class TokenLifetimes:
+    """`session`: from a login to the next, whatever is refreshed."""
+
     access: timedelta
     refresh: timedelta
+    session: timedelta
 
 
 def new_secret() -> str:

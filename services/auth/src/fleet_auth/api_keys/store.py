@@ -7,7 +7,6 @@ import asyncpg
 from fleet_bus import Transaction
 
 from fleet_auth import events
-from fleet_auth.domain import Session
 from fleet_auth.sealing import API_KEY_SECRET, Sealer
 
 from .domain import KNOWN_FOR_S, ApiKey
@@ -88,10 +87,7 @@ class ApiKeys:
 
     def _tell_changed(self, user_id: UUID, api_key_id: UUID) -> None:
         """Gateways forget the key; what they were told just before is forgotten by itself until the tombstone."""
-        forgotten_at = self.now + timedelta(seconds=KNOWN_FOR_S)
-        events.publish_revoked(
-            self._tx, Session(session_id=api_key_id, user_id=user_id, last_token_expires_at=forgotten_at), self.now
-        )
+        events.publish_revoked(self._tx, api_key_id, user_id, self.now + timedelta(seconds=KNOWN_FOR_S))
 
 
 def _api_key(row: asyncpg.Record) -> ApiKey:

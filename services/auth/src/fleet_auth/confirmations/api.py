@@ -12,6 +12,7 @@ from fleet_auth.domain import WrongCredentials, hash_token
 from fleet_auth.guessing.store import Attempts
 from fleet_auth.parts import (
     OPEN_DOOR,
+    Auth,
     AuthParts,
     Email,
     FromClient,
@@ -20,11 +21,12 @@ from fleet_auth.parts import (
     UserResource,
     user_resource,
 )
+from fleet_auth.passwords import normalised
 from fleet_auth.refusals import refusals
 from fleet_auth.store import PostgresUnitOfWork
 
 from . import service
-from .domain import ConfirmationUnknown, Purpose
+from .domain import ConfirmationUnknown, NewPassword, Purpose
 from .store import Confirmations
 
 router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
@@ -101,10 +103,10 @@ async def reset_password(body: ResetBody, auth: AuthParts, client: FromClient) -
         auth.require_good_password(
             body.new_password, found[0].email, mfa_enabled=found[0].mfa_enabled, field="new_password"
         )
-        new_hash = await auth.passwords.hash(body.new_password)
+        new = await _hashed(auth, body.new_password)
         async with auth.bus.transaction() as tx:
             uow, attempts = PostgresUnitOfWork(tx), Attempts(tx)
-            user = await service.reset_password(uow, Confirmations(tx), attempts, body.token, new_hash)
+            user = await service.reset_password(uow, Confirmations(tx), attempts, body.token, new)
             await auth.defence.know(attempts, user.email, client)
     return Response(status_code=204)
 
@@ -118,15 +120,21 @@ async def change_password(body: PasswordBody, caller: SessionCaller, auth: AuthP
         if user is None:
             raise Problem(404, "not_found", "The user does not exist.")
         auth.require_good_password(body.new_password, user.email, mfa_enabled=user.mfa_enabled, field="new_password")
+        auth.passwords.require_place()
         async with auth.bus.transaction() as tx:
             counted = await auth.defence.begin(Attempts(tx), user.email, client)
             found = await PostgresUnitOfWork(tx).credentials(user.email)
-        if not await auth.passwords.is_correct(body.current_password, None if found is None else found[1]):
+        if found is None or not await auth.passwords.is_correct(body.current_password, found[1]):
             raise WrongCredentials
-        new_hash = await auth.passwords.hash(body.new_password)
+        new = await _hashed(auth, body.new_password)
         async with auth.bus.transaction() as tx:
-            uow, attempts = PostgresUnitOfWork(tx), Attempts(tx)
-            await service.change_password(uow, attempts, user, new_hash, keep=UUID(caller.session_id))
+            uow, attempts, kept = PostgresUnitOfWork(tx), Attempts(tx), UUID(caller.session_id)
+            await service.change_password(uow, Confirmations(tx), attempts, found[0], new, keep=kept)
             await attempts.one_less(*counted)
             await auth.defence.know(attempts, user.email, client)
     return Response(status_code=204)
+
+
+async def _hashed(auth: Auth, password: str) -> NewPassword:
+    is_short = len(normalised(password)) < auth.settings.auth_password_min_length
+    return NewPassword(password_hash=await auth.passwords.hash(password), is_short=is_short)

@@ -20,6 +20,14 @@ class ConfirmationUnknown(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewPassword:
+    """`is_short`: it counts beside a second factor only."""
+
+    password_hash: str
+    is_short: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
     """`password_hash` and `display_name` are those of a registration."""
 

@@ -11,7 +11,7 @@ from fleet_auth.guessing.store import Attempts
 from fleet_auth.ports import UnitOfWork
 from fleet_auth.service import NewUser
 
-from .domain import LIFETIME, Confirmation, ConfirmationUnknown, Purpose
+from .domain import LIFETIME, Confirmation, ConfirmationUnknown, NewPassword, Purpose
 from .store import Confirmations
 
 
@@ -50,7 +50,7 @@ async def confirm_registration(uow: UnitOfWork, confirmations: Confirmations, to
 
 
 async def reset_password(
-    uow: UnitOfWork, confirmations: Confirmations, attempts: Attempts, token: str, new_hash: str
+    uow: UnitOfWork, confirmations: Confirmations, attempts: Attempts, token: str, new: NewPassword
 ) -> User:
     """Sets the password and ends all sessions: whoever was in may have been another. Raises ConfirmationUnknown."""
     confirmed = await confirmations.take(hash_token(token), Purpose.PASSWORD_RESET)
@@ -58,13 +58,25 @@ async def reset_password(
     if found is None:
         raise ConfirmationUnknown
     user, _ = found
-    await change_password(uow, attempts, user, new_hash, keep=None)
+    await uow.locked_user(user.user_id)
+    await _set_password(uow, attempts, user, new, keep=None)
     return user
 
 
-async def change_password(uow: UnitOfWork, attempts: Attempts, user: User, new_hash: str, *, keep: UUID | None) -> None:
-    """Sets the password; every session but `keep` ends, and no address is known to be the owner's any more."""
-    await uow.locked_user(user.user_id)
-    await uow.set_password_hash(user.user_id, new_hash)
+async def change_password(
+    uow: UnitOfWork, confirmations: Confirmations, attempts: Attempts, found: User, new: NewPassword, *, keep: UUID
+) -> None:
+    """Sets the password of a user whose present one was found right when he was `found`; tokens in mails that would set it
+    anew count no more. Raises WrongCredentials if he has another since, UserDisabled."""
+    # First, as where one of them is used.
+    await confirmations.forget(found.email, Purpose.PASSWORD_RESET)
+    await _set_password(uow, attempts, await service.admit(uow, found), new, keep=keep)
+
+
+async def _set_password(
+    uow: UnitOfWork, attempts: Attempts, user: User, new: NewPassword, *, keep: UUID | None
+) -> None:
+    """Every session but `keep` ends, and no address is known to be the owner's any more."""
+    await uow.set_password(user.user_id, new.password_hash, is_short=new.is_short)
     await attempts.forget_addresses(user.email)
     await service.end_sessions(uow, user.user_id, RevokedReason.PASSWORD_CHANGED, keep=keep)

@@ -70,10 +70,11 @@ class Confirmations:
             )
         )
         if found is not None:
-            await self._connection.execute(
-                "DELETE FROM confirmations WHERE email = $1 AND purpose = $2", found.email, purpose
-            )
+            await self.forget(found.email, purpose)
         return found
+
+    async def forget(self, email: str, purpose: Purpose) -> None:
+        await self._connection.execute("DELETE FROM confirmations WHERE email = $1 AND purpose = $2", email, purpose)
 
 
 def _confirmation(row: asyncpg.Record | None) -> Confirmation | None:

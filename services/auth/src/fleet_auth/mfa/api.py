@@ -74,9 +74,15 @@ async def verify_totp(body: CodeBody, caller: SessionCaller, auth: AuthParts) ->
 
 @router.post("/totp/disable", status_code=204)
 async def disable_totp(body: CodeBody, caller: SessionCaller, auth: AuthParts) -> Response:
-    """Takes the second factor away, with its recovery codes."""
+    """Takes the second factor away, with its recovery codes. 409 `password_too_short` where the password counts beside a
+    second factor only."""
     async with auth.bus.transaction() as tx:
         factors = SecondFactors(tx, auth.sealer)
+        found = await PostgresUnitOfWork(tx).locked_user(caller.user_id)
+        if found is not None and found.mfa_enabled and found.is_password_short:
+            raise Problem(
+                409, "password_too_short", "Without a second factor your password is too short: set a longer one."
+            )
         refused = await service.show_code(factors, caller.user_id, body.code)
         if refused is None:
             await factors.remove(caller.user_id)

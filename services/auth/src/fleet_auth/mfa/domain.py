@@ -37,6 +37,7 @@ class CodeRefused:
 
 NO_FACTOR = CodeRefused("mfa_not_enabled", "There is no second factor.")
 WRONG_CODE = CodeRefused("invalid_code", "The code is wrong, or was used before.")
+UNKNOWN_TOKEN = CodeRefused("mfa_token_unknown", "The mfa_token is not known, used or expired; log in again.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

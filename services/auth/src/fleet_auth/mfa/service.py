@@ -2,11 +2,14 @@
 
 from uuid import UUID
 
-from fleet_auth.domain import hash_token
+from fleet_auth import service
+from fleet_auth.domain import User, hash_token
+from fleet_auth.ports import UnitOfWork
 
 from .domain import (
     CHALLENGE_LIFETIME,
     NO_FACTOR,
+    UNKNOWN_TOKEN,
     WRONG_CODE,
     AlreadyEnabled,
     CodeRefused,
@@ -52,17 +55,19 @@ async def challenge(factors: SecondFactors, user_id: UUID, mfa_token: str) -> No
     await factors.add_challenge(hash_token(mfa_token), user_id, factors.now + CHALLENGE_LIFETIME)
 
 
-async def answer_challenge(factors: SecondFactors, mfa_token: str, code: str) -> UUID | CodeRefused:
-    """Whose login it is, once."""
+async def answer_challenge(uow: UnitOfWork, factors: SecondFactors, mfa_token: str, code: str) -> User | CodeRefused:
+    """Whose login it is, once. Raises UserDisabled."""
     token_hash = hash_token(mfa_token)
-    user_id = await factors.locked_challenge(token_hash)
-    if user_id is None:
-        return CodeRefused("mfa_token_unknown", "The mfa_token is not known, used or expired; log in again.")
-    refused = await show_code(factors, user_id, code)
+    user_id = await factors.challenged(token_hash)
+    found = None if user_id is None else await uow.user(user_id)
+    if found is None:
+        return UNKNOWN_TOKEN
+    # Locked before the rest, as by who sets another password, which ends the challenge.
+    user = await service.admit(uow, found)
+    refused = await show_code(factors, user.user_id, code)
     if refused is not None:
         return refused
-    await factors.end_challenge(token_hash)
-    return user_id
+    return user if await factors.end_challenge(token_hash) else UNKNOWN_TOKEN
 
 
 async def _look_at(factors: SecondFactors, totp: Totp, code: str) -> CodeRefused | None:

@@ -98,14 +98,16 @@ class SecondFactors:
             expires_at,
         )
 
-    async def locked_challenge(self, token_hash: bytes) -> UUID | None:
+    async def challenged(self, token_hash: bytes) -> UUID | None:
         """Whose login waits for a code; None if it waits no more."""
         found: UUID | None = await self._connection.fetchval(
-            "SELECT user_id FROM mfa_challenges WHERE token_hash = $1 AND expires_at > $2 FOR UPDATE",
-            token_hash,
-            self.now,
+            "SELECT user_id FROM mfa_challenges WHERE token_hash = $1 AND expires_at > $2", token_hash, self.now
         )
         return found
 
-    async def end_challenge(self, token_hash: bytes) -> None:
-        await self._connection.execute("DELETE FROM mfa_challenges WHERE token_hash = $1", token_hash)
+    async def end_challenge(self, token_hash: bytes) -> bool:
+        """False if it was ended before."""
+        ended = await self._connection.fetchval(
+            "DELETE FROM mfa_challenges WHERE token_hash = $1 RETURNING true", token_hash
+        )
+        return bool(ended)
