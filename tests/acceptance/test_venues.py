@@ -70,7 +70,7 @@ async def test_04_a_cancel_ends_an_order(venue: VenueUnderTest) -> None:
     assert venue.desk.believed(order).code == "requested"
     await venue.desk.cancel(order)
     known = await venue.desk.until(order, that=lambda known: bool(known.refused))
-    assert (known.stand, known.filled) == ("canceled", Decimal(0))
+    assert (known.stand, known.filled, known.answered) == ("canceled", Decimal(0), venue.desk.wishes)
     assert await _stand(venue, order) is VenueOrderStand.CANCELED
 
 
@@ -80,11 +80,11 @@ async def test_05_a_replace_changes_an_order(venue: VenueUnderTest) -> None:
     order, far = await _resting(venue, lots=10), await venue.far_price()
     await venue.desk.replace(order, quantity=venue.lot * 7, limit_price=far)
     known = await venue.desk.until(order, "working", that=lambda known: known.quantity == venue.lot * 7)
-    assert known.limit_price == far
+    assert (known.limit_price, known.answered) == (far, venue.desk.wishes)
     await venue.agrees(order)
     await venue.desk.replace(order, limit_price=far + venue.tick / 10)
     known = await venue.desk.until(order, "working", that=lambda known: bool(known.refused))
-    assert (known.quantity, known.limit_price) == (venue.lot * 7, far)
+    assert (known.quantity, known.limit_price, known.answered) == (venue.lot * 7, far, venue.desk.wishes)
     near = await venue.resting_price()
     await venue.desk.replace(order, limit_price=near)
     await venue.desk.until(order, "working", that=lambda known: known.limit_price == near)
@@ -156,7 +156,8 @@ async def test_10_a_cancel_is_refused(venue: VenueUnderTest) -> None:
     order = await _resting(venue, lots=10)
     await venue.refuse_cancel(order)
     await venue.desk.cancel(order)
-    await venue.desk.until(order, that=lambda known: bool(known.refused))
+    refused = await venue.desk.until(order, that=lambda known: bool(known.refused))
+    assert refused.answered == venue.desk.wishes
     await venue.trade(order, venue.lot * 10)
     known = await venue.desk.until(order, "filled")
     assert known.filled == venue.lot * 10

@@ -114,7 +114,7 @@ async def test_one_cause_of_the_venue_is_one_record_per_account(execution_servic
 
 async def test_an_order_that_comes_too_late_is_never_sent(execution_service: Any, an_order: SubmitOrder) -> None:
     late = msgspec.structs.replace(an_order, send_by=execution_service.clock.now() - timedelta(milliseconds=1))
-    await execution_service.command(late, cancel_of(late), query_of(late))
+    await execution_service.command(late, msgspec.structs.replace(cancel_of(late), request=2), query_of(late))
     told = await eventually(
         lambda: execution_service.told(late.account_id)[2:] and execution_service.told(late.account_id)
     )
@@ -123,6 +123,7 @@ async def test_an_order_that_comes_too_late_is_never_sent(execution_service: Any
         ("OrderCancelRejected", "too_late_to_cancel"),
         ("OrderRejected", "too_late"),
     ]
+    assert told[1].request == 2
     assert execution_service.sent(venue.PlaceVenueOrder, late.account_id) == []
 
 
@@ -180,10 +181,11 @@ async def test_a_cancel_that_loses_the_race_changes_nothing(execution_service: A
     )
     assert kinds(told) == ["OrderFilled", "OrderCancelRejected"]
     assert (cancel.request, told[1].request) == (4, 4)
-    unknown = cancel_of(msgspec.structs.replace(an_order, order_id=uuid4()))
+    unknown = msgspec.structs.replace(wish, order_id=uuid4(), request=1)
     await execution_service.command(unknown)
     await eventually(lambda: len(execution_service.told(an_order.account_id)) == 3)
-    assert execution_service.told(an_order.account_id)[2].code == "unknown_order"
+    answer = execution_service.told(an_order.account_id)[2]
+    assert (answer.code, answer.request) == ("unknown_order", 1)
 
 
 async def test_a_stop_is_triggered_replaced_and_shown_with_its_new_terms(

@@ -133,6 +133,7 @@ async def test_of_an_oco_the_order_goes_first(execution_service: Any, an_oco: Su
     assert (order.parent_ref, stop.parent_ref) == (None, None)
     # Neither waits for the other: what is filled has ended.
     await service.report(service.filled(order, 10, 10))
+    await service.names(an_oco, 1)
     await service.command(cancel_of(an_oco), cancel_of(an_oco, an_oco.legs[0]))
     assert (await service.names(an_oco, 2))[1] == ("order", "OrderCancelRejected", "too_late_to_cancel")
     (cancel,) = await eventually(lambda: service.sent(venue.CancelVenueOrder, an_oco.account_id))

@@ -87,7 +87,12 @@ async def test_a_leg_is_cancelled_for_itself(execution_service: Any, an_oco: Sub
     (stop,) = [place for place in places if place.order_type == "stop"]
     assert sent.venue_order_ref == stop.venue_order_ref
     await service.report(service.canceled(stop))
-    assert (await service.names(an_oco, 3))[2] == ("stop-loss", "OrderCanceled", "requested")
+    await service.command(msgspec.structs.replace(cancel, request=5))
+    assert (await service.names(an_oco, 4))[2:] == [
+        ("stop-loss", "OrderCanceled", "requested"),
+        ("stop-loss", "OrderCancelRejected", "too_late_to_cancel"),
+    ]
+    assert service.told(an_oco.account_id)[3].request == 5
 
 
 async def test_what_cannot_be_watched_for_is_refused_whole(execution_service: Any, a_bracket: SubmitOrder) -> None:

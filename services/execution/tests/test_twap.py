@@ -357,20 +357,16 @@ async def test_it_is_paused_resumed_and_cancelled(execution_service: Any, an_ord
     assert (status, body["algo"]["state"], body["algo"]["slices_begun"]) == (200, "working", 1)
     second = await part(service, order, 2)
     assert second.quantity == 2
-    await service.command(
-        CancelOrder(
-            order_id=order.order_id,
-            account_id=order.account_id,
-            user_id=order.user_id,
-            symbol=order.symbol,
-            venue="paper",
-        )
-    )
+    named = {name: getattr(order, name) for name in ("order_id", "account_id", "user_id", "symbol", "venue")}
+    await service.command(CancelOrder(**named, request=4))
     await eventually(lambda: len(service.sent(venue.CancelVenueOrder, order.account_id)) == 2)
     await service.report(canceled(second, 1), filled(second, D(1)), symbol=order.symbol)
     told = await eventually(lambda: service.told(order.account_id)[2:] and service.told(order.account_id))
     assert [type(r).__name__ for r in told] == ["OrderAccepted", "OrderCanceled", "OrderFilled"]
     assert (told[1].code, told[1].cumulative_quantity) == ("requested", 1)
+    await service.command(CancelOrder(**named, request=6))
+    refused = await eventually(lambda: service.told(order.account_id)[3:])
+    assert [(r.code, r.request) for r in refused] == [("too_late_to_cancel", 6)]
     stranger = service.keys.of_user("execution", UUID(int=9), "read", "trade")
     assert (await service.post(f"{order.order_id}/pause", stranger))[0] == 404
     ordinary = replace_algo(an_order)

@@ -35,6 +35,8 @@ class Believed:
     fills: dict[str, execution.OrderFilled] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     """The codes of cancels and replaces that were refused, in order."""
+    answered: int | None = None
+    """The wish that was answered last."""
     is_triggered: bool = False
 
     @classmethod
@@ -68,8 +70,10 @@ class Believed:
                 self._stand("working", None)
             case execution.OrderCancelRejected() | execution.OrderReplaceRejected():
                 self.refused.append(report.code)
+                self.answered = report.request
             case execution.OrderReplaced():
                 self.quantity, self.limit_price = report.quantity, report.limit_price
+                self.answered = report.request
             case execution.OrderTriggered():
                 self.is_triggered = True
             case execution.OrderUnknown():
@@ -104,6 +108,8 @@ class Desk:
     peers: Peers
     venue: str
     symbol: str
+    wishes: int = 0
+    """Cancels and replaces so far; the last one's `request`."""
 
     def order(self, quantity: Decimal, limit_price: Decimal | None = None, **changed: Any) -> trading.SubmitOrder:
         """To buy so much: at the market, or at this limit until it is cancelled."""
@@ -131,7 +137,8 @@ class Desk:
         await self.peers.say(*said, market_at=datetime.now(UTC))
 
     async def cancel(self, order: trading.SubmitOrder) -> None:
-        await self.say(trading.CancelOrder(**_named(order)))
+        self.wishes += 1
+        await self.say(trading.CancelOrder(**_named(order), request=self.wishes))
 
     async def query(self, order: trading.SubmitOrder, attempt: int = 1) -> None:
         await self.say(trading.QueryOrder(**_named(order), attempt=attempt))
@@ -139,7 +146,9 @@ class Desk:
     async def replace(
         self, order: trading.SubmitOrder, quantity: Decimal | None = None, limit_price: Decimal | None = None
     ) -> None:
-        await self.say(trading.ReplaceOrder(**_named(order), quantity=quantity, limit_price=limit_price))
+        self.wishes += 1
+        wish = trading.ReplaceOrder(**_named(order), quantity=quantity, limit_price=limit_price, request=self.wishes)
+        await self.say(wish)
 
     def told(self, account_id: UUID, order_id: UUID) -> list[execution.AnyReport]:
         records = self.peers.heard_of(execution.OrderReports, str(account_id))

@@ -253,12 +253,12 @@ class HostileVenue(VenueUnderTest):
         return reports
 
     def _cancel(self, command: venue.CancelVenueOrder) -> _Reports:
-        order = self._open(command)
+        order, answer = self._open(command), {**report_of(command), "request": command.request}
         if order is None:
-            return [venue.VenueCancelRejected(**report_of(command), code="unknown_order", detail="Not open here.")]
+            return [venue.VenueCancelRejected(**answer, code="unknown_order", detail="Not open here.")]
         if command.venue_order_ref in self._refusing:
             self._refusing.remove(command.venue_order_ref)
-            return [venue.VenueCancelRejected(**report_of(command), code="busy", detail="Not now.")]
+            return [venue.VenueCancelRejected(**answer, code="busy", detail="Not now.")]
         order.stand, order.code = VenueOrderStand.CANCELED, "requested"
         canceled = venue.VenueOrderCanceled(
             **report_of(command), code="requested", detail="As asked.", cumulative_quantity=order.cumulative
@@ -266,17 +266,15 @@ class HostileVenue(VenueUnderTest):
         return [canceled]
 
     def _replace(self, command: venue.ReplaceVenueOrder) -> _Reports:
-        order = self._open(command)
+        order, answer = self._open(command), {**report_of(command), "request": command.request}
         if order is None:
-            return [venue.VenueReplaceRejected(**report_of(command), code="unknown_order", detail="Not open here.")]
+            return [venue.VenueReplaceRejected(**answer, code="unknown_order", detail="Not open here.")]
         if (command.limit_price or self.tick) % self.tick:
-            return [
-                venue.VenueReplaceRejected(**report_of(command), code="invalid_price", detail="It is off the grid.")
-            ]
+            return [venue.VenueReplaceRejected(**answer, code="invalid_price", detail="It is off the grid.")]
         order.quantity = command.quantity or order.quantity
         order.limit_price = command.limit_price or order.limit_price
         replaced = venue.VenueOrderReplaced(
-            **report_of(command),
+            **answer,
             quantity=order.quantity,
             limit_price=order.limit_price,
             cumulative_quantity=order.cumulative,

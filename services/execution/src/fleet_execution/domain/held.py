@@ -67,11 +67,18 @@ def elect(group: Group, leg: VenueOrder, price: Decimal, *, now: datetime, marke
     return replace(step, told=((elected, Triggered(market_at, price)), *step.told))
 
 
-def cancel(group: Group, leg: VenueOrder, *, now: datetime, market_at: datetime, why: Why = REQUESTED) -> Step:
+def cancel(
+    group: Group,
+    leg: VenueOrder,
+    *,
+    now: datetime,
+    market_at: datetime,
+    why: Why = REQUESTED,
+    request: int | None = None,
+) -> Step:
     """It has ended when its last child has; the other leg stays."""
     if leg.stand.is_terminal:
-        detail = f"the order has ended, was {leg.stand}"
-        return Step(told=((leg, CancelRejected(market_at, "too_late_to_cancel", detail)),))
+        return Step(told=((leg, leg.too_late_to_cancel(market_at, request)),))
     closed = _close(leg, *why)
     return _balance(group, _with(group.legs, closed), _Moment(now, market_at))
 

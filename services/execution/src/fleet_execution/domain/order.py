@@ -79,13 +79,17 @@ class VenueOrder(Struct, frozen=True):
     ) -> "Decision":
         """Asks the venue once; the one answer answers every cancel that came meanwhile."""
         if self.stand.is_terminal:
-            return self, (CancelRejected(market_at, "too_late_to_cancel", f"the order has ended, was {self.stand}"),)
+            return self, (self.too_late_to_cancel(market_at, request),)
         if self.is_watched:
             fact = Canceled(market_at, *why, self.cumulative_quantity)
             return self.end(Stand.CANCELED, fact.code, fact.detail, now=now), (fact,)
         if self.is_cancel_pending:
             return self, ()
         return replace(self, is_cancel_pending=True, updated_at=now), (Cancel(command_sequence, request),)
+
+    def too_late_to_cancel(self, market_at: datetime, request: int | None) -> CancelRejected:
+        """The answer to a cancel that comes after the end."""
+        return CancelRejected(market_at, "too_late_to_cancel", f"the order has ended, was {self.stand}", request)
 
     @property
     def is_watched(self) -> bool:

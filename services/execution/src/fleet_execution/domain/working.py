@@ -16,7 +16,6 @@ from .values import (
     Ask,
     Cancel,
     Canceled,
-    CancelRejected,
     Corrected,
     Filled,
     OrderKey,
@@ -133,12 +132,17 @@ def heard(
 
 
 def cancel(
-    parent: VenueOrder, children: Sequence[VenueOrder], *, now: datetime, market_at: datetime, why: Why = REQUESTED
+    parent: VenueOrder,
+    children: Sequence[VenueOrder],
+    *,
+    now: datetime,
+    market_at: datetime,
+    why: Why = REQUESTED,
+    request: int | None = None,
 ) -> Work:
     """Nothing more is sent; it has ended when the last child has."""
     if parent.stand.is_terminal:
-        detail = f"the order has ended, was {parent.stand}"
-        return Work(parent, told=((parent.key, CancelRejected(market_at, "too_late_to_cancel", detail)),))
+        return Work(parent, told=((parent.key, parent.too_late_to_cancel(market_at, request)),))
     if not parent.is_cancel_pending:
         parent = replace(parent, is_cancel_pending=True, code=why[0], detail=why[1], updated_at=now)
     open_children = [child for child in children if not child.stand.is_terminal]

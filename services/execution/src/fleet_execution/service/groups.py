@@ -53,9 +53,12 @@ async def step(uow: UnitOfWork, root: VenueOrder, *, refusal: Refusal) -> None:
     uow.publish(_keep(uow, taken, root.key.ref), market_at=uow.now)
 
 
-def cancel(uow: UnitOfWork, leg: VenueOrder, *, market_at: datetime, why: Why = REQUESTED) -> None:
+def cancel(
+    uow: UnitOfWork, leg: VenueOrder, *, market_at: datetime, why: Why = REQUESTED, request: int | None = None
+) -> None:
     assert leg.group_ref is not None
-    taken = held.cancel(uow.group(leg.group_ref), leg, now=uow.now, market_at=market_at, why=why)
+    group = uow.group(leg.group_ref)
+    taken = held.cancel(group, leg, now=uow.now, market_at=market_at, why=why, request=request)
     uow.publish(_keep(uow, taken, leg.group_ref), market_at=market_at)
 
 

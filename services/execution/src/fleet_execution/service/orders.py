@@ -77,14 +77,14 @@ async def cancel_order(
     """Passes the wish to the venue, or says why there is nothing to cancel."""
     order = uow.find(key.ref)
     if order is None:
-        unknown = CancelRejected(market_at, "unknown_order", "the order was never sent to a venue")
+        unknown = CancelRejected(market_at, "unknown_order", "the order was never sent to a venue", request)
         uow.publish([Told(key, unknown)], market_at=market_at)
         return
     if order.algo is not None:
-        await working.cancel(uow, order, market_at=market_at)
+        await working.cancel(uow, order, market_at=market_at, request=request)
         return
     if order.is_held:
-        groups.cancel(uow, order, market_at=market_at)
+        groups.cancel(uow, order, market_at=market_at, request=request)
         return
     changed, outcomes = order.cancel(
         command_sequence=command_sequence, market_at=market_at, now=uow.now, request=request

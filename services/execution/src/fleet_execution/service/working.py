@@ -37,9 +37,12 @@ async def step(uow: UnitOfWork, parent: VenueOrder, *, refusal: Refusal) -> None
     _carry_out(uow, working.step(parent, children, now=uow.now, market_at=uow.now, refusal=may_not), uow.now)
 
 
-async def cancel(uow: UnitOfWork, parent: VenueOrder, *, market_at: datetime, why: Why = REQUESTED) -> None:
+async def cancel(
+    uow: UnitOfWork, parent: VenueOrder, *, market_at: datetime, why: Why = REQUESTED, request: int | None = None
+) -> None:
     children = await uow.children(parent)
-    _carry_out(uow, working.cancel(parent, children, now=uow.now, market_at=market_at, why=why), market_at)
+    work = working.cancel(parent, children, now=uow.now, market_at=market_at, why=why, request=request)
+    _carry_out(uow, work, market_at)
 
 
 async def query(uow: UnitOfWork, parent: VenueOrder, *, market_at: datetime) -> None:
