@@ -1,6 +1,7 @@
 """The unit of work of this service: what one transaction has locked, and what it will write before COMMIT."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,7 +28,7 @@ from fleet_exchange_connector.domain.orders import (
     Status,
 )
 from fleet_exchange_connector.domain.replays import Replay
-from fleet_exchange_connector.ports import Event
+from fleet_exchange_connector.ports import Event, OrdersReported
 from fleet_exchange_connector.store import books, corrections, replays
 from fleet_exchange_connector.store.markets import MarketRow
 
@@ -78,6 +79,7 @@ class UnitOfWork:
         self._changed_replays: dict[UUID, Replay] = {}
         self._new_market: Market | None = None
         self._history_after = timedelta(0)
+        self._told: dict[str, tuple[Context, list[Report]]] = {}
 
     async def lock(self, ids: Sequence[str]) -> None:
         symbols = [found.removeprefix(BOOK) for found in ids if found.startswith(BOOK)]
@@ -99,6 +101,7 @@ class UnitOfWork:
                     self._replays[replay.replay_id] = replay
 
     async def flush(self) -> None:
+        self._say_told()
         if self._to_wait:
             books.keep_commands(self._tx, self._to_wait, self.now)
         for symbol, book in self._books.items():
@@ -128,7 +131,18 @@ class UnitOfWork:
             replays.save(self._tx, replay)
 
     def publish(self, event: Event) -> None:
-        self._stores.publish(self._tx, event)
+        """What a batch does to the orders of a symbol is told in one record, in the trace of the first; a record costs more
+        than what it says."""
+        if isinstance(event, OrdersReported):
+            self._told.setdefault(event.symbol, (copy_context(), []))[1].extend(event.reports)
+        else:
+            self._say_told()
+            self._stores.publish(self._tx, event)
+
+    def _say_told(self) -> None:
+        told, self._told = self._told, {}
+        for symbol, (trace, reports) in told.items():
+            trace.run(self._stores.publish, self._tx, OrdersReported(symbol, reports))
 
     # Orders and books
 
