@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from fleet_simulator.book.machine_code import folder
 
+# numba came first and has not seen what machine_code says of the processor.
+config.reload_config()  # type: ignore[no-untyped-call]
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 NONE: Final = types.void
