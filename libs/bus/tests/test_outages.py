@@ -27,6 +27,7 @@ from counting_service import (
 )
 from fleet_bus import Received
 from fleet_bus.admin import create_topics
+from fleet_bus.kafka import producer
 from fleet_chassis.database import Database, is_down
 from fleet_contracts.core_engine import SignalAccepted
 from fleet_launcher.stack import Part, Stack
@@ -253,6 +254,22 @@ async def test_offsets_that_a_stop_could_not_commit_are_no_traceback(private: Pr
             gc.collect()
     assert [r.getMessage() for r in heard if r.levelno >= logging.WARNING] == []
     assert [line for line in said if "OffsetCommit" in line.get("text", "") and line["log_level"] != "info"] == []
+
+
+async def test_a_producer_that_is_closed_before_the_answer_comes_is_no_warning(private: Private) -> None:
+    logging.getLogger("aiokafka").handlers.clear()  # it may have said so a moment ago
+    prefix = f"outage-{secrets.token_hex(4)}."
+    await create_topics(private.kafka_url, [NUMBERS], prefix=prefix)
+    with structlog.testing.capture_logs() as said:
+        async with contextlib.AsyncExitStack() as closing:
+            client = await closing.enter_async_context(producer(private.kafka_url, "writer"))
+            await client.send_and_wait(prefix + NUMBERS.name, b"1")
+            with private.kafka_stopped():
+                await client.send(prefix + NUMBERS.name, b"2")
+                await eventually(lambda: client._sender._in_flight)
+                await closing.aclose()
+    told = [line["log_level"] for line in said if "Got error produce response" in line.get("text", "")]
+    assert told == ["info"]
 
 
 async def test_a_replica_joins_and_leaves_under_load(private: Private, open_chain: Any) -> None:

@@ -32,7 +32,6 @@ from .kafka import (
     ConsumerRecord,
     TopicPartition,
     consumer,
-    last_words,
     producer,
     started,
 )
@@ -184,8 +183,7 @@ class JournalReading:
                 finally:
                     self._stop_polling()
                     if self._heard.ready(self.name) is None:
-                        with last_words():
-                            await self._commit(client, LAST_COMMIT_S)
+                        await self._commit(client, LAST_COMMIT_S)
         finally:
             await self._commits.end()
 

@@ -33,33 +33,37 @@ _ORDINARY = (
 
 C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer)
 
-_is_last: ContextVar[bool] = ContextVar("is_last", default=False)
+_closing: ContextVar[asyncio.Event | None] = ContextVar("closing", default=None)
 
 
 @contextlib.contextmanager
-def last_words() -> Iterator[None]:
-    """What the client says of a request that is begun in here is no warning: it may be closed before the answer comes."""
-    token = _is_last.set(True)
+def _life() -> Iterator[asyncio.Event]:
+    """To be set when the client whose tasks begin in here is being closed."""
+    before, closing = _closing.get(), asyncio.Event()
+    _closing.set(closing)
     try:
-        yield
+        yield closing
     finally:
-        _is_last.reset(token)
+        _closing.set(before)
 
 
 class _Seldom(logging.Handler):
-    """The client's own log, each of its sentences at most once a minute: with a broker gone it says several a second."""
+    """The client's own log, each of its sentences at most once a minute: with a broker gone it says several a second.
+
+    Of what it has asked when it is closed it cannot hear the answers: what it says of that is no warning."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._said_at: dict[str, float] = {}
+        self._said_at: dict[tuple[str, bool], float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        sentence = str(record.msg)
+        closing = _closing.get()
+        said = sentence, is_last = str(record.msg), closing is not None and closing.is_set()
         now = time.monotonic()
-        if sentence.startswith(_ORDINARY) or now - self._said_at.get(sentence, -1e9) < _SAID_AGAIN_AFTER_S:
+        if sentence.startswith(_ORDINARY) or now - self._said_at.get(said, -1e9) < _SAID_AGAIN_AFTER_S:
             return
-        self._said_at[sentence] = now
-        tell = log.info if _is_last.get() else log.warning
+        self._said_at[said] = now
+        tell = log.info if is_last else log.warning
         tell("kafka_client_says", text=record.getMessage(), exc_info=record.exc_info)
 
 
@@ -75,14 +79,16 @@ def take_over_log() -> None:
 async def started(client: C) -> AsyncIterator[C]:
     """The client started, and closed within a bound whatever state it and the broker are in."""
     take_over_log()
-    try:
-        await client.start()
-        yield client
-    finally:
-        if isinstance(client, AIOKafkaProducer):
-            await _abandon(client)
-        else:
-            await _stop(client)
+    with _life() as closing:
+        try:
+            await client.start()
+            yield client
+        finally:
+            closing.set()
+            if isinstance(client, AIOKafkaProducer):
+                await _abandon(client)
+            else:
+                await _stop(client)
 
 
 async def _stop(client: AIOKafkaConsumer) -> None:

@@ -14,7 +14,7 @@ from .activity import Activity
 from .applying import Applier, Opening
 from .failures import Streak, is_down
 from .hearing import Heard
-from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, last_words, partitions_of, read, started
+from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, partitions_of, read, started
 from .lag import Lag
 from .offsets import OffsetCommits
 from .received import Record, UnreadableRecord
@@ -123,8 +123,7 @@ class Reading:
                 finally:
                     # A restart then reads nothing twice. The inbox would drop it, so it may as well fail.
                     if self._heard.ready(self.name) is None:
-                        with last_words():
-                            await self._commit(client, LAST_COMMIT_S)
+                        await self._commit(client, LAST_COMMIT_S)
         finally:
             await self._commits.end()
 
