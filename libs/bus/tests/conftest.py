@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import structlog
 from counting_service import BUS_MIGRATIONS, EFFECTS, NUMBERS, PASSED_ON, ProcessSettings, Service
-from fleet_bus.admin import create_topics
 from fleet_chassis.database import Database
 from fleet_contracts.topics import audit_topic
+from fleet_testkit.topics import topics_under
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -23,10 +23,10 @@ def plain_logs() -> None:
 
 
 @pytest.fixture
-async def prefix(kafka: Any) -> str:
+async def prefix(kafka: Any) -> AsyncIterator[str]:
     found: str = kafka.unique("bus") + "."
-    await create_topics(kafka.url, [NUMBERS, PASSED_ON, audit_topic("reader")], prefix=found)
-    return found
+    async with topics_under(found, kafka.url, [NUMBERS, PASSED_ON, audit_topic("reader")]):
+        yield found
 
 
 @pytest.fixture

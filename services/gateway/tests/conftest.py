@@ -25,7 +25,6 @@ from fastapi import FastAPI, Request, Response
 from fleet_auth.app import create_app as create_auth
 from fleet_auth.settings import AuthSettings
 from fleet_bus import Bus
-from fleet_bus.admin import create_topics
 from fleet_chassis.app import new_app
 from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.database import Database
@@ -42,6 +41,7 @@ from fleet_launcher.stack import Endpoints
 from fleet_testkit.eventually import eventually
 from fleet_testkit.fixtures import MakeDatabase
 from fleet_testkit.http import served
+from fleet_testkit.topics import topics_under
 from pydantic import SecretStr
 from socket_clients import Trader
 from yarl import URL
@@ -207,7 +207,6 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def fleet(stack: Endpoints, make_database: MakeDatabase, fleet_keys: Path) -> AsyncIterator[FleetUnderTest]:
     prefix = f"gateway-{secrets.token_hex(4)}."
-    await create_topics(stack.kafka_url, [dataclasses.replace(t, name=prefix + t.name) for t in TOPICS])
     instances = fleet_keys / f"{prefix}instances.json"
 
     def common(name: str) -> dict[str, Any]:
@@ -242,6 +241,7 @@ async def fleet(stack: Endpoints, make_database: MakeDatabase, fleet_keys: Path)
     recorders = {name: Recorder(name) for name in SERVICES[2:]}
     clock = ShiftedClock()
     async with contextlib.AsyncExitStack() as running:
+        await running.enter_async_context(topics_under(prefix, stack.kafka_url, TOPICS))
         urls = {"auth": await running.enter_async_context(served(create_auth(auth)))}
         for name, recorder in recorders.items():
             app = recorder.app(ServiceSettings(**common(name)))

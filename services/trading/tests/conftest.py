@@ -21,7 +21,6 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from fleet_bus import Bus, Received, Watch
-from fleet_bus.admin import create_topics
 from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
@@ -48,6 +47,7 @@ from fleet_testkit.clock import FakeClock
 from fleet_testkit.eventually import eventually
 from fleet_testkit.fixtures import MakeDatabase
 from fleet_testkit.http import served
+from fleet_testkit.topics import topics_under
 from fleet_trading.app import create_app
 from fleet_trading.settings import Settings
 from fleet_trading.store import AccountCache
@@ -309,7 +309,6 @@ async def running_trading(
     **changed: Any,
 ) -> AsyncIterator[TradingUnderTest]:
     prefix = f"trading-{secrets.token_hex(4)}."
-    await create_topics(stack.kafka_url, TOPICS, prefix=prefix)
     clock = FakeClock(START)
     fields: dict[str, Any] = {
         "service": "trading",
@@ -324,6 +323,7 @@ async def running_trading(
     }
     settings = Settings(**(fields | {"trading_market_wait_s": 0} | changed))
     async with contextlib.AsyncExitStack() as running:
+        await running.enter_async_context(topics_under(prefix, stack.kafka_url, TOPICS))
         database = Database(await make_database([BUS_MIGRATIONS]), application_name="outside", max_size=3)
         await running.enter_async_context(database)
         outside = Bus(OutsideSettings(stack.kafka_url, prefix, feed=feed), database, clock=clock)

@@ -14,7 +14,6 @@ from uuid import UUID
 import aiohttp
 import fleet_bus
 from fleet_bus import Bus, Received, Watch
-from fleet_bus.admin import create_topics, delete_topics
 from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
@@ -23,6 +22,7 @@ from fleet_launcher.keys import ensure_keys
 from fleet_launcher.places import StateDir
 
 from fleet_testkit.eventually import eventually
+from fleet_testkit.topics import topics_under
 
 BUS_MIGRATIONS = Path(fleet_bus.__file__).with_name("migrations")
 
@@ -110,18 +110,15 @@ async def peers(
     database_url: str, kafka_url: str, prefix: str, *, topics: Sequence[Topic], hears: Sequence[Topic]
 ) -> AsyncIterator[Peers]:
     """Makes the topics under the prefix, runs until left, and deletes them. `database_url` has the bus's migrations."""
-    made = list(dict.fromkeys((*topics, *hears)))
-    await create_topics(kafka_url, made, prefix=prefix)
-    try:
-        async with Database(database_url, application_name="peers") as database:
-            found = Peers(Bus(Process("peers", kafka_url, prefix), database))
-            found.bus.add(Watch("hears", tuple(hears), found.heard.append))
-            async with found.bus.running(Health()):
-                await eventually(lambda: found.bus.ready() is None, 30)
-                yield found
-    finally:
-        # All sessions of the checkout share one broker: with ten thousand partitions left behind it answers in seconds.
-        await delete_topics(kafka_url, made, prefix=prefix)
+    async with (
+        topics_under(prefix, kafka_url, (*topics, *hears)),
+        Database(database_url, application_name="peers") as database,
+    ):
+        found = Peers(Bus(Process("peers", kafka_url, prefix), database))
+        found.bus.add(Watch("hears", tuple(hears), found.heard.append))
+        async with found.bus.running(Health()):
+            await eventually(lambda: found.bus.ready() is None, 30)
+            yield found
 
 
 async def ready(url: str, timeout_s: float = 20.0) -> None:
