@@ -36,6 +36,7 @@ def test_fields_named_like_secrets_are_taken_out(field: str) -> None:
         f"redis://:{SECRET}@127.0.0.1",
         f"GET /ws?ticket={SECRET}&x=1",
         f"token={SECRET}",
+        f"Failing row contains (1, $argon2id$v=19$m=19456,t=2,p=1$c2FsdA${SECRET}, null)",
         PEM,
         PEM[:-30],
     ],

@@ -1,8 +1,11 @@
 """auth as it runs: its own database, the real Kafka, and a gateway's assertions."""
 
+import asyncio
 import json
+import os
 import secrets
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +113,26 @@ async def auth_settings(stack: Endpoints, make_database: MakeDatabase, auth_keys
         auth_argon2_memory_kib=64,
     )
     await delete_topics(stack.kafka_url, topics, prefix=prefix)
+
+
+StartAdmin = Callable[..., Awaitable[asyncio.subprocess.Process]]
+
+
+@pytest.fixture(scope="session")
+def start_admin() -> StartAdmin:
+    """Starts `python -m fleet_auth.admin …` with these settings, as the fleet command does."""
+
+    async def start(settings: AuthSettings, *arguments: str) -> asyncio.subprocess.Process:
+        environment = {
+            f"FLEET_{name.upper()}": str(value)
+            for name, value in settings.model_dump(exclude={"database_url"}).items()
+            if value is not None
+        } | {"FLEET_DATABASE_URL": settings.database_url.get_secret_value(), "PATH": os.environ["PATH"]}
+        pipe = asyncio.subprocess.PIPE
+        command = (sys.executable, "-m", "fleet_auth.admin", *arguments)
+        return await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
+
+    return start
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -1,36 +1,23 @@
 """`python -m fleet_auth.admin`, as the fleet command runs it."""
 
-import asyncio
 import json
-import os
-import sys
 from typing import Any
 
+import pytest
 from fleet_auth.settings import AuthSettings
 
 
-async def run_admin(settings: AuthSettings, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
-    environment = {
-        f"FLEET_{name.upper()}": str(value)
-        for name, value in settings.model_dump(exclude={"database_url"}).items()
-        if value is not None
-    } | {"FLEET_DATABASE_URL": settings.database_url.get_secret_value(), "PATH": os.environ["PATH"]}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "fleet_auth.admin",
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment,
-    )
-    out, err = await process.communicate(stdin.encode())
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+@pytest.fixture
+def run_admin(start_admin: Any) -> Any:
+    async def run(settings: AuthSettings, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        process = await start_admin(settings, *arguments)
+        out, err = await process.communicate(stdin.encode())
+        return process.returncode, out.decode(), err.decode()
+
+    return run
 
 
-async def test_an_admin_is_made_and_can_log_in(auth: Any, auth_settings: AuthSettings) -> None:
+async def test_an_admin_is_made_and_can_log_in(auth: Any, auth_settings: AuthSettings, run_admin: Any) -> None:
     arguments = ("create-user", "--email", "Root@example.com", "--role", "admin")
     code, out, err = await run_admin(auth_settings, *arguments, stdin="correct horse\n")
     assert code == 0, err
@@ -43,7 +30,7 @@ async def test_an_admin_is_made_and_can_log_in(auth: Any, auth_settings: AuthSet
     assert "exists" in err
 
 
-async def test_a_password_is_generated_on_request(auth: Any, auth_settings: AuthSettings) -> None:
+async def test_a_password_is_generated_on_request(auth: Any, auth_settings: AuthSettings, run_admin: Any) -> None:
     code, out, _ = await run_admin(auth_settings, "create-user", "--email", "ops@example.com", "--generate")
     assert code == 0
     await auth.logged_in(json.loads(out))
@@ -51,7 +38,7 @@ async def test_a_password_is_generated_on_request(auth: Any, auth_settings: Auth
     assert (code, "password" in err) == (1, True)
 
 
-async def test_keys_are_rotated_and_nothing_but_json_is_printed(auth_settings: AuthSettings) -> None:
+async def test_keys_are_rotated_and_nothing_but_json_is_printed(auth_settings: AuthSettings, run_admin: Any) -> None:
     code, out, err = await run_admin(auth_settings, "rotate-keys")
     assert code == 0, err
     assert set(json.loads(out)) == {"kid"}

@@ -194,6 +194,32 @@ async def test_what_was_changed_is_found(
         assert problem in found[0], found
 
 
+async def test_days_that_were_signed_anew_are_told(
+    auth: Any, auth_settings: AuthSettings, audit_database: Database
+) -> None:
+    """The end of the log is taken away with its digests, and auth signs what is missing: it holds, and the days show it."""
+    key, now = own_key(auth_settings.private_key_file), auth.clock.now() + timedelta(hours=2)
+    async with _undone(audit_database) as connection:
+        first = str(await connection.fetchval("SELECT min(day) FROM audit_digests"))
+        assert first not in (await verify(connection, key.public_key(), now)).signed_late
+        for table, rows in (("audit_log", "number > 2"), ("audit_digests", "true")):
+            await connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER; DELETE FROM {table} WHERE {rows}")
+        await sign_days(AuditLog(connection, now), key)
+        verdict = await verify(connection, key.public_key(), now)
+        assert (verdict.problems, first in verdict.signed_late) == ([], True)
+
+
+async def test_a_clock_that_was_ahead_is_found(
+    auth: Any, auth_settings: AuthSettings, audit_database: Database
+) -> None:
+    key, now = own_key(auth_settings.private_key_file), auth.clock.now() + timedelta(hours=2)
+    async with _undone(audit_database) as connection:
+        await sign_days(AuditLog(connection, now + timedelta(days=9)), key)
+        assert await sign_days(AuditLog(connection, now + timedelta(days=1)), key) == []
+        (problem,) = (await verify(connection, key.public_key(), now)).problems
+        assert problem == f"the digest of {now.date()} was signed by a clock that was ahead"
+
+
 async def test_an_operator_verifies(auth: Any, auth_settings: AuthSettings, audit_database: Database) -> None:
     """Auth has not run for long → a digest is missing → it starts again and signs → the log holds."""
     now = datetime.now(UTC)
@@ -204,6 +230,7 @@ async def test_an_operator_verifies(auth: Any, auth_settings: AuthSettings, audi
     assert made[0].day == auth.clock.now().date() and made[-1].day == now.date() - timedelta(days=1)
     verdict = await verify_audit(auth_settings, now)
     assert (verdict.problems, verdict.signed_through) == ([], verdict.entries)
+    assert str(made[0].day) in verdict.signed_late
 
 
 @contextlib.asynccontextmanager

@@ -193,10 +193,7 @@ async def held(auth: Any, user: dict[str, Any]) -> AsyncIterator[Callable[[int],
     connection = await asyncpg.connect(auth.settings.database_url.get_secret_value())
 
     async def waiting(count: int) -> bool:
-        found: int = await connection.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        return found == count
+        return bool(await connection.fetchval("SELECT count(*) = $1 FROM pg_locks WHERE NOT granted", count))
 
     try:
         async with connection.transaction():

@@ -35,7 +35,12 @@ def a_token(**changes: object) -> RefreshToken:
     assert revoked_at is None or isinstance(revoked_at, datetime)
     assert used_at is None or isinstance(used_at, datetime)
     session = Session(
-        session_id=UUID(int=2), user_id=user.user_id, ends_at=NOW, last_token_expires_at=NOW, revoked_at=revoked_at
+        session_id=UUID(int=2),
+        user_id=user.user_id,
+        began_at=NOW,
+        ends_at=NOW,
+        last_token_expires_at=NOW,
+        revoked_at=revoked_at,
     )
     expires_at = NOW if changes.get("expired") else NOW + timedelta(days=1)
     return RefreshToken(token_hash=b"x", expires_at=expires_at, used_at=used_at, session=session, user=user)

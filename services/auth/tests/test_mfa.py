@@ -161,6 +161,17 @@ async def test_a_login_with_a_second_factor_takes_two_steps(auth: Any) -> None:
     assert (await person.answer(late, person.code())).body["code"] == "mfa_token_unknown"
 
 
+async def test_a_factor_is_set_up_just_after_a_login_only(auth: Any) -> None:
+    person = await Person.new(auth, enrolled=False)
+    auth.clock.advance(seconds=901)
+    late = await person.call("/mfa/totp")
+    assert (late.status, late.body["code"]) == (403, "login_required")
+    person.tokens = (await auth.call("POST", "/refresh", json={"refresh_token": person.tokens["refresh_token"]})).body
+    assert (await person.call("/mfa/totp")).status == 403
+    person.tokens = await auth.logged_in(person.user)
+    assert (await person.call("/mfa/totp")).status == 201
+
+
 async def test_the_picture_holds_the_uri_and_the_secret_is_sealed_and_the_codes_are_hashed(auth: Any) -> None:
     person = await Person.new(auth, enrolled=False)
     told = (await person.call("/mfa/totp")).body

@@ -1,7 +1,10 @@
 """Which passwords may be used, and how they are compared."""
 
+import asyncio
+import threading
+
 import pytest
-from fleet_auth.passwords import MAX_PASSWORD_LENGTH, PasswordRefused, Passwords, check_password
+from fleet_auth.passwords import MAX_PASSWORD_LENGTH, PasswordRefused, Passwords, TooBusy, check_password
 from fleet_auth.settings import AuthSettings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +41,22 @@ def test_the_list_holds_whatever_the_operator_allows() -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=20, max_size=40).filter(lambda t: len(set(t)) > 15))
 def test_no_rule_asks_what_it_is_composed_of(password: str) -> None:
     assert check_password(password, shortest=8) == password
+
+
+async def test_however_many_come_at_once_a_few_are_hashed_and_those_beyond_the_queue_are_refused(
+    auth_settings: AuthSettings,
+) -> None:
+    """Each that is hashed takes its memory: 64 that come at once take that of two."""
+    before = set(threading.enumerate())
+    passwords = Passwords(auth_settings)
+    hashed = await passwords.hash("correct horse battery")
+    begun = [asyncio.ensure_future(passwords.is_correct("wrong horse", hashed)) for _ in range(70)]
+    results = await asyncio.gather(*begun, return_exceptions=True)
+    assert 0 < len(set(threading.enumerate()) - before) <= auth_settings.auth_password_threads
+    places = auth_settings.auth_password_threads + auth_settings.auth_password_queue
+    assert [isinstance(result, TooBusy) for result in results] == [False] * places + [True] * (70 - places)
+    assert await passwords.is_correct("correct horse battery", hashed)
+    passwords.close()
 
 
 async def test_the_whole_password_counts_in_one_spelling(auth_settings: AuthSettings) -> None:

@@ -1,19 +1,22 @@
 """Field encryption: what opens, what does not, and how a new key takes over."""
 
 import base64
+import contextlib
 import json
 import secrets
 import shutil
 import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from fleet_auth.app import create_app
-from fleet_auth.resealing import rotate_field_keys
+from fleet_auth.resealing import RotationUnderWay, rotate_field_keys
 from fleet_auth.sealing import SIGNING_KEY, CannotUnseal, FieldKeys, Sealer, parse_field_keys
 from fleet_auth.settings import AuthSettings
+from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,25 +83,79 @@ def test_a_file_that_is_broken_while_we_run_leaves_the_keys_that_were_read(auth_
     assert running.unseal(kept, "a") == b"told"
 
 
-async def test_a_new_key_takes_over_and_the_one_before_goes_with_the_next(
-    auth_settings: AuthSettings, tmp_path: Path
-) -> None:
-    """start → rotate → rotate → start: the same key signs, sealed under the last field key; the first is gone"""
-    file = tmp_path / "fields.json"
+@pytest.fixture(scope="module")
+def moved(auth_settings: AuthSettings, tmp_path_factory: pytest.TempPathFactory) -> AuthSettings:
+    """With a file of field keys that is for these tests alone."""
+    file = tmp_path_factory.mktemp("fields") / "fields.json"
     shutil.copy(auth_settings.auth_field_keys_file, file)
-    settings = auth_settings.model_copy(update={"auth_field_keys_file": file})
+    file.chmod(0o600)
+    return auth_settings.model_copy(update={"auth_field_keys_file": file})
+
+
+async def test_a_new_key_takes_over_and_the_one_before_goes_with_the_next(moved: AuthSettings) -> None:
+    """start → rotate → rotate → start: the same key signs, sealed under the last field key; the first is gone"""
+    file = moved.auth_field_keys_file
     first = _keys(file)
-    before = await _signing_key(settings)
+    before = await _signing_key(moved)
     for _ in range(2):
-        assert (await rotate_field_keys(settings, by="a test")).rows == 1
+        assert (await rotate_field_keys(moved, by="a test")).rows == 1
     last = _keys(file)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert (len(last.keys), first.current in last.keys) == (2, False)
-    assert await _signing_key(settings) == before
-    assert (await rotate_field_keys(settings, by="a test", is_file_kept=True)).rows == 0
-    sealed = await _sealed(settings)
-    assert Sealer(file, settings.private_key_file).is_current(sealed)
+    assert await _signing_key(moved) == before
+    assert (await rotate_field_keys(moved, by="a test", is_file_kept=True)).rows == 0
+    _, sealed = await _sealed(moved)
+    assert Sealer(file, moved.private_key_file).is_current(sealed)
     assert last.keys[last.current] not in sealed
+
+
+async def test_a_rotation_that_is_killed_loses_nothing_and_another_is_refused_meanwhile(
+    moved: AuthSettings, start_admin: Any
+) -> None:
+    """the new key is in the file, a row is to be sealed under it → another is refused → kill -9 → again: all is sealed anew"""
+    assert await _signing_key(moved)
+    file, before = moved.auth_field_keys_file, await _opened(moved)
+    first = _keys(file)
+    async with _held_row(moved) as is_waited_for:
+        process = await start_admin(moved, "rotate-field-keys")
+        await eventually(is_waited_for, timeout_s=30)
+        assert _keys(file).current not in first.keys
+        with pytest.raises(RotationUnderWay):
+            await rotate_field_keys(moved, by="a test")
+        process.kill()
+        await process.wait()
+    assert set(first.keys) < set(_keys(file).keys)
+    assert await _opened(moved) == before
+    assert await eventually(lambda: _rotated(moved)) == 1
+    assert len(_keys(file).keys) == 2
+    assert await _opened(moved) == before
+
+
+async def _rotated(settings: AuthSettings) -> int | None:
+    """None while PostgreSQL has not seen yet that the one before is gone."""
+    try:
+        return (await rotate_field_keys(settings, by="a test")).rows
+    except RotationUnderWay:
+        return None
+
+
+@contextlib.asynccontextmanager
+async def _held_row(settings: AuthSettings) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
+    """Nobody gets at the sealed signing key meanwhile; tells whether somebody waits for it."""
+    connection = await asyncpg.connect(
+        settings.database_url.get_secret_value(),
+        server_settings={"idle_in_transaction_session_timeout": "0", "transaction_timeout": "0"},
+    )
+
+    async def is_waited_for() -> bool:
+        return bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM signing_keys FOR UPDATE")
+            yield is_waited_for
+    finally:
+        await connection.close()
 
 
 def _keys(file: Path) -> FieldKeys:
@@ -112,10 +169,16 @@ async def _signing_key(settings: AuthSettings) -> Any:
         return app.state.auth.keys.current.kid
 
 
-async def _sealed(settings: AuthSettings) -> bytes:
+async def _sealed(settings: AuthSettings) -> tuple[str, bytes]:
     connection = await asyncpg.connect(settings.database_url.get_secret_value())
     try:
-        found: bytes = await connection.fetchval("SELECT encrypted_private_key FROM signing_keys")
+        row = await connection.fetchrow("SELECT kid, encrypted_private_key FROM signing_keys")
     finally:
         await connection.close()
-    return found
+    assert row is not None
+    return row["kid"], row["encrypted_private_key"]
+
+
+async def _opened(settings: AuthSettings) -> bytes:
+    kid, sealed = await _sealed(settings)
+    return Sealer(settings.auth_field_keys_file, settings.private_key_file).unseal(sealed, SIGNING_KEY.place(kid))

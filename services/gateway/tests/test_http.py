@@ -241,6 +241,18 @@ async def test_logout_ends_the_token(fleet: Any) -> None:
     await eventually(is_revoked, 5)
 
 
+async def test_a_gateway_that_has_just_started_knows_what_was_revoked(fleet: Any, second_gateway: Any) -> None:
+    user = await fleet.new_user()
+    assert (await fleet.call("POST", "/api/v1/auth/logout", token=user.token)).status == 204
+
+    async def is_told() -> bool:
+        return bool((await fleet.call("GET", "/api/v1/auth/me", token=user.token)).status == 401)
+
+    await eventually(is_told, 5)
+    async with second_gateway() as started:
+        assert_problem(await started.call("GET", "/api/v1/auth/me", token=user.token), 401, "session_revoked")
+
+
 async def test_scopes(fleet: Any) -> None:
     user = await fleet.new_user()
     reply = await fleet.call("POST", "/api/v1/markets", token=user.token, json={})

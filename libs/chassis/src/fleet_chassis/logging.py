@@ -24,6 +24,7 @@ _SECRET_VALUE = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)"
     r"|(?<=://)[^\s/:@]*:[^\s/@]+(?=@)"  # user:password of a URL
     r"|(?i:(?<=bearer )|(?<=basic ))[\w.~+/=-]{8,}"
+    r"|\$argon2[^\s)'\"]+"  # a hash that may be guessed at, as PostgreSQL quotes a row
     r"|(?i:(?<=password=)|(?<=secret=)|(?<=token=)|(?<=ticket=))[^\s&\"']+",
     re.DOTALL,
 )

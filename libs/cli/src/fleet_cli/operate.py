@@ -151,6 +151,10 @@ def audit_verify(state_dir: StateOption = DEFAULT_STATE) -> None:
     out.print(f"{verdict['entries']} entries, {verdict['digests']} digests, signed up to {verdict['signed_through']}")
     for problem in verdict["problems"]:
         out.print(problem, soft_wrap=True)
+    if late := verdict["signed_late"]:
+        out.print(
+            f"{len(late)} days were signed late, the last {late[-1]}: auth was down, or signed anew", soft_wrap=True
+        )
     out.print("the log holds" if verdict["ok"] else "the log does not hold")
     raise typer.Exit(0 if verdict["ok"] else 1)
 

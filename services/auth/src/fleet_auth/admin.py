@@ -27,7 +27,7 @@ from . import service
 from .audit.service import Verdict, verify
 from .domain import EmailTaken, Role, User, normalise_email
 from .passwords import Passwords, check_password
-from .resealing import rotate_field_keys
+from .resealing import RotationUnderWay, rotate_field_keys
 from .sealing import Sealer
 from .service import NewUser
 from .settings import AuthSettings
@@ -126,7 +126,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(json.dumps({"ok": not verdict.problems, **dataclasses.asdict(verdict)}) + "\n")
         return 1 if verdict.problems else 0
     if asked.command == "rotate-field-keys":
-        resealed = asyncio.run(rotate_field_keys(_settings(), by=operator(), is_file_kept=asked.keep_file))
+        try:
+            resealed = asyncio.run(rotate_field_keys(_settings(), by=operator(), is_file_kept=asked.keep_file))
+        except RotationUnderWay:
+            sys.stderr.write("error: the field keys are being rotated already\n")
+            return 1
         sys.stdout.write(json.dumps({"resealed": resealed.rows, "lost": resealed.lost}) + "\n")
         return 1 if resealed.lost else 0
     if asked.command == "rotate-keys":

@@ -128,6 +128,7 @@ class Session:
 
     session_id: UUID
     user_id: UUID
+    began_at: datetime
     ends_at: datetime
     """No refresh token and no step-up prolongs it: then the user logs in again."""
     last_token_expires_at: datetime

@@ -113,6 +113,7 @@ async def begin_session(
     session = Session(
         session_id=ids.new_id(),
         user_id=user.user_id,
+        began_at=uow.now,
         ends_at=uow.now + lifetimes.session,
         last_token_expires_at=uow.now + lifetimes.access,
         mfa_at=mfa_at,

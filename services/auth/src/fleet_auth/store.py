@@ -19,7 +19,7 @@ _USER = """
 u.user_id, u.email, u.display_name, u.roles, u.status, u.version, u.created_at, u.password_version, u.is_password_short,
 EXISTS (SELECT 1 FROM totp WHERE totp.user_id = u.user_id AND confirmed_at IS NOT NULL) AS mfa_enabled
 """
-_SESSION = "s.session_id, s.ends_at, s.last_token_expires_at, s.revoked_at, s.mfa_at"
+_SESSION = "s.session_id, s.created_at AS began_at, s.ends_at, s.last_token_expires_at, s.revoked_at, s.mfa_at"
 LIVING = """
 s.user_id = $1 AND s.revoked_at IS NULL AND (s.last_token_expires_at > $2 OR EXISTS (
     SELECT FROM refresh_tokens t WHERE t.session_id = s.session_id AND t.used_at IS NULL AND t.expires_at > $2
@@ -133,7 +133,7 @@ class PostgresUnitOfWork:
             """,
             session.session_id,
             session.user_id,
-            self.now,
+            session.began_at,
             session.ends_at,
             session.last_token_expires_at,
             session.mfa_at,
@@ -328,6 +328,7 @@ def _session(row: asyncpg.Record) -> Session:
     return Session(
         session_id=row["session_id"],
         user_id=row["user_id"],
+        began_at=row["began_at"],
         ends_at=row["ends_at"],
         last_token_expires_at=row["last_token_expires_at"],
         revoked_at=row["revoked_at"],

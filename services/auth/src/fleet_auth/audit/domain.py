@@ -48,6 +48,10 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
     """Added since the digest before."""
     signed_at: datetime
 
+    @property
+    def day_ended_at(self) -> datetime:
+        return _midnight_after(self.day)
+
     def sign(self, key: Ed25519PrivateKey) -> str:
         return jwt.encode(msgspec.to_builtins(self), key, "EdDSA", headers={"typ": _TYPE})
 
@@ -69,7 +73,11 @@ def read_digest(token: str, key: Ed25519PublicKey) -> Digest:
 
 def next_midnight(now: datetime) -> datetime:
     """UTC; the digest of today is due then."""
-    return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
+    return _midnight_after(now.astimezone(UTC).date())
+
+
+def _midnight_after(day: date) -> datetime:
+    return datetime.combine(day + timedelta(days=1), time(), UTC)
 
 
 def days_between(first: date, end: date) -> list[date]:

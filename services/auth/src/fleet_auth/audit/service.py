@@ -38,11 +38,15 @@ async def sign_days(log: AuditLog, key: Ed25519PrivateKey) -> list[Digest]:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`signed_through`: the last entry under a good digest; what came after it is chained only, until midnight."""
+    """`signed_through`: the last entry under a good digest; what came after it is chained only, until midnight.
+
+    `signed_late`: days that were signed long after they were over. Either auth did not run, or the end of the log was taken
+    away with its digests, and what was missing signed anew: only what auth has logged of the day (`audit_day_signed`) tells."""
 
     entries: int
     digests: int
     signed_through: int
+    signed_late: list[str]
     problems: list[str]
 
 
@@ -63,12 +67,17 @@ async def verify(connection: asyncpg.Connection, key: Ed25519PublicKey, now: dat
     digests, problem_of_digests = _read(kept, key)
     chain = await _walk(connection, {digest.last_number for digest in digests})
     signed_through, problem_of_signatures = _compare(digests, chain)
-    problems = [chain.problem, problem_of_digests, problem_of_signatures]
+    told = (chain.problem, problem_of_digests, problem_of_signatures)
+    problems = [problem for problem in told if problem is not None]
     if chain.first_day is not None:
         days = {day for day, _ in kept}
         missing = (day for day in days_between(chain.first_day, (now - GRACE).date()) if day not in days)
         problems += [f"the digest of {day} is missing" for day in islice(missing, 1)]
-    return Verdict(chain.entries, len(kept), signed_through, [problem for problem in problems if problem is not None])
+    # Until then nothing else is signed.
+    ahead = (digest.day for digest in digests if digest.day >= now.date())
+    problems += [f"the digest of {day} was signed by a clock that was ahead" for day in islice(ahead, 1)]
+    late = [str(digest.day) for digest in digests if digest.signed_at > digest.day_ended_at + GRACE]
+    return Verdict(chain.entries, len(kept), signed_through, late, problems)
 
 
 def _read(kept: Sequence[tuple[date, str]], key: Ed25519PublicKey) -> tuple[list[Digest], str | None]:

@@ -14,7 +14,7 @@ from fleet_auth.parts import AccessTokenResource, AuthParts, SessionCaller, not_
 from fleet_auth.store import PostgresUnitOfWork
 
 from . import service
-from .domain import AlreadyEnabled, CodeRefused, otpauth_uri
+from .domain import RECENT_LOGIN, AlreadyEnabled, CodeRefused, otpauth_uri
 from .store import SecondFactors
 
 router = APIRouter(prefix="/api/v1/auth/mfa", tags=["auth"])
@@ -41,12 +41,16 @@ class RecoveryCodes(Resource):
 
 @router.post("/totp", status_code=201, response_model=TotpResource)
 async def begin_totp(caller: SessionCaller, auth: AuthParts) -> Response:
-    """A secret for an authenticator. It counts once a code of it was verified. 409 `mfa_enabled`."""
+    """A secret for an authenticator. It counts once a code of it was verified. 403 `login_required` where the login is not of
+    the last 15 minutes; 409 `mfa_enabled`."""
     try:
         async with auth.bus.transaction() as tx:
-            user = await PostgresUnitOfWork(tx).user(caller.user_id)
+            uow = PostgresUnitOfWork(tx)
+            user, session = await uow.user(caller.user_id), await uow.locked_session(UUID(caller.session_id))
             if user is None:
                 raise Problem(404, "not_found", "The user does not exist.")
+            if session is None or tx.now - session.began_at > RECENT_LOGIN:
+                raise Problem(403, "login_required", "This needs a login within 15 minutes: log in again.")
             secret = await service.begin_totp(SecondFactors(tx, auth.sealer), user.user_id)
     except AlreadyEnabled:
         raise _already_enabled() from None

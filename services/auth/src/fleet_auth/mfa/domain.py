@@ -20,6 +20,8 @@ _RECOVERY_BYTES = 10
 WRONG_CODES = Budget(allowed=5, first_wait=timedelta(seconds=30), longest_wait=timedelta(hours=1))
 """In a row. 24 guesses a day at three codes each of a million; only who knows the password can make the owner wait."""
 CHALLENGE_LIFETIME = timedelta(minutes=5)
+RECENT_LOGIN = timedelta(minutes=15)
+"""Who has got hold of another's session, and not of his password, does not set up a factor of his own in it (ASVS 7.5.1)."""
 
 
 class AlreadyEnabled(Exception):
