@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -140,6 +141,24 @@ async def test_a_password_set_anew_ends_all_sessions(auth: Any) -> None:
     await auth.logged_in(user | {"password": "another horse"})
     again = await auth.call("POST", "/password/reset", json={"token": token, "new_password": "a third horse"})
     assert again.body["code"] == "token_unknown"
+
+
+async def test_what_is_told_once_is_kept_hashed(auth: Any) -> None:
+    user = await auth.registered()
+    tokens = await auth.logged_in(user)
+    await auth.call("POST", "/password/forgot", json={"email": user["email"]})
+    ticket = (await auth.call("POST", "/ws-tickets", user=caller_of(tokens))).body["ticket"]
+    secret = (await mailed(auth, user["email"]))["token"]
+    connection = await asyncpg.connect(auth.settings.database_url.get_secret_value())
+    for table, column, told in (
+        ("refresh_tokens", "token_hash", tokens["refresh_token"]),
+        ("ws_tickets", "ticket_hash", ticket),
+        ("confirmations", "token_hash", secret),
+    ):
+        digest = hashlib.sha256(told.encode()).digest()
+        (row,) = await connection.fetch(f"SELECT t::text FROM {table} t WHERE {column} = $1", digest)
+        assert told not in row["t"] and told.encode().hex() not in row["t"]
+    await connection.close()
 
 
 async def test_a_token_ends_after_an_hour(auth: Any) -> None:

@@ -113,6 +113,13 @@ async def test_users_and_addresses_have_so_many_sockets(fleet: Any, second_gatew
             await eventually(is_free)
 
 
+async def test_a_gateway_has_so_many_sockets(fleet: Any, second_gateway: Any, trader: Trader) -> None:
+    other = await fleet.new_user()
+    async with second_gateway(gateway_sockets=1) as gateway, connected(gateway, trader.user.token):
+        reply = await gateway.call("GET", "/ws", token=other.token, headers=UPGRADE)
+        assert (reply.status, reply.body["code"], reply.headers["Retry-After"]) == (503, "unavailable", "5")
+
+
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
 def test_frames_are_those_of_the_library(size: int) -> None:
     data = b"x" * size

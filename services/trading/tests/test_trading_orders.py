@@ -1,17 +1,20 @@
 """Orders through the front door: accepted, denied, repeated, filled, cancelled."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from fleet_chassis.problems import Problem
 from fleet_contracts import execution
 from fleet_contracts.topics import DATA_INSTRUMENTS, DATA_QUOTES
 from fleet_contracts.trading import Account, AccountChanged, CancelOrder, QueryOrder, SubmitOrder, Twap
 from fleet_contracts.vocabulary import VenueOrderStand
 from fleet_testkit.eventually import eventually
+from fleet_trading.api.bodies import parse_batch, parse_order, parse_replace
 
 ORDERS = "/api/v1/orders"
 
@@ -325,3 +328,17 @@ async def test_an_order_nobody_answers_is_asked_about(run_trading: Any) -> None:
         await eventually(lambda: len(fleet.of(QueryOrder, user)) == 3, timeout_s=30)
         assert str(fleet.of(QueryOrder, user)[-1].order_id) == third["order_id"]
         await fleet.books_hold()
+
+
+@pytest.mark.parametrize(
+    ("parse", "deep"),
+    [
+        (parse_order, b'{"algo":' + b'{"a":' * 100_000),
+        (parse_batch, b'{"orders":[' + b"[" * 100_000),
+        (parse_replace, b"[" * 100_000),
+    ],
+)
+def test_a_body_as_deep_as_it_can_be_is_refused(parse: Callable[[bytes], object], deep: bytes) -> None:
+    with pytest.raises(Problem) as refused:
+        parse(deep)
+    assert refused.value.code in ("malformed_json", "invalid_request")
