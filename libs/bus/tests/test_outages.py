@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -176,6 +177,18 @@ async def test_a_broker_that_stands_still_for_20_s(private: Private, open_chain:
         )
 
 
+async def test_a_broker_that_is_gone_for_longer_than_its_clients_are_kept(private: Private, open_chain: Any) -> None:
+    chain = await open_chain(stuck_after_s=3.0)
+    async with loaded(chain):
+        await asyncio.to_thread(private.kafka.stop)
+        try:
+            for service in (chain.middle, chain.last):
+                # This client has been closed, and the next one finds nobody.
+                await eventually(partial(has_no_partitions, service), timeout_s=30)
+        finally:
+            await asyncio.to_thread(private.kafka.start)
+
+
 async def test_postgresql_restarted_under_load(private: Private, open_chain: Any) -> None:
     chain = await open_chain()
     async with loaded(chain) as load:
@@ -317,6 +330,10 @@ class _Hearing(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.heard.append(record)
+
+
+def has_no_partitions(service: Service) -> bool:
+    return "no partitions yet" in str(service.bus.ready())
 
 
 def _places(service: Service) -> int:

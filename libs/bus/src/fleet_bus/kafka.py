@@ -92,11 +92,22 @@ async def started(client: C) -> AsyncIterator[C]:
 
 
 async def _stop(client: AIOKafkaConsumer) -> None:
-    try:
-        await asyncio.wait_for(client.stop(), _STOP_TIMEOUT_S)
-    except TimeoutError:
+    if not await _is_stopped(client):
         # Every request under way fails with its connection, and the client's tasks end.
         await client._client.close()
+
+
+async def _is_stopped(client: AIOKafkaConsumer | AIOKafkaProducer) -> bool:
+    """Whether it came to its end within the bound.
+
+    stop() may let out the cancellation of a task of its own. Nobody has cancelled us then: who reads would end for ever."""
+    stopping = asyncio.create_task(client.stop())
+    await asyncio.wait([stopping], timeout=_STOP_TIMEOUT_S)
+    if not stopping.done() or stopping.cancelled():
+        stopping.cancel()
+        return False
+    stopping.result()
+    return True
 
 
 async def _abandon(client: AIOKafkaProducer) -> None:
@@ -107,8 +118,7 @@ async def _abandon(client: AIOKafkaProducer) -> None:
     if client._sender.sender_task is not None:
         client._sender.sender_task.cancel()
     await client.client.close()
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(client.stop(), _STOP_TIMEOUT_S)
+    await _is_stopped(client)
 
 
 @contextlib.asynccontextmanager

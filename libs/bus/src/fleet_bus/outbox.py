@@ -45,10 +45,6 @@ INSERT INTO outbox_failed SELECT gone.*, $2, $3 FROM gone
 """
 
 
-class HeldTooLong(Exception):
-    """The process stood still between reading rows and sending them: another relay may have sent them since."""
-
-
 class Relay:
     """Woken after each commit, of this process or another on its database, and by itself every `relay_poll_s`."""
 
@@ -87,8 +83,6 @@ class Relay:
             try:
                 async with self._lock() as connection:
                     await self._relay(connection)
-            except HeldTooLong:
-                log.warning("relay_stood_still")
             except Exception as error:
                 if not is_down(error):
                     raise
@@ -171,7 +165,9 @@ class Relay:
         async with asyncio.timeout(self._settings.send_deadline_s):
             for row in rows:
                 if time.monotonic() - read_at > self._settings.relay_hold_s:
-                    raise HeldTooLong
+                    # After standing still, another relay may have sent them; slow as it may be, this session has the lock.
+                    await connection.execute("SELECT")
+                    read_at = time.monotonic()
                 sent.append((row, await self._hand_over(client, row)))
             await asyncio.wait([future for _, future in sent])
         acknowledged: list[int] = []

@@ -19,7 +19,7 @@ class BusSettings:
     send_deadline_s: float = 10.0
     """A stopped broker never answers by itself; after this the outcome is unknown and the row stays."""
     relay_hold_s: float = 5.0
-    """Rows read longer ago are read again: below idle_session_timeout, after which another relay may hold the lock."""
+    """Rows read longer ago are sent if the lock is still held: below idle_session_timeout, after which another may hold it."""
     relay_poll_s: float = 1.0
     """How long an outbox row of another replica can lie before the relay looks by itself."""
     backoff_first_s: float = 0.1
