@@ -276,9 +276,9 @@ async def another_gateway(
         yield other
 
 
-@pytest.fixture
-def second_gateway(fleet: FleetUnderTest, tmp_path: Path) -> Any:
-    return functools.partial(another_gateway, fleet, tmp_path)
+@pytest.fixture(scope="module")
+def second_gateway(fleet: FleetUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return functools.partial(another_gateway, fleet, tmp_path_factory.mktemp("second-gateway"))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import secrets
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -105,6 +106,16 @@ async def test_the_path_and_query_are_signed_as_they_are_sent(signer: Signer) ->
     assert signer.fleet.services["data"].seen[-1].target.endswith("?timeframe=1d&start=a%20b&%6c=1")
     other = path.replace("%6c", "l")
     assert refused(await signer.repeat(key.headers("GET", path), "GET", other)) == (401, "invalid_signature")
+
+
+async def test_nothing_of_a_long_body_goes_on_before_it_is_judged(signer: Signer) -> None:
+    key, _ = await signer.key(scopes=["strategy"])
+    body, seen = secrets.token_bytes(200_000), signer.fleet.services["strategy"].seen
+    before, path = len(seen), "/api/v1/strategies"
+    for at_the_end, status in ((b"a", 200), (b"b", 401)):
+        signed = key.headers("POST", path, body + b"a")
+        assert (await signer.repeat(signed, "POST", path, body + at_the_end)).status == status
+    assert len(seen) == before + 1
 
 
 @pytest.mark.parametrize("at", ["method", "path", "query", "body", "secret", "timestamp", "case"])

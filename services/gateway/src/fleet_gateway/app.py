@@ -27,9 +27,9 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .api_keys import ApiKeys
+from .bodies import Room
 from .deployments import Deployments
 from .edge import Edge, Limits
-from .exchange import Room
 from .identity import AccessTokens, KeySet, Tickets
 from .markets import LastMarkets
 from .openapi import OpenApi
@@ -118,7 +118,7 @@ class Gateway:
                 new_id=new_id,
                 is_starting=is_starting,
                 always=[HSTS] if settings.gateway_tls_certificate else [],
-                room=Room(settings.gateway_bodies_bytes),
+                room=Room(settings.gateway_bodies_bytes, settings.gateway_bodies_streamed),
             )
             self._edge = instrumented(edge, settings)
             if settings.gateway_metrics_port is not None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from .answers import NOT_PASSED_ON, Answer, Headers
+from .bodies import Body, Incoming
 
 IDLE_S = 30
 """Connections are dropped before the services drop them (75 s), so that none is closed just when it is used."""
@@ -27,7 +28,7 @@ class Request(NamedTuple):
     method: str
     target: str
     headers: str
-    body: bytes
+    body: Body
     timeout_s: float
     streams: bool = False
 
@@ -90,7 +91,7 @@ class _Connection(asyncio.Protocol):
     _headers: Headers
     _parts: list[bytes]
     _size = _head_size = 0
-    _is_head = _streams = False
+    _is_head = _streams = _is_sent = _is_early = False
 
     def __init__(self, owner: "Connections") -> None:
         self._owner = owner
@@ -98,16 +99,26 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._told: asyncio.Future[Answer] | None = None
         self._rest: _Rest | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
         self.idle_since = 0.0
 
-    async def ask(self, request: bytes, *, deadline: float, is_head: bool, streams: bool) -> Answer:
+    async def ask(self, head: bytes, body: Body, *, deadline: float, is_head: bool, streams: bool) -> Answer:
         self._headers, self._parts = [], []
         self._size = self._head_size = 0
         self._is_head, self._streams = is_head, streams
+        self._is_early = False
         told: asyncio.Future[Answer] = self._loop.create_future()
         self._told = told
         self._timer = self._loop.call_at(deadline, self.fail, TimeoutError("no answer in time"))
-        self.transport.write(request)
+        pouring = None
+        if isinstance(body, bytes):
+            self._is_sent = True
+            self.transport.write(head + body)
+        else:
+            self._is_sent = False
+            self.transport.write(head)
+            pouring = self._loop.create_task(self._pour(body, told, deadline))
         try:
             return await told
         except asyncio.CancelledError:
@@ -115,6 +126,28 @@ class _Connection(asyncio.Protocol):
             if self._told is told:
                 self.fail(Lost("the caller gave up"))
             raise
+        finally:
+            if pouring is not None:
+                pouring.cancel()
+
+    async def _pour(self, body: Incoming, told: asyncio.Future[Answer], deadline: float) -> None:
+        """A long body as it comes and as the service takes it, until that has answered. The time that the client takes
+        is not the service's."""
+        try:
+            while not told.done() and not self._is_sent:
+                self._timer.cancel()
+                began = self._loop.time()
+                part, is_more = await body.framed_part()
+                if told.done():
+                    return
+                deadline += self._loop.time() - began
+                self._timer = self._loop.call_at(deadline, self.fail, TimeoutError("no answer in time"))
+                self.transport.write(part)
+                self._is_sent = not is_more
+                await self._writable.wait()
+        except Exception as failure:
+            # Whatever it is belongs to the request.
+            self.fail(failure)
 
     def fail(self, failure: Exception) -> None:
         """Ends the connection and what is under way on it."""
@@ -126,6 +159,9 @@ class _Connection(asyncio.Protocol):
         if told is None:
             return
         self._timer.cancel()
+        if self._is_early:
+            # Of the request the service may not have read the end, or not even have got it.
+            self.transport.abort()
         if rest is not None:
             rest.end(failure)
             if not self.transport.is_closing():
@@ -151,11 +187,18 @@ class _Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.fail(Lost(f"the answer is not understood: {error!r}"))
 
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
     # What the parser calls; whatever is raised here ends the connection.
 
     def on_message_begin(self) -> None:
         if self._told is None or self._told.done():
             raise ValueError("an answer that nobody asked for")
+        self._is_early = not self._is_sent
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -214,12 +257,13 @@ class Connections:
         self._idle: list[_Connection] = []
 
     async def ask(self, request: Request) -> Answer:
-        """Raises NotReached, Lost, TimeoutError."""
+        """Raises NotReached, Lost, TimeoutError, and what a body raises that goes on as it comes."""
         deadline = asyncio.get_running_loop().time() + request.timeout_s
         head = f"{request.method} {request.target}{self._named}{request.headers}\r\n"
         connection = await self._take(deadline)
         return await connection.ask(
-            head.encode("latin-1") + request.body,
+            head.encode("latin-1"),
+            request.body,
             deadline=deadline,
             is_head=request.method == "HEAD",
             streams=request.streams,

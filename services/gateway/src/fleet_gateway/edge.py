@@ -13,8 +13,9 @@ from starlette.types import Receive, Scope, Send
 from . import cors, routes
 from .answers import Answer, Headers
 from .api_keys import ApiKeys
+from .bodies import Body, ClientGone, Room
 from .deployments import Deployments
-from .exchange import ClientGone, Exchange, Room
+from .exchange import Exchange
 from .identity import AccessTokens, Principal, starting
 from .markets import LastMarkets
 from .openapi import OpenApi
@@ -110,7 +111,9 @@ class Edge:
             if exchange.raw_path == routes.DEPLOYMENTS or routes.STOP.fullmatch(exchange.raw_path):
                 return await self._deployment(exchange, route, principal, receive)
         await self._admit(exchange, route, principal)
-        body = b"" if exchange.method in _READING else await self._body(exchange, route, receive)
+        body: Body = b""
+        if exchange.method not in _READING:
+            body = await exchange.passed_on(receive, self._most_bytes(route))
         return await self._forward(exchange, route, principal, body)
 
     async def _principal(self, exchange: Exchange, route: Route, receive: Receive) -> Principal:
@@ -149,7 +152,7 @@ class Edge:
     def _most_bytes(self, route: Route) -> int:
         return min(route.body_bytes, self.settings.body_limit_bytes)
 
-    async def _forward(self, exchange: Exchange, route: Route, principal: Principal | None, body: bytes) -> Answer:
+    async def _forward(self, exchange: Exchange, route: Route, principal: Principal | None, body: Body) -> Answer:
         if route.service != "data" or exchange.method != "GET":
             return await self._sent(exchange, route, principal, body)
         try:
@@ -162,7 +165,7 @@ class Edge:
         self.markets.keep(exchange.target, answer)
         return answer
 
-    async def _sent(self, exchange: Exchange, route: Route, principal: Principal | None, body: bytes) -> Answer:
+    async def _sent(self, exchange: Exchange, route: Route, principal: Principal | None, body: Body) -> Answer:
         headers = exchange.forwarded
         if route.service == "auth" or exchange.method not in _READING:
             # For a person to know his sessions by, to count who guesses, and for the audit log.

@@ -9,11 +9,12 @@ from math import ceil
 from time import perf_counter
 
 from fleet_chassis.metrics import observe_request
-from fleet_chassis.problems import Problem, problem_json, unavailable
+from fleet_chassis.problems import Problem, problem_json
 from fleet_chassis.requests import take_request_id
 from starlette.types import Receive, Scope, Send
 
 from .answers import Answer
+from .bodies import Body, Incoming, Room, too_large
 from .encodings import (
     CODINGS,
     IN_THREAD_BYTES,
@@ -55,23 +56,6 @@ SIGNED = frozenset({b"x-api-key", b"x-timestamp", b"x-signature"})
 """Of a request that is signed with an API key."""
 
 
-class ClientGone(Exception):
-    """The client hung up before it had sent its request."""
-
-
-@dataclass(slots=True)
-class Room:
-    """For the bodies of all requests under way. One that came in one piece, of 64 KiB at most, takes none of it."""
-
-    left: int
-
-    def take(self, size: int) -> None:
-        """Raises Problem 503 where there is not so much."""
-        if size > self.left:
-            raise unavailable("The gateway is reading as many long bodies as it can; nothing was done.")
-        self.left -= size
-
-
 @dataclass(slots=True)
 class Exchange:
     """`extra` are headers that go with whatever is answered; `verdict` what the rate limits said, once asked."""
@@ -94,8 +78,7 @@ class Exchange:
     content_encoding: str = ""
     extra: list[tuple[bytes, bytes]] = field(default_factory=list)
     verdict: Verdict | None = None
-    taken: int = 0
-    sent: bytes | None = None
+    incoming: Incoming | None = None
     unpacked: bytes | None = None
 
     @classmethod
@@ -169,10 +152,8 @@ class Exchange:
         return _limited_as(self.client_address(trusted))
 
     async def sent_body(self, receive: Receive, limit: int) -> bytes:
-        """The request's body byte for byte, however often it is asked for. Raises Problem 413, ClientGone."""
-        if self.sent is None:
-            self.sent = await self._receive(receive, limit)
-        return self.sent
+        """The request's body byte for byte, however often it is asked for. Raises Problem 413 and 503, ClientGone."""
+        return await self._coming(receive, limit).whole()
 
     async def body(self, receive: Receive, limit: int) -> bytes:
         """The same unpacked. Raises Problem 400, 413 and 415, ClientGone."""
@@ -188,37 +169,24 @@ class Exchange:
             except ValueError as error:
                 raise Problem(400, "bad_request", f"The body is {error}.") from error
             if self.unpacked is None:
-                raise _too_large(limit)
+                raise too_large(limit)
         return self.unpacked
 
-    async def _receive(self, receive: Receive, limit: int) -> bytes:
-        if self.content_length > limit:
-            raise _too_large(limit)
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            expected = self.content_length or limit
-            self.room.take(expected)
-            self.taken += expected
-            parts, size = [body], len(body)
-            while message.get("more_body"):
-                message = await receive()
-                part = message.get("body", b"")
-                size += len(part)
-                if size > limit:
-                    raise _too_large(limit)
-                parts.append(part)
-            body = b"".join(parts)
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
+    async def passed_on(self, receive: Receive, limit: int) -> Body:
+        """The same; a long one that is not compressed as it comes."""
+        if self.content_encoding:
+            return await self.body(receive, limit)
+        return await self._coming(receive, limit).passed_on()
+
+    def _coming(self, receive: Receive, limit: int) -> Incoming:
+        if self.incoming is None:
+            self.incoming = Incoming(receive, self.room, limit, self.content_length)
+        return self.incoming
 
     def leave_room(self) -> None:
         """Once it is answered."""
-        self.room.left += self.taken
-        self.taken = 0
+        if self.incoming is not None:
+            self.incoming.leave_room()
 
     def problem(self, problem: Problem, **more: object) -> Answer:
         """The answer that tells a problem; `more` are further members."""
@@ -311,10 +279,6 @@ def _limited_as(address: str) -> str:
     if isinstance(ip, IPv4Address):
         return str(ip)
     return str(ip.ipv4_mapped or IPv6Network((ip, 64), strict=False))
-
-
-def _too_large(limit: int) -> Problem:
-    return Problem(413, "body_too_large", f"The body may have {limit} bytes at most.")
 
 
 def _is_address(text: str) -> bool:

@@ -41,6 +41,8 @@ class GatewaySettings(ServiceSettings):
     """Requests under way to one replica; what is more is refused, so that memory has a bound when it hangs."""
     gateway_bodies_bytes: int = Field(default=67_108_864, ge=1)
     """Of requests under way that came in several pieces, all together; what is more is refused (503)."""
+    gateway_bodies_streamed: int = Field(default=64, ge=0)
+    """Long bodies that go on as they come, a quarter of the connections to one replica; others are read whole first."""
     gateway_metrics_port: int | None = Field(default=None, ge=1, le=65535)
     """Where Prometheus finds this process's metrics; they are not on the public port."""
 

@@ -11,6 +11,7 @@ from fleet_chassis.telemetry import traceparent
 from fleet_contracts.partitioning import SLOTS, slot
 
 from .answers import Answer
+from .bodies import Body, Incoming
 from .circuits import Circuit
 from .connections import Connections, NotReached, Request
 from .settings import GatewaySettings
@@ -48,17 +49,20 @@ class Upstream:
         claims: Mapping[str, object] | None,
         request_id: str,
         headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
+        body: Body = b"",
         timeout_s: float = float("inf"),
         streams: bool = False,
     ) -> Answer:
         """Forwards a request; `target` is path and query as they were sent, `claims` the user's, None for nobody's.
         With `streams` a long answer is told before it is whole.
 
-        Raises Problem 503 when nothing can have been done, 504 when that cannot be known.
+        Raises Problem 503 when nothing can have been done, 504 when that cannot be known, and what a body raises that
+        goes on as it comes.
         """
         lines = [f"Authorization: Bearer {self._signer.sign(service, claims)}", f"X-Request-ID: {request_id}"]
-        if body or method not in SAFE_METHODS:
+        if isinstance(body, Incoming):
+            lines.append(body.framing)
+        elif body or method not in SAFE_METHODS:
             lines.append(f"Content-Length: {len(body)}")
         parent = traceparent()
         if parent is not None:
@@ -75,8 +79,9 @@ class Upstream:
         try:
             return await self._call(service, own, request)
         except Problem as problem:
-            failure = problem.__cause__  # none: the breaker refused
-            has_left = failure is not None and not isinstance(failure, NotReached)
+            failure = problem.__cause__
+            # Without a cause the breaker refused, or the body was refused on its way.
+            has_left = not isinstance(failure, NotReached) and (failure is not None or problem.status != 503)
             # Any replica serves any user. What has waited its whole time for an answer does so once only.
             may_be_repeated = method in SAFE_METHODS and not isinstance(failure, TimeoutError)
             if not may_be_repeated and (has_left or own == other):

@@ -13,8 +13,9 @@ from fleet_chassis.logging import get_logger
 from fleet_chassis.problems import Problem, unavailable
 from starlette.types import Message, Receive, Scope, Send
 
+from fleet_gateway.bodies import Room
 from fleet_gateway.edge import Limits
-from fleet_gateway.exchange import Exchange, Room
+from fleet_gateway.exchange import Exchange
 from fleet_gateway.identity import AccessTokens, Principal, Tickets, starting
 from fleet_gateway.rates import Check, RateLimits
 from fleet_gateway.settings import GatewaySettings
@@ -48,7 +49,7 @@ class Sockets:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
-        exchange = Exchange.of({**scope, "method": "GET"}, Room(0))
+        exchange = Exchange.of({**scope, "method": "GET"}, Room(0, 0))
         address = exchange.address(self.settings.gateway_trusted_proxies)
         try:
             principal = await self._admit(exchange, address)
