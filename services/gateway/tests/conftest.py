@@ -165,6 +165,13 @@ class GatewayReply:
     headers: Any
     body: Any
 
+    def assert_problem(self, status: int, code: str) -> None:
+        assert (self.status, self.body.get("code")) == (status, code), self.body
+        assert self.headers["content-type"] == "application/problem+json"
+        assert set(self.body) >= {"type", "title", "status", "detail", "instance", "code", "request_id"}
+        assert self.body["status"] == status
+        assert self.body["request_id"] == self.headers["X-Request-ID"]
+
 
 @dataclass(frozen=True)
 class LoggedIn:

@@ -2,17 +2,12 @@
 
 import secrets
 import ssl
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+import trustme
 from fleet_gateway.app import create_app
 from fleet_gateway.connections import COLLECTED_BYTES
 from fleet_gateway.encodings import chosen
@@ -140,7 +135,11 @@ async def test_short_answers_and_secrets_are_not_compressed(fleet: Any) -> None:
 
 
 async def test_tls_is_1_3_and_says_so_for_two_years(fleet: Any, tmp_path: Path) -> None:
-    certificate, key = self_signed(tmp_path)
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    certificate, key = tmp_path / "gateway.crt", tmp_path / "gateway.key"
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
     settings = fleet.settings.model_copy(
         update={"gateway_tls_certificate": certificate, "gateway_tls_key": key, "ordinal": 1}
     )
@@ -148,7 +147,8 @@ async def test_tls_is_1_3_and_says_so_for_two_years(fleet: Any, tmp_path: Path) 
     connector = aiohttp.TCPConnector(force_close=True)  # each request shows its hands anew
     async with served(create_app(settings), **options) as url, aiohttp.ClientSession(connector=connector) as http:
         secure = url.replace("http://127.0.0.1", "https://localhost")
-        trusting = ssl.create_default_context(cafile=str(certificate))
+        trusting = ssl.create_default_context()
+        authority.configure_trust(trusting)
         async with http.get(secure + "/health/live", ssl=trusting) as reply:
             assert reply.status == 200
             assert reply.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
@@ -157,23 +157,3 @@ async def test_tls_is_1_3_and_says_so_for_two_years(fleet: Any, tmp_path: Path) 
         trusting.maximum_version = ssl.TLSVersion.TLSv1_2
         with pytest.raises(aiohttp.ClientConnectorError):
             await http.get(secure + "/health/live", ssl=trusting)
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, SHA256())
-    )
-    (folder / "gateway.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
-    (folder / "gateway.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return folder / "gateway.crt", folder / "gateway.key"

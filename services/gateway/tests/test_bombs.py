@@ -1,4 +1,4 @@
-"""Requests that are small to send and large to serve: refused within two seconds, in 64 MB.
+"""What is long, does not end, or is small to send and large to serve: within bounds, refused within two seconds, in 64 MB.
 
 The seconds are this process's CPU time, the sender's included, so that a busy machine does not matter."""
 
@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import functools
 import gzip
+import json
 import os
+import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -18,9 +21,10 @@ from fleet_gateway.http_protocol import HEAD_BYTES, REQUEST_BYTES, HttpProtocol
 from fleet_gateway.routes import find
 from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
+from prometheus_client import REGISTRY
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 MOST_S, MOST_BYTES = 2.0, 64 * 1_048_576
@@ -130,6 +134,56 @@ async def test_trailers_without_end(fleet: Any, connect: Any) -> None:
     assert connection.growth < MOST_BYTES
 
 
+async def test_bodies_have_bounds(fleet: Any) -> None:
+    user = await fleet.new_user()
+    large = b"x" * (fleet.settings.body_limit_bytes + 1)
+
+    async def chunks() -> Any:
+        for _ in range(5):
+            yield large[: len(large) // 4]
+
+    for data in (large, chunks()):
+        reply = await fleet.call("POST", "/api/v1/strategies", token=user.token, data=data)
+        reply.assert_problem(413, "body_too_large")
+    exact, strategies = b"x" * 262_144, ("POST", "/api/v1/strategies")
+    assert (await fleet.call(*strategies, token=user.token, data=exact)).status == 200
+    (await fleet.call(*strategies, token=user.token, data=exact + b"x")).assert_problem(413, "body_too_large")
+    (await fleet.call("POST", "/api/v1/orders", token=user.token, data=exact)).assert_problem(413, "body_too_large")
+    assert (await fleet.call("POST", "/api/v1/orders/batch", token=user.token, data=exact)).status == 200
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("br", brotli.compress), ("identity", bytes)])
+async def test_bodies_are_unpacked(fleet: Any, coding: str, pack: Any) -> None:
+    user = await fleet.new_user()
+    body = json.dumps({"client_order_id": "c-1", "note": "what shrinks well " * 50}).encode()
+    packed = pack(body)
+    headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
+    order = functools.partial(fleet.call, "POST", "/api/v1/orders", token=user.token, headers=headers)
+    assert (await order(data=packed)).status == 200
+    seen = fleet.services["trading"].seen[-1]
+    assert (seen.body, "content-encoding" in seen.headers) == (body, False)
+    assert seen.headers["content-length"] == str(len(body))
+    if coding == "identity":
+        return
+    limit = 65_536
+    assert (await order(data=pack(secrets.token_hex(limit // 2).encode()))).status == 200
+    reached = len(fleet.services["trading"].seen)
+    for too_large in (secrets.token_hex(limit // 2 + 1).encode(), bytes(limit)):
+        (await order(data=pack(too_large))).assert_problem(413, "body_too_large")
+    for broken in (packed[:-1], body, packed + packed, b""):
+        (await order(data=broken)).assert_problem(400, "bad_request")
+    assert len(fleet.services["trading"].seen) == reached
+
+
+@pytest.mark.parametrize("coding", ["deflate", "gzip, br", "zstd"])
+async def test_bodies_packed_otherwise_are_refused(fleet: Any, coding: str) -> None:
+    user = await fleet.new_user()
+    headers = {"Content-Encoding": coding}
+    reply = await fleet.call("POST", "/api/v1/strategies", token=user.token, data=b"x", headers=headers)
+    reply.assert_problem(415, "unsupported_media_type")
+    assert reply.headers["Accept-Encoding"] == "br, gzip"
+
+
 async def test_long_bodies_have_room_together(fleet: Any, second_gateway: Any) -> None:
     """Four that do not come to their end leave no room for a fifth, until they leave; short ones go on."""
     user, most = await fleet.new_user(), 4 * 60_000
@@ -215,14 +269,33 @@ async def test_json_as_deep_as_a_body_can_be(fleet: Any, path: str, deeper: str)
 
 
 class HastyProtocol(HttpProtocol):
-    request_timeout_s = 0.2
+    request_timeout_s = answer_timeout_s = 0.2
 
 
 async def echo(request: Request) -> Response:
     return Response(await request.body())
 
 
-ECHO = Starlette(routes=[Route("/", echo, methods=["GET", "POST"])])
+async def whole(_request: Request) -> Response:
+    return Response(PART * 500)
+
+
+async def endless(_request: Request) -> Response:
+    async def parts() -> AsyncIterator[bytes]:
+        while True:
+            yield PART
+            await asyncio.sleep(0)
+
+    return StreamingResponse(parts())
+
+
+ECHO = Starlette(
+    routes=[
+        Route("/", echo, methods=["GET", "POST"]),
+        Route("/whole", whole),
+        Route("/endless", endless),
+    ]
+)
 
 
 @pytest.mark.parametrize(
@@ -247,4 +320,57 @@ async def test_a_connection_that_rests_between_requests_is_kept() -> None:
             assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"HTTP/1.1 200 ")
             with contextlib.suppress(TimeoutError):
                 assert await asyncio.wait_for(reader.read(1), 3 * HastyProtocol.request_timeout_s) != b""
+        writer.close()
+
+
+async def hasty_connection(url: str, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """With a request for this on its way, and little room for the answer."""
+    taker = socket.socket()
+    taker.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    taker.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(taker, ("127.0.0.1", int(url.rsplit(":", 1)[1])))
+    reader, writer = await asyncio.open_connection(sock=taker)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return reader, writer
+
+
+@pytest.mark.parametrize("path", ["/whole", "/endless"])
+async def test_who_stops_reading_his_answer_is_cut_off(path: str) -> None:
+    def cut_off() -> float:
+        return REGISTRY.get_sample_value("fleet_gateway_answers_not_taken_total") or 0
+
+    async with served(ECHO, http=HastyProtocol) as url:
+        before = cut_off()
+        reader, writer = await hasty_connection(url, path)
+        await eventually(lambda: cut_off() == before + 1)
+        taken = 0
+        with contextlib.suppress(ConnectionError):
+            while part := await reader.read(len(PART)):
+                taken += len(part)
+        assert taken < 500 * len(PART)
+        writer.close()
+
+
+async def test_who_reads_slowly_has_his_answer() -> None:
+    async with served(ECHO, http=HastyProtocol) as url:
+        reader, writer = await hasty_connection(url, "/whole")
+        await reader.readuntil(b"\r\n\r\n")
+        taken, never = 0, asyncio.Event()
+        while taken < 500 * len(PART):
+            taken += len(await reader.readexactly(len(PART) * 50))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(never.wait(), HastyProtocol.answer_timeout_s / 2)
+        writer.close()
+
+
+async def test_an_answer_under_way_is_not_mixed_with_another() -> None:
+    async with served(ECHO, http=HttpProtocol) as url:
+        reader, writer = await hasty_connection(url, "/endless")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"no HTTP\r\n\r\n")
+        come = b""
+        with contextlib.suppress(ConnectionError):
+            while part := await reader.read(len(PART)):
+                come = come[-20:] + part
+                assert b"HTTP/1.1 400" not in come
         writer.close()

@@ -138,6 +138,48 @@ def write_listing(file: Path, *urls: str) -> None:
     file.write_text(json.dumps({"instances": listed}))
 
 
+async def test_a_dead_service_is_503_and_a_post_is_never_sent_twice(fleet: Any) -> None:
+    user = await fleet.new_user()
+    listed = json.loads(fleet.settings.instances.read_text())
+    heard = []
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readline())
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    rude = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    others = [one for one in listed["instances"] if one["name"] not in ("execution", "data", "strategy")]
+    changed = [
+        *others,
+        {"name": "data", "ordinal": 0, "url": "http://127.0.0.1:9"},
+        {"name": "strategy", "ordinal": 0, "url": rude},
+    ]
+    try:
+        fleet.settings.instances.write_text(json.dumps({"instances": changed}))
+
+        async def is_seen() -> bool:
+            return bool((await fleet.call("GET", "/api/v1/executions/1", token=user.token)).status == 503)
+
+        await eventually(is_seen)
+        for path in ("/api/v1/executions/1", "/api/v1/markets/NEVER-ASKED"):
+            reply = await fleet.call("GET", path, token=user.token)
+            reply.assert_problem(503, "unavailable")
+            assert int(reply.headers["Retry-After"]) >= 1
+        reply = await fleet.call("POST", "/api/v1/strategies", token=user.token, json={})
+        reply.assert_problem(504, "outcome_unknown")
+        assert [line.split()[0] for line in heard] == [b"POST"]
+        (await fleet.call("GET", "/api/v1/strategies", token=user.token)).assert_problem(503, "unavailable")
+    finally:
+        fleet.settings.instances.write_text(json.dumps(listed))
+        server.close()
+
+    async def is_back() -> bool:
+        return bool((await fleet.call("GET", "/api/v1/executions/1", token=user.token)).status == 200)
+
+    await eventually(is_back)
+
+
 async def test_of_two_replicas_one_may_be_down(fleet: Any, tmp_path: Path) -> None:
     """What finds nobody there goes to the other one, orders too; what has reached somebody is not sent twice."""
     trading = fleet.services["trading"]

@@ -6,6 +6,7 @@ import asyncio
 from fleet_chassis.http_protocol import OneWriteProtocol
 from fleet_chassis.ids import new_id
 from fleet_chassis.problems import Problem, problem_json
+from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 HEAD_BYTES = 32_768
@@ -14,6 +15,9 @@ REQUEST_BYTES = 8 * 1_048_576
 """Of a request what is read at all: the rest of a body that was refused is thrown away until here, then cut off."""
 LINGER_S = 1.0
 """Between stopping to read and cutting the connection, so that the answer can be read."""
+_NOT_TAKEN = Counter(
+    "fleet_gateway_answers_not_taken", "Connections cut off because their client had stopped to read its answer."
+)
 _ONCE = (b"host", b"content-length", b"transfer-encoding", b"authorization")
 
 
@@ -23,7 +27,12 @@ class HttpProtocol(OneWriteProtocol):
     request_timeout_s = 30.0
     """From the first byte of a request to its last, and from a connection to its first request; looked at now and then."""
 
+    answer_timeout_s = 30.0
+    """Without a byte of an answer taken; looked at as seldom."""
+
     _problem: Problem | None = None
+    _unsent = 0
+    _taken_at = 0.0
     _is_cut = False
     _is_in_head = True
     _read = 0
@@ -42,6 +51,11 @@ class HttpProtocol(OneWriteProtocol):
     def handle_websocket_upgrade(self) -> None:
         self._watch_off()
         super().handle_websocket_upgrade()
+
+    def resume_writing(self) -> None:
+        # What waits now is another part of the answer, however long it is.
+        self._unsent = 0
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         if self._is_cut:
@@ -76,6 +90,11 @@ class HttpProtocol(OneWriteProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            # What comes now would be taken for a part of the answer that is under way.
+            self._is_cut = True
+            self.transport.abort()
+            return
         problem = self._problem or Problem(400, "bad_request", msg)
         request_id = str(new_id())
         body = problem_json(problem, instance="", request_id=request_id)
@@ -103,9 +122,19 @@ class HttpProtocol(OneWriteProtocol):
 
     def _look(self) -> None:
         """One timer a connection, not one a request."""
-        if self._is_cut or self.transport.is_closing():
+        now, unsent = self.loop.time(), self.transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._unsent, self._taken_at = unsent, now
+        elif unsent and now - self._taken_at > self.answer_timeout_s:
+            _NOT_TAKEN.inc()
+            self.transport.abort()
             return
-        if self._reading_since is not None and self.loop.time() - self._reading_since > self.request_timeout_s:
+        if self._is_cut:
+            return
+        if self.transport.is_closing():
+            # Not before the rest of the last answer is taken.
+            self._watch_on()
+        elif self._reading_since is not None and now - self._reading_since > self.request_timeout_s:
             self._problem = Problem(408, "request_timeout", "The request did not come to its end in time.")
             self.send_400_response("")
         else:
