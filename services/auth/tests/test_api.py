@@ -1,6 +1,7 @@
 """auth through its routes, as the gateway calls them."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -148,6 +149,29 @@ async def test_of_two_refreshes_at_once_one_is_reuse(auth: Any) -> None:
     body = {"refresh_token": tokens["refresh_token"]}
     replies = await asyncio.gather(*(auth.call("POST", "/refresh", json=body) for _ in range(5)))
     assert sorted(reply.status for reply in replies) == [200, 401, 401, 401, 401]
+
+
+async def test_who_is_refused_is_counted_by_what_he_was_told(auth: Any) -> None:
+    user = await auth.registered()
+    tokens = await auth.logged_in(user)
+    before = await refused(auth)
+    wrong = {"email": user["email"], "password": "wrong horse"}
+    assert (await auth.call("POST", "/login", json=wrong)).status == 401
+    for status in (200, 401):
+        reply = await auth.call("POST", "/refresh", json={"refresh_token": tokens["refresh_token"]})
+        assert reply.status == status
+    unknown = {"mfa_token": "invented", "code": "123456"}
+    assert (await auth.call("POST", "/login/mfa", json=unknown)).status == 401
+    after = await refused(auth)
+    for code in ("invalid_credentials", "refresh_token_reused", "mfa_token_unknown"):
+        assert after[code] == before.get(code, 0) + 1
+
+
+async def refused(auth: Any) -> dict[str, float]:
+    """How many were, by code."""
+    async with auth.http.get(f"{auth.url}/metrics") as response:
+        text = await response.text()
+    return {code: float(count) for code, count in re.findall(r'fleet_auth_refused_total{code="(\w+)"} (\S+)', text)}
 
 
 async def test_refresh_tokens_end_and_cannot_be_invented(auth: Any) -> None:

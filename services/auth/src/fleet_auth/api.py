@@ -36,7 +36,7 @@ from .parts import (
     not_stored,
     user_resource,
 )
-from .refusals import refusals
+from .refusals import noted, refusals
 from .service import IdempotencyKey, NewUser
 from .store import PostgresUnitOfWork
 from .tokens import new_secret
@@ -225,7 +225,7 @@ async def refresh(body: RefreshBody, auth: AuthParts) -> Response:
             PostgresUnitOfWork(tx), body.refresh_token, replacement=replacement, lifetimes=auth.lifetimes
         )
     if isinstance(done, RefreshRefusal):
-        raise Problem(401, done, REFUSALS[done])
+        raise noted(Problem(401, done, REFUSALS[done]))
     return auth.tokens(*done, replacement)
 
 

@@ -3,24 +3,38 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fleet_chassis.logging import get_logger
 from fleet_chassis.problems import Problem, unavailable
+from fleet_chassis.requests import current_client_address
+from prometheus_client import Counter
 
 from .confirmations.domain import ConfirmationUnknown
 from .domain import EmailTaken, IdempotencyKeyReused, UserDisabled, WrongCredentials
 from .guessing.domain import TooManyFailedLogins
 from .passwords import TooBusy
 
+_REFUSED = Counter("fleet_auth_refused_total", "People refused on the way in, by the code they were told.", ["code"])
+
+log = get_logger(__name__)
+
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Raises the Problem of what is refused within."""
+    """Raises the Problem of what is refused within, noted."""
     try:
         yield
     except Exception as error:
-        problem = _problem(error)
+        problem = error if isinstance(error, Problem) else _problem(error)
         if problem is None:
             raise
-        raise problem from None
+        raise noted(problem) from None
+
+
+def noted(problem: Problem) -> Problem:
+    """The same, counted and logged: who guesses is seen."""
+    _REFUSED.labels(problem.code).inc()
+    log.info("refused_on_the_way_in", code=problem.code, address=current_client_address())
+    return problem
 
 
 def _problem(refused: Exception) -> Problem | None:

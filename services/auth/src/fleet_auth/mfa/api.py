@@ -11,6 +11,7 @@ from pydantic import Field
 
 from fleet_auth.audit.store import AuditLog
 from fleet_auth.parts import AccessTokenResource, AuthParts, SessionCaller, not_stored
+from fleet_auth.refusals import noted
 from fleet_auth.store import PostgresUnitOfWork
 
 from . import service
@@ -119,8 +120,8 @@ async def step_up(body: CodeBody, caller: SessionCaller, auth: AuthParts) -> Res
 def code_problem(refused: CodeRefused) -> Problem:
     """429 for who has to wait, 409 where there is no factor, else 401."""
     if refused.retry_after_s is not None:
-        return Problem(429, refused.code, refused.detail, headers={"Retry-After": str(refused.retry_after_s)})
-    return Problem(409 if refused.code == "mfa_not_enabled" else 401, refused.code, refused.detail)
+        return noted(Problem(429, refused.code, refused.detail, headers={"Retry-After": str(refused.retry_after_s)}))
+    return noted(Problem(409 if refused.code == "mfa_not_enabled" else 401, refused.code, refused.detail))
 
 
 def _already_enabled() -> Problem:
