@@ -304,6 +304,7 @@ def venue_commands(
         "symbol",
         (
             venue.PlaceVenueOrder,
+            venue.PlaceVenueOrders,
             venue.ReplaceVenueOrder,
             venue.CancelVenueOrder,
             venue.QueryVenueOrders,
