@@ -1,16 +1,22 @@
 """Replays through Kafka and PostgreSQL; whether the fleet is at rest is said by the test."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import pytest_asyncio
+from fleet_bus import Due
+from fleet_chassis.database import Database
 from fleet_contracts import venue
 from fleet_contracts.exchange_connector import MarketStepEnded, VenueBarClosed, VenueInstrument, VenueStatus
 from fleet_contracts.vocabulary import Side, TimeInForce
+from fleet_exchange_connector.domain.replays import Replay
+from fleet_exchange_connector.replay_rest import ReplayRest
+from fleet_exchange_connector.store import replays as stored
+from fleet_exchange_connector.store.unit_of_work import REPLAY
 from fleet_testkit.clock import FakeClock
 from fleet_testkit.eventually import eventually
 
@@ -199,6 +205,34 @@ async def test_after_half_a_minute_it_is_stalled_and_goes_on_by_itself(open_venu
         assert (stalled["step"], stalled["waiting_for"]) == (1, ["trading-0 does not answer"])
         venue_.rest.left = None
         assert (await ended(venue_, replay_id))["step"] == 4
+
+
+async def test_the_wait_of_a_phase_that_another_process_has_begun_is_over(open_venue: Any) -> None:
+    """one process waits -> another begins the phase -> 40 s later the first waits for the next one -> not stalled yet"""
+    begun = datetime(2026, 1, 5, tzinfo=UTC)
+    clock, replay_id = FakeClock(begun), uuid4()
+    replay = Replay(
+        replay_id=replay_id,
+        user_id=uuid4(),
+        symbols=("AAPL/USD",),
+        timeframe="1d",
+        start_at=begun,
+        end_at=begun,
+        pace=None,
+        steps=1,
+        bars_total=1,
+        created_at=begun,
+        updated_at=begun,
+    )
+    async with open_venue(feed="replay") as venue_, Database(venue_.database_url, application_name="one") as database:
+        async with database.transaction() as connection:
+            await stored.add(connection, replay, None, b"")
+        waiting = ReplayRest(database, clock.now)
+        waiting.looks, venue_.rest.left = venue_.rest, 0
+        for place, after_s, status in ((0, 0, "running"), (1, 40, "running"), (1, 80, "stalled")):
+            clock.set(begun + timedelta(seconds=after_s))
+            assert not await waiting.has_come(Due(REPLAY, str(replay_id), place, begun))
+            assert [row["status"] for row in await venue_.fetch("SELECT status FROM replays")] == [status]
 
 
 async def test_a_parked_key_fails_it_by_name(replaying: Any) -> None:

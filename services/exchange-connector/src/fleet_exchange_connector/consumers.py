@@ -136,10 +136,9 @@ def replay(unit_of_work: Opening, rest: ReplayRest, steps: Callable[[Replay], Se
     """The next phase of a replay, as soon as the fleet is at rest; waiting for that, it is not on its way itself."""
 
     async def handle(work: UnitOfWork, due: Due) -> None:
-        replay_id = UUID(due.aggregate_id)
-        found = work.replay(replay_id)
+        found = work.replay(UUID(due.aggregate_id))
         if found is not None:
-            await replays.advance(work, found, due.sequence, rest.found(replay_id), steps)
+            await replays.advance(work, found, due.sequence, rest.found(), steps)
 
     return DueKind(
         REPLAY,

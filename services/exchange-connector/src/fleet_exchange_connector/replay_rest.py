@@ -1,6 +1,7 @@
 """Waits for the fleet to be at rest on behalf of a replay, and notes what it waits for."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -40,6 +41,15 @@ def asking_all(bus: Bus, client: ServiceClient) -> Ask:
     return ask
 
 
+@dataclass(slots=True)
+class _Wait:
+    """For one phase of a replay, by the place of its due row: where another process has begun it, the wait is over."""
+
+    place: tuple[str, int]
+    since: datetime
+    is_stalled: bool = False
+
+
 class ReplayRest:
     """`has_come` is asked before a phase is begun; nothing is locked meanwhile."""
 
@@ -47,31 +57,30 @@ class ReplayRest:
         self.looks: LooksForRest | None = None
         self._database = database
         self._now = now
-        self._parked: dict[UUID, tuple[str, ...]] = {}
-        self._stalled: set[UUID] = set()
-        self._waiting_since: dict[UUID, datetime] = {}
+        self._parked: tuple[str, ...] = ()
+        self._wait: _Wait | None = None
 
     async def has_come(self, due: Due) -> bool:
         """Whether the phase may begin: the fleet is at rest, or never will be for a parked key."""
         if self.looks is None:
             return False
-        replay_id = UUID(due.aggregate_id)
         verdict = await self.looks.wait_at_rest(LOOK_S, moved="exchange-connector")
         if verdict.at_rest or verdict.parked:
-            self._parked[replay_id] = verdict.parked
-            self._waiting_since.pop(replay_id, None)
-            self._stalled.discard(replay_id)
+            self._parked, self._wait = verdict.parked, None
             return True
         now = self._now()
-        is_stalled = now - self._waiting_since.setdefault(replay_id, now) >= STALLED_AFTER
-        status = ReplayStatus.STALLED if is_stalled else ReplayStatus.RUNNING
-        if is_stalled and replay_id not in self._stalled:
-            self._stalled.add(replay_id)
-            log.warning("replay_stalled", replay_id=str(replay_id), waiting_for=verdict.waiting_for)
+        place = due.aggregate_id, due.sequence
+        if self._wait is None or self._wait.place != place:
+            self._wait = _Wait(place, now)
+        wait = self._wait
+        if not wait.is_stalled and now - wait.since >= STALLED_AFTER:
+            wait.is_stalled = True
+            log.warning("replay_stalled", replay_id=due.aggregate_id, waiting_for=verdict.waiting_for)
+        status = ReplayStatus.STALLED if wait.is_stalled else ReplayStatus.RUNNING
         async with self._database.connection() as connection:
-            await replays.note_waiting(connection, replay_id, status, verdict.waiting_for, now)
+            await replays.note_waiting(connection, UUID(due.aggregate_id), status, verdict.waiting_for, now)
         return False
 
-    def found(self, replay_id: UUID) -> Rest:
+    def found(self) -> Rest:
         """What the look that let the phase begin has seen."""
-        return Rest(self._parked.pop(replay_id, ()))
+        return Rest(self._parked)

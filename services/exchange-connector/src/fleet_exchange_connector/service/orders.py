@@ -27,13 +27,13 @@ from fleet_exchange_connector.ports import BookListed, OrdersReported, OrderWork
 async def place(work: OrderWork, command: PlaceOrder) -> None:
     """Takes an order, once: told again, the venue answers where it stands."""
     book, ref = work.book(command.symbol), command.venue_order_ref
+    reports = look_now(work, command.symbol)
     if work.known(ref) is not None or work.is_waiting(ref, command.account_id):
-        reports = [await _state(work, command, ref)]
+        reports.append(await _state(work, command, ref))
     elif book is not None and work.market is None:
         work.wait(command)
-        return
     else:
-        reports = look_now(work, command.symbol) + apply(work, book, command, market_time(work, command.symbol))
+        reports += apply(work, book, command, market_time(work, command.symbol))
     _tell(work, command.symbol, reports)
 
 

@@ -150,15 +150,11 @@ class UnitOfWork:
         return self._books.get(symbol)
 
     def known(self, venue_order_ref: UUID) -> KnownOrder | None:
-        command = self._added.get(venue_order_ref)
-        if command is not None:
-            status = self._changed[venue_order_ref][1]
-            return KnownOrder(venue_order_ref=venue_order_ref, account_id=command.account_id, status=status)
-        known = self._known.get(venue_order_ref)
-        if known is not None and venue_order_ref in self._changed:
-            status = self._changed[venue_order_ref][1]
-            return KnownOrder(venue_order_ref=venue_order_ref, account_id=known.account_id, status=status)
-        return known
+        order = self._added.get(venue_order_ref) or self._known.get(venue_order_ref)
+        if order is None or venue_order_ref not in self._changed:
+            return self._known.get(venue_order_ref)
+        status = self._changed[venue_order_ref][1]
+        return KnownOrder(venue_order_ref=venue_order_ref, account_id=order.account_id, status=status)
 
     async def fills(self, venue_order_ref: UUID) -> tuple[Fill, ...]:
         stored = await books.fills_of(self._tx.connection, venue_order_ref)
