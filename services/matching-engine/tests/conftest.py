@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import aiohttp
+import pytest
 import pytest_asyncio
 from fleet_contracts import TOPICS, venue
 from fleet_contracts.core_engine import TradingStateChanged
@@ -64,6 +65,11 @@ def instrument(symbol: str = "AAPL/USD", **changed: Any) -> InstrumentDefined:
         "version": 2,
     }
     return InstrumentDefined(**{**fields, **changed})
+
+
+@pytest.fixture
+def make_instrument() -> Any:
+    return instrument
 
 
 def order(side: str = "buy", quantity: str = "10", price: str | None = "100", **changed: Any) -> venue.PlaceVenueOrder:

@@ -13,8 +13,9 @@ from fleet_bus.journal_partition import JournalPartition
 from fleet_bus.received import Record
 from fleet_chassis.database import Database
 from fleet_contracts import encode, venue
+from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.topics import VENUE_INTERNAL_COMMANDS
-from fleet_contracts.vocabulary import OrderType, SelfTrade, Side, TimeInForce
+from fleet_contracts.vocabulary import OrderType, SelfTrade, Side, StateScope, TimeInForce, TradingStateWord
 from fleet_matching_engine.app import engine_of
 from fleet_matching_engine.domain.orders import EndedOrder, OrderFill
 from fleet_matching_engine.domain.rules import (
@@ -33,7 +34,7 @@ from fleet_matching_engine.domain.rules import (
 from fleet_matching_engine.domain.sessions import SESSION
 from fleet_matching_engine.domain.sessions import session as session_of
 from fleet_matching_engine.events import trade_number
-from fleet_matching_engine.service import VenueMachine, fact
+from fleet_matching_engine.service import VenueMachine, World, fact
 from fleet_matching_engine.store import PostgresArchive
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -278,11 +279,38 @@ def test_a_session_ends_and_begins_with_an_auction() -> None:
     ]
 
 
+def test_a_halt_is_learned_before_a_hundred_instruments(make_instrument: Any) -> None:
+    """a first start: more facts than are learned at a time -> no order is taken before all that stops orders is known"""
+    halt = TradingStateChanged(
+        scope=StateScope.SYSTEM,
+        target=None,
+        state=TradingStateWord.HALTED,
+        epoch=1,
+        version=1,
+        by="an operator",
+        reason="a test",
+        changed_at=BEGIN,
+    )
+    world = World(
+        rules=Rules(Decimal("0.2"), Decimal(10**9), 1_000, "cancel_newest"),
+        calendars={},
+        instruments=lambda: [make_instrument(f"S{n}/USD") for n in range(400)],
+        quote=lambda symbol: None,
+        states=lambda: [halt],
+        is_alone=lambda: True,
+        passed=lambda: ({ACCOUNTS[0]: BEGIN}, 1),
+        now=lambda: BEGIN,
+    )
+    told = [one.kind for one in world.news_for(VenueMachine(engine_of("naive"), 0))]
+    assert told[:5] == [RULES, STATE, STATE, CANCEL_AFTER, INSTRUMENT]
+    assert told.count(INSTRUMENT) > 50
+
+
 def test_on_a_replay_time_is_the_markets() -> None:
-    """good till date ends by the market's time of the next command, however late it is on the wall"""
+    """good till date ends by the market's time of the next command, however late it is on the wall; no rate is counted"""
     machine = VenueMachine(engine_of("naive"), 0)
     journal = JournalPartition(VENUE_INTERNAL_COMMANDS, 0, "matching-engine", 1, machine)
-    rules = Rules(Decimal("0.2"), Decimal(10**9), 1_000, "cancel_newest", is_replay=True)
+    rules = Rules(Decimal("0.2"), Decimal(10**9), 1, "cancel_newest", is_replay=True)
     for one in journal.next_facts([fact(RULES, rules), fact(INSTRUMENT, TERMS)], BEGIN):
         journal.learn(one)
     ends_at = datetime(2015, 1, 6, tzinfo=UTC)

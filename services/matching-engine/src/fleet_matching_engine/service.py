@@ -168,12 +168,9 @@ class World:
         self._now = now
 
     def news_for(self, machine: VenueMachine) -> Sequence[Fact]:
-        """What this machine has not learned of it."""
+        """What this machine has not learned of it; what stops orders first, since so many are learned at a time."""
         venue = machine.venue
         found = [] if venue.admission.rules == self._rules else [fact(RULES, self._rules)]
-        for defined in self._instruments():
-            if VENUE in defined.venues and _partition(defined.symbol) == machine.number:
-                found += self._of_instrument(venue, defined)
         for change in self._states():
             held = venue.admission.states.get((change.scope.value, change.target))
             if held is None or (held.epoch, held.version) < (change.epoch, change.version):
@@ -185,6 +182,9 @@ class World:
         cutoffs = self._news_of_deadlines(machine)
         if cutoffs:
             found.append(fact(CANCEL_AFTER, Cutoffs(cutoffs)))
+        for defined in self._instruments():
+            if VENUE in defined.venues and _partition(defined.symbol) == machine.number:
+                found += self._of_instrument(venue, defined)
         return found
 
     def _news_of_deadlines(self, machine: VenueMachine) -> dict[str, datetime]:

@@ -7,6 +7,7 @@ from fleet_simulator.book import events as e
 from fleet_simulator.book.commands import SelfTrade, Side, TimeInForce, Word
 from fleet_simulator.book.compiled import CELLS, INT, ROWS, entry, inline, inner, pointer, prefetch
 from fleet_simulator.book.events import Kind, Reason
+from fleet_simulator.book.ids import expect, find, guess, order_in
 from fleet_simulator.book.layout import (
     ACCOUNT,
     AHEAD,
@@ -33,7 +34,6 @@ from fleet_simulator.book.layout import (
 from fleet_simulator.book.levels import expect_block, expect_level, guess_level, level_after
 from fleet_simulator.book.matching import crossed_level, emit, emit_end, end, match, tradable, worst_price
 from fleet_simulator.book.resting import find_order, rest, resting, take_out
-from fleet_simulator.book.table import expect, find, guess
 
 # Plain numbers: members of enumerations take compiled code far longer to compile.
 _ADD, _CANCEL, _REPLACE, _MARKET, _CANCEL_ACCOUNT = (int(word) for word in Word)
@@ -113,10 +113,10 @@ def _enter(book: Cells, order: Order, minimum: int, is_market: bool) -> None:
 
 @inline
 def _cancel(book: Cells, order: Order) -> int:
-    place = find(book.ids, book.ids_mask, order.order_id)
-    if place < 0 or book.orders[book.ids[place] + ACCOUNT] != order.account:
+    cell = find(book, order.order_id)
+    if cell < 0 or book.orders[order_in(book, cell) + ACCOUNT] != order.account:
         return _UNKNOWN_ORDER
-    end(book, book.ids[place], place, _FOR_REQUESTED)
+    end(book, order_in(book, cell), cell, _FOR_REQUESTED)
     return 0
 
 
@@ -124,10 +124,10 @@ def _cancel(book: Cells, order: Order) -> int:
 def _replace(header: Array, wanted: Order) -> int:
     book = cells_at(header)
     orders, price, quantity = book.orders, wanted.price, wanted.quantity
-    place = find(book.ids, book.ids_mask, wanted.order_id)
-    if place < 0 or orders[book.ids[place] + ACCOUNT] != wanted.account:
+    cell = find(book, wanted.order_id)
+    if cell < 0 or orders[order_in(book, cell) + ACCOUNT] != wanted.account:
         return _UNKNOWN_ORDER
-    row = book.ids[place]
+    row = order_in(book, cell)
     if not 1 <= quantity <= c.MAX_QUANTITY:
         return _INVALID_QUANTITY
     if not 1 <= price <= c.MAX_PRICE:
@@ -135,7 +135,7 @@ def _replace(header: Array, wanted: Order) -> int:
     old, left = resting(book, row), orders[row + REMAINING]
     remaining = quantity - (old.quantity - left)
     if remaining <= 0:
-        end(book, row, place, _FOR_REPLACED)
+        end(book, row, cell, _FOR_REPLACED)
         return 0
     if old.flags & c.POST_ONLY and crossed_level(book, old.side, price) != 0:
         return _FOR_POST_ONLY
@@ -150,7 +150,7 @@ def _replace(header: Array, wanted: Order) -> int:
         orders[row + REMAINING] = remaining
         book.levels[orders[row + LEVEL] + TOTAL] -= left - remaining
         return 0
-    take_out(book, row, place)
+    take_out(book, row, cell)
     total, remaining = match(book, order, remaining)
     if remaining > 0:
         rest(book, order, total, remaining)
@@ -169,7 +169,7 @@ def _cancel_account(header: Array, account: int) -> int:
             while row != 0:
                 following = book.orders[row + NEXT]
                 if book.orders[row + ACCOUNT] == account:
-                    end(book, row, find(book.ids, book.ids_mask, book.orders[row + ORDER_ID]), _FOR_MASS)
+                    end(book, row, find(book, book.orders[row + ORDER_ID]), _FOR_MASS)
                 row = following
             level = after
     return 0
@@ -183,12 +183,12 @@ def _look_ahead(book: Cells, rows: Array, row: int, last: int, levels_are_many: 
     """
     ahead = row + 16 * c.COLUMNS
     if ahead < last:
-        expect(book.ids, book.ids_mask, rows[ahead + c.ORDER_ID])
+        expect(book, rows[ahead + c.ORDER_ID])
         if levels_are_many:
             expect_block(book, rows[ahead + c.SIDE], rows[ahead + c.PRICE])
     ahead = row + 8 * c.COLUMNS
     if ahead < last:
-        order = guess(book.ids, book.ids_mask, rows[ahead + c.ORDER_ID])
+        order = guess(book, rows[ahead + c.ORDER_ID])
         book.header[AHEAD + (ahead >> 3 & 7)] = order
         prefetch(book.orders, order)
         if levels_are_many:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from fleet_simulator.book import commands as c
 from fleet_simulator.book import events as e
+from fleet_simulator.book import ids as of_ids
 from fleet_simulator.book import layout as at
 from fleet_simulator.book import reading
 from fleet_simulator.book.book import Level, Resting, Snapshot
@@ -26,9 +27,9 @@ class FastBook:
 
     Room is made before a call, for the most that its commands can need: each may rest one order on a level in a block of
     its own with TREE_HEIGHTS words, and writes at most 3 events and one for each order that it ends. So the loops never
-    stop in between. Arrays double as they grow and do not shrink. Memory: 0.2 to 0.4 kB an order, some 1 kB more for
-    each that stands alone at its price (prices close together share that), 96 bytes of events for each order that one
-    call may end; huge pages round an array of half a MB or more up to the next 2 MB.
+    stop in between. Arrays do not shrink. Memory: 0.2 to 0.4 kB an order, some 1 kB more for each that stands alone at
+    its price (prices close together share that), 96 bytes for each event of the largest call; huge pages round an array
+    of half a MB or more up to the next 2 MB.
     """
 
     def __init__(self, *, max_orders: int = MAX_ORDERS) -> None:
@@ -40,7 +41,7 @@ class FastBook:
         self._arrays = Arrays(
             orders=at.zeros(16, at.ROW),
             levels=at.zeros(2 * at.BLOCK_LEVELS, at.LEVEL_ROW),
-            ids=new_table(16),
+            ids=of_ids.new_ids(16),
             numbers=new_table(16),
             blocks=at.zeros(2, at.BLOCK_ROW),
             words=new_table(128),
@@ -88,7 +89,7 @@ class FastBook:
         if (
             live < len(orders)
             and in_use < len(blocks)
-            and room_in(ids) >= live
+            and of_ids.room_in(ids) >= live
             and room_in(numbers) >= in_use
             and room_in(words) >= set_words
             and len(events) >= written
@@ -99,11 +100,11 @@ class FastBook:
         self._arrays = Arrays(
             _grown(orders, live + 1, state[at.LAST_ORDER] // at.ROW + 1),
             _grown(levels, len(blocks) * at.BLOCK_LEVELS, used_blocks * at.BLOCK_LEVELS),
-            grown(ids, live),
+            of_ids.grown(ids, live),
             grown(numbers, in_use),
             blocks,
             grown(words, set_words),
-            events if len(events) >= written else at.zeros(2 * written, e.COLUMNS),
+            _grown(events, written, 0),
         )
         at.tell(self._header, self._arrays)
 
@@ -153,9 +154,13 @@ def _rows(count: int, columns: int) -> Array:
 
 
 def _grown(rows: Array, needed: int, used: int) -> Array:
+    """With room for so many; those that are in use are copied.
+
+    What of a large array has never been written is no memory yet, while growing takes new pages, which the kernel fills
+    with zeros: so a large one grows fourfold."""
     if needed <= len(rows):
         return rows
-    larger = at.zeros(max(needed, 2 * len(rows)), rows.shape[1])
+    larger = at.zeros(max(needed, (2 if 2 * rows.nbytes < at.LARGE else 4) * len(rows)), rows.shape[1])
     larger[:used] = rows[:used]
     return larger
 

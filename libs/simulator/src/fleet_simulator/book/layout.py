@@ -16,7 +16,7 @@ from fleet_simulator.book.compiled import at, inline
 Array = NDArray[np.int64]
 _LINE: Final = 64  # bytes, as the next two
 _HUGE_PAGE: Final = 1 << 21
-_LARGE: Final = _HUGE_PAGE >> 2
+LARGE: Final = _HUGE_PAGE >> 2
 
 
 def zeros(rows: int, columns: int) -> Array:
@@ -25,7 +25,7 @@ def zeros(rows: int, columns: int) -> Array:
     Large ones lie in huge pages where the kernel has them: with small ones the walk to a page took longer than the cell.
     """
     size = rows * columns * 8
-    if size < _LARGE:
+    if size < LARGE:
         cells = np.zeros((size + _LINE) // 8, dtype=np.int64)
         first = -cells.ctypes.data % _LINE // 8
     else:
@@ -39,10 +39,10 @@ def zeros(rows: int, columns: int) -> Array:
 
 
 class Arrays(NamedTuple):
-    """`orders` are rows of a cache line, `levels` of half of one; `ids`, `numbers` and `words` tables (table.py).
+    """`orders` are rows of a cache line, `levels` of half of one.
 
-    `ids`: order id → order. `numbers`, `blocks` and `words`: which levels there are (levels.py). `events`: what the last
-    call wrote.
+    `ids`: which orders there are (ids.py). `numbers`, `blocks` and `words`: which levels (levels.py); the first and the
+    last are tables (table.py). `events`: what the last call wrote.
     """
 
     orders: Array

@@ -6,6 +6,7 @@ from fleet_simulator.book import events as e
 from fleet_simulator.book.commands import MAX_PRICE, NO_PROTECTION, SELF_TRADE_SHIFT, SelfTrade, Side
 from fleet_simulator.book.compiled import inline, inner, prefetch
 from fleet_simulator.book.events import Kind, Reason
+from fleet_simulator.book.ids import expect, find
 from fleet_simulator.book.layout import (
     ACCOUNT,
     BEST,
@@ -25,7 +26,6 @@ from fleet_simulator.book.layout import (
 )
 from fleet_simulator.book.levels import level_after, price_of
 from fleet_simulator.book.resting import reduce, resting, take_out
-from fleet_simulator.book.table import expect, find
 
 # Plain numbers: members of enumerations take compiled code far longer to compile.
 _BUY: Final = int(Side.BUY)
@@ -142,13 +142,13 @@ def match(book: Cells, order: Order, remaining: int) -> tuple[int, int]:
         own = prevention != _ALLOW and maker_account == order.account
         if own and prevention != _DECREMENT:
             if prevention != _CANCEL_NEWEST:
-                end(book, maker, find(book.ids, book.ids_mask, maker_id), _SELF_TRADE)
+                end(book, maker, find(book, maker_id), _SELF_TRADE)
             if prevention != _CANCEL_OLDEST:
                 emit_end(book, order, remaining, _SELF_TRADE)
                 remaining = 0
             continue
         following = orders[maker + NEXT]
-        expect(book.ids, book.ids_mask, orders[following + ORDER_ID])
+        expect(book, orders[following + ORDER_ID])
         prefetch(orders, orders[following + NEXT])
         traded = min(remaining, orders[maker + REMAINING])
         remaining -= traded

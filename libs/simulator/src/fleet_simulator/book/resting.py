@@ -1,6 +1,7 @@
 """Orders that rest: a row each, linked by arrival within their level."""
 
 from fleet_simulator.book.compiled import inline
+from fleet_simulator.book.ids import find, insert, order_in, remove
 from fleet_simulator.book.layout import (
     ACCOUNT,
     COUNT,
@@ -22,14 +23,13 @@ from fleet_simulator.book.layout import (
     Order,
 )
 from fleet_simulator.book.levels import close_level, level_for, price_of, side_of
-from fleet_simulator.book.table import find, insert, remove
 
 
 @inline
 def find_order(book: Cells, order_id: int) -> int:
     """Its row, or 0."""
-    place = find(book.ids, book.ids_mask, order_id)
-    return int(book.ids[place]) if place >= 0 else 0
+    cell = find(book, order_id)
+    return order_in(book, cell) if cell >= 0 else 0
 
 
 @inline
@@ -72,13 +72,13 @@ def rest(book: Cells, order: Order, quantity: int, remaining: int) -> None:
     levels[level + TAIL] = row
     levels[level + TOTAL] += remaining
     levels[level + COUNT] += 1
-    insert(book.ids, book.ids_mask, order.order_id, row)
+    insert(book, order.order_id, row)
     header[LIVE] += 1
 
 
 @inline
-def take_out(book: Cells, row: int, place: int) -> None:
-    """`place` is where the table has the order."""
+def take_out(book: Cells, row: int, cell: int) -> None:
+    """`cell` is that of its id."""
     header, orders, levels = book.header, book.orders, book.levels
     level, previous, following = orders[row + LEVEL], orders[row + PREVIOUS], orders[row + NEXT]
     # Without branches, since which of them is nobody cannot be foretold; nobody's row takes what is written to it.
@@ -91,7 +91,7 @@ def take_out(book: Cells, row: int, place: int) -> None:
     levels[level + COUNT] -= 1
     if levels[level + COUNT] == 0:
         close_level(header, level)
-    remove(book.ids, book.ids_mask, place)
+    remove(book, cell)
     orders[row + NEXT] = header[FREE_ORDER]
     header[FREE_ORDER] = row
     header[LIVE] -= 1
@@ -102,7 +102,7 @@ def reduce(book: Cells, row: int, quantity: int) -> int:
     """What then remains of the order, which is taken out if that is nothing."""
     left = book.orders[row + REMAINING] - quantity
     if left == 0:
-        take_out(book, row, find(book.ids, book.ids_mask, book.orders[row + ORDER_ID]))
+        take_out(book, row, find(book, book.orders[row + ORDER_ID]))
     else:
         book.orders[row + REMAINING] = left
         book.levels[book.orders[row + LEVEL] + TOTAL] -= quantity
