@@ -13,19 +13,20 @@ from fleet_bus.journal_partition import JournalPartition
 from fleet_bus.received import Record
 from fleet_chassis.database import Database
 from fleet_contracts import encode, venue
-from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.topics import VENUE_INTERNAL_COMMANDS
-from fleet_contracts.vocabulary import OrderType, SelfTrade, Side, StateScope, TimeInForce, TradingStateWord
+from fleet_contracts.vocabulary import OrderType, SelfTrade, Side, TimeInForce
 from fleet_matching_engine.app import engine_of
 from fleet_matching_engine.domain.orders import EndedOrder, OrderFill
 from fleet_matching_engine.domain.rules import (
     ALONE,
     CANCEL_AFTER,
     INSTRUMENT,
+    MASS_CANCEL,
     REFERENCE,
     RULES,
     STATE,
     Cutoffs,
+    MassCancel,
     Reference,
     Rules,
     State,
@@ -34,7 +35,7 @@ from fleet_matching_engine.domain.rules import (
 from fleet_matching_engine.domain.sessions import SESSION
 from fleet_matching_engine.domain.sessions import session as session_of
 from fleet_matching_engine.events import trade_number
-from fleet_matching_engine.service import VenueMachine, World, fact
+from fleet_matching_engine.service import VenueMachine, fact
 from fleet_matching_engine.store import PostgresArchive
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -184,7 +185,9 @@ def run(asked: list[Any], engine: str, snapshots_at: set[int]) -> tuple[list[tup
     archive, said, hashes = Archived(), [], []
 
     def made() -> JournalPartition:
-        return JournalPartition(VENUE_INTERNAL_COMMANDS, 0, "matching-engine", 1, VenueMachine(engine_of(engine), 0))
+        machine = VenueMachine(engine_of(engine), 0)
+        machine.venue.at_once = 3
+        return JournalPartition(VENUE_INTERNAL_COMMANDS, 0, "matching-engine", 1, machine)
 
     journal, now = made(), BEGIN
     known = [fact(RULES, Rules(Decimal("0.2"), Decimal(10**9), 1_000, "cancel_newest")), fact(INSTRUMENT, TERMS)]
@@ -279,31 +282,31 @@ def test_a_session_ends_and_begins_with_an_auction() -> None:
     ]
 
 
-def test_a_halt_is_learned_before_a_hundred_instruments(make_instrument: Any) -> None:
-    """a first start: more facts than are learned at a time -> no order is taken before all that stops orders is known"""
-    halt = TradingStateChanged(
-        scope=StateScope.SYSTEM,
-        target=None,
-        state=TradingStateWord.HALTED,
-        epoch=1,
-        version=1,
-        by="an operator",
-        reason="a test",
-        changed_at=BEGIN,
-    )
-    world = World(
-        rules=Rules(Decimal("0.2"), Decimal(10**9), 1_000, "cancel_newest"),
-        calendars={},
-        instruments=lambda: [make_instrument(f"S{n}/USD") for n in range(400)],
-        quote=lambda symbol: None,
-        states=lambda: [halt],
-        is_alone=lambda: True,
-        passed=lambda: ({ACCOUNTS[0]: BEGIN}, 1),
-        now=lambda: BEGIN,
-    )
-    told = [one.kind for one in world.news_for(VenueMachine(engine_of("naive"), 0))]
-    assert told[:5] == [RULES, STATE, STATE, CANCEL_AFTER, INSTRUMENT]
-    assert told.count(INSTRUMENT) > 50
+def test_what_is_too_much_to_be_taken_out_at_once_is_taken_out_by_ticks() -> None:
+    """mass cancel of five, two at a time -> one more comes meanwhile -> ticks take out the five and leave the new one"""
+    machine = VenueMachine(engine_of("naive"), 0)
+    machine.venue.at_once = 2
+    journal = JournalPartition(VENUE_INTERNAL_COMMANDS, 0, "matching-engine", 1, machine)
+    rules = Rules(Decimal("0.2"), Decimal(10**9), 1_000, "cancel_newest")
+
+    def learned(*told: Fact) -> list[int]:
+        said = [
+            (r.topic, r.key, r.sequence, r.event_id, r.type, r.occurred_at, r.payload)
+            for one in journal.next_facts(told, BEGIN)
+            for r in journal.learn(one)
+        ]
+        return [report.venue_order_ref.int for report in reports(said) if isinstance(report, venue.VenueOrderCanceled)]
+
+    learned(fact(RULES, rules), fact(INSTRUMENT, TERMS))
+    for number in range(5):
+        journal.obey(record_of(msgspec.structs.replace(PLAIN, venue_order_ref=UUID(int=number)), number, BEGIN))
+    assert learned(fact(MASS_CANCEL, MassCancel(None, str(PLAIN.account_id), "an operator", "a test"))) == [0, 1]
+    journal.obey(record_of(msgspec.structs.replace(PLAIN, venue_order_ref=UUID(int=5)), 5, BEGIN))
+    ticks: list[list[int]] = []
+    while machine.due_at() is not None and len(ticks) < 9:
+        ticks.append(learned(Fact(CLOCK, b"")))
+    assert ticks == [[2, 3], [4]]
+    assert [UUID(hex=ref).int for ref in machine.venue.books[SYMBOL].orders] == [5]
 
 
 def test_on_a_replay_time_is_the_markets() -> None:

@@ -64,7 +64,7 @@ def guess(book: Cells, order_id: int) -> int:
     """Where the order of this id probably is, or 0."""
     wanted = _hash(order_id)
     found = book.ids[wanted & book.ids_mask]
-    return found >> _PLACE_SHIFT if found & _HASH == wanted else 0
+    return int(found >> _PLACE_SHIFT) if found & _HASH == wanted else 0
 
 
 @inline

@@ -1,7 +1,7 @@
 """One symbol's exchange with what the venue keeps beside it: fills, numbers of what is told to everybody, the session."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import nsmallest
 from typing import Final
 from zlib import crc32
@@ -94,6 +94,19 @@ class SymbolBook:
     def orders(self) -> dict[str, Order]:
         """To be read only."""
         return self.exchange.orders
+
+    @property
+    def latest(self) -> int:
+        """The arrival of the open order that came last."""
+        return next(reversed(self.orders.values())).arrival
+
+    def arrived(self, latest: int, account_id: str | None) -> Iterator[Order]:
+        """Open orders up to this arrival, of the account or of all, in the order of arrival."""
+        for order in self.orders.values():
+            if order.arrival > latest:
+                return
+            if account_id in (None, order.account_id):
+                yield order
 
     @property
     def is_open(self) -> bool:

@@ -86,6 +86,14 @@ class Cutoffs(msgspec.Struct, frozen=True, array_like=True):
     by_account: dict[str, datetime]
 
 
+class Sweep(msgspec.Struct, array_like=True):
+    """Open orders that are being taken out: of an account, or all; by symbol, the latest arrival among them."""
+
+    account_id: str | None
+    code: str
+    latest: dict[str, int]
+
+
 class MassCancel(msgspec.Struct, frozen=True, array_like=True):
     """An operator takes open orders out: of a symbol, of an account, of both, or all."""
 
