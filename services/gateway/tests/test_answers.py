@@ -1,5 +1,6 @@
 """What goes with every answer: headers for browsers, other origins, compression, TLS."""
 
+import asyncio
 import secrets
 import ssl
 from pathlib import Path
@@ -11,7 +12,7 @@ import trustme
 from fleet_gateway.app import create_app
 from fleet_gateway.connections import COLLECTED_BYTES
 from fleet_gateway.encodings import chosen
-from fleet_gateway.http_protocol import HttpProtocol
+from fleet_gateway.http_protocol import WRITE_WHOLE, HttpProtocol
 from fleet_gateway.sockets.protocol import SocketProtocol
 from fleet_gateway.tls import tls_options
 from fleet_testkit.http import served
@@ -49,6 +50,38 @@ async def test_pages_of_trusted_origins_may_call(fleet: Any) -> None:
     reply = await fleet.call("GET", "/api/v1/orders", token=user.token, headers={"Origin": TRUSTED_ORIGIN})
     assert reply.headers["Access-Control-Allow-Origin"] == TRUSTED_ORIGIN
     assert "X-Request-ID" in reply.headers["Access-Control-Expose-Headers"]
+
+
+async def answers_to(url: str, *requests: str) -> list[bytes]:
+    """On one connection, all asked before anything is answered; the last one closes it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+    for request in requests:
+        line, _, more = request.partition("|")
+        writer.write(f"{line} HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode())
+    come = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    return [b"HTTP/1.1 " + answer for answer in come.split(b"HTTP/1.1 ")[1:]]
+
+
+async def test_answers_have_the_order_of_their_requests(fleet: Any) -> None:
+    asked = ("GET /health/live|", "HEAD /docs|", "GET /nowhere|", "GET /health/live|Connection: close\r\n")
+    answers = await answers_to(fleet.url, *asked)
+    assert [answer[9:12] for answer in answers] == [b"200", b"200", b"404", b"200"]
+    assert [b"\r\nconnection: close\r\n" in answer for answer in answers] == [False, False, False, True]
+    assert answers[1].endswith(b"\r\n\r\n")
+    assert b"\r\ncontent-length: 0\r\n" not in answers[1]
+    assert all(answer.count(b"\r\ndate: ") == 1 for answer in answers)
+
+
+async def test_no_header_makes_another() -> None:
+    async def careless(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            scope[WRITE_WHOLE](200, [(b"x-told", b"a\r\nset-cookie: b"), (b"content-length", b"0")], b"")
+
+    async with served(careless, http=HttpProtocol) as url:
+        (answer,) = await answers_to(url, "GET /|Connection: close\r\n")
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b"set-cookie" not in answer
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 
 from starlette.types import Scope
 
-from .ids import new_id
+from .ids import new_id_text
 
 _KEY = "fleet.request_id"
 _CURRENT: ContextVar[Scope | None] = ContextVar("fleet.request", default=None)
@@ -22,7 +22,7 @@ def take_request_id(scope: Scope) -> str:
             request_id = str(value, "ascii")
             break
     else:
-        request_id = str(new_id())
+        request_id = new_id_text()
     scope[_KEY] = request_id
     _CURRENT.set(scope)
     return request_id

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from math import ceil
 from time import perf_counter
@@ -13,7 +14,7 @@ from fleet_chassis.problems import Problem, problem_json
 from fleet_chassis.requests import take_request_id
 from starlette.types import Receive, Scope, Send
 
-from .answers import Answer
+from .answers import Answer, Headers
 from .bodies import Body, Incoming, Room, too_large
 from .encodings import (
     CODINGS,
@@ -26,6 +27,7 @@ from .encodings import (
     encoded_parts,
     is_text,
 )
+from .http_protocol import WRITE_WHOLE, WriteWhole
 from .rates import Verdict
 from .routes import plain
 
@@ -231,12 +233,21 @@ class Exchange:
             )
         if answer.rest is None and answer.status not in (204, 304):
             headers.append((b"content-length", b"%d" % len(body)))
+        if self.method == "HEAD":
+            body = b""
+        write: WriteWhole | None = self.scope.get(WRITE_WHOLE)
+        if write is None or answer.rest is not None or not write(answer.status, headers, body):
+            await self._send_by_parts(answer, headers, body, coding, send)
+        observe_request(self.scope, answer.status, self.started)
+
+    async def _send_by_parts(
+        self, answer: Answer, headers: Headers, body: bytes, coding: str | None, send: Send
+    ) -> None:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         if answer.rest is not None:
             await _send_parts(answer.body, answer.rest, coding, send)
             body = b""
-        await send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
-        observe_request(self.scope, answer.status, self.started)
+        await send({"type": "http.response.body", "body": body})
 
     def _coding(self, answer: Answer) -> str | None:
         if not self.accept_encoding or self.raw_path.startswith(_SECRET):
@@ -270,6 +281,7 @@ def _weak(name: bytes, value: bytes) -> tuple[bytes, bytes]:
     return name, b"W/" + value if name == b"etag" and not value.startswith(b"W/") else value
 
 
+@lru_cache(maxsize=10_000)
 def _limited_as(address: str) -> str:
     """The address as it is counted: of IPv6 the /64, and IPv4 inside of IPv6 as what it is."""
     try:
