@@ -42,8 +42,7 @@ class HttpProtocol(OneWriteProtocol):
     """Without a byte of an answer taken; looked at as seldom."""
 
     _problem: Problem | None = None
-    _unsent = 0
-    _taken_at = 0.0
+    _unsent = _stuck_looks = 0
     _is_cut = False
     _is_in_head = True
     _read = 0
@@ -158,10 +157,11 @@ class HttpProtocol(OneWriteProtocol):
 
     def _look(self) -> None:
         """One timer a connection, not one a request."""
-        now, unsent = self.loop.time(), self.transport.get_write_buffer_size()
-        if unsent != self._unsent:
-            self._unsent, self._taken_at = unsent, now
-        elif unsent and now - self._taken_at > self.answer_timeout_s:
+        unsent, every_s = self.transport.get_write_buffer_size(), self.request_timeout_s / 4
+        # Looks are counted, not seconds: where this process stood still meanwhile the client is not to blame.
+        self._stuck_looks = self._stuck_looks + 1 if unsent and unsent == self._unsent else 0
+        self._unsent = unsent
+        if self._stuck_looks * every_s > self.answer_timeout_s:
             _NOT_TAKEN.inc()
             self.transport.abort()
             return
@@ -170,7 +170,7 @@ class HttpProtocol(OneWriteProtocol):
         if self.transport.is_closing():
             # Not before the rest of the last answer is taken.
             self._watch_on()
-        elif self._reading_since is not None and now - self._reading_since > self.request_timeout_s:
+        elif self._reading_since is not None and self.loop.time() - self._reading_since > self.request_timeout_s:
             self._problem = Problem(408, "request_timeout", "The request did not come to its end in time.")
             self.send_400_response("")
         else:
