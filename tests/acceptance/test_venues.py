@@ -180,7 +180,7 @@ async def test_11_an_unknown_order_is_said_to_be_unknown(venue: VenueUnderTest) 
     assert (await venue.desk.until(never, "rejected")).code == "never_sent"
     await venue.desk.say(never)
     assert await _stand(venue, order) is VenueOrderStand.WORKING
-    assert not [p for p in venue.places() if p.account_id == never.account_id]
+    assert not [p for p in venue.desk.peers.heard_of(contract.PlaceVenueOrder) if p.account_id == never.account_id]
     await _cancel(venue, order)
 
 

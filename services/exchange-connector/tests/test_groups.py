@@ -100,7 +100,7 @@ async def test_a_venue_killed_at_every_step_keeps_the_book_of_one_that_was_not(o
         twin = Book(offered("replay")[AAPL])
         days = steps(stock_bars(), [AAPL], as_instant(datetime(2012, 1, 3, 5, tzinfo=UTC)), _day(6))
         async with venue_.running():
-            await venue_.command(venue.PlaceVenueOrders(symbol=AAPL, orders=tuple(first)))
+            await venue_.command(*first)
             await eventually(partial(_waiting, venue_, len(first)))
             venue_.rest.left = 0
             body = {"symbols": [AAPL], "timeframe": "1d", "start": "2012-01-03", "end": "2012-01-06"}

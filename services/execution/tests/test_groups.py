@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 from fleet_contracts import venue
-from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, ORDER_BATCHES, ORDER_GROUPS, takes
+from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, ORDER_GROUPS, takes
 from fleet_contracts.topics import TRADING_ACCOUNTS
 from fleet_contracts.trading import Account, CancelOrder, Leg, QueryOrder, ReplaceOrder, SubmitOrder
 from fleet_contracts.vocabulary import OrderClass, OrderType
@@ -113,22 +113,6 @@ async def test_a_bracket_goes_whole_and_its_legs_live_as_long_as_they_may_grow(
     profit_shown, stop_shown = (legs[str(leg.order_id)] for leg in a_bracket.legs)
     assert (profit_shown["stand"], profit_shown["filled_quantity"], profit_shown["declared"]) == ("filled", "10", "10")
     assert (stop_shown["stand"], stop_shown["code"], stop_shown["quantity"]) == ("canceled", "oco", "5")
-
-
-async def test_orders_that_are_sent_together_go_in_one_record_to_a_venue_that_takes_that(
-    execution_service: Any, a_bracket: SubmitOrder
-) -> None:
-    service = execution_service
-    await service.can(ORDER_BATCHES, ORDER_GROUPS, takes(OrderType.STOP))
-    await service.command(a_bracket, cancel_of(a_bracket))
-    await service.some(lambda: service.sent(venue.CancelVenueOrder, a_bracket.account_id), 1)
-    assert service.sent(venue.PlaceVenueOrder, a_bracket.account_id) == []
-    kinds = venue.PlaceVenueOrders, venue.CancelVenueOrder
-    record, cancel = [r.message for r in service.peers.heard if isinstance(r.message, kinds)][-2:]
-    assert isinstance(cancel, venue.CancelVenueOrder), "what comes after them is said after them"
-    assert isinstance(record, venue.PlaceVenueOrders)
-    ids = [*(leg.order_id for leg in a_bracket.legs), a_bracket.order_id]
-    assert [order.venue_order_ref for order in record.orders] == list(map(venue_order_ref, ids))
 
 
 async def test_an_oto_has_one_leg_and_no_oco_group(execution_service: Any, a_bracket: SubmitOrder) -> None:

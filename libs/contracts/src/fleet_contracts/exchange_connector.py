@@ -80,10 +80,6 @@ LISTS_OPEN_ORDERS = "open_orders"
 """The capability of a venue that answers QueryVenueOpenOrders; with others nothing can be compared."""
 
 
-ORDER_BATCHES = "order_batches"
-"""The capability of a venue that takes PlaceVenueOrders; to others each order goes by itself."""
-
-
 ORDER_GROUPS = "order_groups"
 """The capability of a venue that keeps `oco_group` and `parent_ref` itself; elsewhere execution does."""
 

@@ -310,7 +310,6 @@ def venue_commands(
         "symbol",
         (
             venue.PlaceVenueOrder,
-            venue.PlaceVenueOrders,
             venue.ReplaceVenueOrder,
             venue.CancelVenueOrder,
             venue.QueryVenueOrders,

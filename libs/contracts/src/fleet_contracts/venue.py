@@ -46,17 +46,6 @@ class PlaceVenueOrder(VenueMessage, frozen=True, kw_only=True):
     """The order waits at the venue until this one, which is sent after it, fills, and is as large as what has filled."""
 
 
-class PlaceVenueOrders(VenueMessage, frozen=True, kw_only=True):
-    """Orders of one symbol that were sent at the same time, to be taken one after the other, each as if it came by itself.
-
-    Only for venues with the capability `order_batches`."""
-
-    cut_along: ClassVar[tuple[str, ...]] = ("orders",)
-
-    symbol: str
-    orders: tuple[PlaceVenueOrder, ...]
-
-
 class ReplaceVenueOrder(VenueMessage, frozen=True, kw_only=True):
     """What is None stays as it is. `quantity` is the new total, with what has been filled in it."""
 

@@ -140,14 +140,9 @@ class VenueUnderTest(ABC):
         """What execution told the venue of the order, which is known by its account, side and prices: one venue order, of
         a leg that execution holds perhaps several. One whose price execution watches has no stop any more."""
         terms, stops = (order.account_id, order.side, order.limit_price), (order.stop_price, None)
-        found = [p for p in self.places() if (p.account_id, p.side, p.limit_price) == terms and p.stop_price in stops]
+        heard = self.desk.peers.heard_of(venue.PlaceVenueOrder)
+        found = [p for p in heard if (p.account_id, p.side, p.limit_price) == terms and p.stop_price in stops]
         return list({place.venue_order_ref: place for place in found}.values())
-
-    def places(self) -> list[venue.PlaceVenueOrder]:
-        """The orders that execution has sent it, by themselves or together."""
-        together = self.desk.peers.heard_of(venue.PlaceVenueOrders)
-        alone = self.desk.peers.heard_of(venue.PlaceVenueOrder)
-        return [*alone, *(order for record in together for order in record.orders)]
 
     async def placed(self, order: trading.SubmitOrder) -> venue.PlaceVenueOrder:
         """The one venue order that it is."""

@@ -11,7 +11,6 @@ from fleet_contracts.topics import VENUE_PAPER_COMMANDS
 from fleet_contracts.venue import (
     CancelVenueOrder,
     PlaceVenueOrder,
-    PlaceVenueOrders,
     QueryVenueOpenOrders,
     QueryVenueOrders,
     ReplaceVenueOrder,
@@ -46,10 +45,6 @@ def commands(unit_of_work: Opening) -> Work:
     async def place(work: UnitOfWork, received: Received[PlaceVenueOrder]) -> None:
         await orders.place(work, events.place_order(received.message, received.occurred_at))
 
-    async def place_all(work: UnitOfWork, received: Received[PlaceVenueOrders]) -> None:
-        for order in received.message.orders:
-            await orders.place(work, events.place_order(order, received.occurred_at))
-
     async def replace(work: UnitOfWork, received: Received[ReplaceVenueOrder]) -> None:
         orders.change(work, events.replace_order(received.message))
 
@@ -69,7 +64,6 @@ def commands(unit_of_work: Opening) -> Work:
         touches=_touched,
         handlers={
             PlaceVenueOrder: place,
-            PlaceVenueOrders: place_all,
             ReplaceVenueOrder: replace,
             CancelVenueOrder: cancel,
             QueryVenueOrders: query,
@@ -154,8 +148,6 @@ def replay(unit_of_work: Opening, rest: ReplayRest, steps: Callable[[Replay], Se
 def _touched(message: Any) -> Iterable[str]:
     if isinstance(message, QueryVenueOpenOrders):
         return (BOOK + message.symbol,)
-    if isinstance(message, PlaceVenueOrders):
-        return (identity for order in message.orders for identity in _touched(order))
     refs = message.venue_order_refs if isinstance(message, QueryVenueOrders) else (message.venue_order_ref,)
     if isinstance(message, PlaceVenueOrder) and message.parent_ref is not None:
         refs = (*refs, message.parent_ref)

@@ -11,7 +11,6 @@ from fleet_contracts import Message, Topic, venue, vocabulary
 from fleet_contracts.audit import Change
 from fleet_contracts.exchange_connector import (
     LISTS_OPEN_ORDERS,
-    ORDER_BATCHES,
     ORDER_GROUPS,
     BarValues,
     MarketStepEnded,
@@ -57,7 +56,7 @@ from fleet_exchange_connector.ports import (
 
 CAPABILITIES = (
     *("market", "limit", "gtc", "ioc", "fok", "day", "gtd", "at_open", "at_close", "post_only", "reduce_only"),
-    *("display_quantity", "minimum_quantity", "cancel", "replace", "query", ORDER_GROUPS, ORDER_BATCHES),
+    *("display_quantity", "minimum_quantity", "cancel", "replace", "query", ORDER_GROUPS),
     *(takes(vocabulary.OrderType(order_type)) for order_type in OrderType),
 )
 REPORTS_A_RECORD = 1_000

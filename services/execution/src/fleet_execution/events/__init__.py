@@ -2,13 +2,11 @@
 
 from .heard import AnyCommand, change_of, fact_of, key_of, legs_of, listing_of, refs_of, terms_of, twap_of
 from .said import messages, question, questions_about, trade_id
-from .together import Together
 from .topics import VENUES, commands_to, reports_of, statuses
 
 __all__ = [
     "VENUES",
     "AnyCommand",
-    "Together",
     "change_of",
     "commands_to",
     "fact_of",

@@ -17,11 +17,6 @@ def commands_to(venue_name: str) -> Topic:
     return _DECLARED.get(f"venue.{venue_name}.commands") or venue_commands(venue_name)
 
 
-def venue_of(commands: Topic) -> str:
-    """Whose commands they are."""
-    return commands.name.split(".")[1]
-
-
 def reports_of(venue_name: str) -> Topic:
     return _DECLARED.get(f"venue.{venue_name}.reports") or venue_reports(venue_name)
 

@@ -156,11 +156,11 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
         self._doubted[(venue, symbol)] = None
 
     def ask(self, reconciliation: Reconciliation) -> None:
-        self._said.say(*question(reconciliation))
+        self._tx.publish(*question(reconciliation))
 
     def ask_about(self, keys: Iterable[OrderKey]) -> None:
         for said in questions_about(keys):
-            self._said.say(*said)
+            self._tx.publish(*said)
 
     def look_again(self, venue: str, at: datetime) -> None:
         self._tx.schedule(ROUND, venue, 0, "wall", at)

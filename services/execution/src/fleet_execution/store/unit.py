@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from fleet_execution.domain import NO_CONDITIONS, Conditions, Filled, Leg, OrderKey, Stand, Terms, Trigger, VenueOrder
 from fleet_execution.domain.groups import Group
 from fleet_execution.domain.twap import Twap
-from fleet_execution.events import Together, messages
+from fleet_execution.events import messages
 from fleet_execution.ports import Told
 
 from .families import Families
@@ -109,7 +109,6 @@ class PostgresUnitOfWork:
         self._capabilities: dict[str, frozenset[str]] = {}
         self._groups: dict[UUID, set[UUID]] = {}
         self._newly_never_sent: dict[UUID, OrderKey] = {}
-        self._said = Together(transaction, self._capabilities)
 
     @property
     def now(self) -> datetime:
@@ -205,10 +204,9 @@ class PostgresUnitOfWork:
 
     def publish(self, told: Iterable[Told], *, market_at: datetime) -> None:
         for topic, key, message in messages(told):
-            self._said.say(topic, key, message, market_at)
+            self._tx.publish(topic, key, message, market_at=market_at)
 
     async def flush(self) -> None:
-        self._said.end()
         changed = [(ref, order) for ref, order in self._orders.items() if self._stored.get(ref) is not order]
         new = [_row(order) for ref, order in changed if ref not in self._stored]
         if new:
