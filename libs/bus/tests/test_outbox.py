@@ -167,10 +167,11 @@ async def test_the_age_of_what_is_not_sent_is_told(make_service: Any) -> None:
 
 
 class Moody:
-    """A client that fails for some sequences, and remembers what it was given."""
+    """A client that fails for some sequences, is silent about others, and remembers what it was given."""
 
-    def __init__(self, fails: set[int]) -> None:
+    def __init__(self, fails: set[int], *, silent: int | None = None) -> None:
         self.fails = fails
+        self.silent = silent
         self.given: list[tuple[str, int]] = []
 
     async def send(self, topic: str, *, key: bytes, headers: list[tuple[str, bytes]], **_: Any) -> asyncio.Future[Any]:
@@ -179,7 +180,7 @@ class Moody:
         answer = asyncio.get_running_loop().create_future()
         if sequence in self.fails:
             answer.set_exception(KafkaConnectionError("cut off"))
-        else:
+        elif sequence != self.silent:
             answer.set_result(None)
         return answer
 
@@ -205,6 +206,17 @@ async def test_rows_are_deleted_up_to_the_first_of_a_partition_that_was_not_ackn
         await send_rows(writer, client)
     assert client.given == [("a", 1), (other, 1), ("a", 2), (other, 2), ("a", 3)]
     assert [(key, sequence) for key, _, sequence in await rows_of(writer)] == [("a", 2), (other, 2), ("a", 3)]
+
+
+async def test_what_was_acknowledged_before_the_deadline_is_not_sent_again(make_service: Any) -> None:
+    writer = await make_service("writer")
+    assert writer.bus._relay is not None
+    writer.bus._relay._settings = replace(writer.bus.settings, send_deadline_s=0.1)
+    for n in range(3):
+        await writer.send(("a", n))
+    with pytest.raises(TimeoutError):
+        await send_rows(writer, Moody(set(), silent=2))
+    assert [sequence for _, _, sequence in await rows_of(writer)] == [2, 3]
 
 
 async def test_rows_that_were_held_long_are_sent_while_the_lock_is_held(make_service: Any) -> None:

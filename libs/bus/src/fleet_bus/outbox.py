@@ -166,20 +166,25 @@ class Relay:
     ) -> list[int]:
         """Sends rows in order; answers which may be deleted, per partition up to the first that was not acknowledged."""
         sent: list[tuple[asyncpg.Record, asyncio.Future[object]]] = []
-        async with asyncio.timeout(self._settings.send_deadline_s):
-            for row in rows:
-                if time.monotonic() - read_at > self._settings.relay_hold_s:
-                    # After standing still, another relay may have sent them; slow as it may be, this session has the lock.
-                    await connection.execute("SELECT")
-                    read_at = time.monotonic()
-                sent.append((row, await self._hand_over(client, row)))
-            await asyncio.wait([future for _, future in sent])
+        error: Exception | None = None
+        try:
+            async with asyncio.timeout(self._settings.send_deadline_s):
+                for row in rows:
+                    if time.monotonic() - read_at > self._settings.relay_hold_s:
+                        # After standing still, another relay may have sent them; slow as it may be, this session has the lock.
+                        await connection.execute("SELECT")
+                        read_at = time.monotonic()
+                    sent.append((row, await self._hand_over(client, row)))
+                await asyncio.wait([future for _, future in sent])
+        except (
+            TimeoutError
+        ) as late:  # what was acknowledged in time is done with, or a slow round would never get ahead
+            error = late
         acknowledged: list[int] = []
         stopped: set[tuple[str, int]] = set()
-        error: Exception | None = None
         for row, future in sent:
             place = (row["topic"], row["partition"])
-            failure = future.exception()
+            failure = future.exception() if future.done() else error
             if place in stopped:
                 continue
             if failure is None:
