@@ -151,10 +151,10 @@ class Bus:
         """Starts everything; on the way out stops reading, then empties the outbox, then stops sending.
 
         Readiness and the death of a background task are told to `health`."""
-        relay = [asyncio.create_task(self._relay.run(), name="relay")] if self._relay else []
+        relay = [asyncio.create_task(unending(self._relay.run()), name="relay")] if self._relay else []
         readers = [
-            asyncio.create_task(self._tables.run(), name="tables"),
-            *(asyncio.create_task(watch.run(), name=watch.name) for watch in self._watches),
+            asyncio.create_task(unending(self._tables.run()), name="tables"),
+            *(asyncio.create_task(unending(watch.run()), name=watch.name) for watch in self._watches),
         ]
         # A use case may look into a table, so nothing is handled before the tables are whole.
         workers = asyncio.create_task(self._run_workers(), name="workers")
@@ -180,9 +180,9 @@ class Bus:
             await asyncio.Event().wait()
         async with asyncio.TaskGroup() as group:
             for reading in self._readings:
-                group.create_task(reading.run(), name=reading.name)
+                group.create_task(unending(reading.run()), name=reading.name)
             for journal in self._journals:
-                group.create_task(journal.run(), name=journal.name)
+                group.create_task(unending(journal.run()), name=journal.name)
             for parking in self._parkings.values():
                 group.create_task(parking.run())
             for due in self._due.values():
@@ -328,6 +328,17 @@ def _refuse_packed(topics: Iterable[Topic]) -> None:
     """Where a place in the log is kept as an effect, half of a record may not have been applied."""
     if packed := [topic.name for topic in topics if topic.is_packed]:
         raise TypeError(f"{', '.join(packed)} may have several messages to a record")
+
+
+async def unending(running: Awaitable[None]) -> None:
+    """A task that ends when it is cancelled by us. A cancellation that a client lets out of its own tasks would end it
+    without a word, and a group of tasks goes on without it: that is a fault, by which the process ends and is begun anew."""
+    try:
+        await running
+    except asyncio.CancelledError:
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise
+        raise RuntimeError("a background task was ended by a cancellation of nobody's") from None
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
