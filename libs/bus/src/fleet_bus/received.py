@@ -85,20 +85,12 @@ def unpacked(record: Record) -> list[Record]:
     if len(payloads) != record.messages:
         raise UnreadableRecord(f"{record.type}: {len(payloads)} messages, {record.messages} were announced")
     return [
-        Record(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            key=record.key,
-            writer=record.writer,
-            type=record.type,
+        msgspec.structs.replace(
+            record,
             event_id=UUID(int=record.event_id.int + n),
-            epoch=record.epoch,
             sequence=record.sequence + n,
-            occurred_at=record.occurred_at,
-            market_at=record.market_at,
-            traceparent=record.traceparent,
             payload=bytes(payload),
+            messages=1,
         )
         for n, payload in enumerate(payloads)
     ]
