@@ -21,7 +21,7 @@ async def test_a_cancellation_of_nobodys_is_a_fault() -> None:
 
 
 async def test_a_cancellation_that_was_asked_for_is_none() -> None:
-    task = asyncio.create_task(unending(asyncio.Event().wait()))  # type: ignore[arg-type]
+    task = asyncio.create_task(unending(asyncio.Event().wait()))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

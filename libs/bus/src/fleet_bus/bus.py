@@ -184,9 +184,9 @@ class Bus:
             for journal in self._journals:
                 group.create_task(unending(journal.run()), name=journal.name)
             for parking in self._parkings.values():
-                group.create_task(parking.run())
+                group.create_task(unending(parking.run()))
             for due in self._due.values():
-                group.create_task(due.run(), name=due.kind.kind)
+                group.create_task(unending(due.run()), name=due.kind.kind)
 
     def ready(self) -> str | None:
         """For readiness: None, or what is not there yet, or not any more."""
@@ -330,7 +330,7 @@ def _refuse_packed(topics: Iterable[Topic]) -> None:
         raise TypeError(f"{', '.join(packed)} may have several messages to a record")
 
 
-async def unending(running: Awaitable[None]) -> None:
+async def unending(running: Awaitable[object]) -> None:
     """A task that ends when it is cancelled by us. A cancellation that a client lets out of its own tasks would end it
     without a word, and a group of tasks goes on without it: that is a fault, by which the process ends and is begun anew."""
     try:

@@ -26,15 +26,7 @@ from .journal_owned import JournalCut, Owned, ReplayStuck, until_there
 from .journal_partition import CLOCK, JournalPartition, Machine
 from .journal_store import Fact, JournalStore, writer_epoch
 from .journaled import Journaled
-from .kafka import (
-    AIOKafkaConsumer,
-    AIOKafkaProducer,
-    ConsumerRecord,
-    TopicPartition,
-    consumer,
-    producer,
-    started,
-)
+from .kafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition, consumer, producer, started
 from .lag import Lag
 from .metrics import HANDLED
 from .offsets import OffsetCommits

@@ -176,9 +176,8 @@ class Relay:
                         read_at = time.monotonic()
                     sent.append((row, await self._hand_over(client, row)))
                 await asyncio.wait([future for _, future in sent])
-        except (
-            TimeoutError
-        ) as late:  # what was acknowledged in time is done with, or a slow round would never get ahead
+        except TimeoutError as late:
+            # What was acknowledged in time is done with, or a slow round would never get ahead.
             error = late
         acknowledged: list[int] = []
         stopped: set[tuple[str, int]] = set()

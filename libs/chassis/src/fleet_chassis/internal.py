@@ -55,14 +55,14 @@ def internal_router(process: Internals) -> APIRouter:
 
     Each service of the fleet is told, with its assertion; what is set aside is decided on by the command line (`cli`) alone.
     """
-    any_service, operator = service_caller(), service_caller("cli")
-    router = APIRouter(prefix="/internal", include_in_schema=False, dependencies=[Depends(any_service)])
+    told, operator = [Depends(service_caller())], service_caller("cli")
+    router = APIRouter(prefix="/internal", include_in_schema=False)
 
-    @router.get("/rest")
+    @router.get("/rest", dependencies=told)
     async def tell_rest(wait_ms: Annotated[int, Query(ge=0, le=MAX_WAIT_MS)] = 0, version: int = -1) -> Response:
         return FastJSON(await process.rest(wait_ms, version))
 
-    @router.get("/parked")
+    @router.get("/parked", dependencies=told)
     async def list_parked() -> Response:
         return FastJSON({"data": await process.parked()})
 

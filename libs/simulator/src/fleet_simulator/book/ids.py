@@ -6,16 +6,13 @@ first, so that cells are moved without a look at the orders; whether it is the i
 
 from typing import Final
 
-import numpy as np
-
 from fleet_simulator.book.compiled import NONE, ROWS, entry, inline, pointer, prefetch
 from fleet_simulator.book.layout import ORDER_ID, Array, Cells, zeros
+from fleet_simulator.book.table import spread
 
 _SPACE: Final = 4  # cells an order: at a quarter full most ids are where they are looked for first
 _PLACE_SHIFT: Final = 37
 _HASH: Final = (1 << _PLACE_SHIFT) - 1
-_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads ids in sequence, and strides
-_HALF: Final = np.uint64(32)
 
 
 def new_ids(orders: int) -> Array:
@@ -38,8 +35,7 @@ def grown(ids: Array, orders: int) -> Array:
 
 @inline
 def _hash(order_id: int) -> int:
-    spread = np.uint64(order_id) * _FACTOR
-    return int(np.int64(spread ^ spread >> _HALF)) & _HASH
+    return spread(order_id) & _HASH
 
 
 @inline

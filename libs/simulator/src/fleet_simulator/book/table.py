@@ -37,9 +37,15 @@ def grown(table: Array, keys: int) -> Array:
 
 
 @inline
+def spread(key: int) -> int:
+    """Its low bits say where the key is looked for first."""
+    product = np.uint64(key) * _FACTOR
+    return int(np.int64(product ^ product >> _HALF))
+
+
+@inline
 def _home(key: int, mask: int) -> int:
-    spread = np.uint64(key) * _FACTOR
-    return int(np.int64(spread ^ spread >> _HALF)) & mask
+    return spread(key) & mask
 
 
 @inline
