@@ -19,10 +19,8 @@ from fleet_contracts.core_engine import SignalAccepted
 from fleet_contracts.partitioning import partition
 from fleet_contracts.topics import CORE_ENGINE_SIGNAL_OUTCOMES
 
-NUMBERS = replace(CORE_ENGINE_SIGNAL_OUTCOMES, name="numbers", partitions=2, readers=())
-"""A gapless topic, packed; the number travels in `signal_id`."""
-HEARD = replace(NUMBERS, readers=CORE_ENGINE_SIGNAL_OUTCOMES.readers)
-"""The same, a message to a record."""
+NUMBERS = replace(CORE_ENGINE_SIGNAL_OUTCOMES, name="numbers", partitions=2)
+"""A gapless topic; the number travels in `signal_id`."""
 PASSED_ON = replace(NUMBERS, name="passed-on")
 
 BUS_MIGRATIONS = Path(fleet_bus.__file__).parent / "migrations"

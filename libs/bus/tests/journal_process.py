@@ -16,12 +16,12 @@ from typing import Any, cast
 
 import asyncpg
 import msgspec
-from counting_service import HEARD, ProcessSettings, number
+from counting_service import NUMBERS, ProcessSettings, number
 from fleet_bus import CLOCK, Bus, Fact, Journaled, Received, Said
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
 
-SUMS = replace(HEARD, name="sums", partitions=1)
+SUMS = replace(NUMBERS, name="sums", partitions=1)
 WISH = "wish"
 REST = timedelta(milliseconds=400)
 ENDS = 10**9
@@ -79,7 +79,7 @@ def journaled(wish: int, died: "Deadline | None" = None, *, snapshot_every: int 
 
     return Journaled(
         name="numbers",
-        topic=HEARD,
+        topic=NUMBERS,
         machine=lambda _: Sums(died),
         wanted=wanted,
         snapshot_every=snapshot_every,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from counting_service import HEARD, ProcessSettings, Service
+from counting_service import NUMBERS, ProcessSettings, Service
 from fleet_bus import Bus, Fact
 from fleet_bus.admin import create_topics
 from fleet_bus.journal_partition import JournalPartition, replayed
@@ -85,11 +85,11 @@ class Summing:
     async def naive(self) -> dict[tuple[str, int], Record]:
         """What one machine a partition says that reads the log and the stored facts once."""
         found: dict[tuple[str, int], Record] = {}
-        records = await self.log(HEARD)
+        records = await self.log(NUMBERS)
         async with Database(self.url, application_name="naive") as database:
-            for number in range(HEARD.partitions):
-                journal = JournalPartition(HEARD, number, "summing", 1, Sums())
-                facts = await JournalStore(database, HEARD.name, number).facts_after(Place(0, 0))
+            for number in range(NUMBERS.partitions):
+                journal = JournalPartition(NUMBERS, number, "summing", 1, Sums())
+                facts = await JournalStore(database, NUMBERS.name, number).facts_after(Place(0, 0))
                 of_partition = [record for record in records if record.partition == number]
                 replayed(journal, of_partition, facts, lambda said: found.update({(said.key, said.sequence): said}))
         return found
@@ -176,8 +176,8 @@ async def test_a_former_owner_can_claim_nothing(summing: Summing) -> None:
         await summing.send(5)
         await eventually(summing.is_all_said, 20)
         async with Database(summing.url, application_name="other") as database:
-            for number in range(HEARD.partitions):
-                epoch, _ = await JournalStore(database, HEARD.name, number).take_over()
+            for number in range(NUMBERS.partitions):
+                epoch, _ = await JournalStore(database, NUMBERS.name, number).take_over()
                 assert epoch == 2
             await summing.send(5)
             # It is still the group's owner, so it asks anew, takes over in its turn, and goes on.
@@ -202,7 +202,7 @@ async def test_a_snapshot_stands_in_for_the_log_behind_it(summing: Summing) -> N
         for _ in range(4):
             await summing.send(10)
             await eventually(summing.is_all_said, 20)
-    offsets = {number: [r.offset for r in await summing.log(HEARD) if r.partition == number] for number in (0, 1)}
+    offsets = {number: [r.offset for r in await summing.log(NUMBERS) if r.partition == number] for number in (0, 1)}
     assert any(found and found[0] > 0 for found in offsets.values())
     async with summing.running():
         await summing.send(10)

@@ -198,9 +198,7 @@ async def send_rows(writer: Service, client: Moody, *, read_s_ago: float = 0.0, 
 async def test_rows_are_deleted_up_to_the_first_of_a_partition_that_was_not_acknowledged(make_service: Any) -> None:
     writer = await make_service("writer")
     other = next(key for key in "bcdefgh" if partition(key, 2) != partition("a", 2))
-    for n in (1, 2):
-        await writer.send(("a", n), (other, n))
-    await writer.send(("a", 3))
+    await writer.send(("a", 1), (other, 1), ("a", 2), (other, 2), ("a", 3))
     client = Moody({2})
     with pytest.raises(KafkaConnectionError):
         await send_rows(writer, client)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from counting_service import HEARD, Effects, Service, producing, record
+from counting_service import NUMBERS, Effects, Service, producing, record
 from fleet_bus import Live, NotYet, Received, Watch
 from fleet_bus.admin import admin_client, create_topics
 from fleet_bus.kafka import consumer, partitions_of, started
@@ -13,7 +13,7 @@ from fleet_contracts import Topic
 from fleet_contracts.core_engine import SignalAccepted
 from fleet_testkit.eventually import eventually
 
-STATES = replace(HEARD, name="states", compacted=True)
+STATES = replace(NUMBERS, name="states", compacted=True)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def states(kafka: Any, prefix: str) -> Topic:
 def live() -> Live:
     return Live(
         name="live",
-        topics=(HEARD,),
+        topics=(NUMBERS,),
         unit_of_work=Effects,
         handlers={SignalAccepted: record},
         touches=lambda message: [],
@@ -68,7 +68,7 @@ async def test_a_table_is_whole_before_work_and_follows_what_comes(make_service:
 async def test_a_table_drops_older_versions_also_of_what_was_taken_out(make_service: Any, kafka: Any) -> None:
     """Said again by a relay that had been given up for dead: an older version changes nothing."""
     reader, writer = await make_service("reader"), await make_service("writer")
-    topic = replace(HEARD, compacted=True)
+    topic = replace(NUMBERS, compacted=True)
     view = reader.bus.table(topic, SignalAccepted)
     async with reader.running(), producing(reader) as produce, writer.running():
         await produce(("a", 5, 1, 5), ("a", 4, 1, 4), ("a", 1, 0, 9), ("b", 2, 1, 2), ("end", 0, 1, 1))
@@ -106,7 +106,7 @@ async def test_what_does_not_concern_a_live_reader_costs_no_transaction(make_ser
 
 async def _stands_at_the_end(service: Service, records: int) -> bool:
     part = await service.bus.rest()
-    return sum(part.positions.get("reader.live", {}).get(HEARD.name, {}).values()) == records
+    return sum(part.positions.get("reader.live", {}).get(NUMBERS.name, {}).values()) == records
 
 
 async def _has(service: Service, numbers: list[int]) -> bool:
@@ -148,7 +148,7 @@ async def test_a_watch_begins_at_the_end_and_misses_nothing_once_ready(make_serv
 async def test_a_watch_hears_once_what_is_said_again(make_service: Any) -> None:
     watcher = await make_service("watcher")
     heard: list[int] = []
-    watcher.bus.add(Watch("eyes", (HEARD,), lambda received: heard.append(_number(received))))
+    watcher.bus.add(Watch("eyes", (NUMBERS,), lambda received: heard.append(_number(received))))
     async with watcher.running(), producing(watcher) as produce:
         await eventually(lambda: watcher.bus.ready() is None)
         await produce(("a", 1, 1, 1), ("a", 2, 1, 2), ("a", 1, 1, 1), ("a", 5, 1, 5), ("a", 6, 2, 1), ("a", 5, 1, 5))
@@ -162,13 +162,13 @@ async def test_live_with_effects_goes_on_where_its_database_says(make_service: A
     url = await new_database()
     writer = await make_service("writer")
     async with writer.running():
-        await writer.send(*(("a", n) for n in range(10)), topic=HEARD)
+        await writer.send(*(("a", n) for n in range(10)))
         for stop_at in (10, 20, 30):
             service = await make_service("strategy", url=url)
             service.bus.add(live())
             async with service.running():
                 await eventually(lambda service=service, n=stop_at: _count(service, n))  # type: ignore[misc]
-            await writer.send(*(("a", n) for n in range(stop_at, stop_at + 10)), topic=HEARD)
+            await writer.send(*(("a", n) for n in range(stop_at, stop_at + 10)))
         assert await service.effects("a") == list(range(30))
     async with service.database.connection() as connection:
         kept = await connection.fetchval("SELECT sum(next_offset) FROM live_positions")
@@ -197,7 +197,7 @@ async def test_live_passes_over_what_is_bad_and_waits_for_what_is_not_there(make
 
 async def _hears_from(watcher: Service, writer: Service, start: int) -> None:
     heard: list[int] = []
-    watcher.bus.add(Watch("eyes", (HEARD,), lambda received: heard.append(_number(received))))
+    watcher.bus.add(Watch("eyes", (NUMBERS,), lambda received: heard.append(_number(received))))
     async with watcher.running():
         await eventually(lambda: watcher.bus.ready() is None)
         await writer.send(("a", start), ("b", start + 1))

@@ -28,7 +28,7 @@ async def test_all_of_it_is_one_round_trip(make_service: Any) -> None:
         assert await connection.fetchval("SELECT count(*) FROM effects") == 2
         assert await connection.fetchval("SELECT count(*) FROM due") == 1
         sequences = await connection.fetch("SELECT sequence FROM outbox ORDER BY id")
-    assert [row["sequence"] for row in sequences] == [1, 2]
+    assert [row["sequence"] for row in sequences] == [1, 2, 3]
 
 
 async def test_a_row_that_is_not_as_expected_undoes_all(make_service: Any) -> None:

@@ -85,8 +85,6 @@ class Bus:
 
     def add(self, part: Work | Live | Watch | DueKind) -> None:
         """Adds a subscription or a kind of due rows; before `running()`."""
-        if isinstance(part, Live):
-            _refuse_packed(part.topics)
         match part:
             case DueKind():
                 self._due[part.kind] = DueRunner(
@@ -110,7 +108,6 @@ class Bus:
         """A topic that is the journal of a machine; before `running()`."""
         if self._database is None:
             raise TypeError("a journal needs a database")
-        _refuse_packed([journaled.topic])
         reading = JournalReading(self.settings, journaled, self._database, self.clock, self.activity)
         self._journals.append(reading)
         return reading
@@ -322,12 +319,6 @@ class Bus:
             for runner in self._due.values():
                 if runner.kind.clock == "market":
                     runner.time_moved(seen)
-
-
-def _refuse_packed(topics: Iterable[Topic]) -> None:
-    """Where a place in the log is kept as an effect, half of a record may not have been applied."""
-    if packed := [topic.name for topic in topics if topic.is_packed]:
-        raise TypeError(f"{', '.join(packed)} may have several messages to a record")
 
 
 async def unending(running: Awaitable[object]) -> None:

@@ -14,7 +14,7 @@ from fleet_chassis.logging import get_logger
 from fleet_contracts import Topic
 
 from .address import KafkaAddress
-from .received import Record, UnreadableRecord, parse, unpacked
+from .received import Record, UnreadableRecord, parse
 
 __all__ = ["AIOKafkaConsumer", "AIOKafkaProducer", "ConsumerRecord", "TopicPartition", "errors"]
 
@@ -171,14 +171,6 @@ def read(found: ConsumerRecord, prefix: str) -> Record | UnreadableRecord:
         )
     except UnreadableRecord as error:
         return error
-
-
-def read_messages(found: ConsumerRecord, prefix: str) -> list[Record]:
-    """The record's messages, each as a record of its own. Raises UnreadableRecord."""
-    record = read(found, prefix)
-    if isinstance(record, UnreadableRecord):
-        raise record
-    return unpacked(record)
 
 
 def partitions_of(topics: Iterable[Topic], prefix: str) -> list[TopicPartition]:

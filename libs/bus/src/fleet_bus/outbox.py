@@ -41,11 +41,7 @@ SELECT * FROM outbox WHERE id <> ALL($1::bigint[]) ORDER BY id LIMIT $2
 """
 _FAIL = """
 WITH gone AS (DELETE FROM outbox WHERE id = $1 RETURNING *)
-INSERT INTO outbox_failed (id, topic, partition, key, type, event_id, epoch, sequence, messages, occurred_at,
-                           market_at, traceparent, payload, error, failed_at)
-SELECT id, topic, partition, key, type, event_id, epoch, sequence, messages, occurred_at, market_at, traceparent,
-       payload, $2, $3
-FROM gone
+INSERT INTO outbox_failed SELECT gone.*, $2, $3 FROM gone
 """
 
 
@@ -214,7 +210,6 @@ class Relay:
             market_at=row["market_at"],
             traceparent=row["traceparent"],
             payload=row["payload"],
-            messages=row["messages"],
         )
         try:
             future: asyncio.Future[object] = await client.send(

@@ -14,7 +14,7 @@ from .activity import Activity
 from .applying import Applier, Opening
 from .failures import Streak, is_down
 from .hearing import Heard
-from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, partitions_of, read_messages, started
+from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, partitions_of, read, started
 from .lag import Lag
 from .offsets import OffsetCommits
 from .received import Record, UnreadableRecord
@@ -169,10 +169,8 @@ class Reading:
         self._lag.polled(polled)
         self._lag.measure(client, self.places)
         records = [record for found in polled.values() for record in self._read(found)]
-        most = self._settings.max_batch
         try:
-            for first in range(0, len(records), most):
-                await self._applier.apply(records[first : first + most])
+            await self._applier.apply(records)
         except Exception as error:
             if not is_down(error):
                 raise
@@ -197,11 +195,12 @@ class Reading:
     def _read(self, found: Sequence[ConsumerRecord]) -> list[Record]:
         records: list[Record] = []
         for raw in found:
-            try:
-                records += read_messages(raw, self._settings.topic_prefix)
-            except UnreadableRecord as error:
-                # It names no writer and no number, so there is no key to park it under; or, of a pack, no message.
-                log.error("record_not_ours", subscription=self.name, error=str(error))
+            record = read(raw, self._settings.topic_prefix)
+            if isinstance(record, UnreadableRecord):
+                # It names no writer and no number, so there is no key to park it under.
+                log.error("record_not_ours", subscription=self.name, error=str(record))
+            else:
+                records.append(record)
         return records
 
     async def _find_places(self, client: AIOKafkaConsumer) -> None:

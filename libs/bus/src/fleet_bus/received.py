@@ -1,6 +1,5 @@
 """A record as it came from Kafka, before and after its message was decoded; CloudEvents binary mode in the headers."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Generic, TypeVar
@@ -32,8 +31,6 @@ class Record(msgspec.Struct, frozen=True):
     market_at: datetime | None
     traceparent: str | None
     payload: bytes | None
-    messages: int = 1
-    """More than one: `payload` is a JSON array of them, and `event_id` and `sequence` are those of the first."""
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -64,36 +61,6 @@ class Received(msgspec.Struct, Generic[M_co], frozen=True):
 
 class UnreadableRecord(Exception):
     """A record that is not of our making: a header missing, a type unknown, a payload that does not fit its type."""
-
-
-_payloads = msgspec.json.Decoder(list[msgspec.Raw])
-
-
-def packed(payloads: Sequence[bytes | None]) -> bytes | None:
-    """The payload of a record of these messages; a tombstone stands alone."""
-    return payloads[0] if len(payloads) == 1 else b"[" + b",".join(p for p in payloads if p is not None) + b"]"
-
-
-def unpacked(record: Record) -> list[Record]:
-    """The record's messages, each as a record of its own with the number and id it has. Raises UnreadableRecord."""
-    if record.messages == 1:
-        return [record]
-    try:
-        payloads = _payloads.decode(record.payload or b"")
-    except msgspec.MsgspecError as error:
-        raise UnreadableRecord(f"{record.type}: {error}") from error
-    if len(payloads) != record.messages:
-        raise UnreadableRecord(f"{record.type}: {len(payloads)} messages, {record.messages} were announced")
-    return [
-        msgspec.structs.replace(
-            record,
-            event_id=UUID(int=record.event_id.int + n),
-            sequence=record.sequence + n,
-            payload=bytes(payload),
-            messages=1,
-        )
-        for n, payload in enumerate(payloads)
-    ]
 
 
 @cache
@@ -140,8 +107,6 @@ def headers(record: Record) -> list[tuple[str, bytes]]:
         ("sequence", str(record.sequence).encode()),
         ("content-type", b"application/json"),
     ]
-    if record.messages > 1:
-        found.append(("messages", str(record.messages).encode()))
     if record.market_at is not None:
         found.append(("ce_marketat", record.market_at.isoformat().encode()))
     if record.traceparent is not None:
@@ -168,7 +133,6 @@ def parse(topic: str, partition: int, offset: int, *, key: bytes | None, value: 
             market_at=None if market_at is None else datetime.fromisoformat(market_at),
             traceparent=found.get("traceparent"),
             payload=value,
-            messages=int(found.get("messages", 1)),
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UnreadableRecord(f"{topic}[{partition}]@{offset}: {error!r}") from error

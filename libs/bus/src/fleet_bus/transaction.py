@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
 import asyncpg
 from fleet_chassis.database import Database, columns
@@ -12,7 +13,7 @@ from fleet_chassis.ids import new_id
 from fleet_contracts import Message, Topic, encode_cut
 from fleet_contracts.partitioning import partition
 
-from .received import TOMBSTONE, packed
+from .received import TOMBSTONE
 from .tracing import current_traceparent
 from .writing import Writing
 
@@ -20,7 +21,6 @@ ClockName = Literal["wall", "market"]
 
 MOST_BYTES = 900_000
 """The longest payload of a record, by a CHECK of the outbox."""
-_MOST_PACKED_BYTES = 200_000
 
 # The sequences of the (topic, key)s are raised in sorted order, which locks them in that order, and rows are inserted in
 # the order of publishing once every sequence is held: both are parts of one statement.
@@ -31,13 +31,12 @@ ON CONFLICT (topic, key) DO UPDATE SET sequence = s.sequence + excluded.sequence
 RETURNING topic, key, sequence
 """
 _STORE = """
-INSERT INTO outbox (topic, partition, key, type, event_id, epoch, sequence, messages, occurred_at, market_at,
-                    traceparent, payload)
+INSERT INTO outbox (topic, partition, key, type, event_id, epoch, sequence, occurred_at, market_at, traceparent, payload)
 SELECT m.topic, m.partition, m.key, m.type, m.event_id, (SELECT epoch FROM bus_writer), raised.sequence - m.behind,
-       m.messages, $1, m.market_at, m.traceparent, m.payload
-FROM unnest($2::text[], $3::int[], $4::text[], $5::text[], $6::uuid[], $7::bigint[], $8::int[], $9::timestamptz[],
-            $10::text[], $11::bytea[])
-     WITH ORDINALITY AS m (topic, partition, key, type, event_id, behind, messages, market_at, traceparent, payload, place)
+       $1, m.market_at, m.traceparent, m.payload
+FROM unnest($2::text[], $3::int[], $4::text[], $5::text[], $6::uuid[], $7::bigint[], $8::timestamptz[], $9::text[],
+            $10::bytea[])
+     WITH ORDINALITY AS m (topic, partition, key, type, event_id, behind, market_at, traceparent, payload, place)
 JOIN raised ON raised.topic = m.topic AND raised.key = m.key
 ORDER BY m.place
 """
@@ -52,28 +51,15 @@ WHERE due.kind = gone.kind AND due.aggregate_id = gone.aggregate_id AND due.sequ
 """
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Published:
-    """A record to be: one message, or on a packed topic several of the same kind that follow each other in their key."""
-
     topic: Topic
     key: str
     type: str
+    event_id: UUID
     market_at: datetime | None
     traceparent: str | None
-    payloads: list[bytes | None]
-    before: int
-    """Messages of the same topic and key before these, in this transaction."""
-    bytes_left: int
-
-    def takes(self, type_name: str, market_at: datetime | None, traceparent: str | None, size: int) -> bool:
-        """Whether a message, the next of this key, may join."""
-        return (
-            self.type == type_name
-            and self.market_at == market_at
-            and self.traceparent == traceparent
-            and size < self.bytes_left
-        )
+    payload: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +77,6 @@ class Transaction:
         self.connection = connection
         self.now = now
         self._published: list[_Published] = []
-        self._last_published: dict[tuple[str, str], _Published] = {}
         self._scheduled: dict[tuple[str, str, int], tuple[ClockName, datetime]] = {}
         self._unscheduled: set[tuple[str, str, int]] = set()
         self._before_commit: list[Callable[[], Awaitable[None]]] = []
@@ -117,18 +102,8 @@ class Transaction:
     def _collect(
         self, topic: Topic, key: str, type_name: str, market_at: datetime | None, payload: bytes | None
     ) -> None:
-        traceparent = current_traceparent()  # of whoever publishes, not of whoever commits
-        size = len(payload or b"") + 1
-        last = self._last_published.get((topic.name, key))
-        if last is not None and last.takes(type_name, market_at, traceparent, size):
-            last.payloads.append(payload)
-        else:
-            before = 0 if last is None else last.before + len(last.payloads)
-            most = _MOST_PACKED_BYTES if topic.is_packed else 0
-            last = _Published(topic, key, type_name, market_at, traceparent, [payload], before, most)
-            self._last_published[(topic.name, key)] = last
-            self._published.append(last)
-        last.bytes_left -= size
+        # The trace is that of whoever publishes, not of whoever commits.
+        self._published.append(_Published(topic, key, type_name, new_id(), market_at, current_traceparent(), payload))
 
     def schedule(self, kind: str, aggregate_id: str, sequence: int, clock: ClockName, due_at: datetime) -> None:
         """Lets time cause something: the row (kind, aggregate_id, sequence) is due at `due_at` by this clock."""
@@ -188,25 +163,29 @@ class Transaction:
             left.clear()
 
     def _store_published(self) -> None:
-        counts = {place: last.before + len(last.payloads) for place, last in self._last_published.items()}
+        counts: dict[tuple[str, str], int] = {}
+        places: list[int] = []
+        for message in self._published:
+            place = (message.topic.name, message.key)
+            counts[place] = counts.get(place, 0) + 1
+            places.append(counts[place])
         rows = [
             (
-                p.topic.name,
-                partition(p.key, p.topic.partitions),
-                p.key,
-                p.type,
-                new_id(),
-                counts[(p.topic.name, p.key)] - p.before - 1,
-                len(p.payloads),
-                p.market_at,
-                p.traceparent,
-                packed(p.payloads),
+                m.topic.name,
+                partition(m.key, m.topic.partitions),
+                m.key,
+                m.type,
+                m.event_id,
+                counts[(m.topic.name, m.key)] - nth,
+                m.market_at,
+                m.traceparent,
+                m.payload,
             )
-            for p in self._published
+            for m, nth in zip(self._published, places, strict=True)
         ]
         raised = [(topic, key, count) for (topic, key), count in sorted(counts.items())]
         self._writing.add(_RAISE, *columns(raised, 3), name="raised")
-        self._writing.add(_STORE, self.now, *columns(rows, 10))
+        self._writing.add(_STORE, self.now, *columns(rows, 9))
 
 
 @contextlib.asynccontextmanager

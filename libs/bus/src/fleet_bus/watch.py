@@ -6,8 +6,8 @@ from fleet_chassis.logging import get_logger
 
 from .failures import Streak, is_down
 from .hearing import Heard
-from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, partitions_of, read_messages, started
-from .received import Record, UnreadableRecord, decode
+from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, partitions_of, read, started
+from .received import UnreadableRecord, decode
 from .settings import BusSettings
 from .subscription import Watch
 
@@ -81,13 +81,10 @@ class Watching:
                 log.info("watch_goes_on", subscription=self.name)
 
     def _take(self, raw: ConsumerRecord) -> None:
-        try:
-            for record in read_messages(raw, self._settings.topic_prefix):
-                self._take_one(record)
-        except UnreadableRecord as error:
-            log.error("record_not_ours", subscription=self.name, error=str(error))
-
-    def _take_one(self, record: Record) -> None:
+        record = read(raw, self._settings.topic_prefix)
+        if isinstance(record, UnreadableRecord):
+            log.error("record_not_ours", subscription=self.name, error=str(record))
+            return
         if record.payload is None or record.number <= self._numbers.get(record.place, (-1, -1)):
             return
         self._numbers.pop(record.place, None)  # so that the key just heard of is the last to be forgotten

@@ -44,12 +44,6 @@ class Topic:
         return not (self.compacted or self.direct)
 
     @property
-    def is_packed(self) -> bool:
-        """Whether messages of one transaction, kind and key may share a record: where readers go by numbers alone, and
-        nothing by places in the log."""
-        return self.is_gapless and not self.is_journal and all(r.reading is Reading.WORK for r in self.readers)
-
-    @property
     def is_journal(self) -> bool:
         """Kept until its reader's snapshots stand in for its records, and trimmed by that reader."""
         return self.retention is None and not self.compacted
