@@ -110,10 +110,11 @@ class CoreEngine:
         )
         await self.others.say((DATA_INSTRUMENTS, symbol, instrument), (DATA_QUOTES, symbol, quote))
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self, headers: dict[str, str] | None = None) -> dict[str, Any]:
+        """As a trader sees it, or whose headers they are."""
         async with (
             aiohttp.ClientSession() as client,
-            client.get(f"{self.url}/api/v1/system/status", headers=self.trader()) as response,
+            client.get(f"{self.url}/api/v1/system/status", headers=headers or self.trader()) as response,
         ):
             assert response.status == 200
             told: dict[str, Any] = await response.json()

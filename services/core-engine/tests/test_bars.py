@@ -1,19 +1,13 @@
 """Which bars go on, and that a step goes on exactly once, after the last of its bars, in whatever process that is."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import pytest
 from fleet_bus import Bus, Transaction
 from fleet_chassis.database import Database
 from fleet_core_engine.domain.bars import DUPLICATE_CLOSE, HALTED, OUT_OF_ORDER, Series, Step, reason_to_withhold
 from fleet_core_engine.service import release_bar
-from fleet_core_engine.settings import Settings
 from fleet_core_engine.store.market import PostgresMarketUnitOfWork
-from fleet_testkit.fixtures import MakeDatabase
-from fleet_testkit.peers import Keys
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,16 +38,6 @@ def test_a_step_is_over_when_every_bar_of_it_was_dealt_with(
     step = Step("1d", market_at, 1, SYMBOLS, None)
     behind = [symbol for symbol in SYMBOLS if (positions.get(symbol) or datetime.min.replace(tzinfo=UTC)) < market_at]
     assert step.is_over(lambda series: positions.get(series.symbol)) == (not behind)
-
-
-@pytest.fixture
-async def silent_bus(make_database: MakeDatabase, tmp_path: Path) -> AsyncIterator[tuple[Bus, Database]]:
-    """A bus that sends nothing: transactions over the real tables, whose outbox the test reads."""
-    url = await make_database("core-engine")
-    keys = Keys.make(tmp_path, "core-engine")
-    settings = Settings.model_validate(keys.settings("core-engine", url, "127.0.0.1:9"))
-    async with Database(url, application_name="test") as database:
-        yield Bus(settings, database), database
 
 
 async def handle_bar(tx: Transaction, symbol: str, close_at: datetime = CLOSE) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import aiohttp
 from core_engine_messages import account_of, bar, signal_of, step
+from fleet_chassis.database import Database
 from fleet_contracts import Message, Topic, data, trading
 from fleet_contracts import core_engine as said
 from fleet_contracts.audit import AdminActed
@@ -89,6 +90,15 @@ async def test_an_account_that_has_breached_a_limit_is_restricted_and_only_an_ad
     [reducing] = await eventually(lambda: others.heard_of(said.TradingStateChanged, key))
     assert (reducing.state, reducing.by) == (TradingStateWord.REDUCING, "risk")
     assert reducing.reason == "daily_loss: 1000.5 of 1000"
+    # Whose account is restricted, and why, is nobody else's business.
+    for headers, is_seen in (
+        (core_engine.keys.of_user("core-engine", owner, "read"), True),
+        (core_engine.admin(), True),
+        (core_engine.keys.of_user("core-engine", uuid4(), "read", "audit"), True),
+        (core_engine.trader(), False),
+    ):
+        states = (await core_engine.status(headers))["states"]
+        assert (account[1] in {one["target"] for one in states}) is is_seen
     # What is stricter stays, however often risk asks for less.
     headers = core_engine.keys.of_user("core-engine", owner, "trade", more=second_factor())
     url, body = f"{core_engine.url}/api/v1/risk/kill-switch", {"scope": "account", "reason": "a test"}
@@ -103,11 +113,45 @@ async def test_an_account_that_has_breached_a_limit_is_restricted_and_only_an_ad
         of_others = await client.post(url, json=body | {"action": "halt", "target": str(uuid4())})
         assert (of_others.status, (await of_others.json())["code"]) == (404, "account_not_found")
     assert await core_engine.kill_switch(scope="account", target=account[1], action="resume") == 200
+    assert account[1] not in {one["target"] for one in (await core_engine.status(core_engine.admin()))["states"]}
 
-    def states() -> list[str]:
+    def told() -> list[str]:
         return [one.state.value for one in others.heard_of(said.TradingStateChanged, key)]
 
-    await eventually(lambda: states()[:3] == ["reducing", "halted", "reducing"])
+    await eventually(lambda: told()[:3] == ["reducing", "halted", "reducing"])
+
+
+async def test_what_risk_wants_under_an_owners_own_halt_holds_when_he_takes_it_back(core_engine: CoreEngine) -> None:
+    others, account = core_engine.others, account_of(signal_of("AAPL/USD"))
+    owner = account[2].user_id  # type: ignore[attr-defined]
+    await others.say(account)
+    headers = core_engine.keys.of_user("core-engine", owner, "read", "trade", more=second_factor())
+    url, body = f"{core_engine.url}/api/v1/risk/kill-switch", {"scope": "account", "reason": "a test"}
+    async with aiohttp.ClientSession(headers=headers) as client:
+
+        async def answer(action: str) -> tuple[int, dict[str, Any]]:
+            response = await client.post(url, json=body | {"action": action})
+            return response.status, await response.json()
+
+        async def is_halted() -> bool:
+            return (await answer("halt"))[0] == 200
+
+        await eventually(is_halted)
+        await others.say(breach_of(account[1], owner, TradingStateWord.REDUCING))
+        async with Database(core_engine.settings.database_url, application_name="test") as database:
+            await eventually(lambda: is_said_by_risk(database, account[1]))
+        status, resumed = await answer("resume")
+        assert (status, resumed["state"]) == (200, "reducing")
+        status, refused = await answer("resume")
+        assert (status, refused["code"]) == (403, "held_by_another")
+
+
+async def is_said_by_risk(database: Database, account_id: str) -> bool:
+    async with database.connection() as connection:
+        found = await connection.fetchval(
+            "SELECT true FROM trading_state_changes WHERE target = $1 AND changed_by = 'risk'", account_id
+        )
+    return found is True
 
 
 async def test_the_heartbeat_is_heard_again_and_again(core_engine: CoreEngine) -> None:

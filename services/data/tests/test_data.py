@@ -144,6 +144,15 @@ async def test_history_is_stored_passed_on_and_made_into_candles(data: Any) -> N
     assert ([one["close"] for one in last["data"]], last["has_more"]) == (["19", "20"], False)
 
 
+@pytest.mark.parametrize(
+    "bound", ["start=9999-12-31T23:00:00Z", "end=9999-12-31T23:00:00Z", "start=0001-01-01T00:00:00Z"]
+)
+async def test_candles_are_found_between_the_ends_of_the_calendar(data: Any, bound: str) -> None:
+    [symbol] = await data.define("IBM")
+    status, page = await data.get(f"/{symbol.replace('/', '-')}/candles?timeframe=1d&{bound}")
+    assert (status, page["data"], page["has_more"]) == (200, [], False)
+
+
 async def test_a_bar_that_closes_after_history_told_it_is_still_passed_on(data: Any) -> None:
     [symbol] = await data.define("GOOG")
     at = this_minute()

@@ -89,7 +89,13 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.include_router(kill_switch_router(bus, gates, Targets(known.instruments, venues, known.accounts)))
     app.include_router(
         status_router(
-            bus, database, fleet, venues=(venues, own_venues), quotes=known.quotes, instruments=known.instruments
+            bus,
+            database,
+            fleet,
+            venues=(venues, own_venues),
+            quotes=known.quotes,
+            instruments=known.instruments,
+            accounts=known.accounts,
         )
     )
     app.include_router(internal_router(bus))

@@ -137,13 +137,13 @@ def breaches() -> Work:
         breach = received.message
         if breach.wanted_state is not None:
             reason = f"{breach.limit}: {breach.used:f} of {breach.allowed:f}"
-            await service.restrict_by_risk(uow, breach.account_id, breach.wanted_state, reason)
+            await service.restrict_by_risk(uow, breach.account_id, breach.user_id, breach.wanted_state, reason)
 
     return Work(
         name="breaches",
         topics=(TRADING_RISK_BREACHES,),
         unit_of_work=PostgresStateUnitOfWork,
-        touches=lambda breach: (str(breach.account_id),),
+        touches=lambda breach: () if breach.wanted_state is None else (str(breach.account_id),),
         handlers={trading.AccountBreached: restrict},
     )
 

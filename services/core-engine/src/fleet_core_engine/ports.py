@@ -75,8 +75,12 @@ class StateUnitOfWork(Protocol):
         """The newest change of it by somebody else."""
         ...
 
-    async def save(self, change: TradingStateChanged) -> None:
+    def save(self, change: TradingStateChanged) -> None:
         """Keeps the change, and publishes it."""
+        ...
+
+    def note(self, change: TradingStateChanged) -> None:
+        """Keeps only that it was said: something stricter holds."""
         ...
 
     def tell_acted(self, action: str, change: TradingStateChanged, before: TradingStateChanged | None) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.vocabulary import StateScope, TradingStateWord
 from fleet_gate import strictest
+from msgspec.structs import replace
 
 from .domain.bars import Series, reason_to_withhold
 from .domain.freshness import LastQuote
@@ -86,7 +87,7 @@ async def change_state(
         reason=reason,
         changed_at=uow.now,
     )
-    await uow.save(change)
+    uow.save(change)
     if not is_owner and by != RISK:
         uow.tell_acted("trading_state.changed", change, held)
     return change
@@ -98,16 +99,26 @@ async def adopt(uow: StateUnitOfWork, change: TradingStateChanged) -> bool:
     held = await uow.held(change.scope, change.target)
     if held is not None and (held.epoch, held.version) >= (change.epoch, change.version):
         return False
-    await uow.save(change)
+    uow.save(change)
     uow.tell_acted("trading_state.adopted", change, held)
     return True
 
 
-async def restrict_by_risk(uow: StateUnitOfWork, account_id: UUID, wanted: TradingStateWord, reason: str) -> None:
-    """Never loosens: an admin releases the account."""
-    held = await uow.held(StateScope.ACCOUNT, str(account_id))
+async def restrict_by_risk(
+    uow: StateUnitOfWork, account_id: UUID, owner: UUID, wanted: TradingStateWord, reason: str
+) -> None:
+    """Never loosens: an admin releases the account. Under a halt of the owner's own it is only noted, and holds when he
+    takes his halt back."""
+    target = str(account_id)
+    held = await uow.held(StateScope.ACCOUNT, target)
     if is_looser(TradingStateWord.ACTIVE if held is None else held.state, wanted):
-        await change_state(uow, StateScope.ACCOUNT, str(account_id), wanted, by=RISK, reason=reason)
+        await change_state(uow, StateScope.ACCOUNT, target, wanted, by=RISK, reason=reason)
+    elif held is not None and held.by == str(owner):
+        other = await uow.held_by_others(StateScope.ACCOUNT, target, held.by)
+        if is_looser(TradingStateWord.ACTIVE if other is None else other.state, wanted):
+            epoch, version = await uow.next_version()
+            said = {"epoch": epoch, "version": version, "by": RISK, "reason": reason, "changed_at": uow.now}
+            uow.note(replace(held, state=wanted, **said))
 
 
 def is_looser(state: TradingStateWord, than: TradingStateWord) -> bool:

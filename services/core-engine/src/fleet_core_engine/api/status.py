@@ -7,18 +7,20 @@ import asyncpg
 from fastapi import APIRouter
 from fleet_bus import Bus, TableView
 from fleet_calendars import OutsideCalendar, UnknownCalendar, last_day, next_session
+from fleet_chassis.assertions import Caller
 from fleet_chassis.database import Database
 from fleet_chassis.permissions import ReadCaller
 from fleet_chassis.shapes import Resource
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.data import BestQuote, InstrumentDefined
 from fleet_contracts.exchange_connector import VenueStatus
+from fleet_contracts.trading import Account
 from fleet_contracts.vocabulary import StateScope, TradingStateWord
 
 from fleet_core_engine.domain.freshness import is_stale
 from fleet_core_engine.sessions import warning_of
 from fleet_core_engine.store.alerts import stopped_quotes
-from fleet_core_engine.store.states import current_states
+from fleet_core_engine.store.states import shown_states
 from fleet_core_engine.telling import Fleet, lag_of
 
 from .shown import TradingStateShown
@@ -91,6 +93,8 @@ class CalendarShown(Resource):
 
 
 class SystemStatus(Resource):
+    """`states`: of accounts the caller's own, and whoever may restrict or audit any hears of all that are restricted."""
+
     feed: str
     as_of: datetime
     market_at: datetime | None
@@ -112,15 +116,16 @@ def status_router(
     venues: Sequence[TableView[VenueStatus]],
     quotes: TableView[BestQuote],
     instruments: TableView[InstrumentDefined],
+    accounts: TableView[Account],
 ) -> APIRouter:
     """`GET /system/status`: from tables in memory and one call to each instance, so that it answers without Kafka."""
     router = APIRouter(prefix="/api/v1/system", tags=["system"])
 
     @router.get("/status")
-    async def status(_caller: ReadCaller) -> SystemStatus:
+    async def status(caller: ReadCaller) -> SystemStatus:
         """Services and their readiness, venues, the age of prices, the trading state."""
         async with database.connection() as connection:
-            states = await current_states(connection)
+            states = await shown_states(connection)
             stopped = await stopped_quotes(connection)
         instances = await fleet.status()
         now = bus.clock.now()
@@ -135,7 +140,7 @@ def status_router(
             market_at=bus.market_at,
             is_ready=bool(instances) and all(instance.is_ready for instance in instances),
             trading_state=_of_system(states),
-            states=[TradingStateShown.model_validate(state) for state in states],
+            states=[TradingStateShown.model_validate(state) for state in states if _may_see(state, caller, accounts)],
             services=[InstanceShown.model_validate(instance) for instance in instances],
             lag=[LagShown.model_validate(one) for one in lag_of(instances)],
             venues=[
@@ -154,6 +159,13 @@ def status_router(
 
 def _of_system(states: Sequence[TradingStateChanged]) -> TradingStateWord:
     return next((state.state for state in states if state.scope is StateScope.SYSTEM), TradingStateWord.ACTIVE)
+
+
+def _may_see(state: TradingStateChanged, caller: Caller, accounts: TableView[Account]) -> bool:
+    if state.scope is not StateScope.ACCOUNT or not caller.scopes.isdisjoint(("admin", "audit")):
+        return True
+    account = accounts.get(state.target or "")
+    return account is not None and account.user_id == caller.user_id
 
 
 def _venue(

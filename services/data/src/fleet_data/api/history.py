@@ -70,7 +70,10 @@ def history_router(database: Database, *, now: Callable[[], datetime], is_live: 
         if query.cursor is not None:
             start = decode_cursor(query.cursor, datetime)[0] + timedelta(microseconds=1)
         as_of = now()
-        end = query.end or as_of + timedelta(days=1)
+        # Nothing begins later; and after the last day of the calendar no interval could.
+        latest = as_of + timedelta(days=1)
+        end = min(query.end or latest, latest)
+        start = None if start is None else min(start, end)
         async with database.connection() as connection:
             market = await market_of(connection, symbol)
             found, is_of_minutes = await reads.candles(
