@@ -38,7 +38,7 @@ class Connection:
         self._messages_per_s = messages_per_s
         self._allowance = float(messages_per_s * FLOOD_BURST)
         self._heard_at = time.monotonic()
-        outlet.on_writable = self._drain
+        outlet.on_writable, outlet.on_frame = self._drain, self.hear
 
     def emit(self, channel: str, kind: str, data: bytes) -> None:
         """Sends a message of a channel, with the next number of this socket's channel."""

@@ -1,30 +1,36 @@
-"""uvicorn's socket protocol as sockets with many readers need it. It writes at once what is encoded already, can close a
-socket whose reader has stopped reading, and knows that a handshake which was refused with a whole answer is over.
+"""uvicorn's socket protocol as sockets with many readers need it. It writes at once what is encoded already, ends whatever
+its reader does or leaves undone, and knows that a handshake which was refused with a whole answer is over.
 
-ASGI takes text, which is encoded for each socket anew, by a task of the socket's own; and its `websocket.close` waits
-until the reader has taken what was sent before, which one that does not read never does.
+ASGI takes text, which is encoded for each socket anew, by a task of the socket's own. And uvicorn closes a connection once
+the reader has taken what was sent before, which one that does not read never does; and it answers as many pings as come.
 """
 
+import asyncio
 import struct
 from collections.abc import Callable
 from typing import cast
 
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
 OUTLET = "fleet.outlet"
 """The extension of the ASGI scope under which an accepted socket finds its protocol."""
-CLOSE_TIMEOUT_S = 5.0
 _TEXT = 0x81
 """FIN, and the opcode of text."""
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
-    """For `uvicorn.Config(ws=SocketProtocol)`. `on_writable` is called when a slow reader has caught up."""
+    """For `uvicorn.Config(ws=SocketProtocol)`. `on_writable` is called when a slow reader has caught up, `on_frame` for
+    what comes besides messages: pings, pongs, and messages in parts."""
+
+    cut_after_s = 5.0
+    """Between the last word and the end of the connection, whether or not it was taken."""
 
     on_writable: Callable[[], None] | None = None
+    on_frame: Callable[[], None] | None = None
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -36,6 +42,36 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
             # Otherwise uvicorn logs an error for everybody who comes with a bad token.
             self.handshake_complete = True
+
+    def eof_received(self) -> None:
+        # The transport closes by itself, once what was sent is taken.
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        if not self.disconnected:
+            self.loop.call_later(self.cut_after_s, self.transport.abort)
+
+    def keepalive_timeout(self) -> None:
+        self.hang_up(1011, "no answer to a ping")
+
+    def handle_ping(self) -> None:
+        pong = b"".join(self.conn.data_to_send())
+        self._count_frame()
+        if self.handshake_complete and not self.close_sent:
+            self.transport.write(pong)
+
+    def handle_pong(self, event: Frame) -> None:
+        self._count_frame()
+        super().handle_pong(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        self._count_frame()
+        super().handle_cont(event)
+
+    def _count_frame(self) -> None:
+        if self.on_frame is not None:
+            self.on_frame()
 
     @property
     def is_writable(self) -> bool:
@@ -66,7 +102,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
-        self.close_timer = self.loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)
+        self.close_timer = self.loop.call_later(self.cut_after_s, self.transport.abort)
 
 
 def head_of_text(size: int) -> bytes:

@@ -102,10 +102,13 @@ class Snapshots:
     async def _whole_portfolio(
         self, principal: Principal, at: _Portfolio, portfolio: bytes, versions: dict[str, int]
     ) -> bytes:
-        """Portfolio, balances and positions of one moment, if there is one in which nothing changes."""
-        for _ in range(TRIES):
+        """Portfolio, balances and positions of one moment, if there is one in which nothing changes; else with the version
+        of before they were read, so that what changed meanwhile is told as an update, and not taken for known."""
+        for tries_left in reversed(range(TRIES)):
             balances = await self._all(principal, f"accounts/{at.account_id}/balances")
             positions = await self._all(principal, "positions", account_id=at.account_id)
+            if not tries_left:
+                break
             again = await self._portfolio(principal, at.account_id)
             version = msgspec.json.decode(again, type=_Portfolio).version
             if version == versions[at.account_id]:
