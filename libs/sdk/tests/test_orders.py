@@ -76,6 +76,12 @@ def test_only_exact_numbers_are_prices(wrong: Any) -> None:
         buy(stop_price=wrong)
 
 
+@pytest.mark.parametrize("wrong", [Decimal("1E+24"), 10**24, Decimal("1E-101"), Decimal("NaN")])
+def test_what_cannot_be_written_out_is_no_price(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="stop_price must be"):
+        buy(stop_price=wrong)
+
+
 prices = st.none() | st.integers(1, 99)
 
 

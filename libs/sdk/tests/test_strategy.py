@@ -192,6 +192,9 @@ def test_sma_cross_cancels_a_waiting_buy_and_sells_what_it_holds() -> None:
         ({"quantity": "many"}, "quantity", "invalid"),
         ({"quantity": True}, "quantity", "invalid"),
         ({"quantity": "-1"}, "quantity", "invalid"),
+        ({"quantity": "1E+24"}, "quantity", "invalid"),
+        ({"quantity": 10**24}, "quantity", "invalid"),
+        ({"quantity": "1E-101"}, "quantity", "invalid"),
         ({"self": 1}, "self", "unknown"),
     ],
 )

@@ -1,5 +1,6 @@
 """Order types above the core book, by example: groups, reduce-only, icebergs, auctions, replaces, splits."""
 
+import time
 from typing import Any
 
 import pytest
@@ -128,6 +129,20 @@ def test_an_at_close_order_trades_in_the_auction_or_not_at_all() -> None:
     assert [(e.order_ref, e.last_quantity, e.last_price) for e in events if isinstance(e, Filled)] == [
         ("moc", 4, 102), ("loc", 4, 102), ("moc", 3, 102), ("ask", 3, 102),
     ]  # fmt: skip
+
+
+def test_an_auction_over_a_deep_book_takes_no_time_for_each_price() -> None:
+    target = exchange()
+    for n in range(1, 4_001):
+        target.apply(order(f"bid{n}", Side.BUY, 10, n), 0)
+    target.apply(order("moc", Side.SELL, 10, time_in_force=TimeInForce.AT_CLOSE, account_id="B"), 0)
+    began_at = time.process_time()
+    events = target.auction(TimeInForce.AT_CLOSE, 4_000, 1)
+    assert time.process_time() - began_at < 2, "the venue stands still meanwhile"
+    assert [(e.order_ref, e.last_price) for e in events if isinstance(e, Filled)] == [
+        ("bid4000", 4_000),
+        ("moc", 4_000),
+    ]
 
 
 def test_replaces_and_refusals() -> None:

@@ -131,14 +131,20 @@ class StrategyUnderTest:
         return str(reply.body["strategy_id"])
 
     async def deployed(
-        self, user: User, symbols: Iterable[str] = ("AAPL/USD",), *, builtin: str = "sma_cross", **parameters: object
+        self,
+        user: User,
+        symbols: Iterable[str] = ("AAPL/USD",),
+        *,
+        builtin: str = "sma_cross",
+        timeframe: str = "1d",
+        **parameters: object,
     ) -> str:
         """A deployment, made as the gateway makes it."""
         deployment_id = str(uuid4())
         body = {
             "strategy_id": await self.strategy(user, builtin),
             "symbols": list(symbols),
-            "timeframe": "1d",
+            "timeframe": timeframe,
             "parameters": parameters,
             "mode": "paper",
         }

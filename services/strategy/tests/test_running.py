@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from fleet_contracts.core_engine import BarWithheld, SignalAccepted, SignalDropped
-from fleet_contracts.data import BarsBackfilled
-from fleet_contracts.exchange_connector import BarValues
+from fleet_contracts.data import BarClosed, BarsBackfilled
+from fleet_contracts.exchange_connector import BarValues, MarketStepEnded
 from fleet_contracts.strategy import Deployment, SignalRaised
 from fleet_contracts.topics import CORE_ENGINE_MARKET, CORE_ENGINE_SIGNAL_OUTCOMES
 from fleet_contracts.vocabulary import OrderClass, OrderStatus, OrderType, Side, Timeframe, TimeInForce
@@ -17,6 +17,7 @@ from fleet_sdk.builtin import create
 from fleet_sdk.orders import SubmitIntent, signal_id
 from fleet_sdk.runner import Runner
 from fleet_testkit.eventually import eventually
+from msgspec import structs
 
 CROSS = {"fast": 2, "slow": 3, "quantity": "5"}
 UP, DOWN = (10, 9, 8, 12), (14, 9, 6)
@@ -104,6 +105,30 @@ async def test_an_entry_that_still_waits_is_cancelled_by_its_signal(
         await strategy_service.market_day({symbols[0]: close})
     raised = await heard(strategy_service, a_user, 2)
     assert (raised[1].action, raised[1].target_signal_id) == ("cancel", entry.signal_id)
+
+
+async def test_an_order_of_which_nothing_is_heard_yet_is_not_asked_for_again(
+    strategy_service: Any, a_user: Any, symbols: Any
+) -> None:
+    """trading is away for some minutes: what it is asked for meanwhile it will place when it is back."""
+    deployment_id = await strategy_service.deployed(a_user, symbols[:1], builtin="buy_the_dip", timeframe="1m")
+    day = strategy_service.next_day()
+    for minute in range(1, 6):
+        close_at = strategy_service.day(day) + timedelta(minutes=minute)
+        values = structs.replace(
+            strategy_service.values_of(day, 100), open_at=close_at - timedelta(minutes=1), close_at=close_at
+        )
+        bar = BarClosed(symbol=symbols[0], venue="paper", timeframe=Timeframe.M1, bar=values)
+        ended = MarketStepEnded(step=minute, market_at=close_at, timeframe=Timeframe.M1, symbols=symbols[:1])
+        await strategy_service.say((CORE_ENGINE_MARKET, symbols[0], bar), (CORE_ENGINE_MARKET, "step", ended))
+
+    async def has_run() -> bool:
+        shown = await strategy_service.deployment(a_user, deployment_id)
+        return bool(shown["last_step_at"]) and datetime.fromisoformat(shown["last_step_at"]) == close_at
+
+    await eventually(has_run)
+    shown = (await strategy_service.deployment(a_user, deployment_id))["signals"]
+    assert [signal["action"] for signal in shown] == ["submit"]
 
 
 async def test_a_step_waits_for_its_bars_whatever_order_they_come_in(
@@ -227,6 +252,21 @@ async def test_a_strategy_that_fails_is_paused_with_the_reason_and_others_go_on(
     assert [str(signal.deployment_id) for signal in strategy_service.signals(a_user)] == [healthy]
     said = await eventually(lambda: strategy_service.peers.heard_of(Deployment, broken)[1:])
     assert said[0].state.value == "paused"
+
+
+async def test_a_quantity_that_no_row_can_hold_stops_only_its_own_deployment(
+    strategy_service: Any, a_user: Any, symbols: Any
+) -> None:
+    broken = await strategy_service.deployed(a_user, symbols[:1], builtin="buy_and_hold")
+    healthy = await strategy_service.deployed(a_user, symbols[:1], builtin="buy_and_hold")
+    # As it could be made before parameters were bounded: PostgreSQL's numeric ends at 131,072 digits.
+    await strategy_service.execute(
+        'UPDATE deployments SET parameters = \'{"quantity": "1E+140000"}\' WHERE deployment_id = $1', UUID(broken)
+    )
+    number = await strategy_service.market_day({symbols[0]: 10})
+    await strategy_service.ran(a_user, healthy, number)
+    shown = await strategy_service.ran(a_user, broken, number)
+    assert (shown["state"], shown["reason"]["code"]) == ("paused", "strategy_failed")
 
 
 async def test_a_paused_deployment_sees_no_steps_and_knows_their_bars_afterwards(

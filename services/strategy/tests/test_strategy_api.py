@@ -110,6 +110,7 @@ async def test_the_repeat_of_a_deployment_is_answered_when_its_strategy_is_gone(
         ({"parameters": {"fast": 30, "slow": 10}}, "parameters.slow"),
         ({"parameters": {"speed": 1}}, "parameters.speed"),
         ({"parameters": {"quantity": "-1"}}, "parameters.quantity"),
+        ({"parameters": {"quantity": "1E+140000"}}, "parameters.quantity"),
         ({"symbols": ["AAPL/USD", "NONE/USD"]}, "symbols.1"),
         ({"symbols": []}, "symbols"),
         ({"symbols": ["AAPL/USD", "AAPL-USD"]}, "symbols"),

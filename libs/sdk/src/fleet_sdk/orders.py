@@ -14,6 +14,8 @@ from uuid import UUID, uuid5
 import msgspec
 from fleet_simulator import OrderType, Side, TimeInForce
 
+from fleet_sdk.decimals import MOST_DECIMALS, MOST_DIGITS, is_bounded
+
 Amount = Decimal | int
 
 
@@ -221,6 +223,8 @@ def positive(name: str, value: Amount) -> Decimal:
     exact = Decimal(value)
     if not exact.is_finite() or exact <= 0:
         raise ValueError(f"{name} must be above 0, was {value}")
+    if not is_bounded(exact):
+        raise ValueError(f"{name} must be below 1E+{MOST_DIGITS} and have at most {MOST_DECIMALS} decimals")
     return exact
 
 

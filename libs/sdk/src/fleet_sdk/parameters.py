@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from fleet_sdk.decimals import MOST_DIGITS, is_bounded
+
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Subclass with typed fields and defaults. What types cannot say, `__post_init__` does: raise InvalidParameter."""
@@ -43,18 +45,18 @@ def parameters_schema(kind: type[Parameters]) -> dict[str, Any]:
 
 
 def _exact(kind: type[Parameters], name: str, value: object) -> object:
-    """Refuses for a Decimal what is not exact or not finite; msgspec would take a float and `NaN`."""
+    """Refuses for a Decimal what is not exact or not bounded; msgspec would take a float, `NaN` and `1E+999999`."""
     if not any(field.name == name and field.type is Decimal for field in msgspec.structs.fields(kind)):
         return value
     if isinstance(value, float):
         raise InvalidParameter(name, f'must be a decimal as a string, such as "0.5", was the float {value}')
-    if isinstance(value, str | Decimal):
+    if isinstance(value, str | int | Decimal) and not isinstance(value, bool):
         try:
-            if Decimal(value).is_finite():
+            if is_bounded(Decimal(value)):
                 return value
         except InvalidOperation:
             pass  # no number at all: said below
-        raise InvalidParameter(name, f"must be a decimal number, was {value}")
+        raise InvalidParameter(name, f"must be a decimal number below 1E+{MOST_DIGITS}, was {str(value)[:100]}")
     return value
 
 

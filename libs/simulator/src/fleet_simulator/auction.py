@@ -4,10 +4,14 @@ As in NYSE Rule 7.35 and Xetra's market model (their further tie-breaks differ):
 three, the lower one. Without any limit and without a reference there is no price.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from fleet_simulator.orders import Order
+
+_ANY = 1 << 62
 
 
 class Clearing(NamedTuple):
@@ -17,10 +21,12 @@ class Clearing(NamedTuple):
 
 def clearing(orders: Sequence[Order], reference: int | None) -> Clearing | None:
     """The price at which the orders trade, and how much; `None` where nothing can."""
+    buys = _Quantities((order.worst_price or _ANY, order.remaining) for order in orders if order.is_buy)
+    sells = _Quantities((order.worst_price or 0, order.remaining) for order in orders if not order.is_buy)
     limits = {order.limit_price for order in orders if order.limit_price is not None}
     # Between two limits both sums stand still, so the ticks next to the limits and the reference stand for all prices.
     near = {price + step for price in limits for step in (-1, 0, 1)} | ({reference} if reference else set())
-    found = [(*_sums(orders, price), price) for price in near if price > 0]
+    found = [(buys.total - buys.below(price), sells.below(price + 1), price) for price in near if price > 0]
     ranked = [
         (-min(b, s), abs(b - s), 0 if reference is None else abs(price - reference), price) for b, s, price in found
     ]
@@ -29,11 +35,20 @@ def clearing(orders: Sequence[Order], reference: int | None) -> Clearing | None:
     return Clearing(best[3], -best[0])
 
 
-def _sums(orders: Sequence[Order], price: int) -> tuple[int, int]:
-    """What would be bought and what sold at this price."""
-    willing = [order for order in orders if order.takes(price)]
-    bought = sum(order.remaining for order in willing if order.is_buy)
-    return bought, sum(order.remaining for order in willing) - bought
+class _Quantities:
+    """Of one side, by the worst price of each order: a book of a million is summed up once, not for each price."""
+
+    def __init__(self, found: Iterable[tuple[int, int]]) -> None:
+        by_price = sorted(found)
+        self._prices = [price for price, _ in by_price]
+        self._sums = list(accumulate((quantity for _, quantity in by_price), initial=0))
+
+    @property
+    def total(self) -> int:
+        return self._sums[-1]
+
+    def below(self, price: int) -> int:
+        return self._sums[bisect_left(self._prices, price)]
 
 
 def ranked(orders: Sequence[Order], price: int) -> list[Order]:

@@ -8,7 +8,7 @@ from fleet_simulator.corporate import dividend, split
 from fleet_simulator.events import CancelRejected, Event, Expired, ReplaceRejected
 from fleet_simulator.groups import Groups
 from fleet_simulator.hashing import state_hash
-from fleet_simulator.lifecycle import OrderLifecycle
+from fleet_simulator.lifecycle import OrderLifecycle, expiry
 from fleet_simulator.matcher import Match, Refused
 from fleet_simulator.orders import Cancel, Command, Order, Phase, Place, Replace, TimeInForce
 from fleet_simulator.positions import Positions
@@ -37,12 +37,12 @@ class Exchange(OrderLifecycle):
 
     def expires_at(self) -> int | None:
         """When the next `gtd` order ends."""
-        return self._expiring[0][0] if self._expiring else None
+        return -self._expiring[-1][0] if self._expiring else None
 
     def expire(self, at: int) -> list[Event]:
         """Ends the `gtd` orders whose time has come, the earliest first."""
-        while self._expiring and self._expiring[0][0] <= at:
-            expires_at, _, order = self._expiring[0]
+        while (expires_at := self.expires_at()) is not None and expires_at <= at:
+            order = self._expiring[-1][2]
             self._end(order, Expired(order.order_ref, order.account_id, expires_at), at)
         return self._settled(at)
 
@@ -180,7 +180,7 @@ class Exchange(OrderLifecycle):
         self.orders = {order.order_ref: order for order in found}
         self._triggers = Triggers()
         self._of_session, self._of_account = {}, {}
-        self._expiring = sorted((o.expires_at, o.arrival, o) for o in found if o.expires_at is not None)
+        self._expiring = sorted(expiry(o.expires_at, o) for o in found if o.expires_at is not None)
         self.positions = Positions(positions)
         self._groups = Groups()
         for order in found:

@@ -46,7 +46,7 @@ class OrderLifecycle:
         self._groups = Groups()
         self._triggers = Triggers()
         self._of_session: dict[TimeInForce, dict[str, Order]] = {}  # what a session's end ends, or its auctions fill
-        self._expiring: list[tuple[int, int, Order]] = []
+        self._expiring: list[tuple[int, int, Order]] = []  # the next one last, where it is taken away at no cost
         self._arrivals = self._trades = self._book_ids = self._accounts = 0
         self._of_account: dict[str, _Account] = {}
         self._events: list[Event] = []
@@ -68,7 +68,7 @@ class OrderLifecycle:
         self.orders[order.order_ref] = order
         self._index(order)
         if order.expires_at is not None:
-            insort(self._expiring, (order.expires_at, order.arrival, order))
+            insort(self._expiring, expiry(order.expires_at, order))
         self._events.append(Accepted(order.order_ref, order.account_id, at))
         if order.parent_ref is None:
             self._begin(order, at)
@@ -303,7 +303,7 @@ class OrderLifecycle:
         del self.orders[order.order_ref]
         self._groups.remove(order)
         if order.expires_at is not None:
-            del self._expiring[bisect_left(self._expiring, (order.expires_at, order.arrival, order))]
+            del self._expiring[bisect_left(self._expiring, expiry(order.expires_at, order))]
         if order.time_in_force.is_of_session:
             del self._of_session[order.time_in_force][order.order_ref]
         self._triggers.changed.discard(order.order_ref)
@@ -339,3 +339,8 @@ class OrderLifecycle:
         self._events.append(
             Replaced(order.order_ref, order.account_id, at, order.quantity, order.limit_price, order.stop_price, reason)
         )
+
+
+def expiry(expires_at: int, order: Order) -> tuple[int, int, Order]:
+    """Two are never equal in arrival, so orders are not compared."""
+    return -expires_at, -order.arrival, order

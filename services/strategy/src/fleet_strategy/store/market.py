@@ -50,8 +50,8 @@ CROSS JOIN LATERAL (
     ORDER BY bars.close_at DESC LIMIT wanted.n
 ) b
 """  # noqa: S608 (constants)
-# Orders that have not ended, and what the last step asked for of which no order has been heard yet: in the order asked,
-# the exits of an order after it, the take-profit first.
+# Orders that have not ended, and what was asked for within a day of which no order has been heard yet, for it will be
+# placed when those on the way are back: in the order asked, the exits of an order after it, the take-profit first.
 _OPEN_ORDERS = """
 SELECT o.deployment_id, o.signal_id, o.symbol, o.side, o.order_type, o.quantity, o.filled_quantity, o.limit_price,
        o.stop_price, s.order_class, o.parent_order_id IS NOT NULL AS is_leg, s.market_at, s.number
@@ -59,7 +59,7 @@ FROM deployment_orders o JOIN signals s USING (signal_id) WHERE o.deployment_id 
 UNION ALL
 SELECT s.deployment_id, s.signal_id, s.symbol, s.side, s.order_type, s.quantity, 0, s.limit_price,
        s.stop_price, s.order_class, false, s.market_at, s.number
-FROM deployments d JOIN signals s ON s.deployment_id = d.deployment_id AND s.market_at = d.last_step_at
+FROM deployments d JOIN signals s ON s.deployment_id = d.deployment_id AND s.market_at > d.last_step_at - interval '1 day'
 WHERE d.deployment_id = ANY($1) AND s.action = 'submit' AND s.outcome IS DISTINCT FROM 'dropped'
   AND NOT EXISTS (SELECT FROM deployment_orders o WHERE o.signal_id = s.signal_id)
 ORDER BY market_at, number, is_leg, stop_price NULLS FIRST
