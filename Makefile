@@ -18,7 +18,7 @@ help: ## List the targets
 
 setup: ## Install everything into .venv and .fleet/jars (a second run works offline)
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) was found. Install Python 3.11 or newer, or name one: make setup PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) scripts/setup.py $(if $(filter file,$(origin PYTHON)),--fastest)
+	@$(PYTHON) scripts/setup.py $(if $(filter file,$(origin PYTHON)),--any)
 
 up: setup ## Start the fleet in the background on a simulated market; says what to try
 	@$(BIN)/fleet up $(ARGS)
@@ -29,8 +29,8 @@ down: setup ## Drain and stop the fleet; its data stays
 status: setup ## Show what runs, where, since when
 	@$(BIN)/fleet status $(ARGS)
 
-logs: setup ## Show the end of all logs; make logs ARGS="trading -f" follows one
-	@$(BIN)/fleet logs $(ARGS)
+logs: setup ## Show the end of all logs, or of one: make logs SERVICE=trading; ARGS=-f follows
+	@$(BIN)/fleet logs $(SERVICE) $(ARGS)
 
 reset: setup ## Stop the fleet and delete its data (asks first)
 	@$(BIN)/fleet reset $(ARGS)

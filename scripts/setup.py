@@ -44,7 +44,7 @@ def members() -> list[Path]:
 
 def fingerprint() -> str:
     """Changes when anything that was installed would."""
-    content = hashlib.sha256(LOCK.read_bytes() + sys.version.encode())
+    content = hashlib.sha256(LOCK.read_bytes())
     for member in members():
         content.update((member / "pyproject.toml").read_bytes())
     return content.hexdigest()
@@ -63,12 +63,31 @@ def require_disk(needed: int = NEEDED_BYTES) -> None:
         raise SetUpFailure(f"{free >> 20} MB are free on this disk, set-up needs {needed >> 20} MB. Free some space.")
 
 
-def is_usable(folder: Path) -> bool:
-    """Whether it has a Python of this version (an interpreter that was upgraded leaves a broken one) and a way to install."""
-    tools = folder / "bin" / "uv", folder / "bin" / "pip"
-    if not (folder / "bin" / "python").exists() or not any(tool.exists() for tool in tools):
+def version_of(python: Path) -> tuple[int, int] | None:
+    """None where it does not run."""
+    try:
+        told = subprocess.run(  # noqa: S603
+            [str(python), "-I", "-S", "-c", "import sys; print(*sys.version_info[:2])"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    major, minor = told.stdout.split()
+    return int(major), int(minor)
+
+
+def is_usable(folder: Path, version: tuple[int, int] | None = None) -> bool:
+    """Whether it was made here (its commands name their folder), has a way to install, and a Python that is new enough,
+    of that version where one is given. An interpreter that was upgraded leaves the packages of another version."""
+    found, made = version_of(folder / "bin" / "python"), folder / "pyvenv.cfg"
+    if found is None or found < NEEDED or version not in (None, found):
         return False
-    return (folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}").is_dir()
+    if not made.exists() or not made.read_text().rstrip().endswith(f" {folder}"):
+        return False
+    has_tool = any((folder / "bin" / tool).exists() for tool in ("uv", "pip"))
+    return has_tool and (folder / "lib" / f"python{found[0]}.{found[1]}").is_dir()
 
 
 _WORK = """
@@ -115,8 +134,6 @@ def faster_python(system: Path = SYSTEM_PYTHON) -> str | None:
 
 
 def make_venv(python: str = sys.executable, folder: Path = VENV, *, with_pip: bool = True) -> None:
-    if is_usable(folder):
-        return
     say("making .venv")
     command = [python, "-m", "venv", "--clear", *([] if with_pip else ["--without-pip"]), str(folder)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
@@ -180,13 +197,16 @@ def megabytes(folder: Path) -> int:
 def main(arguments: Sequence[str] = ()) -> int:
     began = time.monotonic()
     try:
-        require_python()
-        wanted = fingerprint()
-        fresh = not (STAMP.exists() and STAMP.read_text() == wanted)
+        wanted, is_any = fingerprint(), "--any" in arguments
+        # What was made with a Python that somebody named is kept by those who name none.
+        usable = is_usable(VENV, None if is_any else sys.version_info[:2])
+        fresh = not (usable and STAMP.exists() and STAMP.read_text() == wanted)
         if fresh:
             require_disk()
-            chosen = faster_python() if "--fastest" in arguments and has_pip() and not is_usable(VENV) else None
-            make_venv(chosen or sys.executable, with_pip=chosen is None)
+            if not usable:
+                require_python()
+                chosen = faster_python() if is_any and has_pip() else None
+                make_venv(chosen or sys.executable, with_pip=chosen is None)
             install()
         run(VENV / "bin" / "python", "-m", "fleet_launcher.jars")
         run(VENV / "bin" / "python", "-m", "fleet_simulator.book")

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from fleet_cli.console import show
 from fleet_cli.doctor import disk, jars, port, python
 from fleet_cli.first_steps import curl_lines
 from fleet_cli.main import app
 from fleet_launcher.failure import LaunchFailure
+from fleet_launcher.keys import ensure_keys
 from fleet_launcher.places import StateDir
+from fleet_launcher.postgres import user_namespace_works
+from fleet_launcher.processes import record
+from rich.table import Table
 from typer.testing import CliRunner, Result
 
 
@@ -34,10 +41,56 @@ def test_down_is_content_with_nothing_and_reset_asks(tmp_path: Path) -> None:
     assert fleet("down", state=tmp_path / "none").stdout == "no fleet was running\n"
     (tmp_path / "kafka").mkdir()
     (tmp_path / "jars").mkdir()
-    assert fleet("reset", state=tmp_path, answer="n\n").exit_code == 1
+    StateDir(tmp_path).mail.touch()
+    refused = fleet("reset", state=tmp_path, answer="n\n")
+    assert refused.exit_code == 1 and "Nothing was deleted" in refused.stderr
     assert (tmp_path / "kafka").exists()
     assert fleet("reset", state=tmp_path, answer="y\n").exit_code == 0
-    assert not (tmp_path / "kafka").exists() and (tmp_path / "jars").exists()
+    assert not (tmp_path / "kafka").exists() and not StateDir(tmp_path).mail.exists() and (tmp_path / "jars").exists()
+
+
+def test_status_of_a_fleet_without_supervisor_and_kafka_says_so(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.prepare()
+    ensure_keys(state, [])
+    described = {"kafka": {"bootstrap": "127.0.0.1:1"}, "postgres": {"url": "postgresql://me:secret@127.0.0.1:2/x"}}
+    state.keep("fleet.json", {**described, "redis": {"url": "redis://other:3"}, "services": {}})
+    record(state, "postgres", os.getpid())
+    (state.run / "kafka.json").write_text('{"pid": 1, "started": 1000.0}')
+    done = fleet("status", state=tmp_path)
+    assert done.exit_code == 1
+    told = {line.split()[0]: line.rstrip() for line in done.stdout.splitlines()}
+    assert "was killed" in told["supervisor"] and "is down: `fleet logs kafka`" in told["kafka"]
+    assert told["postgres"].split()[-2:] == ["127.0.0.1:2/x", "yes"] and told["redis"].endswith("given by URL")
+
+
+def test_what_is_listed_is_whole_however_narrow_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["execution.reports", "exchange-connector.market-data", "d" * 60, "a reason of several words " * 5]
+    table = Table(*(str(number) for number in range(4)), box=None)
+    table.add_row(*words)
+    show(table)
+    assert capsys.readouterr().out.splitlines()[1].split() == " ".join(words).split()
+
+
+@pytest.mark.parametrize(
+    ("scope", "target", "remedy"),
+    [("symbol", "aapl", "--target AAPL/USD"), ("account", "mine", "--target "), ("venue", "papr", "paper, internal")],
+)
+def test_a_halt_of_what_cannot_be_is_no_halt(scope: str, target: str, remedy: str, tmp_path: Path) -> None:
+    done = fleet("halt", "--reason", "a test", "--scope", scope, "--target", target, state=tmp_path)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"error: Nothing is stopped: '{target}' is no {scope}. ") and remedy in done.stderr
+
+
+def test_who_has_no_name_is_a_number() -> None:
+    if not user_namespace_works():
+        pytest.skip("only a user namespace makes a user without a name")
+    command = ["env", "-u", "LOGNAME", "-u", "USER", "-u", "LNAME", "-u", "USERNAME", "unshare", "--user"]
+    program = "from fleet_cli.console import operator; print(operator())"
+    done = subprocess.run(
+        [*command, "--map-user=54321", sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "uid-54321\n", done
 
 
 def test_wrong_words_are_one_line(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_status_tells_all_processes_and_restart_drains_one(commanded: WholeFleet
     assert commanded.pid("execution") != before
     told = fleet(commanded, "status")
     assert told.returncode == 0, told
-    for part in ("kafka", "postgres", "redis", "trading-0", "gateway-0"):
+    for part in ("supervisor", "kafka", "postgres", "redis", "trading-0", "gateway-0", commanded.url):
         assert part in told.stdout
     assert "postgres:" not in told.stdout  # no password
     assert "already runs" in fleet(commanded, "up").stderr

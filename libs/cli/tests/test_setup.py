@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -50,6 +51,23 @@ def test_the_systems_python_is_taken_where_it_is_clearly_faster_and_of_the_same_
     (broken := tmp_path / "broken").write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
     assert set_up.faster_python(broken) is None
+
+
+def test_an_environment_is_kept_while_it_works_and_is_of_the_version_that_was_named(
+    set_up: ModuleType, tmp_path: Path
+) -> None:
+    folder, ours = tmp_path / "venv", sys.version_info[:2]
+    assert not set_up.is_usable(folder)
+    set_up.make_venv(folder=folder, with_pip=False)
+    assert not set_up.is_usable(folder), "nothing in it could install"
+    (folder / "bin" / "uv").touch()
+    assert set_up.is_usable(folder) and set_up.is_usable(folder, ours)
+    assert not set_up.is_usable(folder, (ours[0], ours[1] + 1))
+    moved = folder.rename(tmp_path / "moved")
+    assert not set_up.is_usable(moved), "its commands name the folder where it was"
+    moved.rename(folder)
+    (folder / "bin" / "python").unlink()
+    assert not set_up.is_usable(folder)
 
 
 def test_an_old_python_and_a_full_disk_are_told(set_up: ModuleType) -> None:

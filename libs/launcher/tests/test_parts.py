@@ -21,7 +21,7 @@ from fleet_launcher.keys import ensure_keys
 from fleet_launcher.options import FleetOptions, parse_replicas
 from fleet_launcher.places import StateDir
 from fleet_launcher.ports import is_free, kept_ports
-from fleet_launcher.processes import record_of, running, spawn, stop
+from fleet_launcher.processes import lives, record_of, running, spawn, stop, trim_logs
 from fleet_launcher.stack import Endpoints
 
 CONTENT = b"a jar"
@@ -143,7 +143,7 @@ def test_a_process_that_does_not_end_when_asked_is_killed_with_its_children(tmp_
         os.sched_yield()
     children = found.children()
     stop(state, "stubborn", timeout_s=0.2)
-    assert process.poll() is not None and not children[0].is_running()
+    assert process.poll() is not None and not lives(children[0])
     assert record_of(state, "stubborn") is None
 
 
@@ -152,6 +152,18 @@ def test_deaths_are_answered_at_once_then_ever_later_then_not_any_more() -> None
     assert [policy.delay_s(now) for now in (0.0, 1.0, 2.0, 3.0, 4.0)] == [0.0, 0.5, 1.0, 2.0, 4.0]
     assert policy.delay_s(5.0) is None
     assert policy.delay_s(1000.0) == 0.0  # a death long after the others is the first again
+
+
+def test_logs_are_kept_short_also_where_there_is_no_room_for_the_old_one(tmp_path: Path) -> None:
+    kept, lost, short = (tmp_path / f"{name}.log" for name in ("kafka", "trading-0", "data-0"))
+    for log in (kept, lost):
+        log.touch()
+        os.truncate(log, 65 << 20)
+    short.write_text("a line")
+    (tmp_path / "trading-0.log.1").mkdir()  # stands for a disk that is full
+    trim_logs(tmp_path)
+    assert [log.stat().st_size for log in (kept, lost, short)] == [0, 0, 6]
+    assert (tmp_path / "kafka.log.1").stat().st_size == 65 << 20
 
 
 def test_options_say_what_is_wrong_with_them(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import socket
 import stat
 import sys
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ import psutil
 import pytest
 import pytest_asyncio
 from fleet_bus.probe import broker_answers
-from fleet_launcher.control import is_up, stop_fleet
+from fleet_launcher.control import description, is_up, launch, stop_fleet
+from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.leftovers import SUPERVISOR, end_leftovers
 from fleet_launcher.options import FleetOptions
 from fleet_launcher.places import StateDir
-from fleet_launcher.processes import record_of, running
+from fleet_launcher.processes import lives, record_of, running
 from fleet_launcher.stack import Endpoints
 from fleet_testkit.eventually import eventually
 
@@ -160,6 +162,17 @@ async def test_what_dies_is_started_again_at_the_same_address(sketch_fleet: Make
     await eventually(answers)
 
 
+async def test_what_cannot_be_started_again_is_tried_again(sketch_fleet: MakeFleet) -> None:
+    fleet = sketch_fleet()
+    await fleet.start()
+    before = fleet.instance("trading")["pid"]
+    away = fleet.state.logs.rename(fleet.state.path / "away")  # nothing to write to: like a disk that is full
+    os.kill(before, signal.SIGKILL)
+    await eventually(lambda: fleet.instance("trading")["pid"] is None)
+    away.rename(fleet.state.logs)
+    await eventually(lambda: fleet.instance("trading")["pid"] not in {None, before})
+
+
 async def test_a_service_that_cannot_start_is_told_and_nothing_stays(sketch_fleet: MakeFleet) -> None:
     fleet = sketch_fleet()
     fleet.environment["SKETCH_BROKEN"] = "trading"
@@ -185,13 +198,16 @@ async def test_a_busy_port_is_one_line_that_names_the_owner(sketch_fleet: MakeFl
 async def test_after_kill_9_of_the_supervisor_the_next_one_clears_up(sketch_fleet: MakeFleet) -> None:
     fleet = sketch_fleet()
     await fleet.start()
-    orphan = fleet.instance("trading")["pid"]
+    orphan = psutil.Process(fleet.instance("trading")["pid"])
     await fleet.stop(signal.SIGKILL)
-    assert psutil.pid_exists(orphan) and not is_up(fleet.state)
+    assert lives(orphan) and not is_up(fleet.state)
+    assert (
+        description(fleet.state)["services"]["trading"]["instances"][0]["pid"] == orphan.pid
+    )  # what halts it finds it
 
     await fleet.start()
     assert any("left: gateway-0, trading-0" in event.get("text", "") for event in fleet.events)
-    assert not psutil.pid_exists(orphan)
+    assert not lives(orphan)
     await fleet.stop(signal.SIGKILL)
     assert await asyncio.to_thread(stop_fleet, fleet.state)  # `fleet down` clears up as well
     assert not list(fleet.state.run.glob("*.json"))
@@ -208,6 +224,26 @@ async def test_a_pid_that_is_somebody_elses_now_is_not_touched(sketch_fleet: Mak
     assert bystander.returncode is None
     bystander.kill()
     await bystander.wait()
+
+
+@pytest.mark.long
+def test_who_asks_or_waits_while_a_fleet_starts_is_told_what_becomes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as silent, ThreadPoolExecutor(1) as pool:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        for name, scheme in (("KAFKA", ""), ("POSTGRES", "postgresql://"), ("REDIS", "redis://")):
+            monkeypatch.setenv(f"FLEET_{name}_URL", scheme + place)
+        state = StateDir(tmp_path)
+        starting = pool.submit(list, launch(FleetOptions(tmp_path, port_offset=random.randrange(12_000, 20_000))))
+        asyncio.run(eventually(lambda: record_of(state, SUPERVISOR) or starting.done(), timeout_s=30))
+        with pytest.raises(LaunchFailure, match="is starting or stopping"):
+            description(state)
+        assert stop_fleet(state)
+        with pytest.raises(LaunchFailure, match="was stopped while it started"):
+            starting.result()
 
 
 @pytest.mark.long

@@ -10,7 +10,7 @@ from typing import Any
 
 from fleet_bus.rest import RestVerdict, asking, observing
 from fleet_chassis.assertions import AssertionSigner
-from fleet_chassis.calls import CallFailed, ServiceClient
+from fleet_chassis.calls import Answer, CallFailed, ServiceClient
 from fleet_chassis.instances import Instances
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.rest import RestPart
@@ -35,22 +35,31 @@ async def service_client(state: StateDir) -> AsyncIterator[ServiceClient]:
         yield client
 
 
-async def parked_keys(state: StateDir) -> list[tuple[str, dict[str, Any]]]:
-    """Replicas share their database, so the first of each service tells."""
+async def parked_keys(state: StateDir) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
+    """What each service has set aside, and why some did not tell. Replicas share their database: the first tells."""
     rows: list[tuple[str, dict[str, Any]]] = []
+    silent: list[str] = []
     async with service_client(state) as client:
         for name in (known.name for known in SERVICES if known.has_database):
-            answer = await _call(client, name, "GET", "/internal/parked")
-            rows += [(name, row) for row in answer["data"]]
-    return rows
+            try:
+                answer = await client.request(name, 0, "GET", "/internal/parked", timeout_s=_TIMEOUT_S)
+            except CallFailed as failed:
+                silent.append(str(failed))
+                continue
+            rows += [(name, row) for row in _content(name, answer)["data"]]
+    return rows, silent
 
 
 async def release(state: StateDir, name: str, what: str, body: dict[str, str]) -> bool:
     async with service_client(state) as client:
-        answer = await _call(client, name, "POST", f"/internal/parked/{what}", body)
-    return bool(answer["is_released"])
+        try:
+            answer = await client.request(name, 0, "POST", f"/internal/parked/{what}", json=body, timeout_s=_TIMEOUT_S)
+        except CallFailed as failed:
+            fail(str(failed), "See `fleet status`")
+    return bool(_content(name, answer)["is_released"])
 
 
+_TIMEOUT_S = 30.0
 HALT_TIMEOUT_S = 0.5
 """For each of the two calls to a gate: who does not answer within it hears the state from core-engine, later."""
 
@@ -83,11 +92,7 @@ def _obeys(told: StateTold, change: TradingStateChanged) -> str:
     return told.instance.detail or told.instance.result
 
 
-async def _call(client: ServiceClient, name: str, method: str, path: str, body: Any = None) -> dict[str, Any]:
-    try:
-        answer = await client.request(name, 0, method, path, json=body, timeout_s=30.0)
-    except CallFailed as failed:
-        fail(str(failed), "See `fleet status`")
+def _content(name: str, answer: Answer) -> dict[str, Any]:
     content: dict[str, Any] = answer.decode(dict)
     if not answer.is_success:
         fail(f"{name}: {content.get('detail') or content.get('title')}")

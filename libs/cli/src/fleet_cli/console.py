@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+import os
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -11,12 +13,14 @@ import typer
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.places import SHARED, StateDir
 from rich.console import Console
+from rich.table import Table
 from typer.core import TyperGroup
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 T = TypeVar("T")
+_WIDEST = 1000
 
 StateOption = Annotated[
     Path,
@@ -53,6 +57,19 @@ def state_of(folder: Path) -> StateDir:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
+
+
+def show(table: Table) -> None:
+    """Whole, however narrow the terminal: what is listed is there to be copied."""
+    Console(highlight=False, width=_WIDEST).print(table)
+
+
+def operator() -> str:
+    """Who is at the shell: the user's name, or his number where a container gives him none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
 
 
 def _escaped(text: str) -> str:

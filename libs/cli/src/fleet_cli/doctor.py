@@ -7,12 +7,14 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from fleet_launcher.control import description
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.jars import ensure_jars, kafka_jars
 from fleet_launcher.java import find_java, major_version
@@ -98,8 +100,8 @@ def disk(state: StateDir) -> str:
 
 def port(state: StateDir, offset: int) -> str:
     number = (service("gateway").fixed_port or 0) + offset
-    if state.fleet_json.exists():
-        return f"a fleet uses {number} or another one: see `fleet status`"
+    with suppress(LaunchFailure):
+        return f"a fleet runs already, at {description(state)['gateway_url']}"
     require_free(number, "Stop what uses it, or start with another --port-offset (e.g. --port-offset 100)")
     return f"{number} is free"
 

@@ -18,14 +18,16 @@ from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.leftovers import SUPERVISOR
 from fleet_launcher.options import Event, Feed, FleetOptions, parse_replicas
 from fleet_launcher.places import StateDir
-from fleet_launcher.processes import running
+from fleet_launcher.processes import record_of, running
 from rich.table import Table
 
-from fleet_cli.console import DEFAULT_STATE, StateOption, fail, out, run, state_of
+from fleet_cli.console import DEFAULT_STATE, StateOption, fail, out, run, show, state_of
 from fleet_cli.first_steps import first_steps
 
 if TYPE_CHECKING:
     from fleet_contracts.rest import RestPart
+
+_UNWATCHED = "was killed: what dies stays down; `fleet up` starts all anew"
 
 
 def up(
@@ -93,9 +95,9 @@ def reset(
     """Stop the fleet and delete its data: users, accounts, orders, keys, logs."""
     state = state_of(state_dir)
     if not yes and not typer.confirm(f"Delete all users, accounts, orders, keys and logs in {state.path}?"):
-        raise typer.Exit(1)
+        fail("Nothing was deleted")
     control.reset(state)
-    out.print(f"{state.path} is empty")
+    out.print(f"the fleet's data in {state.path} is deleted")
 
 
 def status(state_dir: StateOption = DEFAULT_STATE) -> None:
@@ -107,17 +109,26 @@ def status(state_dir: StateOption = DEFAULT_STATE) -> None:
     checks = run(_health(described))
     parts = run(rest_parts(state))
     table = Table("part", "pid", "up", "memory", "where", "behind", "parked", "ready", box=None, pad_edge=False)
-    for part, where in (("kafka", "bootstrap"), ("postgres", "url"), ("redis", "url")):
-        entry = described[part]
-        ready = "given by URL" if entry["pid"] is None else "yes"
-        table.add_row(part, *_process(entry["pid"]), _without_password(entry[where]), "", "", ready)
+    is_supervised = control.is_up(state)
+    table.add_row(SUPERVISOR, *_process(_pid(state, SUPERVISOR)), "", "", "", "yes" if is_supervised else _UNWATCHED)
+    is_down = not is_supervised
+    for part, where, name in (
+        ("kafka", "bootstrap", "kafka"),
+        ("postgres", "url", "postgres"),
+        ("redis", "url", "valkey"),
+    ):
+        pid = _pid(state, name)
+        # Of a part that was given by URL there is no record.
+        ready = "yes" if pid else "given by URL" if record_of(state, name) is None else f"is down: `fleet logs {name}`"
+        is_down |= ready.startswith("is down")
+        table.add_row(part, *_process(pid), _without_password(described[part][where]), "", "", ready)
     for name, service in described["services"].items():
         for instance in service["instances"]:
             ready = checks[instance["health_url"]]
             who = f"{name}-{instance['ordinal']}"
             table.add_row(who, *_process(instance["pid"]), instance["url"], *_waiting(parts.get(who)), ready)
-    out.print(table)
-    if any(answer != "yes" for answer in checks.values()):
+    show(table)
+    if is_down or any(answer != "yes" for answer in checks.values()):
         raise typer.Exit(1)
 
 
@@ -153,6 +164,11 @@ async def _health(described: dict[str, Any]) -> dict[str, str]:
         return dict(zip(urls, await asyncio.gather(*map(one, urls)), strict=True))
 
 
+def _pid(state: StateDir, name: str) -> int | None:
+    process = running(state, name)
+    return process.pid if process else None
+
+
 def _process(pid: int | None) -> tuple[str, str, str]:
     if pid is None:
         return "-", "-", "-"
@@ -180,6 +196,8 @@ def logs(
     state = state_of(state_dir)
     found = sorted(state.logs.glob(f"{service}-[0-9]*.log" if service else "*.log"))
     found = found or [file for file in [state.log(service)] if file.exists()]
+    if not found and not service:
+        fail(f"There are no logs in {state.logs}", "Start a fleet with `fleet up`")
     if not found:
         there = ", ".join(sorted(file.stem for file in state.logs.glob("*.log"))) or "none"
         fail(f"There is no log of {service!r} in {state.logs}", f"There are: {there}")

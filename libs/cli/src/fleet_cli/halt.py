@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 from enum import StrEnum
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from rich.table import Table
 
-from fleet_cli.console import DEFAULT_STATE, StateOption, fail, out, run, state_of
+from fleet_cli.console import DEFAULT_STATE, StateOption, fail, operator, run, show, state_of
 
 
 class Scope(StrEnum):
@@ -17,6 +17,9 @@ class Scope(StrEnum):
     VENUE = "venue"
     SYMBOL = "symbol"
     ACCOUNT = "account"
+
+
+_EXAMPLES = {Scope.SYMBOL: "AAPL/USD", Scope.ACCOUNT: "4cde6846-6071-5f26-acd4-bbcd7b21b44b"}
 
 
 def halt(
@@ -33,10 +36,34 @@ def halt(
 
     if (scope is Scope.SYSTEM) != (target is None):
         fail("--target is given for every scope but system", "fleet halt --scope symbol --target AAPL/USD --reason …")
+    target = None if target is None else _target(scope, target)
     word = "reducing" if reduce else "halted"
-    told = run(tell_state(state_of(state_dir), scope.value, target, word, by=f"cli:{getpass.getuser()}", reason=reason))
+    told = run(tell_state(state_of(state_dir), scope.value, target, word, by=f"cli:{operator()}", reason=reason))
     table = Table("instance", "answer", box=None, pad_edge=False)
     for instance, answer in told:
         table.add_row(instance, answer)
-    out.print(table)
+    show(table)
     raise typer.Exit(0 if told and all(answer == "ok" for _, answer in told) else 1)
+
+
+def _target(scope: Scope, given: str) -> str:
+    """As the gates know it. They take any word, and would say `ok` to one that stops nothing."""
+    from fleet_chassis.shapes import Symbol
+    from fleet_contracts.topics import TOPICS
+    from pydantic import TypeAdapter, ValidationError
+
+    venues = [
+        topic.name.split(".")[1]
+        for topic in TOPICS
+        if topic.name.startswith("venue.") and topic.name.endswith(".commands")
+    ]
+    try:
+        if scope is Scope.SYMBOL:
+            return TypeAdapter(Symbol).validate_python(given.upper())
+        if scope is Scope.ACCOUNT:
+            return str(UUID(given))
+    except (ValidationError, ValueError):
+        fail(f"Nothing is stopped: {given!r} is no {scope.value}", f"--target {_EXAMPLES[scope]}")
+    if given not in venues:
+        fail(f"Nothing is stopped: {given!r} is no venue", f"There are: {', '.join(venues)}")
+    return given

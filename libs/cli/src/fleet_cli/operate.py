@@ -5,8 +5,8 @@ What talks to the services is imported where it is used: half a second that the 
 
 from __future__ import annotations
 
-import getpass
 import json
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -16,7 +16,7 @@ from fleet_launcher.migrating import migrate as migrate_all
 from fleet_launcher.services import SERVICES
 from rich.table import Table
 
-from fleet_cli.console import DEFAULT_STATE, StateOption, fail, out, run, state_of
+from fleet_cli.console import DEFAULT_STATE, StateOption, fail, operator, out, run, show, state_of
 
 parked = typer.Typer(
     no_args_is_help=True,
@@ -31,20 +31,29 @@ ServiceArgument = Annotated[str, typer.Argument(help="The service that set the k
 ListedArgument = Annotated[str, typer.Argument(help="As `fleet parked list` shows it.")]
 
 
+class Role(StrEnum):
+    ADMIN = "admin"
+    TRADER = "trader"
+    VIEWER = "viewer"
+    COMPLIANCE = "compliance"
+
+
 @parked.command("list")
 def parked_list(state_dir: StateOption = DEFAULT_STATE) -> None:
-    """Show every key that is set aside, in all services, and why."""
+    """Show every key that is set aside, in all services, and why; exit code 1 if a service did not answer."""
     from fleet_cli.calls import parked_keys
 
-    rows = run(parked_keys(state_of(state_dir)))
-    if not rows:
-        out.print("nothing is parked")
-        return
+    rows, silent = run(parked_keys(state_of(state_dir)))
     table = Table("service", "subscription", "topic", "key", "messages", "reason", box=None, pad_edge=False)
     for name, row in rows:
         reason = f"not yet: {row['reason']}" if row["is_not_yet"] else row["reason"]
         table.add_row(name, row["subscription"], row["topic"], row["key"], str(row["messages"]), reason)
-    out.print(table)
+    if rows:
+        show(table)
+    elif not silent:
+        out.print("nothing is parked")
+    if silent:
+        fail("; ".join(silent), "What is parked there is not shown")
 
 
 @parked.command("replay")
@@ -58,7 +67,7 @@ def parked_replay(
     """Hand a key's messages to the service again, in order; it is kept with your user name."""
     from fleet_cli.calls import release
 
-    body = {"subscription": subscription, "topic": topic, "key": key, "by": getpass.getuser()}
+    body = {"subscription": subscription, "topic": topic, "key": key, "by": operator()}
     released = run(release(state_of(state_dir), service_name, "replay", body))
     out.print("released" if released else "its first message failed again; see `fleet parked list`")
     raise typer.Exit(0 if released else 1)
@@ -77,7 +86,7 @@ def parked_skip(
     """Drop a key's first message for ever and hand the rest to the service."""
     from fleet_cli.calls import release
 
-    body = {"subscription": subscription, "topic": topic, "key": key, "reason": reason, "by": getpass.getuser()}
+    body = {"subscription": subscription, "topic": topic, "key": key, "reason": reason, "by": operator()}
     released = run(release(state_of(state_dir), service_name, "skip", body))
     out.print("released" if released else "skipped; the next message of the key failed too, see `fleet parked list`")
 
@@ -109,7 +118,7 @@ def ledger_verify(state_dir: StateOption = DEFAULT_STATE) -> None:
     table = Table("currency", "debits", "credits", box=None, pad_edge=False)
     for total in verdict["totals"]:
         table.add_row(total["currency"], total["debits"], total["credits"])
-    out.print(table)
+    show(table)
     out.print(", ".join(f"{count} {what}" for what, count in verdict["counts"].items()))
     for problem in verdict["problems"]:
         out.print(problem, soft_wrap=True)
@@ -129,7 +138,7 @@ def migrate(state_dir: StateOption = DEFAULT_STATE) -> None:
 @users.command("create")
 def users_create(
     email: Annotated[str, typer.Option(help="The user's address.")],
-    role: Annotated[list[str], typer.Option(help="admin, trader, viewer or compliance; may be given again.")],
+    role: Annotated[list[Role], typer.Option(help="May be given again.")],
     name: Annotated[str | None, typer.Option(help="What to call the user.")] = None,
     generate: Annotated[bool, typer.Option("--generate", help="Make a password and print it, once.")] = False,
     state_dir: StateOption = DEFAULT_STATE,

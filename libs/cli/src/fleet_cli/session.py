@@ -5,6 +5,7 @@ It lies in the state folder, readable by its owner alone, and each use replaces 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -34,7 +35,7 @@ async def logged_in(state: StateDir, email: str | None, password: str | None) ->
             if email is None and kept is not None:
                 err.print(f"The session of {kept} has ended.")
             email = email or kept or typer.prompt("Email")
-            password = password or typer.prompt(f"Password of {email}", hide_input=True)
+            password = password or typer.prompt(f"Password of {email}", hide_input=sys.stdin.isatty())
             try:
                 await client.login(email, password)
             except CodeNeeded as needed:

@@ -21,7 +21,7 @@ from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.keys import COMMAND_KEY
 from fleet_launcher.leftovers import LOCK, SUPERVISOR, end_leftovers
 from fleet_launcher.options import Event, FleetOptions
-from fleet_launcher.places import SESSIONS, StateDir
+from fleet_launcher.places import MAIL, SESSIONS, StateDir
 from fleet_launcher.services import SERVICES
 from fleet_launcher.stack import Stack
 
@@ -29,7 +29,7 @@ from fleet_launcher.stack import Stack
 _STOP_TIMEOUT_S = 90.0
 # What belongs to one fleet in its folder; beside it may lie the jars and the folders of other fleets.
 _OWN = ("logs", "run", "keys")
-_OWN_FILES = ("fleet.json", "instances.json", "options.json", "ports.json", "secrets.json", SESSIONS)
+_OWN_FILES = ("fleet.json", "instances.json", "options.json", "ports.json", "secrets.json", SESSIONS, MAIL)
 
 
 def is_up(state: StateDir) -> bool:
@@ -69,6 +69,8 @@ def launch(options: FleetOptions) -> Iterator[Event]:
                     raise LaunchFailure(event["problem"], event["remedy"])
                 ready = event["event"] == "ready"
                 yield event
+        if not ready and supervisor.wait(_STOP_TIMEOUT_S) == 0:
+            raise LaunchFailure("The fleet was stopped while it started", "Start it again with `fleet up`")
         if not ready:
             raise LaunchFailure(f"The supervisor ended: {processes.last_lines(log, 1)}", f"See {log}")
     finally:
@@ -125,8 +127,15 @@ def reset(state: StateDir) -> None:
 
 
 def description(state: StateDir) -> dict[str, Any]:
-    """fleet.json; LaunchFailure when no fleet runs there."""
-    if not is_up(state) or not state.fleet_json.exists():
+    """fleet.json; LaunchFailure when no fleet runs there. A fleet whose supervisor was killed runs on."""
+    content: dict[str, Any] | None = None
+    with suppress(FileNotFoundError):
+        content = json.loads(state.fleet_json.read_text())
+    is_supervised = is_up(state)
+    if content is None and is_supervised:
+        raise LaunchFailure(
+            f"The fleet in {state.path} is starting or stopping", "See how far it is with `fleet logs supervisor`"
+        )
+    if content is None or not (is_supervised or any(record.process() for record in processes.records(state))):
         raise LaunchFailure(f"No fleet runs in {state.path}", "Start one with `fleet up`")
-    content: dict[str, Any] = json.loads(state.fleet_json.read_text())
     return content

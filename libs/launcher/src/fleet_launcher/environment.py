@@ -14,8 +14,8 @@ from fleet_launcher.ports import HOST
 from fleet_launcher.services import Service
 from fleet_launcher.stack import Endpoints
 
-# Credentials of one part for everybody: a service is given only its own.
-_NOT_PASSED_ON = ("FLEET_POSTGRES_URL", "FLEET_REDIS_URL", "FLEET_DATABASE_URL")
+# Credentials of one part for everybody, and of the user at the shell: a service is given only its own.
+_NOT_PASSED_ON = ("FLEET_POSTGRES_URL", "FLEET_REDIS_URL", "FLEET_DATABASE_URL", "FLEET_EMAIL", "FLEET_PASSWORD")
 
 
 def service_environment(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import sys
 import time
 from collections import deque
@@ -13,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import aiohttp
+import psutil
 from fleet_chassis.logging import get_logger
 
 from fleet_launcher import processes
@@ -26,7 +25,6 @@ DRAIN_TIMEOUT_S = 20.0
 # Eight interpreters start at once on two cores that also run everything else.
 READY_TIMEOUT_S = 120.0
 _DEATHS_WHILE_STARTING = 3
-_LARGEST_LOG_BYTES = 64 << 20
 _LOG = get_logger(__name__)
 
 
@@ -85,12 +83,8 @@ class Instance:
 
     async def run(self) -> None:
         """Keep the process running until `stop`, or until it has died too often."""
-        self.gave_up = False
         while not self._stopping.is_set():
-            process = await self._spawn()
-            code = await process.wait()
-            self.pid = None
-            processes.forget(self._state, self.name)
+            code = await self._run_once()
             if self._stopping.is_set():
                 break
             # Exit code 0 is a stop that somebody asked for, e.g. `fleet restart`.
@@ -107,6 +101,18 @@ class Instance:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
         self._changed()
+
+    async def _run_once(self) -> int:
+        """Its exit code; also 1 when it could not be made: no memory, no file, an interpreter that is being installed."""
+        try:
+            process = await self._spawn()
+        except OSError as error:
+            _LOG.error("service_not_started", instance=self.name, problem=str(error))
+            return 1
+        code = await process.wait()
+        self.pid = None
+        processes.forget(self._state, self.name)
+        return code
 
     async def wait_ready(self, client: aiohttp.ClientSession) -> None:
         """Return when /health/ready says so; a failure with the reason when it dies repeatedly or takes too long."""
@@ -142,12 +148,6 @@ class Instance:
                 process.kill()
             await process.wait()
 
-    def trim_log(self) -> None:
-        """A log never fills the disk: past its size it becomes `.1` and starts anew (the file is opened for appending)."""
-        if self.log.exists() and self.log.stat().st_size > _LARGEST_LOG_BYTES:
-            shutil.copyfile(self.log, self.log.with_name(f"{self.log.name}.1"))
-            os.truncate(self.log, 0)
-
     async def _spawn(self) -> asyncio.subprocess.Process:
         with self.log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
@@ -163,7 +163,10 @@ class Instance:
             )
         self._process = process
         self.pid = process.pid
-        processes.record(self._state, self.name, process.pid)
+        try:
+            processes.record(self._state, self.name, process.pid)
+        except (OSError, psutil.NoSuchProcess) as error:  # a full disk, or it ended at once: it is watched all the same
+            _LOG.warning("service_not_recorded", instance=self.name, problem=str(error))
         self._changed()
         if self._stopping.is_set():  # stop came while it was being made
             process.terminate()

@@ -20,6 +20,7 @@ SHARED = CHECKOUT / ".fleet"
 JARS = SHARED / "jars"
 SESSIONS = "sessions.json"
 """The file of a state folder in which the command keeps its users' sessions (0600)."""
+MAIL = "mail.jsonl"
 
 # A fresh fleet takes about 400 MB (Kafka logs, WAL, databases); below this Kafka and PostgreSQL stop in ugly ways.
 NEEDED_BYTES = 1 << 30
@@ -70,7 +71,7 @@ class StateDir:
     @property
     def mail(self) -> Path:
         """What auth would have sent, a line of JSON each (0600)."""
-        return self.path / "mail.jsonl"
+        return self.path / MAIL
 
     def private_key(self, name: str) -> Path:
         return self.keys / f"{name}.pem"

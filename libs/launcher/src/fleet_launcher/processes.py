@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from fleet_launcher.places import StateDir, write_private
 
 # The start time that the kernel tells is counted from boot, and the boot time wanders with the clock: seconds, not more.
 _START_TOLERANCE_S = 2.0
+_LARGEST_LOG_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,41 @@ def stop(state: StateDir, name: str, *, ask: signal.Signals = signal.SIGTERM, ti
         with suppress(psutil.NoSuchProcess):
             family = [process, *process.children(recursive=True)]
             process.send_signal(ask)
-            _, alive = psutil.wait_procs([process], timeout=timeout_s)
-            for member in family if alive else ():
+            for member in () if _ended([process], timeout_s) else family:
                 with suppress(psutil.NoSuchProcess):
                     member.kill()
-            psutil.wait_procs(family, timeout=5.0)
+            _ended(family, 5.0)
     forget(state, name)
+
+
+def _ended(family: Sequence[psutil.Process], timeout_s: float) -> bool:
+    """Whether all end in that time. What is no child of ours is reaped by whoever is the first process, if at all: in a
+    container often by nobody."""
+    deadline = time.monotonic() + timeout_s
+    while any(map(lives, family)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it runs; a child of ours that has ended is reaped."""
+    try:
+        process.wait(timeout=0)
+    except psutil.TimeoutExpired:
+        with suppress(psutil.NoSuchProcess):
+            return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def trim_logs(folder: Path) -> None:
+    """A log never fills the disk: past its size it becomes `.1` and starts anew (all are opened for appending)."""
+    for log in folder.glob("*.log"):
+        if log.stat().st_size > _LARGEST_LOG_BYTES:
+            with suppress(OSError):  # the disk is full already: then it is not kept
+                shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+            os.truncate(log, 0)
 
 
 def last_lines(log: Path, count: int = 3) -> str:

@@ -71,6 +71,7 @@ class Supervisor:
                 loop.add_signal_handler(number, self._stop.set)
             loop.add_signal_handler(signal.SIGHUP, self._revive)
             self._state.prepare()
+            self._state.fleet_json.unlink(missing_ok=True)  # of a run that was killed
             processes.record(self._state, SUPERVISOR, os.getpid())
             try:
                 await self._until_stopped()
@@ -175,6 +176,7 @@ class Supervisor:
     def _revive(self) -> None:
         for instance in self._instances:
             if instance.gave_up:
+                instance.gave_up = False
                 self._supervise(instance)
 
     async def _watch(self) -> None:
@@ -182,8 +184,7 @@ class Supervisor:
         policies = {part.name: RestartPolicy() for part in self._stack.parts}
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
-            for instance in self._instances:
-                instance.trim_log()
+            processes.trim_logs(self._state.logs)
             for part in self._stack.parts:
                 if part.pid is None:
                     await self._restart(part, policies[part.name])
@@ -202,7 +203,10 @@ class Supervisor:
         self._describe()
 
     def _describe(self) -> None:
-        write_description(self._state, self._endpoints, self._stack.parts, self._instances, self._database_urls)
+        try:
+            write_description(self._state, self._endpoints, self._stack.parts, self._instances, self._database_urls)
+        except OSError as error:  # a full disk; nobody who watches a process may end for it
+            _LOG.error("fleet_not_described", problem=str(error))
 
     # -- down
 
