@@ -37,7 +37,12 @@ class Instance:
             return await self.answer(self.told[-1])
 
         app = web.Application()
+
+        async def rest(_: web.Request) -> web.Response:
+            return web.json_response({"outbox": "of another version"})
+
         app.router.add_post("/internal/state", state)
+        app.router.add_get("/internal/rest", rest)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -60,6 +65,10 @@ def obeying_already(halt: dict[str, Any]) -> Callable[[dict[str, Any]], Awaitabl
         return web.json_response(told if is_newer else halt)
 
     return answers
+
+
+async def mumbles(_: dict[str, Any]) -> web.Response:
+    return web.json_response({"obeyed": True})
 
 
 async def hangs(_: dict[str, Any]) -> web.Response:
@@ -108,6 +117,7 @@ async def halted_fleet(make_database: MakeDatabase, tmp_path_factory: pytest.Tem
         "trading-1": Instance(hangs),
         "execution-0": Instance(obeys),
         "exchange-connector-0": Instance(fails),
+        "matching-engine-0": Instance(mumbles),
     }
     settings = Settings.model_validate(keys.settings("core-engine", database_url, SILENT_KAFKA))
     async with contextlib.AsyncExitStack() as stack:
@@ -133,6 +143,7 @@ async def test_a_halt_is_told_to_every_instance_within_a_second_without_kafka(ha
         "trading-1": "unreachable",
         "execution-0": "ok",
         "exchange-connector-0": "error",
+        "matching-engine-0": "error",
     }
     assert all(
         (told["state"], told["version"]) == ("halted", answer["version"])
@@ -255,3 +266,4 @@ async def test_the_status_is_told_without_kafka(halted_fleet: Fleet) -> None:
         told = await response.json()
     assert time.perf_counter() - started < 1
     assert (response.status, told["trading_state"], told["is_ready"]) == (200, "halted", False)
+    assert {one["outbox"] for one in told["services"]} == {None}, "what is not understood is not told"

@@ -1,12 +1,18 @@
 """When the quotes of a symbol have stopped, against the rules said one by one; and how far groups are behind."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from fleet_contracts import data
 from fleet_contracts.rest import Behind
+from fleet_contracts.samples import sample
+from fleet_core_engine.consumers import Known, awaited_quotes
 from fleet_core_engine.domain.freshness import LastQuote
+from fleet_core_engine.sessions import Sessions
 from fleet_core_engine.telling import GroupLag, InstanceStatus, lag_of
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 NOW = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
 TRUSTED = timedelta(seconds=10)
@@ -27,6 +33,26 @@ def test_quotes_have_stopped_when_none_came_for_as_long_as_one_is_trusted(
 def test_a_quote_that_is_good_as_long_as_the_market_stands_never_stops() -> None:
     quote = LastQuote("AAPL/USD", NOW, None, NOW)
     assert not quote.has_stopped(NOW + timedelta(days=9))
+
+
+def test_after_a_silence_of_kafka_the_next_quote_gets_its_time_to_come() -> None:
+    symbol = "AAPL/USD"
+    quotes = {symbol: replace(sample(data.BestQuote), symbol=symbol, market_at=NOW, stale_after=NOW + TRUSTED)}
+    instruments = {symbol: replace(sample(data.InstrumentDefined), symbol=symbol, calendar="24/7")}
+    is_heard = True
+    tables: Any = {"accounts": {}, "deployments": {}, "grants": {}, "instruments": instruments, "quotes": quotes}
+    look = awaited_quotes(Known(**tables), Sessions(), is_listening=lambda: is_heard)
+
+    def stopped(after_s: int) -> list[bool]:
+        now = NOW + timedelta(seconds=after_s)
+        return [quote.has_stopped(now) for quote in look(now)]
+
+    assert stopped(0) == [False]
+    assert stopped(11) == [True]
+    is_heard = False
+    assert stopped(60) == []
+    is_heard = True
+    assert [stopped(after_s) for after_s in (61, 71, 72)] == [[False], [False], [True]]
 
 
 def instance(ordinal: int, behind: dict[str, Behind | None] | None, service: str = "trading") -> InstanceStatus:

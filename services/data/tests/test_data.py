@@ -17,12 +17,14 @@ from fleet_contracts.exchange_connector import (
     Trade,
     VenueBarClosed,
     VenueBarsBackfilled,
+    VenueStatus,
 )
 from fleet_contracts.topics import (
     EXCHANGE_CONNECTOR_BARS,
     EXCHANGE_CONNECTOR_MARKET_DATA,
+    EXCHANGE_CONNECTOR_STATUS,
 )
-from fleet_contracts.vocabulary import Side, Timeframe
+from fleet_contracts.vocabulary import Side, Timeframe, VenueStateWord
 from fleet_testkit.eventually import eventually
 from fleet_testkit.peers import Peers
 
@@ -79,6 +81,24 @@ async def test_an_instrument_is_defined_once_for_what_its_venue_tells(data: Any)
     assert (second.version, second.tick_size, second.venues) == (2, Decimal("0.01"), ("paper",))
     status, market = await data.get(f"/{symbol.replace('/', '-')}")
     assert (status, market["symbol"], market["tick_size"], market["status"]) == (200, symbol, "0.01", "unavailable")
+
+
+async def test_a_market_is_there_while_its_venue_is_heard(data: Any) -> None:
+    [symbol] = await data.define("AAPL")
+
+    async def is_shown(expected: str) -> bool:
+        return bool((await data.get(f"/{symbol.replace('/', '-')}"))[1]["status"] == expected)
+
+    async def tell(age_s: int, state: VenueStateWord, expected: str) -> None:
+        heartbeat_at = datetime.now(UTC) - timedelta(seconds=age_s)
+        told = VenueStatus(venue="paper", state=state, feed="simulated", heartbeat_at=heartbeat_at, capabilities=())
+        await data.others.say((EXCHANGE_CONNECTOR_STATUS, "paper", told))
+        await eventually(lambda: is_shown(expected))
+
+    await tell(0, VenueStateWord.CONNECTED, "active")
+    await tell(0, VenueStateWord.DISCONNECTED, "unavailable")
+    await tell(20, VenueStateWord.CONNECTED, "active")
+    await tell(40, VenueStateWord.CONNECTED, "unavailable")
 
 
 async def test_an_instrument_whose_calendar_nobody_knows_is_set_aside_and_others_go_on(data: Any) -> None:

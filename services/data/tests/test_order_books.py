@@ -93,7 +93,7 @@ async def test_the_internal_venues_book_and_trades_are_shown(data: Any) -> None:
     await tell(msgspec.structs.replace(whole, sequence=15))
     assert (await eventually(lambda: answers(200)))["bids"][0] == ["99", "3"]
     trade = Trade(
-        **head | {"market_at": datetime.now(UTC)},
+        **head,
         venue_trade_id=f"{symbol}-1",
         price=D(99),
         quantity=D(2),

@@ -94,7 +94,10 @@ class StateGates(Gates):
 def _obeying(told: InstanceTold, answer: Answer | None, change: TradingStateChanged) -> StateTold:
     if answer is None:
         return StateTold(told)
-    held = answer.decode(TradingStateChanged)
+    try:
+        held = answer.decode(TradingStateChanged)
+    except msgspec.MsgspecError:
+        return StateTold(msgspec.structs.replace(told, result="error", detail="the answer was not understood"))
     if (held.epoch, held.version) < (change.epoch, change.version):
         detail = f"obeys version {held.version} of epoch {held.epoch}"
         return StateTold(msgspec.structs.replace(told, result="error", detail=detail))

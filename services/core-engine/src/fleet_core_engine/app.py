@@ -61,9 +61,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     bus.add(consumers.breaches())
     every = timedelta(seconds=settings.core_engine_heartbeat_s)
     if settings.feed != "replay":
-        last_quotes = consumers.awaited_quotes(
-            known, sessions, listening_since=bus.clock.now(), is_listening=lambda: bus.ready() is None
-        )
+        last_quotes = consumers.awaited_quotes(known, sessions, is_listening=lambda: bus.ready() is None)
         bus.add(consumers.heartbeat(every, last_quotes))
     signer = AssertionSigner(settings.service, settings.private_key_file, clock)
     client = ServiceClient(signer, Instances(settings.instances))

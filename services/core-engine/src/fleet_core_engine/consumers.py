@@ -160,12 +160,19 @@ def heartbeat(every: timedelta, last_quotes: Callable[[datetime], Iterable[LastQ
 
 
 def awaited_quotes(
-    known: Known, sessions: Sessions, *, listening_since: datetime, is_listening: Callable[[], bool]
+    known: Known, sessions: Sessions, *, is_listening: Callable[[], bool]
 ) -> Callable[[datetime], Iterable[LastQuote]]:
-    """The last quote of each instrument, and since when the next is awaited; none while Kafka is not heard."""
+    """The last quote of each instrument, and since when the next is awaited: none while Kafka is not heard, and not from
+    before it was heard again."""
+    listening_since: datetime | None = None
 
     def look(now: datetime) -> Iterable[LastQuote]:
-        for quote in known.quotes.values() if is_listening() else ():
+        nonlocal listening_since
+        if not is_listening():
+            listening_since = None
+            return
+        listening_since = listening_since or now
+        for quote in known.quotes.values():
             instrument = known.instruments.get(quote.symbol)
             session = None if instrument is None else sessions.open_at(instrument.calendar, now)
             since = None if session is None else max(session.opens_at, listening_since)

@@ -121,14 +121,14 @@ class Fleet:
         )
 
     async def _rest(self, instance: Instance) -> _Rest | None:
-        """None where none was told in time."""
+        """None where none was told in time, or not so that it is understood: by another version."""
         try:
             answer = await self._call(instance, "GET", "/internal/rest")
-        except CallFailed:
+            if answer.status == _NOT_FOUND:  # a gateway has no outbox and works nothing off
+                return _Rest()
+            return answer.decode(_Rest) if answer.is_success else None
+        except (CallFailed, msgspec.MsgspecError):
             return None
-        if answer.status == _NOT_FOUND:  # a gateway has no outbox and works nothing off
-            return _Rest()
-        return answer.decode(_Rest) if answer.is_success else None
 
     async def _call(self, instance: Instance, method: str, path: str) -> Answer:
         return await self._client.request(instance.name, instance.ordinal, method, path, timeout_s=self._timeout_s)

@@ -34,6 +34,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     venues = bus.table(EXCHANGE_CONNECTOR_STATUS, VenueStatus)
     is_replay = settings.feed == "replay"
     stale_after = timedelta(seconds=settings.data_quote_stale_after_s)
+    silent_after = timedelta(seconds=settings.data_venue_silent_after_s)
     bus.add(consumers.instruments())
     bus.add(consumers.bars(is_replay=is_replay))
     bus.add(consumers.order_books())
@@ -44,7 +45,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     def is_connected(venue: str) -> bool:
         status = venues.get(venue)
-        return status is not None and status.state is VenueStateWord.CONNECTED
+        if status is None or status.state is not VenueStateWord.CONNECTED:
+            return False
+        return is_replay or bus.clock.now() - status.heartbeat_at <= silent_after
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

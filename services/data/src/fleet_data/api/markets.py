@@ -18,7 +18,7 @@ _SYMBOL: TypeAdapter[str] = TypeAdapter(Symbol)
 
 
 class MarketShown(Resource):
-    """`status`: active, or unavailable while its venue is not connected. `change_24h` is a fraction: "0.01" is 1 %."""
+    """`status`: active, or unavailable while its venue is not connected or not heard. `change_24h`: "0.01" is 1 %."""
 
     symbol: str
     name: str

@@ -50,7 +50,7 @@ class PostgresQuoteUnitOfWork:
         self._quotes: dict[str, QuoteState] = {}
         self._stored: dict[str, QuoteState] = {}
         self._references: dict[str, str] = {}
-        self._trades: list[tuple[object, ...]] = []
+        self._trades: list[tuple[str, str, str, datetime, Decimal, Decimal, str | None]] = []
 
     @property
     def now(self) -> datetime:
@@ -98,9 +98,10 @@ class PostgresQuoteUnitOfWork:
             await connection.execute(SAVE_QUOTES, *columns_of_quotes(kept))
         if self._trades:
             await connection.execute(_ADD_TRADES, *([row[i] for row in self._trades] for i in range(7)))
-            await connection.execute(
-                _FORGET_TRADES, sorted({str(row[0]) for row in self._trades}), self.now - self._keep_trades
-            )
+            # By the market's time: by the wall's, a replay would forget them at once.
+            newest = max(trade[3] for trade in self._trades)
+            symbols = sorted({trade[0] for trade in self._trades})
+            await connection.execute(_FORGET_TRADES, symbols, newest - self._keep_trades)
 
     def _send_or_wait(self, quote: QuoteState) -> QuoteState:
         if quote.is_sent:

@@ -85,20 +85,20 @@ SELECT {_COLUMNS} FROM bars
 WHERE listing_id = $1 AND timeframe_minutes = $2 AND open_at >= $3 AND open_at < $4
 ORDER BY open_at {{order}} LIMIT $5
 """  # noqa: S608 (constants)
-# $8 rows are read at most, as many as $5 full intervals have: one cut off by that is not among the first $5.
-_AGGREGATED = f"""
-SELECT date_bin($6::interval, open_at, $7::timestamptz) AS open_at,
-       date_bin($6::interval, open_at, $7::timestamptz) + $6::interval AS close_at,
+# $7 rows are read at most, as many as $4 full intervals have: one cut off by that is not among the first $4.
+_AGGREGATED = """
+SELECT date_bin($5::interval, open_at, $6::timestamptz) AS open_at,
+       date_bin($5::interval, open_at, $6::timestamptz) + $5::interval AS close_at,
        (array_agg(open ORDER BY open_at))[1] AS open, max(high) AS high, min(low) AS low,
        (array_agg(close ORDER BY open_at DESC))[1] AS close, sum(volume) AS volume,
        CASE WHEN count(trades) = count(*) THEN sum(trades)::bigint END AS trades
 FROM (
-    SELECT {_COLUMNS} FROM bars
-    WHERE listing_id = $1 AND timeframe_minutes = $2 AND open_at >= $3 AND open_at < $4
-    ORDER BY open_at {{order}} LIMIT $8
-) AS bars
-GROUP BY 1 ORDER BY 1 {{order}} LIMIT $5
-"""  # noqa: S608 (constants)
+    SELECT * FROM {parts} listing_id = $1 AND open_at >= $2 AND open_at < $3 ORDER BY open_at {order} LIMIT $7
+) AS parts
+GROUP BY 1 ORDER BY 1 {order} LIMIT $4
+"""
+_OF_MINUTES = "bars WHERE timeframe_minutes = 1 AND"
+_OF_HOURS = "bar_hours WHERE"
 _RUNNING = """
 SELECT min(market_at) AS open_at, max(market_at) AS close_at, (array_agg(price ORDER BY market_at, venue_trade_id))[1],
        max(price), min(price), (array_agg(price ORDER BY market_at DESC, venue_trade_id DESC))[1], sum(quantity),
@@ -143,8 +143,10 @@ async def candles(
     if is_made:
         # An interval that begins in the bounds takes all of its bars, one that does not takes none.
         bounds = (next_start(since, timeframe), next_start(end, timeframe), limit)
-        statement = _AGGREGATED.format(order=order)
-        rows = await connection.fetch(statement, listing_id, 1, *bounds, interval_of(timeframe), EPOCH, limit * minutes)
+        parts, length = (_OF_HOURS, 60) if minutes >= 60 else (_OF_MINUTES, 1)
+        statement = _AGGREGATED.format(parts=parts, order=order)
+        most = limit * minutes // length
+        rows = await connection.fetch(statement, listing_id, *bounds, interval_of(timeframe), EPOCH, most)
     else:
         rows = await connection.fetch(_STORED.format(order=order), listing_id, minutes, since, end, limit)
     found = [Candle(**dict(row)) for row in rows]
