@@ -1,5 +1,7 @@
 """Tables, watches and live subscriptions: what a process knows after it was started, cut off or restarted."""
 
+import asyncio
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -155,6 +157,39 @@ async def test_a_watch_hears_once_what_is_said_again(make_service: Any) -> None:
         await produce(("a", 9, 2, 9))
         await eventually(lambda: 9 in heard)
     assert heard == [1, 2, 5, 6, 9]
+
+
+async def test_while_a_watch_has_much_to_tell_others_have_their_turn(make_service: Any) -> None:
+    """A gateway tells a record to thousands of sockets: a backlog at one go would stop all else for seconds."""
+    watcher = await make_service("watcher")
+    turns, heard, at_one_go = 0, 0, dict[int, int]()
+
+    def hear(_received: Received[SignalAccepted]) -> None:
+        nonlocal heard
+        heard += 1
+        at_one_go[turns] = at_one_go.get(turns, 0) + 1
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def send() -> None:
+        async with producing(watcher) as produce:
+            await produce(*(("a", n, 1, n) for n in range(1, 1_001)))
+
+    watcher.bus.add(Watch("eyes", (NUMBERS,), hear))
+    async with watcher.running():
+        await eventually(lambda: watcher.bus.ready() is None)
+        # From another thread, while this one stands still.
+        sending = threading.Thread(target=lambda: asyncio.run(send()))
+        sending.start()
+        sending.join()
+        others = asyncio.create_task(take_turns())
+        await eventually(lambda: heard == 1_000)
+        others.cancel()
+    assert max(at_one_go.values()) < 50
 
 
 async def test_live_with_effects_goes_on_where_its_database_says(make_service: Any, new_database: Any) -> None:

@@ -10,7 +10,14 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
-from fleet_chassis.database import CommitOutcomeUnknown, Database, DatabaseUnavailable, TransactionFailed, is_down
+from fleet_chassis.database import (
+    CLOSE_TIMEOUT_S,
+    CommitOutcomeUnknown,
+    Database,
+    DatabaseUnavailable,
+    TransactionFailed,
+    is_down,
+)
 from fleet_testkit.eventually import eventually
 
 NOTES = """
@@ -210,6 +217,37 @@ async def test_a_cancelled_statement_gives_its_connection_back(notes: Database) 
     await asyncio.gather(*tasks, return_exceptions=True)
     await write_note(notes, 1)
     assert await note_ids(notes) == [1]
+
+
+async def test_a_connection_in_use_is_given_back_while_the_database_is_closed(notes_url: str) -> None:
+    """What ends in time ends well: its transaction is committed, nothing fails, and closing waits no longer than for it."""
+    go_on = asyncio.Event()
+
+    async def write(database: Database) -> None:
+        async with database.transaction() as connection:
+            await connection.execute("INSERT INTO notes (id) VALUES (1)")
+            writing.set()
+            await go_on.wait()
+
+    async with contextlib.AsyncExitStack() as stack:
+        writing = asyncio.Event()
+        database = await stack.enter_async_context(Database(notes_url, application_name="test"))
+        task = asyncio.create_task(write(database))
+        await writing.wait()
+        closing = asyncio.create_task(stack.aclose())
+        await eventually(lambda: _is_closed(database))
+        go_on.set()
+        await asyncio.wait_for(asyncio.gather(task, closing), CLOSE_TIMEOUT_S - 1)
+    async with Database(notes_url, application_name="test") as database:
+        assert await note_ids(database) == [1]
+
+
+async def _is_closed(database: Database) -> bool:
+    try:
+        async with database.connection():
+            return False
+    except DatabaseUnavailable:
+        return True
 
 
 async def _sleeps(database: Database) -> bool:

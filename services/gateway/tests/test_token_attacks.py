@@ -1,5 +1,6 @@
 """Forged access tokens: the attacks that verifiers of JWTs have fallen for (RFC 8725), one by one."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -13,10 +14,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fleet_bus import TableView
-from fleet_chassis.problems import Problem
+from fleet_chassis.problems import Problem, unavailable
 from fleet_contracts.auth import SessionRevoked
 from fleet_gateway.identity import AccessTokens, KeySet
 from fleet_testkit.clock import FakeClock
+from fleet_testkit.eventually import eventually
 
 NOW = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
 KEY, STRANGERS_KEY = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
@@ -156,11 +158,16 @@ class Verifier:
 
     def __init__(self) -> None:
         self.asked, self.revoked, self.clock = 0, Revoked(), FakeClock(NOW)
-        self.tokens = AccessTokens(KeySet(self._jwks), cast("TableView[SessionRevoked]", self.revoked), self.clock)
+        self.is_away = False
+        self.told = [jwk(KEY, "key-1")]
+        self.keys = KeySet(self._jwks)
+        self.tokens = AccessTokens(self.keys, cast("TableView[SessionRevoked]", self.revoked), self.clock)
 
     async def _jwks(self) -> Mapping[str, Any]:
         self.asked += 1
-        return {"keys": [jwk(KEY, "key-1")]}
+        if self.is_away:
+            raise unavailable("auth is away")
+        return {"keys": list(self.told)}
 
     async def code(self, given: str) -> str:
         """`ok`, or the code of the refusal."""
@@ -209,3 +216,21 @@ async def test_a_revoked_session_has_no_token(verifier: Verifier) -> None:
     assert await verifier.code(good) == "ok"
     verifier.revoked.sessions.add(CLAIMS["sid"])
     assert await verifier.code(good) == "session_revoked"
+
+
+async def test_a_key_that_auth_tells_no_more_verifies_nothing(verifier: Verifier) -> None:
+    """Neither what comes nor what was found good before: whoever has a key that was replaced makes tokens of any age."""
+    verifier.told.append(jwk(STRANGERS_KEY, "key-2"))
+    good, other = token(), token(also(HEADER, kid="key-2"), sign=STRANGERS_KEY.sign)
+    assert (await verifier.code(good), await verifier.code(other)) == ("ok", "ok")
+    looking = asyncio.create_task(verifier.keys.run(every_s=0.01))
+    try:
+        del verifier.told[0]
+        await eventually(lambda: not verifier.keys.knows("key-1"))
+        assert (await verifier.code(good), await verifier.code(other)) == ("invalid_token", "ok")
+        assert await verifier.code(token(claims=also(CLAIMS, jti="new"))) == "invalid_token"
+        asked, verifier.is_away = verifier.asked, True
+        await eventually(lambda: verifier.asked > asked)
+        assert await verifier.code(other) == "ok"
+    finally:
+        looking.cancel()

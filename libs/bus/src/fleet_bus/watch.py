@@ -15,6 +15,8 @@ log = get_logger("fleet_bus.watch")
 
 # Numbers are kept per key to drop what is said twice; beyond this many keys the oldest are forgotten.
 _KEYS = 100_000
+_AT_ONCE = 20
+"""A gateway tells each record to thousands of sockets: after so many all else has its turn, also when much has come."""
 
 
 class Watching:
@@ -68,8 +70,10 @@ class Watching:
         while True:
             polled = await client.getmany(timeout_ms=500, max_records=2_000)
             for place, found in polled.items():
-                for raw in found:
+                for number, raw in enumerate(found, 1):
                     self._take(raw)
+                    if number % _AT_ONCE == 0:
+                        await asyncio.sleep(0)
                 self._places[place] = found[-1].offset + 1
             if polled:
                 self._heard.answered()

@@ -220,10 +220,11 @@ class Database:
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """A connection for reads, each statement its own transaction."""
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             raise DatabaseUnavailable("the database is not open")
         try:
-            proxy = await self._pool.acquire(timeout=self._acquire_timeout_s)
+            proxy = await pool.acquire(timeout=self._acquire_timeout_s)
         except TimeoutError as error:
             raise DatabaseUnavailable(f"no connection came free within {self._acquire_timeout_s} s") from error
         except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
@@ -243,7 +244,8 @@ class Database:
                 raise DatabaseUnavailable("the connection was lost") from error
             raise
         finally:
-            await self._pool.release(proxy)
+            # Given back to where it comes from, also while that is being closed.
+            await pool.release(proxy)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[asyncpg.Connection]:

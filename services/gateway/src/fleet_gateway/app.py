@@ -127,6 +127,7 @@ class Gateway:
             await stack.enter_async_context(bus.running(health))
             background = await stack.enter_async_context(Background(health))
             background.start("sockets", hub.run())
+            background.start("access_token_keys", keys.run())
             yield
 
 

@@ -14,6 +14,7 @@ import jwt
 import msgspec
 from fleet_bus import TableView
 from fleet_chassis.clock import Clock
+from fleet_chassis.logging import get_logger
 from fleet_chassis.problems import Problem, unavailable
 from fleet_contracts.auth import SessionRevoked
 
@@ -27,8 +28,12 @@ MAX_TOKEN_BYTES = 4_096
 MAX_CACHED = 20_000
 """Tokens active within their five minutes; about 2 kB each."""
 RETRY_AFTER_S = 1.0
+LOOK_EVERY_S = 30.0
+"""A key may have been replaced because somebody else has it: what auth tells no more verifies nothing after so long."""
 REFETCH_AFTER_S = 1.0
 """Tokens with invented key ids must not make us ask auth for its keys all the time; they wait for the next asking."""
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class Principal:
     expires_at: float
     claims: Mapping[str, object]
     key: str
+    signed_with: str | None = None
+    """The id of auth's key, where a token was signed with one."""
 
     def require_scope(self, scope: str | None) -> None:
         if scope is not None and scope not in self.scopes:
@@ -55,7 +62,7 @@ class _Claims(msgspec.Struct, frozen=True):
     exp: int
     mfa_at: int | None = None
 
-    def principal(self) -> Principal:
+    def principal(self, signed_with: str | None = None) -> Principal:
         fresh = {} if self.mfa_at is None else {"mfa_at": self.mfa_at}
         return Principal(
             user_id=self.sub,
@@ -64,6 +71,7 @@ class _Claims(msgspec.Struct, frozen=True):
             expires_at=self.exp + LEEWAY_S,
             claims={"sub": str(self.sub), "sid": self.sid, "roles": self.roles, "scopes": self.scopes, **fresh},
             key=str(self.sub),
+            signed_with=signed_with,
         )
 
 
@@ -95,7 +103,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class KeySet:
-    """auth's public keys, asked for when a token names one we do not know."""
+    """auth's public keys, asked for when a token names one we do not know, and now and then."""
 
     fetch: Callable[[], Awaitable[Mapping[str, Any]]]
     _keys: dict[str, jwt.PyJWK] = field(default_factory=dict)
@@ -106,6 +114,18 @@ class KeySet:
     @property
     def is_known(self) -> bool:
         return bool(self._keys)
+
+    def knows(self, kid: str) -> bool:
+        return kid in self._keys
+
+    async def run(self, every_s: float = LOOK_EVERY_S) -> None:
+        """Forgets the keys that auth has forgotten. While it is away, those that were known stay."""
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                await self.refresh()
+            except Problem as problem:
+                log.warning("access_token_keys_not_told", error=problem.detail)
 
     async def get(self, kid: str) -> jwt.PyJWK | None:
         """The key, None if auth does not have it. Raises Problem 503 when auth cannot be asked."""
@@ -162,6 +182,8 @@ class AccessTokens:
         """Why the principal's token counts no more; None while it does."""
         if principal.expires_at <= self._clock.now().timestamp():
             return unauthenticated("token_expired", "The access token is expired.")
+        if principal.signed_with is not None and not self._keys.knows(principal.signed_with):
+            return unauthenticated("invalid_token", "The access token is signed by nobody we know any more.")
         if self._revoked.get(principal.session_id) is not None:
             return unauthenticated("session_revoked", "The session is revoked; log in again.")
         return None
@@ -192,7 +214,7 @@ class AccessTokens:
             claims = msgspec.convert(decoded, _Claims)
         except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, RecursionError) as error:
             raise unauthenticated("invalid_token", f"The access token is not valid: {type(error).__name__}.") from error
-        return claims.principal()
+        return claims.principal(header.kid)
 
 
 @dataclass(frozen=True, slots=True)
