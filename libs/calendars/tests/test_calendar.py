@@ -1,6 +1,9 @@
 """Sessions and business days, against tables read the naive way and days that are known."""
 
+import zoneinfo
 from datetime import UTC, date, datetime, time, timedelta
+from importlib.resources import files
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -131,6 +134,20 @@ def test_a_table_says_where_it_is_from_and_lists_no_weekend_as_a_holiday(calenda
     assert table.sources
     unneeded = [day for day in table.holidays if f"{day:%a}".lower() not in table.weekdays]
     assert not unneeded
+
+
+def test_time_zones_are_those_of_the_package_whatever_the_machine_knows(tmp_path: Path) -> None:
+    (tmp_path / "Africa").mkdir()
+    (tmp_path / "Africa" / "Cairo").write_bytes((files("tzdata") / "zoneinfo" / "UTC").read_bytes())
+    noon = datetime(2026, 7, 1, 12)  # noqa: DTZ001
+    try:
+        zoneinfo.reset_tzpath([tmp_path])
+        ZoneInfo.clear_cache()
+        assert ZoneInfo("Africa/Cairo").utcoffset(noon) == timedelta(0)
+        assert load("XCAI").zoneinfo.utcoffset(noon) == timedelta(hours=3)
+    finally:
+        zoneinfo.reset_tzpath()
+        ZoneInfo.clear_cache()
 
 
 def test_a_table_that_contradicts_itself_is_refused() -> None:

@@ -44,7 +44,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def zoneinfo(self) -> ZoneInfo:
-        return ZoneInfo(self.zone)
+        return _zone(self.zone)
 
     def times(self, day: date) -> tuple[time, time] | None:
         """When the exchange opens and closes on a day of the table; None: it does not."""
@@ -52,6 +52,14 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             return None
         hours = next(hours for hours in reversed(self.hours) if hours.since <= day)
         return hours.opens, self.early_closes.get(day, hours.closes)
+
+
+@lru_cache(maxsize=64)
+def _zone(key: str) -> ZoneInfo:
+    """Of the locked package and not of the machine, as all machines must agree: one from before 2023 does not know Egypt's
+    daylight saving, and would have Cairo open an hour late."""
+    with (files("tzdata") / "zoneinfo" / key).open("rb") as data:
+        return ZoneInfo.from_file(data, key)
 
 
 @lru_cache(maxsize=64)
