@@ -23,6 +23,7 @@ from fleet_contracts.topics import AUDIT_TOPICS, AUTH_SESSIONS, AUTH_USERS
 from fleet_launcher.keys import new_field_keys
 from fleet_launcher.stack import Endpoints
 from fleet_testkit.clock import FakeClock
+from fleet_testkit.eventually import eventually
 from fleet_testkit.fixtures import MakeDatabase
 from fleet_testkit.http import served
 from pydantic import SecretStr
@@ -71,6 +72,17 @@ class AuthUnderTest:
         assert reply.status == 200, reply.body
         tokens: dict[str, Any] = reply.body
         return tokens
+
+    def mails(self, to: str) -> list[dict[str, Any]]:
+        assert self.settings.auth_mail is not None
+        path = Path(self.settings.auth_mail.get_secret_value().removeprefix("file:"))
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [mail for mail in map(json.loads, lines) if mail["to"] == to]
+
+    async def mailed(self, to: str, number: int = 1) -> dict[str, Any]:
+        """The number-th mail to the address, once it is there."""
+        await eventually(lambda: len(self.mails(to)) >= number)
+        return self.mails(to)[number - 1]
 
 
 def parse(text: str) -> Any:

@@ -152,3 +152,18 @@ async def test_only_the_gateway_is_told_of_keys(auth: Any, auth_keys: Any) -> No
     made = await (await Owner.new(auth)).key()
     status, _ = await lookup(auth, made["key"], AssertionSigner("trading", auth_keys / "trading.pem"))
     assert status == 403
+
+
+async def test_the_owner_is_told_of_keys_made_and_revoked_up_to_twenty_an_hour(auth: Any) -> None:
+    owner = await Owner.new(auth)
+    email = (await owner.call("GET", "/me")).body["email"]
+    for number in range(11):
+        key = await owner.key(name=f"desk {number}")
+        assert (await owner.call("DELETE", f"{PATH}/{key['api_key_id']}")).status == 204
+    await auth.mailed(email, 20)
+    texts = " ".join(mail["text"] for mail in auth.mails(email))
+    assert all(f"An API key was {done}: desk 9," in texts for done in ("made", "revoked"))
+    assert "desk 10" not in texts
+    auth.clock.advance(seconds=3601)
+    await owner.key(name="next day")
+    assert "An API key was made: next day," in (await auth.mailed(email, 21))["text"]

@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 import hashlib
-import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -28,18 +26,6 @@ async def verifying(auth: Any, auth_settings: AuthSettings) -> AsyncIterator[Any
         yield type(auth)(url, settings, auth.clock, auth.signer, http)
 
 
-def mails(auth: Any, to: str) -> list[dict[str, Any]]:
-    path = Path(auth.settings.auth_mail.get_secret_value().removeprefix("file:"))
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [mail for mail in map(json.loads, lines) if mail["to"] == to]
-
-
-async def mailed(auth: Any, to: str, number: int = 1) -> dict[str, Any]:
-    """The number-th mail to the address, once it is there."""
-    await eventually(lambda: len(mails(auth, to)) >= number)
-    return mails(auth, to)[number - 1]
-
-
 def caller_of(tokens: dict[str, Any]) -> dict[str, Any]:
     claims = jwt.decode(tokens["access_token"], options={"verify_signature": False})
     return {name: claims[name] for name in ("sub", "sid", "roles", "scopes")}
@@ -55,7 +41,7 @@ async def test_a_user_is_there_once_the_address_is_confirmed(verifying: Any) -> 
     assert (asked.status, asked.body) == (202, {"email": body["email"], "verification": "sent"})
     assert (await verifying.call("POST", "/login", json=body)).status == 401
 
-    token = (await mailed(verifying, body["email"]))["token"]
+    token = (await verifying.mailed(body["email"]))["token"]
     confirmed = await verifying.call("POST", "/email/verify", json={"token": token, "password": body["password"]})
     assert (confirmed.status, confirmed.body["email"], confirmed.body["roles"]) == (201, body["email"], ["trader"])
     assert (await verifying.call("POST", "/login", json=body)).status == 200
@@ -68,9 +54,9 @@ async def test_nobody_confirms_the_registration_of_another(verifying: Any) -> No
     email = new_address()
     for password in ("attacker horse", "owner's horse"):
         await verifying.call("POST", "/register", json={"email": email, "password": password})
-        await mailed(verifying, email, 1 if password.startswith("attacker") else 2)
+        await verifying.mailed(email, 1 if password.startswith("attacker") else 2)
     first, second = (
-        {"token": mails(verifying, email)[number]["token"], "password": "owner's horse"} for number in range(2)
+        {"token": verifying.mails(email)[number]["token"], "password": "owner's horse"} for number in range(2)
     )
     wrong = await verifying.call("POST", "/email/verify", json=first)
     assert (wrong.status, wrong.body["code"]) == (401, "invalid_credentials")
@@ -93,8 +79,8 @@ async def test_a_taken_address_looks_like_a_free_one_and_costs_the_same(verifyin
         replies.append((reply.status, reply.body))
     assert replies[0] == replies[1]
     assert works == [1, 1]
-    assert (await mailed(verifying, taken))["token"] is None
-    assert (await mailed(verifying, free))["token"]
+    assert (await verifying.mailed(taken))["token"] is None
+    assert (await verifying.mailed(free))["token"]
 
 
 async def test_login_and_reset_do_not_tell_who_is_registered(auth: Any) -> None:
@@ -109,8 +95,8 @@ async def test_login_and_reset_do_not_tell_who_is_registered(auth: Any) -> None:
             replies.append((reply.status, reply.body))
         assert replies[0] == replies[1]
         assert works == [hashed, hashed]
-    assert (await mailed(auth, user["email"]))["token"]
-    assert mails(auth, nobody) == []
+    assert (await auth.mailed(user["email"]))["token"]
+    assert auth.mails(nobody) == []
 
 
 async def work_of(auth: Any) -> float:
@@ -128,7 +114,7 @@ async def test_a_password_set_anew_ends_all_sessions(auth: Any) -> None:
     document = (await auth.call("GET", "/openapi.json", prefix="")).body
     told = document["paths"]["/api/v1/auth/password/forgot"]["post"]["responses"]["202"]
     assert (reply.status, reply.body, "content" in told) == (202, None, False)
-    token = (await mailed(auth, user["email"]))["token"]
+    token = (await auth.mailed(user["email"]))["token"]
     for common in ("password1", user["email"]):
         refused = await auth.call("POST", "/password/reset", json={"token": token, "new_password": common})
         (error,) = refused.body["errors"]
@@ -148,7 +134,7 @@ async def test_what_is_told_once_is_kept_hashed(auth: Any) -> None:
     tokens = await auth.logged_in(user)
     await auth.call("POST", "/password/forgot", json={"email": user["email"]})
     ticket = (await auth.call("POST", "/ws-tickets", user=caller_of(tokens))).body["ticket"]
-    secret = (await mailed(auth, user["email"]))["token"]
+    secret = (await auth.mailed(user["email"]))["token"]
     connection = await asyncpg.connect(auth.settings.database_url.get_secret_value())
     for table, column, told in (
         ("refresh_tokens", "token_hash", tokens["refresh_token"]),
@@ -164,7 +150,7 @@ async def test_what_is_told_once_is_kept_hashed(auth: Any) -> None:
 async def test_a_token_ends_after_an_hour(auth: Any) -> None:
     user = await auth.registered()
     await auth.call("POST", "/password/forgot", json={"email": user["email"]})
-    token = (await mailed(auth, user["email"]))["token"]
+    token = (await auth.mailed(user["email"]))["token"]
     auth.clock.advance(seconds=3601)
     late = await auth.call("POST", "/password/reset", json={"token": token, "new_password": "another horse"})
     assert late.status == 404
@@ -226,7 +212,7 @@ async def test_a_changed_password_ends_the_tokens_that_would_set_it_anew(auth: A
     user = await auth.registered()
     caller = caller_of(await auth.logged_in(user))
     await auth.call("POST", "/password/forgot", json={"email": user["email"]})
-    token = (await mailed(auth, user["email"]))["token"]
+    token = (await auth.mailed(user["email"]))["token"]
     change = {"current_password": user["password"], "new_password": "another horse"}
     assert (await auth.call("POST", "/password", json=change, user=caller)).status == 204
     late = await auth.call("POST", "/password/reset", json={"token": token, "new_password": "a thief's horse"})
@@ -237,8 +223,40 @@ async def test_a_letter_box_is_not_filled(auth: Any) -> None:
     user = await auth.registered()
     for _ in range(8):
         assert (await auth.call("POST", "/password/forgot", json={"email": user["email"]})).status == 202
-    await mailed(auth, user["email"], 5)
+    await auth.mailed(user["email"], 5)
     auth.clock.advance(seconds=3601)
     await auth.call("POST", "/password/forgot", json={"email": user["email"]})
-    await mailed(auth, user["email"], 6)
-    assert len(mails(auth, user["email"])) == 6
+    await auth.mailed(user["email"], 6)
+    assert len(auth.mails(user["email"])) == 6
+
+
+async def test_the_owner_is_told_who_changed_his_password_and_from_where(auth: Any) -> None:
+    user = await auth.registered()
+    caller = caller_of(await auth.logged_in(user))
+    change = {"current_password": user["password"], "new_password": "another horse"}
+    source = {"X-Client-Address": "203.0.113.7"}
+    assert (await auth.call("POST", "/password", json=change, user=caller, headers=source)).status == 204
+    mail = await auth.mailed(user["email"])
+    assert (mail["subject"], mail["token"]) == ("Your password was changed", None)
+    assert f"{auth.clock.now():%Y-%m-%d %H:%M} UTC from the address 203.0.113.7." in mail["text"]
+    assert "/api/v1/auth/password/forgot" in mail["text"]
+    await auth.call("POST", "/password/forgot", json={"email": user["email"]})
+    token = (await auth.mailed(user["email"], 2))["token"]
+    reset = {"token": token, "new_password": "a third horse"}
+    assert (await auth.call("POST", "/password/reset", json=reset)).status == 204
+    assert (await auth.mailed(user["email"], 3))["subject"] == "Your password was set anew by mail"
+
+
+async def test_nothing_is_left_to_tell_where_no_mail_is_sent(auth: Any, auth_settings: AuthSettings) -> None:
+    user = await auth.registered()
+    caller = caller_of(await auth.logged_in(user))
+    settings = auth_settings.model_copy(update={"auth_mail": None, "ordinal": 2})
+    async with served(create_app(settings, clock=auth.clock)) as url:
+        silent = type(auth)(url, settings, auth.clock, auth.signer, auth.http)
+        change = {"current_password": user["password"], "new_password": "another horse"}
+        assert (await silent.call("POST", "/password", json=change, user=caller)).status == 204
+    connection = await asyncpg.connect(auth.settings.database_url.get_secret_value())
+    try:
+        assert await connection.fetchval("SELECT count(*) FROM notices WHERE user_id = $1", UUID(user["user_id"])) == 0
+    finally:
+        await connection.close()

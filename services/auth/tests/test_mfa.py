@@ -265,3 +265,13 @@ async def test_without_a_factor_there_is_none_to_show_and_disabling_takes_one(au
     user_id = UUID(person.user["user_id"])
     assert await rows(auth, "SELECT 1 FROM recovery_codes WHERE user_id = $1", user_id) == []
     assert await rows(auth, "SELECT 1 FROM sessions WHERE user_id = $1 AND mfa_at IS NOT NULL", user_id) == []
+
+
+async def test_the_owner_is_told_what_became_of_his_second_factor(auth: Any) -> None:
+    person = await Person.new(auth)
+    assert (await person.answer(await person.begin_login(), person.recovery_codes[0])).status == 200
+    assert (await person.call("/mfa/totp/disable", person.next_code())).status == 204
+    email = person.user["email"]
+    told = {(await auth.mailed(email, number))["subject"] for number in (1, 2, 3)}
+    assert told == {"A second factor was set up", "A recovery code was used", "Your second factor was removed"}
+    assert len(auth.mails(email)) == 3

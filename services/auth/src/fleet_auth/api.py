@@ -199,7 +199,8 @@ async def login_with_second_factor(body: MfaLoginBody, auth: AuthParts, client: 
     with refusals():
         async with auth.bus.transaction() as tx:
             uow = PostgresUnitOfWork(tx)
-            answer = await mfa.answer_challenge(uow, SecondFactors(tx, auth.sealer), body.mfa_token, body.code)
+            factors, notices = SecondFactors(tx, auth.sealer), auth.notices(tx)
+            answer = await mfa.answer_challenge(uow, factors, notices, body.mfa_token, body.code)
             if not isinstance(answer, CodeRefused):
                 await auth.defence.know(Attempts(tx), answer.email, client)
                 session = await service.begin_session(

@@ -25,6 +25,7 @@ from .consumers import FORGET_REVOKED_SESSIONS
 from .guessing.service import defence_of
 from .mail import mailer_of
 from .mfa.api import router as mfa_router
+from .notices.consumers import send_notices
 from .parts import Auth
 from .passwords import Passwords
 from .people.api import router as people
@@ -51,6 +52,7 @@ def create_app(settings: AuthSettings, *, clock: Clock | None = None) -> FastAPI
     if settings.auth_mail is not None:
         mailer = mailer_of(settings.auth_mail.get_secret_value(), settings.auth_mail_from)
         bus.add(send_confirmations(mailer, settings.auth_public_url))
+        bus.add(send_notices(mailer, settings.auth_public_url))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Depends, Header
-from fleet_bus import Bus
+from fleet_bus import Bus, Transaction
 from fleet_chassis.assertions import Caller
 from fleet_chassis.ids import Ids
 from fleet_chassis.permissions import UserCaller, service_caller
@@ -18,6 +18,7 @@ from starlette.requests import HTTPConnection
 
 from .domain import Client, Role, Session, User, UserStatus, normalise_email, scopes_of
 from .guessing.service import Defence
+from .notices.store import Notices
 from .passwords import MAX_PASSWORD_LENGTH, MIN_LENGTH_WITH_MFA, PasswordRefused, Passwords, check_password
 from .sealing import Sealer
 from .settings import AuthSettings
@@ -54,6 +55,10 @@ class Auth:
             timedelta(seconds=self.settings.auth_refresh_token_s),
             timedelta(seconds=self.settings.auth_session_s),
         )
+
+    def notices(self, tx: Transaction) -> Notices:
+        """What the owner of an account is told by mail."""
+        return Notices(tx, are_sent=self.settings.auth_mail is not None)
 
     def require_good_password(
         self, password: str, email: str, *, mfa_enabled: bool = False, field: str = "password"

@@ -14,6 +14,7 @@ from fleet_contracts.audit import Change
 from pydantic import Field
 
 from fleet_auth.audit.store import AuditLog
+from fleet_auth.notices.domain import Event
 from fleet_auth.parts import AuthParts, SessionCaller, not_stored
 from fleet_auth.store import PostgresUnitOfWork
 from fleet_auth.tokens import new_secret
@@ -85,6 +86,7 @@ async def create(body: ApiKeyBody, caller: SessionCaller, auth: AuthParts) -> Re
             if len(await keys.of_user(caller.user_id)) >= MOST_KEYS:
                 raise TooManyKeys
             await keys.add(key, secret)
+            await auth.notices(tx).add(caller.user_id, Event.API_KEY_MADE, key.name)
             await AuditLog(tx.connection, tx.now).note(
                 "api_key.made",
                 str(key.api_key_id),
@@ -111,11 +113,12 @@ async def list_own(caller: SessionCaller, auth: AuthParts) -> Response:
 async def revoke(api_key_id: UUID, caller: SessionCaller, auth: AuthParts) -> Response:
     """No request signed with it is taken any more, within five seconds."""
     async with auth.bus.transaction() as tx:
-        is_revoked = await ApiKeys(tx, auth.sealer).revoke(caller.user_id, api_key_id)
-        if is_revoked:
+        name = await ApiKeys(tx, auth.sealer).revoke(caller.user_id, api_key_id)
+        if name is not None:
+            await auth.notices(tx).add(caller.user_id, Event.API_KEY_REVOKED, name)
             audit = AuditLog(tx.connection, tx.now)
             await audit.note("api_key.revoked", str(api_key_id), actor=str(caller.user_id))
-    if not is_revoked:
+    if name is None:
         raise Problem(404, "not_found", "There is no such API key.")
     return Response(status_code=204)
 

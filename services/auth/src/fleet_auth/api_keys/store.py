@@ -66,19 +66,19 @@ class ApiKeys:
         found = _api_key(row)
         return found, self._sealer.unseal(row["secret"], API_KEY_SECRET.place(found.api_key_id)).decode()
 
-    async def revoke(self, user_id: UUID, api_key_id: UUID) -> bool:
-        """False if the user has no such key (any more)."""
-        is_revoked = await self._connection.fetchval(
+    async def revoke(self, user_id: UUID, api_key_id: UUID) -> str | None:
+        """Its name; None if the user has no such key (any more)."""
+        name: str | None = await self._connection.fetchval(
             """
-            UPDATE api_keys SET revoked_at = $3 WHERE user_id = $1 AND api_key_id = $2 AND revoked_at IS NULL RETURNING true
+            UPDATE api_keys SET revoked_at = $3 WHERE user_id = $1 AND api_key_id = $2 AND revoked_at IS NULL RETURNING name
             """,
             user_id,
             api_key_id,
             self.now,
         )
-        if is_revoked:
+        if name is not None:
             self._tell_changed(user_id, api_key_id)
-        return bool(is_revoked)
+        return name
 
     async def tell_changed(self, user_id: UUID) -> None:
         """The user's keys are not what they were, because he is not: gateways ask for them again."""

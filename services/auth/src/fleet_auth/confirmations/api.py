@@ -10,6 +10,7 @@ from pydantic import Field
 
 from fleet_auth.domain import WrongCredentials, hash_token
 from fleet_auth.guessing.store import Attempts
+from fleet_auth.notices.domain import Event
 from fleet_auth.parts import (
     OPEN_DOOR,
     Auth,
@@ -108,6 +109,7 @@ async def reset_password(body: ResetBody, auth: AuthParts, client: FromClient) -
             uow, attempts = PostgresUnitOfWork(tx), Attempts(tx)
             user = await service.reset_password(uow, Confirmations(tx), attempts, body.token, new)
             await auth.defence.know(attempts, user.email, client)
+            await auth.notices(tx).add(user.user_id, Event.PASSWORD_SET_ANEW)
     return Response(status_code=204)
 
 
@@ -132,6 +134,7 @@ async def change_password(body: PasswordBody, caller: SessionCaller, auth: AuthP
             await service.change_password(uow, Confirmations(tx), attempts, found[0], new, keep=kept)
             await attempts.one_less(*counted)
             await auth.defence.know(attempts, user.email, client)
+            await auth.notices(tx).add(user.user_id, Event.PASSWORD_CHANGED)
     return Response(status_code=204)
 
 

@@ -7,6 +7,7 @@ from fleet_chassis.logging import get_logger
 
 from fleet_auth.domain import hash_token
 from fleet_auth.mail import Mailer, MailRefused
+from fleet_auth.mailing import mail_kind
 from fleet_auth.store import PostgresUnitOfWork
 from fleet_auth.tokens import new_secret
 
@@ -36,13 +37,4 @@ def send_confirmations(mailer: Mailer, url: str) -> DueKind:
         except MailRefused as refused:
             log.warning("mail_refused", confirmation_id=due.aggregate_id, reason=str(refused))
 
-    return DueKind(
-        kind=SEND_CONFIRMATION,
-        clock="wall",
-        unit_of_work=PostgresUnitOfWork,
-        touches=lambda confirmation_id: (confirmation_id,),
-        handle=send,
-        # One mail a transaction: it is on its way while the transaction is open.
-        batch=1,
-        counts_at_rest=False,
-    )
+    return mail_kind(SEND_CONFIRMATION, send)

@@ -10,6 +10,7 @@ from fleet_chassis.shapes import Body, Resource
 from pydantic import Field
 
 from fleet_auth.audit.store import AuditLog
+from fleet_auth.notices.domain import Event
 from fleet_auth.parts import AccessTokenResource, AuthParts, SessionCaller, not_stored
 from fleet_auth.refusals import noted
 from fleet_auth.store import PostgresUnitOfWork
@@ -67,7 +68,7 @@ async def verify_totp(body: CodeBody, caller: SessionCaller, auth: AuthParts) ->
     try:
         async with auth.bus.transaction() as tx:
             factors = SecondFactors(tx, auth.sealer)
-            codes = await service.confirm_totp(factors, caller.user_id, body.code)
+            codes = await service.confirm_totp(factors, auth.notices(tx), caller.user_id, body.code)
             if not isinstance(codes, CodeRefused):
                 await factors.note_shown(UUID(caller.session_id))
     except AlreadyEnabled:
@@ -88,9 +89,10 @@ async def disable_totp(body: CodeBody, caller: SessionCaller, auth: AuthParts) -
             raise Problem(
                 409, "password_too_short", "Without a second factor your password is too short: set a longer one."
             )
-        refused = await service.show_code(factors, caller.user_id, body.code)
+        refused = await service.show_code(factors, auth.notices(tx), caller.user_id, body.code)
         if refused is None:
             await factors.remove(caller.user_id)
+            await auth.notices(tx).add(caller.user_id, Event.FACTOR_REMOVED)
             user = str(caller.user_id)
             await AuditLog(tx.connection, tx.now).note("second_factor.removed", user, actor=user)
     if refused is not None:
@@ -104,7 +106,7 @@ async def step_up(body: CodeBody, caller: SessionCaller, auth: AuthParts) -> Res
     session = None
     async with auth.bus.transaction() as tx:
         factors = SecondFactors(tx, auth.sealer)
-        refused = await service.show_code(factors, caller.user_id, body.code)
+        refused = await service.show_code(factors, auth.notices(tx), caller.user_id, body.code)
         if refused is None:
             uow, session_id = PostgresUnitOfWork(tx), UUID(caller.session_id)
             await factors.note_shown(session_id)

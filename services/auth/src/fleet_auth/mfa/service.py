@@ -4,6 +4,8 @@ from uuid import UUID
 
 from fleet_auth import service
 from fleet_auth.domain import User, hash_token
+from fleet_auth.notices.domain import Event
+from fleet_auth.notices.store import Notices
 from fleet_auth.ports import UnitOfWork
 
 from .domain import (
@@ -29,25 +31,26 @@ async def begin_totp(factors: SecondFactors, user_id: UUID) -> str:
     return secret
 
 
-async def confirm_totp(factors: SecondFactors, user_id: UUID, code: str) -> list[str] | CodeRefused:
+async def confirm_totp(factors: SecondFactors, notices: Notices, user_id: UUID, code: str) -> list[str] | CodeRefused:
     """The recovery codes, once a code shows that the user has the secret. Raises AlreadyEnabled."""
     totp = await factors.locked(user_id)
     if totp is not None and totp.is_confirmed:
         raise AlreadyEnabled
-    refused = NO_FACTOR if totp is None else await _look_at(factors, totp, code)
+    refused = NO_FACTOR if totp is None else await _look_at(factors, notices, totp, code)
     if refused is not None:
         return refused
     codes = new_recovery_codes()
     await factors.confirm(user_id, [hash_recovery_code(user_id, one) for one in codes])
+    await notices.add(user_id, Event.FACTOR_SET_UP)
     return codes
 
 
-async def show_code(factors: SecondFactors, user_id: UUID, code: str) -> CodeRefused | None:
+async def show_code(factors: SecondFactors, notices: Notices, user_id: UUID, code: str) -> CodeRefused | None:
     """None if it is the user's: a TOTP code or a recovery code, used up by it."""
     totp = await factors.locked(user_id)
     if totp is None or not totp.is_confirmed:
         return NO_FACTOR
-    return await _look_at(factors, totp, code)
+    return await _look_at(factors, notices, totp, code)
 
 
 async def challenge(factors: SecondFactors, user_id: UUID, mfa_token: str) -> None:
@@ -55,7 +58,9 @@ async def challenge(factors: SecondFactors, user_id: UUID, mfa_token: str) -> No
     await factors.add_challenge(hash_token(mfa_token), user_id, factors.now + CHALLENGE_LIFETIME)
 
 
-async def answer_challenge(uow: UnitOfWork, factors: SecondFactors, mfa_token: str, code: str) -> User | CodeRefused:
+async def answer_challenge(
+    uow: UnitOfWork, factors: SecondFactors, notices: Notices, mfa_token: str, code: str
+) -> User | CodeRefused:
     """Whose login it is, once. Raises UserDisabled."""
     token_hash = hash_token(mfa_token)
     user_id = await factors.challenged(token_hash)
@@ -64,13 +69,13 @@ async def answer_challenge(uow: UnitOfWork, factors: SecondFactors, mfa_token: s
         return UNKNOWN_TOKEN
     # Locked before the rest, as by who sets another password, which ends the challenge.
     user = await service.admit(uow, found)
-    refused = await show_code(factors, user.user_id, code)
+    refused = await show_code(factors, notices, user.user_id, code)
     if refused is not None:
         return refused
     return user if await factors.end_challenge(token_hash) else UNKNOWN_TOKEN
 
 
-async def _look_at(factors: SecondFactors, totp: Totp, code: str) -> CodeRefused | None:
+async def _look_at(factors: SecondFactors, notices: Notices, totp: Totp, code: str) -> CodeRefused | None:
     refused = totp.refusal(factors.now)
     if refused is not None:
         return refused
@@ -79,6 +84,7 @@ async def _look_at(factors: SecondFactors, totp: Totp, code: str) -> CodeRefused
         await factors.use_step(totp.user_id, step)
         return None
     if await factors.use_recovery_code(totp.user_id, hash_recovery_code(totp.user_id, code)):
+        await notices.add(totp.user_id, Event.RECOVERY_CODE_USED)
         return None
     failures = totp.failures + 1
     await factors.count_failure(totp.user_id, failures, totp.blocked_after(failures, factors.now))
