@@ -118,7 +118,7 @@ async def test_a_venue_killed_at_every_step_keeps_the_book_of_one_that_was_not(o
                 await eventually(partial(_has_ended, venue_, done + 1))
             stored = await as_stored(venue_, AAPL)
             assert stored.state_hash() == twin.state_hash(), f"after step {done + 1}"
-            assert stored.listed() == twin.listed()
+            assert list(stored.listed()) == list(twin.listed())
         async with venue_.running():
             *_, sold = await venue_.told(profit.venue_order_ref, ACCEPTED, REPLACED, FILLED)
             assert (sold.last_price, sold.market_at) == (Decimal(418), days[2].market_at), "on the way of the third day"

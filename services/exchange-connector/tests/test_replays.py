@@ -275,6 +275,7 @@ async def test_bad_requests_are_told_apart(replaying: Any) -> None:
     assert await refused(start="2020-01-01", end="2020-02-01") == (422, "no_bars")
     assert await refused(start="2012-02-01", end="2012-01-01") == (422, "no_bars")
     assert (await refused(pace="0"))[0] == 422
+    assert (await refused(pace="0.00000000000001"))[0] == 422
     assert (await refused(symbols=[]))[0] == 422
     assert (await refused(colour="red"))[0] == 422
     assert (await refused(start="2012-01-03T00:00:00"))[0] == 422, "an instant names its zone"
@@ -309,3 +310,10 @@ async def test_a_pace_spreads_the_steps_out(replaying: Any) -> None:
     began = asyncio.get_running_loop().time()
     await ended(replaying, await begin(replaying, "2012-07-02", "2012-07-06", pace="10"))
     assert asyncio.get_running_loop().time() - began >= 0.4
+
+
+async def test_a_slow_replay_that_is_to_end_does_not_wait_for_its_next_step(replaying: Any) -> None:
+    replay_id = await begin(replaying, "2012-08-01", "2012-08-03", pace="0.001")
+    status, _ = await replaying.api("DELETE", f"/paper/replays/{replay_id}", scopes="strategy")
+    assert status == 202
+    assert (await ended(replaying, replay_id, "canceled"))["step"] == 0

@@ -231,6 +231,24 @@ async def test_a_halt_takes_out_what_is_open_within_two_seconds(simulated: Any) 
     await _set_state(simulated, "active", version=6)
 
 
+async def test_a_halt_takes_a_large_book_out_in_several_transactions(simulated: Any) -> None:
+    """In one it would be undone when it takes longer than a transaction may, and begun again, for ever."""
+    orders = [simulated.place("GOOG/USD", limit_price=Decimal(1)) for _ in range(600)]
+    await simulated.command(*orders)
+    refs = {order.venue_order_ref for order in orders}
+
+    def records(kind: type[Any]) -> list[set[Any]]:
+        found = simulated.peers.heard_of(venue.VenueReports, "GOOG/USD")
+        named = [{r.venue_order_ref for r in one.reports if isinstance(r, kind)} & refs for one in found]
+        return [each for each in named if each]
+
+    await eventually(lambda: sum(map(len, records(ACCEPTED))) == 600)
+    await _set_state(simulated, "halted", version=7)
+    await eventually(lambda: sum(map(len, records(CANCELED))) == 600)
+    assert [len(each) for each in records(CANCELED)] == [500, 100]
+    await _set_state(simulated, "active", version=8)
+
+
 async def test_two_processes_are_one_venue(simulated: Any) -> None:
     async with simulated.running(ordinal=1):
         orders = [simulated.place(symbol) for symbol in ("AAPL/USD", "FB/USD", "GOOG/USD", "IBM/USD") for _ in range(8)]

@@ -344,7 +344,9 @@ async def strategy_at_rest(stack: Any, tmp_path_factory: Any) -> AsyncIterator[S
         aiohttp.ClientSession() as http,
     ):
         await others.say(*(_instrument(symbol) for symbol in SYMBOLS))
-        yield StrategyUnderTest(Settings.model_validate(settings), others, keys, http)
+        yield StrategyUnderTest(
+            Settings.model_validate(settings | {"strategy_deployments_a_user": 3}), others, keys, http
+        )
     await databases.drop_all()
 
 

@@ -161,6 +161,22 @@ async def test_a_deployment_is_paused_resumed_and_stopped_for_good(strategy_serv
     assert ([d["deployment_id"] for d in stopped.body["data"]], active.body["data"]) == ([deployment_id], [])
 
 
+async def test_nobody_fills_the_steps_of_all_with_deployments_of_his_own(strategy_service: Any, a_user: Any) -> None:
+    first, *_ = [await strategy_service.deployed(a_user) for _ in range(3)]
+    body = {
+        "strategy_id": await strategy_service.strategy(a_user),
+        "symbols": ["AAPL/USD"],
+        "timeframe": "1d",
+        "mode": "paper",
+    }
+    grant = strategy_service.grant(a_user, str(uuid4()))
+    refused = await strategy_service.call(a_user, "POST", "/deployments", body, claims=grant)
+    assert (refused.status, refused.body["code"]) == (409, "too_many_deployments")
+    assert (await strategy_service.call(a_user, "POST", f"/deployments/{first}/stop")).status == 200
+    made = await strategy_service.call(a_user, "POST", "/deployments", body, claims=grant)
+    assert made.status == 201, made.body
+
+
 async def test_another_s_strategies_and_deployments_do_not_exist(strategy_service: Any, a_user: Any) -> None:
     deployment_id = await strategy_service.deployed(a_user)
     strategy_id = (await strategy_service.deployment(a_user, deployment_id))["strategy_id"]

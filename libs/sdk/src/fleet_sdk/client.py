@@ -230,7 +230,11 @@ class FleetClient:
         except aiohttp.ClientError as error:
             raise OutcomeUnknown(f"{method} {path}: {error}") from error
         if response.status >= 400:
-            raise problem(response.status, _problem_body(answer), response.headers)
+            body = _problem_body(answer)
+            if response.status >= 500 and "code" not in body:
+                # Not the API's word: somebody on the way, who does not know what was done.
+                raise OutcomeUnknown(f"{method} {path}: {response.status} {body.get('detail', '')}")
+            raise problem(response.status, body, response.headers)
         return msgspec.json.decode(answer) if answer else None
 
     @asynccontextmanager

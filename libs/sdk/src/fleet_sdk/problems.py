@@ -35,7 +35,7 @@ class CodeNeeded(Exception):
 
 
 class OutcomeUnknown(Exception):
-    """The request was sent and no answer came. Ask (orders by `client_order_id`), or send the very same again."""
+    """The request was sent and the API's answer did not come. Ask (orders by `client_order_id`), or send the same again."""
 
 
 class SocketClosed(Exception):

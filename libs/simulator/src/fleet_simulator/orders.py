@@ -262,9 +262,11 @@ class Order:
 
     def to_data(self) -> dict[str, int | str | bool | None]:
         """As plain data, for a row or a snapshot; what only some orders have is left out of the others."""
-        data = {name: str(value) if isinstance(value, StrEnum) else value for name, value in asdict(self).items()}
         implied = {**_DEFAULTS, "priority": self.arrival, "entered_at": self.accepted_at, "resting": self.remaining}
-        return {name: value for name, value in data.items() if name not in implied or value != implied[name]}
+        # Not with `asdict`, which copies each value: a row is written whenever an order rests or changes.
+        data = ((name, getattr(self, name)) for name in _NAMES)
+        own = ((name, value) for name, value in data if name not in implied or value != implied[name])
+        return {name: str(value) if isinstance(value, StrEnum) else value for name, value in own}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> "Order":
@@ -274,6 +276,7 @@ class Order:
         return cls(**values)
 
 
+_NAMES: Final = tuple(field.name for field in fields(Order))
 _FIRST_FORM: Final = 14  # fields of market and limit orders, which every row has
 _ENUMS: Final = {
     "side": Side,

@@ -11,8 +11,9 @@ class Settings(DatabaseSettings):
 
     exchange_connector_seed: int = Field(default=20110301, ge=0)
     """Of the simulated market: the same seed, opening minute and prices make the same market."""
-    exchange_connector_quote_interval_ms: int = Field(default=400, ge=100, le=10_000)
-    """How long a simulated quote stands: lively to look at, and well below the 10 a second that readers take."""
+    exchange_connector_quote_interval_ms: int = Field(default=400, ge=100, le=5_000)
+    """How long a simulated quote stands: lively to look at, and well below the 10 a second that readers take. The feed's
+    session, which ends after 10 s of silence, is used with each."""
     exchange_connector_history_days: int = Field(default=30, ge=0, le=365)
     exchange_connector_history_interval_ms: int = Field(default=400, ge=0)
     """Between two records of history: 210 of them take a minute and a half and leave the machine to its users."""

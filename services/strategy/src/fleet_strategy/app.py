@@ -44,6 +44,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None, ids: Ids | Non
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet strategy", lifespan, health)
     app.include_router(strategies.router(bus, database, ids or SystemIds()))
-    app.include_router(deployments.router(bus, database, instruments, consumers.timeframes(settings.feed)))
+    app.include_router(
+        deployments.router(
+            bus,
+            database,
+            instruments,
+            consumers.timeframes(settings.feed),
+            most_of_a_user=settings.strategy_deployments_a_user,
+        )
+    )
     app.include_router(internal_router(bus))
     return app

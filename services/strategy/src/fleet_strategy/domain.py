@@ -24,6 +24,13 @@ class DeploymentStopped(Exception):
     """A stopped deployment stays stopped."""
 
 
+class TooManyDeployments(Exception):
+    """The user has as many that are not stopped as one may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"a user may have {most} deployments that are not stopped")
+
+
 class OtherBody(Exception):
     """The id was used before with another body."""
 

@@ -34,6 +34,10 @@ class Catalogue(Protocol):
         """Whether any of its deployments is not stopped."""
         ...
 
+    async def count_deployments(self, user_id: UUID) -> int:
+        """Those of the user that are not stopped."""
+        ...
+
     async def add_deployment(self, deployment: Deployment) -> Deployment:
         """The deployment as it is stored: this one, or the one that has its id already."""
         ...

@@ -10,6 +10,7 @@ from .domain import (
     OtherBody,
     Strategy,
     StrategyInUse,
+    TooManyDeployments,
 )
 from .ports import Activity, Catalogue
 
@@ -43,8 +44,10 @@ def repeated(deployment: Deployment, body_hash: str) -> Deployment:
     return deployment
 
 
-async def create_deployment(uow: Catalogue, deployment: Deployment) -> tuple[Deployment, bool]:
-    """The deployment, and whether it was there before. Raises OtherBody."""
+async def create_deployment(uow: Catalogue, deployment: Deployment, *, most: int) -> tuple[Deployment, bool]:
+    """The deployment, and whether it was there before. Raises OtherBody, and TooManyDeployments where the user has `most`."""
+    if await uow.count_deployments(deployment.user_id) >= most:
+        raise TooManyDeployments(most)
     stored = await uow.add_deployment(deployment)
     if (stored.body_hash, stored.user_id) != (deployment.body_hash, deployment.user_id):
         raise OtherBody

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -61,7 +62,7 @@ class ReplayBody(Body):
     timeframe: str = Field(max_length=10, examples=["1d"])
     start: Instant | Day = Field(examples=["2011-01-03"])
     end: Instant | Day = Field(examples=["2012-12-31"])
-    pace: DecimalString | None = Field(default=None, gt=0, le=1000)
+    pace: DecimalString | None = Field(default=None, ge=Decimal("0.001"), le=1000)
 
 
 class ReplayShown(Resource):

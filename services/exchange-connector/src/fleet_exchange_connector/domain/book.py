@@ -1,7 +1,7 @@
 """One symbol's book: the simulated exchange core of libs/simulator with the venue's words, Decimals and times."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -93,14 +93,22 @@ class Book:
         cancel = core.Cancel(str(command.venue_order_ref), str(command.account_id), command.command_sequence)
         return answered(command, self._reports(self._market.apply(cancel, to_ns(market_at)), now))
 
-    def take_out(self, order: OpenOrder, code: str, market_at: datetime, *, now: datetime) -> list[Report]:
-        """Cancels it on the venue's own account, as long as it is open: the end of one order may be that of another."""
-        ref = str(order.venue_order_ref)
-        if ref not in self._market.orders:
-            return []
-        return self._reports(
-            self._market.apply(core.Cancel(ref, str(order.account_id), 0, code), to_ns(market_at)), now
-        )
+    def take_out(
+        self, code_of: Callable[[UUID, datetime], str | None], most: int, market_at: datetime, *, now: datetime
+    ) -> list[Report]:
+        """Cancels on the venue's own account so many of the orders for whose account and acceptance there is a code."""
+        reports: list[Report] = []
+        for order in list(self._market.orders.values()):
+            code = code_of(UUID(order.account_id), from_ns(order.accepted_at))
+            # The end of one order may be that of another.
+            if code is None or order.order_ref not in self._market.orders:
+                continue
+            cancel = core.Cancel(order.order_ref, order.account_id, 0, code)
+            reports += self._reports(self._market.apply(cancel, to_ns(market_at)), now)
+            most -= 1
+            if not most:
+                break
+        return reports
 
     def increases(self, venue_order_ref: UUID) -> bool:
         """Whether the order, if it is open, makes a position larger."""
@@ -164,15 +172,17 @@ class Book:
 
     # What it is
 
-    def listed(self) -> list[OpenOrder]:
-        """The open orders by rising reference."""
+    def listed(self, after: UUID | None = None) -> Iterator[OpenOrder]:
+        """The open orders by rising reference, above `after`."""
         scale = self._scale
 
         def price(ticks: int | None) -> Decimal | None:
             return None if ticks is None else scale.price(ticks)
 
-        found = [
-            OpenOrder(
+        # References are UUIDs in lower case: their texts have their order.
+        for ref in sorted(ref for ref in self._market.orders if after is None or ref > str(after)):
+            order = self._market.orders[ref]
+            yield OpenOrder(
                 venue_order_ref=UUID(order.order_ref),
                 account_id=UUID(order.account_id),
                 accepted_at=from_ns(order.accepted_at),
@@ -187,9 +197,6 @@ class Book:
                 cumulative_notional=order.filled_notional * self.instrument.tick * self.instrument.lot,
                 fees=scale.fee(order.fee),
             )
-            for order in self._market.orders.values()
-        ]
-        return sorted(found, key=lambda order: order.venue_order_ref)
 
     def position(self, account_id: UUID) -> Decimal:
         """What the account holds by its fills here, negative if it is short."""

@@ -112,8 +112,8 @@ class Replay:
         return replace(self, phase=Phase.OPEN, step=self.step + 1)
 
     def due_at(self, now: datetime) -> datetime:
-        """When its next phase may come: with a pace, the steps are spread out."""
-        if self.pace is None or self.phase is not Phase.OPEN:
+        """When its next phase may come: with a pace, the steps are spread out; there is nothing to spread at the end."""
+        if self.pace is None or self.phase is not Phase.OPEN or self.is_over:
             return now
         return now + timedelta(seconds=float(1 / self.pace))
 

@@ -1,6 +1,8 @@
 """What the paper venue does with commands: at once on the simulated feed, at the next bar's open on a replay."""
 
 from datetime import datetime
+from functools import cache
+from itertools import islice
 from uuid import UUID
 
 from fleet_simulator import Side
@@ -59,9 +61,8 @@ async def list_open(work: OrderWork, command: ListQuery) -> None:
     reports = look_now(work, command.symbol)
     _tell(work, command.symbol, reports)
     book = work.book(command.symbol)
-    found = [] if book is None else book.listed()
-    page = [order for order in found if command.after is None or order.venue_order_ref > command.after]
-    some = page[: command.most]
+    found = [] if book is None else list(islice(book.listed(command.after), command.most + 1))
+    some = found[: command.most]
     users = await work.users([order.venue_order_ref for order in some])
     fills, last = await work.fills_since(command.symbol, command.since_trade_id, command.most + 1)
     has_more_fills = len(fills) > command.most
@@ -72,7 +73,7 @@ async def list_open(work: OrderWork, command: ListQuery) -> None:
             symbol=command.symbol,
             market_at=market_time(work, command.symbol),
             orders=[(order, users[order.venue_order_ref]) for order in some],
-            has_more_orders=len(page) > len(some),
+            has_more_orders=len(found) > len(some),
             fills=fills,
             has_more_fills=has_more_fills,
             last_trade_id=fills[-1].venue_trade_id if fills else last,
@@ -80,24 +81,24 @@ async def list_open(work: OrderWork, command: ListQuery) -> None:
     )
 
 
-def cancel_forbidden(work: OrderWork, symbol: str) -> None:
-    """Takes out what is open and may not be, whoever placed it and whether execution knows of it or not."""
+def cancel_forbidden(work: OrderWork, symbol: str, most: int) -> bool:
+    """Takes out so many of what is open and may not be, whoever placed it and whether execution knows of it or not.
+    Whether there may be more."""
     book = work.book(symbol)
     if book is None:
-        return
+        return False
+    is_halted = cache(lambda account_id: work.restriction(symbol, account_id) is Restriction.HALTED)
+
+    def code_of(account_id: UUID, accepted_at: datetime) -> str | None:
+        if is_halted(account_id):
+            return "market_halted"
+        return "cancel_after" if work.is_cut_off(account_id, accepted_at) else None
+
     reports = look_now(work, symbol)
-    market_at = market_time(work, symbol)
-    for order in book.listed():
-        if work.restriction(symbol, order.account_id) is Restriction.HALTED:
-            code = "market_halted"
-        elif work.is_cut_off(order.account_id, order.accepted_at):
-            code = "cancel_after"
-        else:
-            continue
-        canceled = book.take_out(order, code, market_at, now=work.now)
-        work.record(symbol, canceled)
-        reports += canceled
-    _tell(work, symbol, reports)
+    canceled = book.take_out(code_of, most, market_time(work, symbol), now=work.now)
+    work.record(symbol, canceled)
+    _tell(work, symbol, reports + canceled)
+    return len(canceled) >= most
 
 
 async def watch(work: OrderWork, symbol: str) -> None:

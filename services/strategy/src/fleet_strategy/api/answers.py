@@ -9,7 +9,14 @@ from fleet_chassis.problems import FieldError, Problem
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from fleet_strategy.domain import DeploymentNotFound, DeploymentStopped, OtherBody, StrategyInUse, StrategyNotFound
+from fleet_strategy.domain import (
+    DeploymentNotFound,
+    DeploymentStopped,
+    OtherBody,
+    StrategyInUse,
+    StrategyNotFound,
+    TooManyDeployments,
+)
 
 
 def body_hash(body: BaseModel) -> str:
@@ -41,6 +48,8 @@ def told_as_problems() -> Iterator[None]:
         raise Problem(409, "strategy_in_use", "A deployment of it is not stopped yet.") from error
     except DeploymentStopped as error:
         raise Problem(409, "deployment_stopped", "A stopped deployment stays stopped; make a new one.") from error
+    except TooManyDeployments as error:
+        raise Problem(409, "too_many_deployments", f"Stop one before making another: {error}.") from error
     except OtherBody as error:
         raise Problem(409, "idempotency_conflict", "This key was used before with another body.") from error
 

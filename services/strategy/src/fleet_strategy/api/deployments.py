@@ -113,14 +113,19 @@ class DeploymentInFull(DeploymentShown):
 
 
 def router(
-    bus: Bus, database: Database, instruments: TableView[InstrumentDefined], timeframes: Collection[str]
+    bus: Bus,
+    database: Database,
+    instruments: TableView[InstrumentDefined],
+    timeframes: Collection[str],
+    *,
+    most_of_a_user: int,
 ) -> APIRouter:
-    """`timeframes`: those whose steps the fleet's feed ends."""
+    """`timeframes`: those whose steps the fleet's feed ends. `most_of_a_user`: deployments that are not stopped."""
     routes = APIRouter(prefix="/api/v1/deployments", tags=["deployments"])
 
     @routes.post("", status_code=201)
     async def create(body: DeploymentBody, caller: StrategyCaller, response: Response) -> DeploymentShown:
-        """Lets a strategy run on an account, within the grant that trading has given it."""
+        """Lets a strategy run on an account, within the grant that trading has given it. 409 `too_many_deployments`."""
         deployment_id, account_id = _granted(caller, body)
         async with database.connection() as connection:
             before = await find_deployment(connection, deployment_id, caller.user_id)
@@ -134,7 +139,7 @@ def router(
                     catalogue = PostgresCatalogue(tx)
                     strategy = await catalogue.strategy(body.strategy_id, caller.user_id)
                     new = _deployment(body, strategy, deployment_id, account_id, now=tx.now, market_at=bus.market_at)
-                    stored, was_there = await service.create_deployment(catalogue, new)
+                    stored, was_there = await service.create_deployment(catalogue, new, most=most_of_a_user)
         created(response, f"/api/v1/deployments/{stored.deployment_id}", is_replayed=was_there)
         return _shown(stored)
 

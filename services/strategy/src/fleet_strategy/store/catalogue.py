@@ -87,6 +87,12 @@ class PostgresCatalogue:
         )
         return bool(found)
 
+    async def count_deployments(self, user_id: UUID) -> int:
+        found: int = await self._tx.connection.fetchval(
+            "SELECT count(*) FROM deployments WHERE user_id = $1 AND state <> 'stopped'", user_id
+        )
+        return found
+
     async def add_deployment(self, deployment: Deployment) -> Deployment:
         inserted = await self._tx.connection.execute(
             _INSERT_DEPLOYMENT,
