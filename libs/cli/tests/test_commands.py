@@ -82,6 +82,12 @@ def test_a_halt_of_what_cannot_be_is_no_halt(scope: str, target: str, remedy: st
     assert done.stderr.startswith(f"error: Nothing is stopped: '{target}' is no {scope}. ") and remedy in done.stderr
 
 
+def test_the_command_does_not_wait_for_what_it_does_not_use() -> None:
+    program = "import sys, fleet_cli.main; print(*(name for name in ('fleet_bus', 'fastapi', 'aiohttp') if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
 def test_who_has_no_name_is_a_number() -> None:
     if not user_namespace_works():
         pytest.skip("only a user namespace makes a user without a name")

@@ -102,10 +102,10 @@ def reset(
 
 def status(state_dir: StateOption = DEFAULT_STATE) -> None:
     """Show what runs, where, since when, how far it is behind and whether it is ready; exit code 1 unless all of it is."""
-    from fleet_cli.calls import rest_parts
-
     state = state_of(state_dir)
     described = control.description(state)
+    from fleet_cli.calls import rest_parts
+
     checks = run(_health(described))
     parts = run(rest_parts(state))
     table = Table("part", "pid", "up", "memory", "where", "behind", "parked", "ready", box=None, pad_edge=False)

@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
-from fleet_bus.address import KafkaAddress
-
 from fleet_launcher.databases import database_url
 from fleet_launcher.places import StateDir
 from fleet_launcher.ports import HOST
@@ -63,6 +61,8 @@ def topic_prefix(caller: Mapping[str, str] = os.environ) -> str:
 
 def kafka_url(state: StateDir, endpoints: Endpoints, name: str, prefix: str) -> str:
     """Kafka's URL for a service, or `cli`, as its own user, wherever Kafka asks who one is."""
+    from fleet_bus.address import KafkaAddress  # with all of the bus: a second, for commands that do not need it
+
     address = KafkaAddress.parse(endpoints.kafka_url)
     return str(address if address.user is None else address.of(prefix + name, state.secret(f"kafka {name}")))
 

@@ -8,6 +8,10 @@ from typing import Any
 
 import uvicorn
 
+from fleet_testkit.eventually import eventually
+
+_GRACE_S = 5
+
 
 @contextlib.asynccontextmanager
 async def served(app: Any, **options: Any) -> AsyncIterator[str]:
@@ -17,10 +21,8 @@ async def served(app: Any, **options: Any) -> AsyncIterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        config = uvicorn.Config(
-            app, log_config=None, lifespan="on", timeout_graceful_shutdown=5, proxy_headers=False, **options
-        )
-        server = uvicorn.Server(config)
+        config = uvicorn.Config(app, log_config=None, lifespan="on", proxy_headers=False, **options)
+        server = _PromptServer(config)
         server.config.load()
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
@@ -31,5 +33,32 @@ async def served(app: Any, **options: Any) -> AsyncIterator[str]:
                 await asyncio.sleep(0.005)
             yield f"http://127.0.0.1:{port}"
         finally:
-            server.should_exit = True
+            server.asked_to_stop.set()
             await task
+
+
+class _PromptServer(uvicorn.Server):
+    """uvicorn looks ten times a second whether it is to stop, and then gives everybody a tenth of a second: a test has
+    many servers, and they would be most of its time."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.asked_to_stop = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        while not self.asked_to_stop.is_set():
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.asked_to_stop.wait(), 1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        state = self.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        with contextlib.suppress(AssertionError):
+            await eventually(lambda: not (state.connections or state.tasks), _GRACE_S)
+        for task in state.tasks:
+            task.cancel()
+        await self.lifespan.shutdown()

@@ -7,22 +7,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 from fleet_cli.first_steps import curl_lines, new_user
 from fleet_sdk.client import FleetClient
-from whole_fleet import WholeFleet, whole_fleet
+from whole_fleet import WholeFleet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 EMAIL, PASSWORD = new_user()
-
-
-@pytest.fixture(scope="module")
-def commanded() -> Iterator[WholeFleet]:
-    with whole_fleet("simulated", port_offset=650) as running:
-        yield running
 
 
 def started(running: WholeFleet, *words: str) -> subprocess.Popen[bytes]:
@@ -30,7 +23,7 @@ def started(running: WholeFleet, *words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
-def fleet(running: WholeFleet, *words: str, answer: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+def shell(running: WholeFleet, *words: str, answer: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "fleet_cli.main", *words, "--state-dir", str(running.state.path)],
         capture_output=True,
@@ -41,9 +34,9 @@ def fleet(running: WholeFleet, *words: str, answer: str = "", **environment: str
     )
 
 
-def test_the_five_curl_lines_run_as_pasted(commanded: WholeFleet) -> None:
+def test_the_five_curl_lines_run_as_pasted(fleet: WholeFleet) -> None:
     """register → login → buy → watch → cancel"""
-    script = "\n".join(f"{line}\necho" for line in curl_lines(commanded.url, EMAIL, PASSWORD))
+    script = "\n".join(f"{line}\necho" for line in curl_lines(fleet.url, EMAIL, PASSWORD))
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     answers = [json.loads(line) for line in done.stdout.splitlines() if line]
     assert len(answers) == 3, done
@@ -52,57 +45,57 @@ def test_the_five_curl_lines_run_as_pasted(commanded: WholeFleet) -> None:
     assert watched["status"] in {"pending_new", "new"} and watched["limit_price"] == "300"
     assert canceled["order_id"] == watched["order_id"]
     user = {"FLEET_EMAIL": EMAIL, "FLEET_PASSWORD": PASSWORD}
-    bought = fleet(commanded, "order", "buy", "AAPL/USD", "1", **user)
+    bought = shell(fleet, "order", "buy", "AAPL/USD", "1", **user)
     assert bought.returncode == 0 and "buy AAPL/USD: filled, filled 1 of 1 at" in bought.stdout, bought
     entry = ("order", "buy", "AAPL/USD", "1", "--limit", "2", "--take-profit", "900", "--stop-loss", "1")
-    bracket = fleet(commanded, *entry, **user)
+    bracket = shell(fleet, *entry, **user)
     assert bracket.returncode == 0 and "buy AAPL/USD: new, filled 0 of 1" in bracket.stdout, bracket
-    trailing = fleet(commanded, "order", "sell", "AAPL/USD", "1", "--trail", "50%", **user)
+    trailing = shell(fleet, "order", "sell", "AAPL/USD", "1", "--trail", "50%", **user)
     assert trailing.returncode == 0 and "sell AAPL/USD: new, filled 0 of 1" in trailing.stdout, trailing
-    both = fleet(commanded, "order", "sell", "AAPL/USD", "1", "--trail", "5", "--stop", "1", **user)
+    both = shell(fleet, "order", "sell", "AAPL/USD", "1", "--trail", "5", "--stop", "1", **user)
     assert both.returncode == 1 and "one of --stop, --touch and --trail" in both.stderr
-    asked = fleet(commanded, "order", "buy", "AAPL/USD", "--notional", "1000", "--limit", "2", "--preview", **user)
+    asked = shell(fleet, "order", "buy", "AAPL/USD", "--notional", "1000", "--limit", "2", "--preview", **user)
     assert asked.returncode == 0 and asked.stdout.startswith("would be accepted\ncost: 1000 USD\nfee: 1 USD\n"), asked
-    dear = fleet(commanded, "order", "buy", "AAPL/USD", "--notional", "1000000", "--preview", **user)
+    dear = shell(fleet, "order", "buy", "AAPL/USD", "--notional", "1000000", "--preview", **user)
     assert dear.returncode == 1 and dear.stdout.startswith("would be denied: "), dear
-    worth = fleet(commanded, "order", "buy", "AAPL/USD", "--notional", "1000", "--limit", "2", **user)
+    worth = shell(fleet, "order", "buy", "AAPL/USD", "--notional", "1000", "--limit", "2", **user)
     assert worth.returncode == 0 and "buy AAPL/USD: new, filled 0 of 500" in worth.stdout, worth
-    refused = fleet(commanded, "order", "sell", "AAPL/USD", "2", **user)
+    refused = shell(fleet, "order", "sell", "AAPL/USD", "2", **user)
     assert refused.returncode == 1 and refused.stderr.startswith("error: ")
-    books = fleet(commanded, "ledger", "verify")
+    books = shell(fleet, "ledger", "verify")
     assert books.returncode == 0 and "the books hold" in books.stdout, books
 
 
 @pytest.mark.long
-def test_a_session_is_kept_until_it_ends(commanded: WholeFleet) -> None:
+def test_a_session_is_kept_until_it_ends(fleet: WholeFleet) -> None:
     """log in → order without password → a copied token is shown twice → log in again → log out"""
-    order, sessions = ("order", "buy", "AAPL/USD", "1"), commanded.state.path / "sessions.json"
+    order, sessions = ("order", "buy", "AAPL/USD", "1"), fleet.state.path / "sessions.json"
     email, password = new_user()
     user = {"email": email, "password": password}
-    asyncio.run(_registered(commanded.url, **user))
+    asyncio.run(_registered(fleet.url, **user))
 
     def kept() -> dict[str, str]:
-        told: dict[str, str] = json.loads(sessions.read_text())[commanded.url]
+        told: dict[str, str] = json.loads(sessions.read_text())[fleet.url]
         return told
 
-    asked = fleet(commanded, *order, "--email", email, answer=f"{password}\n")
+    asked = shell(fleet, *order, "--email", email, answer=f"{password}\n")
     assert asked.returncode == 0 and f"Password of {email}" in asked.stdout, asked
     assert sessions.stat().st_mode & 0o777 == 0o600
     first = kept()
     assert first["email"] == email and password not in sessions.read_text()
-    several = [started(commanded, *order) for _ in range(2)]
+    several = [started(fleet, *order) for _ in range(2)]
     assert [one.wait() for one in several] == [0, 0], "at the same time, with nothing asked"
     second = kept()
     assert second["refresh_token"] != first["refresh_token"]
-    sessions.write_text(json.dumps({commanded.url: first}))
-    again = fleet(commanded, *order, answer=f"{password}\n")
+    sessions.write_text(json.dumps({fleet.url: first}))
+    again = shell(fleet, *order, answer=f"{password}\n")
     assert again.returncode == 0 and f"The session of {email} has ended" in again.stderr, again
 
-    other = fleet(commanded, *order, "--email", EMAIL, "--password", PASSWORD)
+    other = shell(fleet, *order, "--email", EMAIL, "--password", PASSWORD)
     assert other.returncode == 0 and kept()["email"] == EMAIL
-    assert fleet(commanded, "logout").stdout == f"{EMAIL} is logged out\n"
-    assert fleet(commanded, "logout").stdout == "nobody was logged in\n"
-    assert fleet(commanded, *order).returncode != 0, "nobody is there to be asked"
+    assert shell(fleet, "logout").stdout == f"{EMAIL} is logged out\n"
+    assert shell(fleet, "logout").stdout == "nobody was logged in\n"
+    assert shell(fleet, *order).returncode != 0, "nobody is there to be asked"
 
 
 async def _registered(url: str, email: str, password: str) -> None:
@@ -110,31 +103,31 @@ async def _registered(url: str, email: str, password: str) -> None:
         await client.register(email, password)
 
 
-def test_status_tells_all_processes_and_restart_drains_one(commanded: WholeFleet) -> None:
-    before = commanded.pid("execution")
-    done = fleet(commanded, "restart", "execution")
+def test_status_tells_all_processes_and_restart_drains_one(fleet: WholeFleet) -> None:
+    before = fleet.pid("execution")
+    done = shell(fleet, "restart", "execution")
     assert done.returncode == 0 and "execution-0 is ready again" in done.stdout, done
-    assert commanded.pid("execution") != before
-    told = fleet(commanded, "status")
+    assert fleet.pid("execution") != before
+    told = shell(fleet, "status")
     assert told.returncode == 0, told
-    for part in ("supervisor", "kafka", "postgres", "redis", "trading-0", "gateway-0", commanded.url):
+    for part in ("supervisor", "kafka", "postgres", "redis", "trading-0", "gateway-0", fleet.url):
         assert part in told.stdout
     assert "postgres:" not in told.stdout  # no password
-    assert "already runs" in fleet(commanded, "up").stderr
+    assert "already runs" in shell(fleet, "up").stderr
 
 
-def test_an_admin_is_made_with_a_password_that_is_shown_once(commanded: WholeFleet) -> None:
+def test_an_admin_is_made_with_a_password_that_is_shown_once(fleet: WholeFleet) -> None:
     words = ("users", "create", "--email", "root@example.com", "--role", "admin")
-    made = fleet(commanded, *words, "--generate")
+    made = shell(fleet, *words, "--generate")
     assert made.returncode == 0, made
     assert json.loads(made.stdout)["roles"] == ["admin"] and len(json.loads(made.stdout)["password"]) > 16
-    assert fleet(commanded, *words, answer="another-good-password\n").returncode == 1
+    assert shell(fleet, *words, answer="another-good-password\n").returncode == 1
 
 
-def test_a_symbol_is_halted_from_the_shell(commanded: WholeFleet) -> None:
+def test_a_symbol_is_halted_from_the_shell(fleet: WholeFleet) -> None:
     words = ("halt", "--reason", "a test", "--scope", "symbol")
-    assert "--target is given" in fleet(commanded, *words).stderr
-    halted = fleet(commanded, *words, "--target", "FB/USD")
+    assert "--target is given" in shell(fleet, *words).stderr
+    halted = shell(fleet, *words, "--target", "FB/USD")
     assert halted.returncode == 0, halted
     assert [line.split() for line in halted.stdout.splitlines()[1:]] == [
         [gate, "ok"] for gate in ("trading-0", "execution-0", "exchange-connector-0", "matching-engine-0")
@@ -142,10 +135,10 @@ def test_a_symbol_is_halted_from_the_shell(commanded: WholeFleet) -> None:
 
 
 @pytest.mark.long
-def test_nothing_is_parked_and_databases_are_up_to_date(commanded: WholeFleet) -> None:
-    listed = fleet(commanded, "parked", "list")
+def test_nothing_is_parked_and_databases_are_up_to_date(fleet: WholeFleet) -> None:
+    listed = shell(fleet, "parked", "list")
     assert listed.stdout == "nothing is parked\n", listed
-    skipped = fleet(commanded, "parked", "skip", "trading", "reports", "execution.reports", "k", "--reason", "a test")
+    skipped = shell(fleet, "parked", "skip", "trading", "reports", "execution.reports", "k", "--reason", "a test")
     assert skipped.returncode == 1 and "Nothing is set aside" in skipped.stderr
-    assert "up to date" in fleet(commanded, "migrate").stdout
-    assert fleet(commanded, "rest").returncode in {0, 1}  # the simulated market moves all the time
+    assert "up to date" in shell(fleet, "migrate").stdout
+    assert shell(fleet, "rest").returncode in {0, 1}  # the simulated market moves all the time
