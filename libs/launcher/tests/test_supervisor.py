@@ -184,6 +184,25 @@ async def test_a_service_that_cannot_start_is_told_and_nothing_stays(sketch_flee
     assert not list(fleet.state.run.glob("*.json"))
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "url", "said"),
+    [
+        ("KAFKA", "nonsense://x", "FLEET_KAFKA_URL is wrong: a Kafka URL is kafka"),
+        ("KAFKA", "127.0.0.1:1", "kafka does not work: KafkaConnectionError"),
+        ("POSTGRES", "postgresql://me:secret@127.0.0.1:1/x", "postgres does not work: ConnectionRefusedError"),
+    ],
+)
+async def test_a_part_that_is_not_where_it_was_said_to_be_is_one_line(
+    sketch_fleet: MakeFleet, name: str, url: str, said: str
+) -> None:
+    fleet = sketch_fleet()
+    fleet.environment[f"FLEET_{name}_URL"] = url
+    event = await fleet.start()
+    assert event["event"] == "failed" and event["problem"].startswith(said), event
+    assert "secret" not in str(event) and ("docs/" in event["remedy"] or f"FLEET_{name}_URL" in event["remedy"])
+
+
 async def test_a_busy_port_is_one_line_that_names_the_owner(sketch_fleet: MakeFleet) -> None:
     fleet = sketch_fleet()
     with socket.socket() as taken:

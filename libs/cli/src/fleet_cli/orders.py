@@ -134,18 +134,24 @@ async def _previewed(
 
 
 async def _placed(state: StateDir, wanted: dict[str, Any], email: str | None, password: str | None) -> dict[str, Any]:
-    """The order as it stands when it has ended, or after a second: a limit order may rest for long."""
+    """The order as it stands when it has ended, or after a second: a limit order may rest for long. The venue's first
+    word is waited for longer."""
     from fleet_cli.session import logged_in
 
     async with logged_in(state, email, password) as client:
         placed = await client.place_order(wanted)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + 1.0
-        ended = {"filled", "canceled", "expired", "denied", "rejected"}
-        while placed["status"] not in ended and loop.time() < deadline:
+        began = loop.time()
+        while loop.time() - began < _patience_s(placed["status"]):
             await asyncio.sleep(0.05)
             placed = await client.order(placed["order_id"])
         return placed
+
+
+def _patience_s(status: str) -> float:
+    if status in {"filled", "canceled", "expired", "denied", "rejected"}:
+        return 0.0
+    return 5.0 if status == "pending_new" else 1.0
 
 
 def logout(state_dir: StateOption = DEFAULT_STATE) -> None:

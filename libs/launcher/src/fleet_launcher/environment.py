@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
 from fleet_launcher.databases import database_url
+from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.places import StateDir
 from fleet_launcher.ports import HOST
 from fleet_launcher.services import Service
@@ -63,7 +64,10 @@ def kafka_url(state: StateDir, endpoints: Endpoints, name: str, prefix: str) -> 
     """Kafka's URL for a service, or `cli`, as its own user, wherever Kafka asks who one is."""
     from fleet_bus.address import KafkaAddress  # with all of the bus: a second, for commands that do not need it
 
-    address = KafkaAddress.parse(endpoints.kafka_url)
+    try:
+        address = KafkaAddress.parse(endpoints.kafka_url)
+    except ValueError as error:
+        raise LaunchFailure(f"FLEET_KAFKA_URL is wrong: {error}", "See docs/operations.md") from error
     return str(address if address.user is None else address.of(prefix + name, state.secret(f"kafka {name}")))
 
 

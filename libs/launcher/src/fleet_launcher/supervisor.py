@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import aiohttp
+import asyncpg
 from fleet_bus.admin import create_topics
 from fleet_chassis.logging import configure_logging, get_logger
 from fleet_contracts.topics import TOPICS
@@ -148,14 +149,14 @@ class Supervisor:
         url, prefix = self._endpoints.kafka_url, topic_prefix()
         passwords = {name: self._state.secret(f"kafka {name}") for name in (*self._names, COMMAND_KEY)}
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._timed("topics", create_topics(url, TOPICS, prefix=prefix)))
-            group.create_task(self._timed("access", ensure_access(url, passwords, prefix=prefix)))
+            group.create_task(self._timed("topics", _at("kafka", create_topics(url, TOPICS, prefix=prefix))))
+            group.create_task(self._timed("access", _at("kafka", ensure_access(url, passwords, prefix=prefix))))
 
     async def _postgres_and_migrations(self, postgres: Part | None) -> None:
         if postgres is not None:
             await self._start_part(postgres)
         passwords = {name: self._state.secret(f"database {name}") for name in self._database_urls}
-        await self._timed("databases", ensure_databases(self._endpoints.postgres_url, passwords))
+        await self._timed("databases", _at("postgres", ensure_databases(self._endpoints.postgres_url, passwords)))
         await self._timed("migrations", migrate(self._state, self._services, self._database_urls))
 
     async def _start_part(self, part: Part) -> None:
@@ -223,6 +224,17 @@ class Supervisor:
         self._stack.stop()
         self._state.fleet_json.unlink(missing_ok=True)
         _LOG.info("fleet_stopped")
+
+
+async def _at(part: str, work: Awaitable[object]) -> None:
+    """What a part refuses, or that nobody is there, as one line: most often it was given by URL."""
+    try:
+        await work
+    except (OSError, RuntimeError, ValueError, asyncpg.PostgresError) as error:  # Kafka's are RuntimeErrors
+        raise LaunchFailure(
+            f"{part} does not work: {type(error).__name__}: {error}",
+            f"Look at FLEET_{part.upper()}_URL where you gave it, else at `fleet logs {part}`",
+        ) from error
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:
