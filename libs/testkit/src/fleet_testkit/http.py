@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import uvicorn
+from fleet_chassis.server import KEEP_ALIVE_S
 
 from fleet_testkit.eventually import eventually
 
@@ -21,8 +22,9 @@ async def served(app: Any, **options: Any) -> AsyncIterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        config = uvicorn.Config(app, log_config=None, lifespan="on", proxy_headers=False, **options)
-        server = _PromptServer(config)
+        # As long as a service keeps it: on a busy machine a test may say nothing for uvicorn's own five seconds.
+        settings = {"proxy_headers": False, "timeout_keep_alive": KEEP_ALIVE_S, **options}
+        server = _PromptServer(uvicorn.Config(app, log_config=None, lifespan="on", **settings))
         server.config.load()
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
