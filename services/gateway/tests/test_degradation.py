@@ -229,6 +229,12 @@ async def test_market_data_of_before_is_shown_as_stale(fleet: Any, second_gatewa
     async with listening(nobody) as dead, second_gateway() as gateway:
         fresh = await gateway.call("GET", path, token=user.token)
         assert (fresh.body, "X-Stale" in fresh.headers) == (ticker, False)
+        fleet.services["data"].answers[("GET", path)] = (503, {"code": "unavailable"})
+        shown = await gateway.call("GET", path, token=user.token)
+        assert (shown.status, shown.body, "X-Stale" in shown.headers) == (200, ticker | {"stale": True}, True)
+        never_shown = f"{path}?never=shown"
+        assert (await gateway.call("GET", never_shown, token=user.token)).status == 503
+
         listed = gateway.settings.instances.read_text()
         (of_data,) = [one["url"] for one in json.loads(listed)["instances"] if one["name"] == "data"]
         gateway.settings.instances.write_text(listed.replace(of_data, dead))

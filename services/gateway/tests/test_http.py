@@ -222,6 +222,23 @@ async def test_every_order_gets_a_name(fleet: Any) -> None:
         assert trading.seen[-1].body == malformed
 
 
+@pytest.mark.parametrize(("path", "body"), [("orders", {"n": 1}), ("orders/batch", {"orders": [{"n": 1}, {"n": 2}]})])
+async def test_an_idempotency_key_names_orders_too(fleet: Any, path: str, body: Any) -> None:
+    """Whoever sends an order again under the same key has it once: trading knows it by the name."""
+    user, other, trading = await fleet.new_user(), await fleet.new_user(), fleet.services["trading"]
+
+    async def sent(token: str, key: str) -> bytes:
+        headers = {"Idempotency-Key": key}
+        await fleet.call("POST", f"/api/v1/{path}", token=token, json=body, headers=headers)
+        told: bytes = trading.seen[-1].body
+        assert b"client_order_id" in told
+        return told
+
+    first = await sent(user.token, "key-1")
+    assert await sent(user.token, "key-1") == first
+    assert first not in (await sent(user.token, "key-2"), await sent(other.token, "key-1"))
+
+
 async def test_names_of_signals_are_refused(fleet: Any) -> None:
     user = await fleet.new_user()
     before = len(fleet.services["trading"].seen)

@@ -106,3 +106,18 @@ async def test_a_flood_of_frames_that_are_no_messages(flood: bytes) -> None:
             come = b""
             while not come.endswith(FLOODED):
                 come += await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 65_536), 5)
+
+
+async def test_what_waits_for_a_reader_is_bounded_in_bytes_too() -> None:
+    app = Talker(16 * 1_048_576)
+    async with served(app, ws=HastySocket) as url:
+        with await mute(url):
+            await eventually(lambda: app.connection and app.unsent)
+            assert app.connection is not None
+            large = b"x" * 1_048_576
+            closed = []
+            for _ in range(17):
+                app.connection.answer(large)
+                closed.append(app.connection.is_closing)
+            assert closed == [False] * 16 + [True]
+            await eventually(lambda: app.outlet and app.outlet.disconnected)

@@ -6,8 +6,8 @@ from .routes import METHODS
 
 _ASKED = (*FORWARDED.values(), "Authorization", "X-API-Key", "X-Timestamp", "X-Signature", "X-Request-ID")
 _SHOWN = (
-    "ETag, Idempotent-Replayed, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, "
-    "X-Client-Order-ID, X-Request-ID"
+    "Age, ETag, Idempotent-Replayed, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, "
+    "X-Client-Order-ID, X-Request-ID, X-Stale"
 )
 
 PREFLIGHT = Answer(

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import unquote_to_bytes
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from fleet_chassis.health import Health
 from fleet_chassis.logging import get_logger
@@ -162,6 +163,9 @@ class Edge:
             if last is None:
                 raise
             return last
+        if answer.status == 503:
+            # data is there, and what it needs is not.
+            return self.markets.last(exchange.target) or answer
         self.markets.keep(exchange.target, answer)
         return answer
 
@@ -187,9 +191,10 @@ class Edge:
         """Orders get their names before anything can go wrong with them, so that every answer tells the names."""
         body = await self._body(exchange, route, receive)
         name = name_order if exchange.raw_path == routes.ORDERS else name_batch
-        refused = None
+        refused, key = None, exchange.forwarded.get("Idempotency-Key")
         try:
-            named = name(body, self.new_id)
+            # Who sends the same again under a key means the same orders.
+            named = name(body, partial(uuid5, principal.user_id, key) if key else self.new_id)
         except Problem as problem:
             named, refused = NamedOrders(body), problem
         if named.header is not None:

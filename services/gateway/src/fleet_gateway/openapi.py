@@ -186,8 +186,9 @@ def _own_paths() -> dict[str, Any]:
         "/ws": {
             "get": {
                 "tags": ["gateway"],
-                "summary": "The socket: market_data, order_updates, trades, portfolio",
-                "description": 'Send `{"method":"subscribe","params":{"channel":"order_updates"},"req_id":1}`.',
+                "summary": "The socket: market_data, order_updates, trades, portfolio, alerts",
+                "description": 'Send `{"method":"subscribe","params":{"channel":"order_updates"},"req_id":1}`. '
+                "Where no header can be sent, open it with `?ticket=` from `POST /api/v1/auth/ws-tickets`.",
                 "responses": {
                     "101": {"description": "The connection is a WebSocket now"},
                     "401": {"description": "No valid access token"},

@@ -47,14 +47,14 @@ class GatewaySettings(ServiceSettings):
     """Where Prometheus finds this process's metrics; they are not on the public port."""
 
     gateway_socket_queue: int = Field(default=1_000, ge=1)
-    """Messages waiting for a slow reader before the socket is closed with 1013."""
+    """Messages waiting for a slow reader before the socket is closed with 1013; 16 MiB of them in any case."""
     gateway_sockets_per_user: int = Field(default=50, ge=1)
     gateway_sockets_per_address: int = Field(default=1_000, ge=1)
     """A whole office may come from one; nobody takes more than a tenth of what there is."""
     gateway_socket_subscriptions: int = Field(default=1_000, ge=1)
     """Channels, and symbols of market_data, of one socket."""
     gateway_sockets: int = Field(default=10_000, ge=1)
-    """Of this process: about 100 kB each at worst."""
+    """Of this process: about 30 kB each, and what waits for its reader while that is slow."""
     gateway_socket_messages: int = Field(default=20, ge=1)
     """A second, from a client, with bursts of five times as many; beyond that it is a flood: 1008."""
     gateway_socket_message_bytes: int = Field(default=65_536, ge=1)
