@@ -78,9 +78,10 @@ class _Venue:
         self.children: dict[UUID, VenueOrder] = {}
         self.open: dict[UUID, D] = {}
         self.filled: dict[UUID, D] = {}
+        self.look_at: datetime | None = None
 
     def take(self, work: working.Work) -> None:
-        self.parent = work.parent
+        self.parent, self.look_at = work.parent, work.look_at
         for child in work.children:
             if child.key.ref not in self.children:
                 self.open[child.key.ref], self.filled[child.key.ref] = child.terms.quantity, D(0)
@@ -174,6 +175,31 @@ def test_a_fill_after_a_confirmed_cancel_shrinks_what_is_open() -> None:
     assert world.children[second].terms.quantity == 100
     world.learn(first, Filled(world.now, "late", D(50), D(50), D(50), D(0), "USD", "maker", world.now))
     assert world.children[second].is_cancel_pending, "50 and 100 are more than 100"
+
+
+def test_a_late_fill_that_completes_the_order_takes_out_what_is_open() -> None:
+    """paused → its part's cancel confirmed → resumed: another part → the first one's fill comes late and fills the order →
+    the part at the venue is cancelled, asked about until it is gone"""
+    world = _Venue(2, D(1))
+    world.now += timedelta(seconds=30)
+    world.step()
+    (first,) = world.children
+    world.take(working.pause(world.parent, list(world.children.values()), now=world.now, market_at=world.now))
+    world.learn(first, Canceled(world.now, "requested", "", D(0)))
+    world.take(working.resume(world.parent, now=world.now))
+    world.step()
+    (second,) = [ref for ref in world.children if ref != first]
+    world.learn(first, Filled(world.now, "late", D(100), D(50), D(100), D(0), "USD", "maker", world.now))
+    assert world.parent.stand is Stand.FILLED
+    assert world.children[second].is_cancel_pending, "100 and 100 are more than 100"
+    world.learn(second, CancelRejected(world.now, "no", "no"))
+    world.now += timedelta(seconds=5)
+    world.step()
+    assert world.children[second].is_cancel_pending, "a refused cancel is said again in time"
+    assert world.look_at is not None
+    world.learn(second, Canceled(world.now, "requested", "", D(0)))
+    world.step()
+    assert (world.parent.cumulative_quantity, world.look_at) == (100, None)
 
 
 def a_twap(order: SubmitOrder, **changed: Any) -> SubmitOrder:

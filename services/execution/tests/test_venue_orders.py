@@ -5,6 +5,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from fleet_contracts import execution
 from fleet_execution.domain import (
     Accepted,
     Amend,
@@ -31,6 +32,9 @@ from fleet_execution.domain import (
     submit,
     venue_order_ref,
 )
+from fleet_execution.events import messages
+from fleet_execution.events.said import RECORD_FACTS
+from fleet_execution.ports import Told
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -262,3 +266,15 @@ def test_whatever_a_venue_says_an_end_is_final_and_no_fill_is_lost_or_doubled(sa
     assert len(names) == len(set(names))
     assert set(names) == told_fills == heard_fills
     assert order.cumulative_quantity >= max((f.cumulative_quantity for f in order.fills), default=Decimal(0))
+
+
+def test_an_order_state_with_very_many_fills_comes_after_all_of_them() -> None:
+    """In one record or in several: whoever hears the end first would take the fills behind it for too many."""
+    fills = tuple(fill(n, 1) for n in range(1, 2 * RECORD_FACTS + 2))
+    state = Stated(NOW, Stand.CANCELED, Decimal(len(fills)), fills, "requested", "canceled on request")
+    records = [message for _, _, message in messages([Told(KEY, state, "buy")])]
+    assert all(isinstance(record, execution.OrderReports) for record in records)
+    told = [report for record in records for report in record.reports]
+    assert max(len(record.reports) for record in records) == RECORD_FACTS
+    assert [type(report) for report in told] == [execution.OrderFilled] * len(fills) + [execution.OrderState]
+    assert told[-1].fills == ()

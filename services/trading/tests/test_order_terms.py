@@ -32,7 +32,7 @@ from fleet_trading.domain import (
     TradingState,
 )
 from fleet_trading.domain.commands import VenueStand
-from fleet_trading.domain.terms import Asked, malformed
+from fleet_trading.domain.terms import LATEST_END, Asked, malformed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,6 +139,8 @@ def test_a_buy_that_waits_reserves_at_the_worst_price_it_may_pay(command: PlaceO
         (a_stop(kind=OrderType.TRAILING_STOP, stop_price=None, trail_amount=D("0.00001")), "invalid_price"),
         (a_stop(time_in_force=TimeInForce.GTD, expires_at=NOW), "invalid_time_in_force"),
         (a_stop(time_in_force=TimeInForce.GTD, expires_at=NOW + timedelta(seconds=1)), None),
+        (a_stop(time_in_force=TimeInForce.GTD, expires_at=LATEST_END - timedelta(microseconds=1)), None),
+        (a_stop(time_in_force=TimeInForce.GTD, expires_at=LATEST_END), "invalid_time_in_force"),
         (a_stop(time_in_force=TimeInForce.AT_OPEN), "invalid_time_in_force"),
         (a_stop(reduce_only=True), "reduce_only"),
         (an_order(limit=90, terms=Terms(display_quantity=D("0.5"))), "invalid_quantity"),

@@ -43,6 +43,8 @@ def replaced(order_id: str, fleet: Any, quantity: int, **more: Any) -> Any:
         ({"expires_at": "2027-01-01T00:00:00Z"}, "expires_at"),
         ({"time_in_force": "gtd", "expires_at": "2027-01-01T00:00:00"}, "expires_at"),
         ({"time_in_force": "gtd", "expires_at": "tomorrow"}, "expires_at"),
+        ({"time_in_force": "gtd", "expires_at": "0001-01-01T00:00:00+14:00"}, "expires_at"),
+        ({"time_in_force": "gtd", "expires_at": "9999-12-31T00:00:00Z"}, "expires_at"),
         ({"type": "stop", "stop_price": "90", "time_in_force": "at_open"}, "time_in_force"),
         ({"post_only": True}, "post_only"),
         ({"type": "limit", "limit_price": "90", "post_only": True, "time_in_force": "fok"}, "post_only"),

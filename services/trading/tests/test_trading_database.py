@@ -75,6 +75,19 @@ async def test_while_orders_do_not_leave_none_is_accepted(run_trading: Any, make
         await eventually(is_fast)
 
 
+async def test_who_finds_too_many_waiting_is_told_to_try_again_a_cancel_too(fleet: Any) -> None:
+    user = fleet.a_user()
+    order = await fleet.accepted(user)
+    path, most = f"{ORDERS}/{order['order_id']}", fleet.committer._most_waiting
+    fleet.committer._most_waiting = 0
+    try:
+        replies = [await fleet.call("DELETE", path, user=user), await fleet.order(user)]
+    finally:
+        fleet.committer._most_waiting = most
+    assert [(r.status, r.code, r.headers["Retry-After"]) for r in replies] == [(503, "order_path_slow", "1")] * 2
+    assert (await fleet.call("DELETE", path, user=user)).status == 202
+
+
 async def test_memory_is_only_a_cache(fleet: Any) -> None:
     """A database that was changed by others, or a group that failed, is read again."""
     user = fleet.a_user()

@@ -74,16 +74,16 @@ def step(
 
     `refusal`: no order may go to the venue now; this part is left out, and the next makes up for it."""
     algo = parent.algo
-    if algo is None or parent.stand.is_terminal:
+    if algo is None:
         return Work(parent)
     parent = _counted(parent, children, now)
-    if parent.stand.is_terminal:
-        return Work(parent)
-    look_at = algo.next_at(now)
+    look_at = None if parent.stand.is_terminal else algo.next_at(now)
     open_children = [child for child in children if not child.stand.is_terminal]
     if open_children:
         changed, told = _clear(open_children, now=now, market_at=market_at)
         return Work(parent, changed, told, look_at or now + AGAIN)
+    if parent.stand.is_terminal:
+        return Work(parent)
     if parent.is_cancel_pending:
         return _end(parent, *_why(parent), now, market_at)
     if algo.has_ended(now):
@@ -114,17 +114,15 @@ def heard(
     market_at: datetime,
 ) -> Work:
     """A child's fills or end have been learnt. `ended_by_us`: one has ended that we had asked to cancel."""
-    if parent.stand.is_terminal:
-        return Work(_counted(parent, children, now))
     parent = _counted(parent, children, now)
-    if parent.stand.is_terminal:
-        return Work(parent)
     open_children = [child for child in children if not child.stand.is_terminal]
     open_quantity = sum((c.terms.quantity - c.cumulative_quantity for c in open_children), Decimal(0))
-    if parent.cumulative_quantity + open_quantity > parent.terms.quantity:
+    if open_children and parent.cumulative_quantity + open_quantity > parent.terms.quantity:
         # A fill came after the cancel of its order was confirmed: what is at the venue is too much by that.
         changed, told = _clear(open_children, now=now, market_at=market_at)
         return Work(parent, changed, told, now + AGAIN)
+    if parent.stand.is_terminal:
+        return Work(parent)
     if not open_children and parent.is_cancel_pending:
         return _end(parent, *_why(parent), now, market_at)
     # A child that ended by itself waits for the next part; one that was cancelled for the next part gives way to it.

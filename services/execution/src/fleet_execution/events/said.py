@@ -78,7 +78,7 @@ def messages(told: Iterable[Told]) -> Sequence[tuple[Topic, str, Message]]:
 
 
 def _parts(reports: Iterable[execution.AnyReport]) -> Iterator[tuple[execution.AnyReport, ...]]:
-    """Cut where a record would become too long; an order's state with very many fills becomes several."""
+    """Cut where a record would become too long."""
     part: list[execution.AnyReport] = []
     length = 0
     for piece in (piece for report in reports for piece in _pieces(report)):
@@ -93,12 +93,10 @@ def _parts(reports: Iterable[execution.AnyReport]) -> Iterator[tuple[execution.A
 
 
 def _pieces(report: execution.AnyReport) -> Sequence[execution.AnyReport]:
-    if not isinstance(report, execution.OrderState) or len(report.fills) < RECORD_FACTS:
-        return (report,)
-    return [
-        msgspec.structs.replace(report, fills=report.fills[i : i + RECORD_FACTS])
-        for i in range(0, len(report.fills), RECORD_FACTS)
-    ]
+    """The state of an order with very many fills comes after them: a fill told behind an end would be one too many."""
+    if isinstance(report, execution.OrderState) and len(report.fills) >= RECORD_FACTS:
+        return (*report.fills, msgspec.structs.replace(report, fills=()))
+    return (report,)
 
 
 def _command(key: domain.OrderKey, command: domain.VenueCommand) -> Message:

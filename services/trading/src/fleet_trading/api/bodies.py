@@ -305,7 +305,10 @@ def _parse_time(field: str, text: str) -> datetime:
         raise _invalid(field, "must be a time such as 2026-01-05T14:30:00Z", "time") from error
     if at.tzinfo is None:
         raise _invalid(field, "must have an offset, as in 2026-01-05T14:30:00Z", "time")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise _invalid(field, "must be a time that UTC has as well", "time") from error
 
 
 _symbols: dict[str, str] = {}

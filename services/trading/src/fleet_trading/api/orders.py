@@ -291,7 +291,7 @@ async def get_order(order_id: str, caller: ReadCaller, trading: Service) -> Resp
 async def delete_order(order_id: str, caller: TradeCaller, trading: Service) -> Response:
     """Asks for the order to be cancelled; the venue has the last word. Said twice, it is asked once."""
     order = await own_order(trading, caller, order_id)
-    outcome = await trading.committer.submit(Cancellation(order.account_id, caller.user_id, order.order_id))
+    (outcome,) = await _committed(trading, [Cancellation(order.account_id, caller.user_id, order.order_id)])
     return _asked(outcome)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
@@ -13,6 +13,9 @@ from fleet_simulator.admission import MAX_SLICES
 from fleet_simulator.fees import EXACT
 
 from .values import ZERO, Twap
+
+LATEST_END = datetime(2262, 1, 1, tzinfo=UTC)
+"""Of an order: venues count nanoseconds in 64 bits, which come to an end in that year."""
 
 
 class OrderClass(StrEnum):
@@ -174,6 +177,8 @@ def _times(asked: Asked) -> Found:
     terms, time = asked.terms, asked.time_in_force
     if (terms.expires_at is not None) is not (time is TimeInForce.GTD):
         yield "expires_at", "is required of gtd" if time is TimeInForce.GTD else f"is for gtd, not for {time}"
+    elif terms.expires_at is not None and terms.expires_at >= LATEST_END:
+        yield "expires_at", f"must be before {LATEST_END.year}, was {terms.expires_at.isoformat()}"
     if time.is_auction and asked.type.is_triggered:
         yield "time_in_force", f"must not be {time} of a {asked.type} order"
     if time.is_auction and terms.display_quantity is not None:
