@@ -10,6 +10,7 @@ from typing import Literal
 from uuid import uuid4
 
 import aiohttp
+import asyncpg
 import fleet_bus
 import fleet_gate
 import pytest
@@ -20,14 +21,14 @@ from fleet_bus import Bus
 from fleet_bus.admin import create_topics
 from fleet_chassis.app import new_app
 from fleet_chassis.assertions import AssertionSigner
-from fleet_chassis.database import Database
+from fleet_chassis.database import Database, DatabaseUnavailable
 from fleet_chassis.health import Health
 from fleet_chassis.settings import ServiceSettings
 from fleet_contracts import Message, encode
 from fleet_contracts.core_engine import Heartbeat, TradingStateChanged
 from fleet_contracts.topics import CORE_ENGINE_STATE
 from fleet_contracts.vocabulary import StateScope, TradingStateWord
-from fleet_gate import Gate, States, state_key
+from fleet_gate import Gate, States, state_key, store
 from fleet_testkit.clock import FakeClock
 from fleet_testkit.eventually import eventually
 from fleet_testkit.fixtures import KafkaForTests, MakeDatabase
@@ -64,12 +65,26 @@ def change(
     )
 
 
+class MayBeAway(Database):
+    """A database that can be out of reach."""
+
+    is_away = False
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        if self.is_away:
+            raise DatabaseUnavailable("away")
+        async with super().connection() as connection:
+            yield connection
+
+
 @dataclass
 class Process:
     gate: Gate
     url: str
     signers: dict[str, AssertionSigner]
     heard: list[Message]
+    database: MayBeAway
 
     async def tell(self, told: TradingStateChanged, *, by: str = "core-engine") -> aiohttp.ClientResponse:
         headers = {"Authorization": f"Bearer {self.signers[by].sign('trading')}", "Content-Type": "application/json"}
@@ -114,7 +129,7 @@ async def process(
         public_keys_file=keys / "public.json",
     )
     health = Health()
-    async with Database(SecretStr(database_url), application_name="gate-test") as database:
+    async with MayBeAway(SecretStr(database_url), application_name="gate-test") as database:
         bus = Bus(settings, database, clock=clock)
         gate = Gate(bus, database)
         heard: list[Message] = []
@@ -131,7 +146,7 @@ async def process(
         app.include_router(gate.router)
         async with served(app) as url:
             signers = {name: AssertionSigner(name, keys / f"{name}.pem") for name in ("core-engine", "strategy", "cli")}
-            yield Process(gate, url, signers, heard)
+            yield Process(gate, url, signers, heard, database)
 
 
 async def test_a_halt_told_directly_holds_without_kafka_and_survives_a_restart(
@@ -150,6 +165,23 @@ async def test_a_halt_told_directly_holds_without_kafka_and_survives_a_restart(
         assert trading.gate.state() is HALTED
         assert (await trading.tell(change(ACTIVE, 8), by="cli")).status == 200
         assert trading.gate.state() is ACTIVE
+
+
+async def test_a_halt_that_the_database_could_not_take_is_kept_when_it_is_back(
+    keys: Path, make_database: MakeDatabase
+) -> None:
+    """told directly while the database takes nothing → obeyed, answered with an error → kept as soon as it can be"""
+    database_url = await make_database(MIGRATIONS)
+    async with process(keys, database_url) as trading:
+        trading.database.is_away = True
+        assert (await trading.tell(change(HALTED, 7))).status == 503
+        assert trading.gate.state() is HALTED
+        trading.database.is_away = False
+
+        async def is_kept() -> bool:
+            return [held.version for held in await store.load(trading.database)] == [7]
+
+        await eventually(is_kept)
 
 
 async def test_a_restored_database_speaks_with_a_higher_epoch(keys: Path, make_database: MakeDatabase) -> None:

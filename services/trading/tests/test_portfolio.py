@@ -92,6 +92,33 @@ async def test_the_curve_follows_the_market_and_not_what_comes_and_goes(run_trad
         assert (await fleet.call("GET", "/api/v1/portfolio/history?timeframe=3m", user=user)).status == 422
 
 
+async def test_a_day_counts_from_its_beginning_also_after_a_restart(run_trading: Any, make_database: Any) -> None:
+    """holds 100 at 110 when the day begins → the price falls to 90 → trading starts anew and knows that price alone → the
+    day's loss is 2,000, and a limit on it holds"""
+    database, user, midnight = await make_database("trading"), uuid4(), DAY + timedelta(days=1)
+    async with run_trading(database=database) as fleet:
+        order = await fleet.accepted(user, quantity="100")
+        await fleet.report(user, fleet.filled(order, 100, "100"))
+        await fleet.becomes(order, user, "filled")
+        await quoted(fleet, "110", midnight - timedelta(minutes=1))
+        await eventually(partial(is_marked, fleet, user, "110"))
+        fleet.clock.set(midnight)
+
+        async def is_seen() -> bool:
+            points = (await fleet.call("GET", "/api/v1/portfolio/history", user=user)).body["data"]
+            return bool(points and points[0]["at"].startswith("2026-01-06"))
+
+        await eventually(is_seen, what="the first snapshot of the day")
+    async with run_trading(database=database) as fleet:
+        fleet.clock.set(midnight + timedelta(hours=8))
+        await quoted(fleet, "90", midnight + timedelta(hours=8))
+        await eventually(partial(is_marked, fleet, user, "90"))
+        assert (await fleet.call("GET", "/api/v1/portfolio", user=user)).body["day_pnl"] == "-2000"
+        limits = {"scope": "account", "limits": {"daily_loss": "1500"}}
+        assert (await fleet.call("PUT", "/api/v1/risk/limits", limits, user=user)).status == 200
+        assert (await fleet.order(user, quantity="1")).code == "daily_loss"
+
+
 async def test_the_curve_of_a_replay_has_each_step_however_fast_it_runs(run_trading: Any) -> None:
     """A step ends: every account's worth at its closes is kept before the next begins, whatever the wall clock says and
     whoever writes to the account beside it."""

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from fleet_contracts import auth
+from fleet_contracts import auth, execution
 from fleet_contracts.audit import AdminActed, Change
 from fleet_contracts.core_engine import OrderRequested
 from fleet_contracts.topics import AUTH_USERS, CORE_ENGINE_ORDER_REQUESTS, DATA_INSTRUMENTS, DATA_QUOTES
@@ -238,3 +238,26 @@ def _acts_of(fleet: Any, admin: UUID) -> list[AdminActed]:
         one.message for one in fleet.heard if isinstance(one.message, AdminActed) and one.message.actor == str(admin)
     ]
     return found if len(found) == 2 else []
+
+
+async def test_of_more_open_orders_than_are_kept_in_memory_none_is_forgotten(fleet: Any) -> None:
+    """1,100 open → a limit on the position, by which those that are kept are too many → 200 end in one record → the 900
+    that are left count, all of them"""
+    user = fleet.a_user()
+    body = {"orders": [{"symbol": "AAPL/USD", "side": "buy", **RESTING}] * 275}
+    batches = [await fleet.call("POST", "/api/v1/orders/batch", body, user=user) for _ in range(4)]
+    placed = [item["order"] for batch in batches for item in batch.body]
+    assert (await put(fleet, user, "account", position_limit="850")).status == 200
+    ended = [
+        execution.OrderCanceled(
+            order_id=UUID(order["order_id"]),
+            market_at=fleet.clock.now(),
+            code="requested",
+            detail="",
+            cumulative_quantity=Decimal(0),
+        )
+        for order in placed[:200]
+    ]
+    await fleet.report(user, *ended)
+    await fleet.becomes(placed[199], user, "canceled")
+    assert (await fleet.order(user, **RESTING)).code == "position_limit"

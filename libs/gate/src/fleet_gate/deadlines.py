@@ -94,7 +94,8 @@ class Deadlines:
             told = CancelAfterSet(**body.model_dump())
             self._cutoffs.obey(told)
             # Also one that is known already: it may have come by Kafka and not be kept yet.
-            await self._keep([told])
+            newest = self._cutoffs.held(told.account_id) or told
+            await self._unkept.keep(str(told.account_id), newest)
 
         return router
 

@@ -23,7 +23,7 @@ from fleet_contracts.vocabulary import TradingStateWord
 
 from . import store
 from .api import state_router
-from .states import States, strictest
+from .states import States, state_key, strictest
 from .unkept import Unkept
 
 GATES = ("trading", "execution", "exchange-connector", "matching-engine")
@@ -98,7 +98,7 @@ class Gate:
         """Obeys at once and answers with what holds now, once it is kept: the caller's `ok` outlives this process."""
         self._obey(change)
         held = self._states.held(change.scope, change.target) or change
-        await self._keep([held])
+        await self._unkept.keep(state_key(held.scope, held.target), held)
         return held
 
     async def _keep(self, changes: Sequence[TradingStateChanged]) -> None:

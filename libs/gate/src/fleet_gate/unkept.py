@@ -1,10 +1,11 @@
-"""What was heard from Kafka and is obeyed already, until the database has it."""
+"""What was heard and is obeyed already, until the database has it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from fleet_bus import Bus
+from fleet_bus.failures import is_down
 
 from .whenever import whenever
 
@@ -22,6 +23,16 @@ class Unkept(Generic[T]):
     def add(self, key: str, heard: T) -> None:
         self._heard[key] = heard
         self._has_heard.set()
+
+    async def keep(self, key: str, told: T) -> None:
+        """Writes it at once, for whoever tells it directly waits. What fails is told to him and tried again all the same:
+        Kafka's record of it, if it comes, is nothing new then."""
+        try:
+            await self._keep([told])
+        except Exception as error:
+            if is_down(error):
+                self.add(key, told)
+            raise
 
     async def run(self, bus: Bus, *, waits: str) -> None:
         """Runs until cancelled; `waits` is logged when the database does not take them."""

@@ -168,10 +168,13 @@ def resets(unit: Unit, desk: OrderDesk, market: Market, opening_deposit: Decimal
 
 
 def hourly_snapshots(unit: Unit, market: Market, *, is_live: bool) -> DueKind:
-    """What accounts are worth, each hour of the wall clock; a replay has none."""
+    """What accounts are worth, each hour of the wall clock, the first of a day with what they began it with; a replay has
+    none."""
 
     async def on_due(uow: PostgresUnit, due: Due) -> None:
-        come_to = await uow.take_snapshots(UUID(due.aggregate_id), market, uow.now) if is_live else None
+        come_to = None
+        if is_live:
+            come_to = await uow.take_snapshots(UUID(due.aggregate_id), market, uow.now, opens=market.day())
         if come_to is not None:
             uow.snapshots_later(come_to, due.sequence, due.due_at)
         else:

@@ -156,11 +156,13 @@ def equity_before(account: Account, marks: Marks, day: date) -> Decimal:
     return _equity(account, lambda symbol: marks.mark_before(symbol, day))
 
 
-def open_day(account: Account, marks: Marks, day: date) -> None:
-    """Before the first change of a market day: from here on `day_pnl` counts."""
-    if account.day is None or account.day < day:
-        account.day_open_equity = equity_before(account, marks, day)
-        account.day = day
+def open_day(account: Account, marks: Marks, day: date) -> bool:
+    """Before the first change of a market day: from here on `day_pnl` counts. False if the day is open already."""
+    if account.day is not None and account.day >= day:
+        return False
+    account.day_open_equity = equity_before(account, marks, day)
+    account.day = day
+    return True
 
 
 def _equity(account: Account, mark_of: Callable[[str], Decimal | None]) -> Decimal:

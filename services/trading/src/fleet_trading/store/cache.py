@@ -10,6 +10,13 @@ MOST_ORDERS = MOST_OPEN_ORDERS
 """Open orders kept with an account; one with more reads them anew where they are needed."""
 
 
+def forget_if_too_many(account: Account) -> None:
+    """Before what has ended is taken out: of so many, not all that are open may have been read."""
+    if len(account.orders) > MOST_ORDERS:
+        account.orders.clear()
+        account.knows_open_orders, account.open_buys = False, OpenBuys()
+
+
 class AccountCache:
     """A transaction takes an account out and puts it back after COMMIT only: what is in here is committed."""
 
@@ -34,9 +41,6 @@ class AccountCache:
         if held is not None and held.version > account.version:
             return
         account.known_trades.clear()
-        if len(account.orders) > MOST_ORDERS:
-            account.orders.clear()
-            account.knows_open_orders, account.open_buys = False, OpenBuys()
         self._accounts.pop(account.account_id, None)
         self._accounts[account.account_id] = account
         if len(self._accounts) > self._most:

@@ -1,7 +1,7 @@
 """The unit of work over one PostgreSQL transaction of the bus."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
@@ -16,7 +16,7 @@ from fleet_trading.domain.risk.usage import measure
 from fleet_trading.ports import Claim, Market, account_key, ids_in
 
 from . import adjusting, snapshots
-from .cache import AccountCache
+from .cache import AccountCache, forget_if_too_many
 from .limits import SharedLimits, change_limits, note_roles
 from .rows import (
     ALL_OPEN,
@@ -304,11 +304,16 @@ class PostgresUnit:
         found = await read_accounts(self._connection, [account_id])
         return found[0] if found else None
 
-    async def take_snapshots(self, after: UUID, marks: Marks, at: datetime) -> UUID | None:
-        """Of the next accounts; the last of them, if there may be more."""
+    async def take_snapshots(
+        self, after: UUID, marks: Marks, at: datetime, *, opens: date | None = None
+    ) -> UUID | None:
+        """Of the next accounts; the last of them, if there may be more. `opens`: the day that begins for them."""
         ids = await snapshots.accounts_after(self._tx, after)
         await self.lock([account_key(account_id) for account_id in ids])
-        await snapshots.take(self._tx, [self._accounts[account_id] for account_id in ids], marks, at)
+        accounts = [self._accounts[account_id] for account_id in ids]
+        await snapshots.take(self._tx, accounts, marks, at)
+        if opens is not None:
+            snapshots.open_days(accounts, marks, opens)
         return ids[-1] if len(ids) == snapshots.BATCH else None
 
     def snapshots_later(self, after: UUID, sequence: int, at: datetime) -> None:
@@ -376,6 +381,8 @@ class PostgresUnit:
             self.publish(account, event)
 
     def _put_back(self) -> None:
+        for held in self._accounts.values():
+            forget_if_too_many(held)
         for order in self._seen:
             account = self._accounts.get(order.account_id)
             if account is None or order.is_open:
