@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
 import pytest
 from counting_service import Effects, Service
 from fleet_bus import GroupCommitter, Overloaded, Transaction
@@ -78,6 +79,17 @@ async def test_without_a_database_a_group_fails_at_once_and_not_one_by_one(make_
     assert len(door.groups) == 1
     door.error = None
     assert await committer.submit(6) == 12
+
+
+@pytest.mark.parametrize(("error", "tries"), [(asyncpg.UniqueViolationError("taken"), 2), (ValueError("bad"), 1)])
+async def test_who_met_what_another_process_wrote_meanwhile_is_decided_once_more(
+    make_service: Any, error: Exception, tries: int
+) -> None:
+    service, door = await make_service("trading"), Door()
+    door.error = error
+    with pytest.raises(type(error)):
+        await committing(service, door).submit(1)
+    assert door.groups == [[1]] * tries
 
 
 async def test_a_decision_that_forgets_a_command_is_rolled_back_and_told(make_service: Any) -> None:

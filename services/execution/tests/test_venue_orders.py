@@ -272,9 +272,11 @@ def test_an_order_state_with_very_many_fills_comes_after_all_of_them() -> None:
     """In one record or in several: whoever hears the end first would take the fills behind it for too many."""
     fills = tuple(fill(n, 1) for n in range(1, 2 * RECORD_FACTS + 2))
     state = Stated(NOW, Stand.CANCELED, Decimal(len(fills)), fills, "requested", "canceled on request")
-    records = [message for _, _, message in messages([Told(KEY, state, "buy")])]
-    assert all(isinstance(record, execution.OrderReports) for record in records)
+    said = [message for _, _, message in messages([Told(KEY, state, "buy")])]
+    records = [message for message in said if isinstance(message, execution.OrderReports)]
+    assert records == said
     told = [report for record in records for report in record.reports]
     assert max(len(record.reports) for record in records) == RECORD_FACTS
     assert [type(report) for report in told] == [execution.OrderFilled] * len(fills) + [execution.OrderState]
+    assert isinstance(told[-1], execution.OrderState)
     assert told[-1].fills == ()

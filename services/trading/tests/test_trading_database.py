@@ -33,9 +33,28 @@ async def test_two_replicas_share_the_accounts(fleet: Any, run_trading: Any) -> 
         )
         assert {reply.status for reply in racing} == {201}
         assert len({reply.body["order_id"] for reply in racing}) == 20
+        assert await both_at_once(fleet, other, user) == {201}
         rest = await asyncio.gather(*((fleet, other)[n % 2].order(user, quantity="70") for n in range(30)))
         assert [reply.status for reply in rest].count(201) == 5
     await fleet.books_hold()
+
+
+async def both_at_once(fleet: Any, other: Any, user: Any) -> set[int]:
+    """One order, sent to both while both wait for the account: neither can see that the other has taken its id."""
+    holder = await asyncpg.connect(fleet.settings.database_url.get_secret_value())
+
+    async def are_waiting() -> bool:
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return bool(await holder.fetchval(asked) == 2)
+
+    async with holder.transaction():
+        await holder.execute("SELECT FROM accounts WHERE account_id = $1 FOR UPDATE", fleet.account_of(user))
+        sent = [asyncio.create_task(one.order(user, quantity="7", client_order_id="both")) for one in (fleet, other)]
+        await eventually(are_waiting, what="both wait for the account")
+    replies = await asyncio.gather(*sent)
+    await holder.close()
+    assert len({str(reply.body.get("order_id")) for reply in replies}) == 1, [reply.body for reply in replies]
+    return {reply.status for reply in replies}
 
 
 async def test_while_orders_do_not_leave_none_is_accepted(run_trading: Any, make_database: Any) -> None:

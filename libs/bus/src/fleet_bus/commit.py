@@ -81,16 +81,18 @@ class GroupCommitter(Generic[C, R]):
             with self._activity.handling():
                 await self._commit(group)
 
-    async def _commit(self, group: list[tuple[C, asyncio.Future[R]]]) -> None:
+    async def _commit(self, group: list[tuple[C, asyncio.Future[R]]], *, is_second: bool = False) -> None:
         try:
             results = await self._together([command for command, _ in group])
         except Exception as error:
-            if len(group) == 1 or isinstance(error, CommitOutcomeUnknown) or _is_unreachable(error):
+            is_last = len(group) == 1 and (is_second or not isinstance(error, asyncpg.UniqueViolationError))
+            if is_last or isinstance(error, CommitOutcomeUnknown) or _is_unreachable(error):
                 for _, future in group:
                     _fail(future, error)
                 return
+            # One by one; and one alone again if it met what another process had written while it waited for a lock.
             for one in group:
-                await self._commit([one])
+                await self._commit([one], is_second=len(group) == 1)
             return
         except BaseException:
             for _, future in group:
