@@ -25,8 +25,9 @@ from .rates import Check, Limit, RateLimits
 from .upstream import SAFE_METHODS, Upstream
 
 TOLERANCE_MS = 5_000
-"""A client's clock may be wrong by this much; so long, twice, a signature has to be remembered."""
-ONCE = Limit.window("signatures", 1, 2 * TOLERANCE_MS / 1_000)
+"""A client's clock may be wrong by this much, so that its signature is good for twice as long; it is remembered for three
+times, since two gateways' clocks may differ too."""
+ONCE = Limit.window("signatures", 1, 3 * TOLERANCE_MS / 1_000)
 LONGEST_KEY = 100
 """Auth's have 23 characters."""
 MOST_KNOWN = 20_000
