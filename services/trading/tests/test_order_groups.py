@@ -154,6 +154,20 @@ def test_a_leg_that_met_an_own_order_ends_when_it_has_filled_what_was_left_of_it
     assert loss.status == "filled"
 
 
+def test_what_prevention_took_from_a_leg_counts_once_although_the_other_leg_fills_it() -> None:
+    account, (entry, profit, loss) = placed(a_group())
+    for report in (a_fill(10, 100, 8, 100), told(profit, 8), told(loss, 8), told(entry, 9, "self_trade")):
+        done(account, report)
+    done(account, told(profit, 3, "self_trade"))
+    for report in (a_fill(11, 101, 1, 120), told(loss, 7, "oco"), a_fill(12, 102, 7, 79), told(profit, 1, "oco")):
+        done(account, report)
+    done(account, a_fill(10, 103, 1, 100))
+    assert (entry.status, profit.status, loss.status) == ("filled", "partially_filled", "partially_filled")
+    for report in (told(profit, 2, "parent_filled"), told(loss, 8, "parent_filled"), a_fill(11, 104, 1, 120)):
+        done(account, report)
+    assert (profit.status, held(account)) == ("filled", (0, 0))
+
+
 def restriction(account: Account, command: object) -> str:
     return next(event.reason.code for event in done(account, command) if isinstance(event, AccountRestricted))
 

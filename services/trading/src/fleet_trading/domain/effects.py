@@ -35,7 +35,7 @@ from .events import (
     ResetBegun,
     TradeCorrected,
 )
-from .group import group_of, holdings, is_whole
+from .group import group_of, holdings, is_whole, still_prevented
 from .order import Order
 from .risk.usage import LimitsMeasured
 from .states import Step, Transition, after
@@ -180,6 +180,8 @@ def _replaced(account: Account, event: OrderReplaced) -> None:
     prevented = terms.prevented
     if event.reason is not None and event.reason.code == "self_trade":
         prevented = EXACT.add(prevented, EXACT.subtract(order.quantity, figures.quantity))
+    elif prevented and event.reason is not None and event.reason.code == "oco":
+        prevented = still_prevented(order, figures.quantity, group_of(account, order))
     order.terms = replace(
         terms,
         first=terms.first or order.figures,
