@@ -71,8 +71,7 @@ def test_a_session_is_kept_until_it_ends(fleet: WholeFleet) -> None:
     """log in → order without password → a copied token is shown twice → log in again → log out"""
     order, sessions = ("order", "buy", "AAPL/USD", "1"), fleet.state.path / "sessions.json"
     email, password = new_user()
-    user = {"email": email, "password": password}
-    asyncio.run(_registered(fleet.url, **user))
+    asyncio.run(_registered(fleet.url, email, password))
 
     def kept() -> dict[str, str]:
         told: dict[str, str] = json.loads(sessions.read_text())[fleet.url]
@@ -91,9 +90,11 @@ def test_a_session_is_kept_until_it_ends(fleet: WholeFleet) -> None:
     again = shell(fleet, *order, answer=f"{password}\n")
     assert again.returncode == 0 and f"The session of {email} has ended" in again.stderr, again
 
-    other = shell(fleet, *order, "--email", EMAIL, "--password", PASSWORD)
-    assert other.returncode == 0 and kept()["email"] == EMAIL
-    assert shell(fleet, "logout").stdout == f"{EMAIL} is logged out\n"
+    email, password = new_user()
+    asyncio.run(_registered(fleet.url, email, password))
+    other = shell(fleet, *order, "--email", email, "--password", password)
+    assert other.returncode == 0 and kept()["email"] == email
+    assert shell(fleet, "logout").stdout == f"{email} is logged out\n"
     assert shell(fleet, "logout").stdout == "nobody was logged in\n"
     assert shell(fleet, *order).returncode != 0, "nobody is there to be asked"
 
