@@ -168,6 +168,21 @@ def test_what_prevention_took_from_a_leg_counts_once_although_the_other_leg_fill
     assert (profit.status, held(account)) == ("filled", (0, 0))
 
 
+def test_a_leg_that_prevention_cut_is_not_filled_because_the_other_legs_fill_comes_late() -> None:
+    """The venue has said what came of that fill before it tells the fill itself."""
+    account, (entry, profit, loss) = placed(a_group())
+    for report in (a_fill(10, 100, 8, 100), told(profit, 8), told(loss, 8), told(entry, 9, "self_trade")):
+        done(account, report)
+    for report in (told(profit, 3, "self_trade"), a_fill(11, 101, 1, 120), told(loss, 7, "oco"), told(profit, 1, "oco")):
+        done(account, report)
+    for report in (a_fill(12, 102, 7, 79), a_fill(10, 103, 1, 100)):
+        done(account, report)
+    assert (entry.status, profit.status, loss.status) == ("filled", "partially_filled", "partially_filled")
+    for report in (told(profit, 2, "parent_filled"), told(loss, 8, "parent_filled"), a_fill(11, 104, 1, 120)):
+        done(account, report)
+    assert (profit.status, held(account)) == ("filled", (0, 0))
+
+
 def restriction(account: Account, command: object) -> str:
     return next(event.reason.code for event in done(account, command) if isinstance(event, AccountRestricted))
 

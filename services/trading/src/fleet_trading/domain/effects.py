@@ -35,7 +35,7 @@ from .events import (
     ResetBegun,
     TradeCorrected,
 )
-from .group import group_of, holdings, is_whole, still_prevented
+from .group import group_of, holdings, is_whole
 from .order import Order
 from .risk.usage import LimitsMeasured
 from .states import Step, Transition, after
@@ -177,16 +177,20 @@ def _replaced(account: Account, event: OrderReplaced) -> None:
     order = _changed(account, event.order_id, event.now)
     terms = order.terms or NO_TERMS
     figures = event.figures
-    prevented = terms.prevented
-    if event.reason is not None and event.reason.code == "self_trade":
-        prevented = EXACT.add(prevented, EXACT.subtract(order.quantity, figures.quantity))
-    elif prevented and event.reason is not None and event.reason.code == "oco":
-        prevented = still_prevented(order, figures.quantity, group_of(account, order))
+    # A leg can grow while the order is open that it waits for; what its venue says after that is the last word.
+    parent = account.orders.get(order.parent_order_id) if order.parent_order_id is not None else None
+    grown = terms.grown
+    if parent is not None and event.reason is not None:
+        if event.reason.code == "parent_filled":
+            before = order.quantity if terms.first is not None else ZERO
+            grown = max(EXACT.add(grown, EXACT.subtract(figures.quantity, before)), parent.filled_quantity)
+        else:
+            grown = max(grown, order.quantity)
     order.terms = replace(
         terms,
         first=terms.first or order.figures,
         stop_price=figures.stop_price,
-        prevented=prevented,
+        grown=grown,
         changed_at=terms.changed_at if event.reason is None else event.market_at,
     )
     order.quantity, order.limit_price = figures.quantity, figures.limit_price
@@ -195,8 +199,6 @@ def _replaced(account: Account, event: OrderReplaced) -> None:
     if event.is_answer:
         _answered(order)
     _step(account, order, Step.REPLACED if event.is_answer else Step.CHANGED, reason=event.reason)
-    # A leg can grow while the order is open that it waits for; what its venue says after that is the last word.
-    parent = account.orders.get(order.parent_order_id) if order.parent_order_id is not None else None
     if order.filled_quantity and order.filled_quantity >= order.quantity and (parent is None or not parent.is_open):
         _step(account, order, Step.FILLED)
     _hold(account, order)

@@ -101,28 +101,13 @@ def overfills(orders: Sequence[Order]) -> bool:
 
 def open_quantity(orders: Sequence[Order]) -> Decimal:
     """How much the legs of a group, or the two of an OCO, may still fill together."""
-    parent = orders[0]
-    waits_for_all = parent.order_class is not OrderClass.OCO and parent.is_open and parent.side is Side.SELL
-    return _left_of(max(parent.quantity, parent.filled_quantity) if waits_for_all else _brought_in(parent), orders)
-
-
-def still_prevented(order: Order, quantity: Decimal, orders: Sequence[Order]) -> Decimal:
-    """Of what self-trade prevention took from an order, what it lacks now that its venue has made it so large because another
-    of its group has filled: that takes first what the order has lost already."""
-    assert order.terms is not None, "an order of a group has terms"
-    left = EXACT.subtract(quantity, order.filled_quantity)
-    return min(order.terms.prevented, max(EXACT.subtract(_left_of(_brought_in(orders[0]), orders), left), ZERO))
-
-
-def _brought_in(parent: Order) -> Decimal:
-    """What there is for the legs of a group, or the two of an OCO, to fill together."""
-    return parent.first_quantity if parent.order_class is OrderClass.OCO else parent.filled_quantity
-
-
-def _left_of(whole: Decimal, orders: Sequence[Order]) -> Decimal:
-    """What the legs, or the two, have not filled of it."""
-    together = orders if orders[0].order_class is OrderClass.OCO else orders[1:]
-    return max(EXACT.subtract(whole, _sum(order.filled_quantity for order in together)), ZERO)
+    parent, *legs = orders
+    filled = _sum(leg.filled_quantity for leg in legs)
+    if parent.order_class is OrderClass.OCO:
+        return max(EXACT.subtract(parent.first_quantity, EXACT.add(parent.filled_quantity, filled)), ZERO)
+    waits_for_all = parent.is_open and parent.side is Side.SELL
+    whole = max(parent.quantity, parent.filled_quantity) if waits_for_all else parent.filled_quantity
+    return max(EXACT.subtract(whole, filled), ZERO)
 
 
 def _together(orders: Sequence[Order], quantity: Decimal) -> Decimal:
@@ -143,10 +128,11 @@ def _sum(amounts: Iterable[Decimal]) -> Decimal:
 
 def is_whole(order: Order, orders: Sequence[Order]) -> bool:
     """Whether an open order of a group is filled to its end. A leg that has filled as much as it is large is not, if its
-    venue may still make it larger: one whose order is open, or of whose order's last fills it has not heard yet. What
-    self-trade prevention took from it never comes back, and is left to the other."""
+    venue may still make it larger: one whose order is open, or of whose order's last fills it has not heard yet."""
     if not order.filled_quantity or order.filled_quantity < order.quantity:
         return False
-    may_grow = orders[0].is_open and order.order_class is not OrderClass.OCO
+    parent = orders[0]
+    if parent.order_class is OrderClass.OCO:
+        return True
     assert order.terms is not None, "an order of a group has terms"
-    return not may_grow and open_quantity(orders) <= order.terms.prevented
+    return not parent.is_open and (order.terms.grown >= parent.filled_quantity or not open_quantity(orders))

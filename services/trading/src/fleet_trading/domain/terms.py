@@ -43,7 +43,7 @@ class Terms:
 
     `group` names the orders of its group, the one that the client placed first; its legs' prices stay with that one.
     `first` is how it was placed, once it has been changed since; `wanted` what its venue has been asked to make of it.
-    `prevented` is what self-trade prevention has taken from it.
+    `grown` says of a leg for how much of its order's fills its venue has made it larger.
     `asked_at` is when its client last asked for a change, `changed_at` when it was last changed unasked, both by the
     market's time: what a venue said of changes before that has been heard, and is told again. `cancel_request` and
     `replace_request` are the order's versions with its last wishes, by which most venues name the wish that they answer.
@@ -67,7 +67,7 @@ class Terms:
     """How execution works it."""
     first: Figures | None = None
     wanted: Figures | None = None
-    prevented: Decimal = ZERO
+    grown: Decimal = ZERO
     asked_at: datetime | None = None
     changed_at: datetime | None = None
     cancel_request: int | None = None
