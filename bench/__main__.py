@@ -12,7 +12,7 @@ from typing import Any
 import uvloop
 from whole_fleet import whole_fleet
 
-from bench import book, bus, gateway, hops, journal, orders, profile, replay, risk
+from bench import book, bus, edge, gateway, hops, journal, orders, profile, replay, risk
 
 PARTS = ("book", "bus", "journal", "risk", "gateway", "replay", "orders")
 _RESULTS = Path(__file__).parent / "results.json"
@@ -69,13 +69,17 @@ def _counts(text: str) -> list[int]:
 def _fleet(sustained_s: float, replicas: int, *, is_profiled: bool) -> dict[str, Any]:
     _say(f"orders: starting a fleet on the simulated feed, replicas of trading: {replicas}")
     # Thirty days of history would still be on their way while the first loads run.
-    history = {"FLEET_EXCHANGE_CONNECTOR_HISTORY_DAYS": "1"}
-    with whole_fleet("simulated", port_offset=900, environment=history, trading=replicas) as fleet:
+    environment = {"FLEET_EXCHANGE_CONNECTOR_HISTORY_DAYS": "1"}
+    # One user asks as often as he can.
+    environment |= {"FLEET_GATEWAY_RATE_REQUESTS": "1000000", "FLEET_GATEWAY_RATE_BURST": "1000000"}
+    with whole_fleet("simulated", port_offset=900, environment=environment, trading=replicas) as fleet:
         bare = asyncio.run(hops.measure(fleet.description, rate=100, seconds=10))
+        before_trading = uvloop.run(edge.measure(fleet))
         found = uvloop.run(orders.measure(fleet, sustained_s=sustained_s, is_profiled=is_profiled))
     quiet, in_batches = found["at 100/s"], found[orders.IN_BATCHES]
     profiles = found.pop("profile", {})
     results = {
+        "gateway_before_trading": before_trading,
         "orders": found,
         "five_bare_hops_at_100_per_s": bare,
         "fill_p95_to_five_bare_hops": _ratio(quiet["fill_p95_ms"], bare["p95_ms"]),

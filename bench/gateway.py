@@ -148,13 +148,15 @@ async def _measure(endpoints: Endpoints, state: StateDir, peer: list[str]) -> di
         ):
             if name in pids:
                 targets[name] = Target(url, authorization, {one: pids[one] for one in (name, "service")})
-        found: dict[str, Any] = {name: await _requests(session, targets, *asked) for name, asked in _ASKED.items()}
+        found: dict[str, Any] = {
+            name: await requests_by_turns(session, targets, *asked) for name, asked in _ASKED.items()
+        }
         found["at 50/s"] = await _quiet(session, targets)
         found["sockets"] = await _sockets(endpoints, prefix, ports[1], pids["gateway"], users)
         return found
 
 
-async def _requests(
+async def requests_by_turns(
     session: aiohttp.ClientSession, targets: Mapping[str, Target], method: str, path: str, body: object
 ) -> dict[str, Any]:
     """Some clients who ask again as soon as they are answered; each target in turn."""

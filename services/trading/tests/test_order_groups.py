@@ -173,7 +173,12 @@ def test_a_leg_that_prevention_cut_is_not_filled_because_the_other_legs_fill_com
     account, (entry, profit, loss) = placed(a_group())
     for report in (a_fill(10, 100, 8, 100), told(profit, 8), told(loss, 8), told(entry, 9, "self_trade")):
         done(account, report)
-    for report in (told(profit, 3, "self_trade"), a_fill(11, 101, 1, 120), told(loss, 7, "oco"), told(profit, 1, "oco")):
+    for report in (
+        told(profit, 3, "self_trade"),
+        a_fill(11, 101, 1, 120),
+        told(loss, 7, "oco"),
+        told(profit, 1, "oco"),
+    ):
         done(account, report)
     for report in (a_fill(12, 102, 7, 79), a_fill(10, 103, 1, 100)):
         done(account, report)
