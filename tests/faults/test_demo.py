@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from fleet_launcher.control import reset
+from fleet_launcher.environment import own_parts
 from fleet_launcher.options import FleetOptions
 from fleet_launcher.places import SHARED, StateDir
 from running_demo import run_demo
@@ -34,7 +35,8 @@ def states() -> Iterator[list[StateDir]]:
     found = [StateDir(SHARED / f"whole-{offset}") for offset in PORT_OFFSETS]
     yield found
     for state in found:
-        reset(state)
+        with own_parts():
+            reset(state)
         shutil.rmtree(state.path, ignore_errors=True)
 
 

@@ -20,6 +20,7 @@ import psutil
 import pyotp
 from fleet_launcher.admin import run_admin
 from fleet_launcher.control import launch, reset, stop_fleet
+from fleet_launcher.environment import own_parts
 from fleet_launcher.leftovers import SUPERVISOR
 from fleet_launcher.options import Feed, FleetOptions
 from fleet_launcher.places import SHARED, StateDir
@@ -198,9 +199,9 @@ def whole_fleet(
 ) -> Iterator[WholeFleet]:
     """A new fleet, taken down with its data afterwards; its logs stay in `.fleet/whole-<port_offset>` until the next."""
     state = StateDir(SHARED / f"whole-{port_offset}")
-    reset(state)  # also stops what a killed test run has left
     fleet = WholeFleet(state, FleetOptions(state_dir=state.path, feed=feed, port_offset=port_offset, replicas=replicas))
-    with _environment({**_RATES, **(environment or {})}):
+    with own_parts(), _environment({**_RATES, **(environment or {})}):
+        reset(state)  # also stops what a killed test run has left
         try:
             fleet.up()
             yield fleet

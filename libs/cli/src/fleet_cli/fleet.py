@@ -94,7 +94,8 @@ def reset(
 ) -> None:
     """Stop the fleet and delete its data: users, accounts, orders, keys, logs."""
     state = state_of(state_dir)
-    if not yes and not typer.confirm(f"Delete all users, accounts, orders, keys and logs in {state.path}?"):
+    what = "; ".join([f"all users, accounts, orders, keys and logs in {state.path}", *control.reset_elsewhere()])
+    if not yes and not typer.confirm(f"Delete {what}?"):
         fail("Nothing was deleted")
     control.reset(state)
     out.print(f"the fleet's data in {state.path} is deleted")

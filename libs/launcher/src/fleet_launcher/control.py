@@ -101,8 +101,24 @@ def stop_fleet(state: StateDir) -> bool:
     return supervisor is not None or bool(left)
 
 
+def reset_elsewhere() -> list[str]:
+    """What `reset` deletes outside the state folder, where parts are given by URL: a phrase each, no password in it."""
+    found = []
+    if server := os.environ.get("FLEET_POSTGRES_URL"):
+        names = ", ".join(service.name for service in SERVICES if service.has_database)
+        found.append(f"the databases {names} on {_without_user(server)}")
+    if kafka := os.environ.get("FLEET_KAFKA_URL"):
+        which = f"that begin with {topic_prefix()}" if topic_prefix() else "of a fleet without FLEET_TOPIC_PREFIX"
+        found.append(f"the topics, users and rights {which} on {_without_user(kafka)}")
+    return found
+
+
+def _without_user(url: str) -> str:
+    return url.rpartition("@")[2].rpartition("://")[2].partition("?")[0]
+
+
 def reset(state: StateDir) -> None:
-    """Stop the fleet and delete its data, keys, secrets and logs; jars and other fleets stay."""
+    """Stop the fleet and delete its data, keys, secrets and logs, and `reset_elsewhere`; jars and other fleets stay."""
     stop_fleet(state)
     if not state.path.exists():
         return

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 from fleet_launcher.databases import database_url
@@ -15,6 +16,22 @@ from fleet_launcher.stack import Endpoints
 
 # Credentials of one part for everybody, and of the user at the shell: a service is given only its own.
 _NOT_PASSED_ON = ("FLEET_POSTGRES_URL", "FLEET_REDIS_URL", "FLEET_DATABASE_URL", "FLEET_EMAIL", "FLEET_PASSWORD")
+
+# Where a fleet uses servers that are not its own.
+_GIVEN = ("FLEET_KAFKA_URL", "FLEET_POSTGRES_URL", "FLEET_REDIS_URL", "FLEET_TOPIC_PREFIX")
+
+
+@contextmanager
+def own_parts() -> Iterator[list[str]]:
+    """While the block runs no part is given by URL; yields the settings that are set aside for that long.
+
+    For fleets that are made to be thrown away: what the shell names belongs to another, whose data a reset would delete.
+    """
+    set_aside = {name: os.environ.pop(name) for name in _GIVEN if name in os.environ}
+    try:
+        yield list(set_aside)
+    finally:
+        os.environ.update(set_aside)
 
 
 def service_environment(

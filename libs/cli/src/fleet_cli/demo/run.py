@@ -8,6 +8,7 @@ from typing import Any
 
 from fleet_launcher.admin import run_admin
 from fleet_launcher.control import description, launch, reset, stop_fleet
+from fleet_launcher.environment import own_parts
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.options import FleetOptions
 from fleet_launcher.places import StateDir
@@ -26,7 +27,13 @@ _SETTLE_S = 15.0
 
 def run(console: Console, *, state_dir: Path, port_offset: int, keep: bool) -> int:
     """Runs the demo in a fleet of its own, whose data is emptied first; `keep` leaves the fleet running."""
-    state = StateDir(state_dir.resolve())
+    with own_parts() as set_aside:
+        if set_aside:
+            console.print(f"the demo runs on servers of its own, without {', '.join(set_aside)}", highlight=False)
+        return _run(console, StateDir(state_dir.resolve()), port_offset=port_offset, keep=keep)
+
+
+def _run(console: Console, state: StateDir, *, port_offset: int, keep: bool) -> int:
     if stop_fleet(state):
         console.print("stopped the fleet that an earlier demo left running")
     reset(state)
