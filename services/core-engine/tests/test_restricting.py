@@ -1,11 +1,12 @@
-"""Risk restricts accounts by the hundred, in one transaction, under the lock that a halt of the system waits for."""
+"""Risk restricts accounts by the hundred, in one transaction: each to the strictest that was wanted of it."""
 
 from uuid import uuid4
 
+import pytest
 from fleet_bus import Bus
 from fleet_chassis.database import Database
-from fleet_contracts.vocabulary import TradingStateWord
-from fleet_core_engine.service import restrict_by_risk
+from fleet_contracts.vocabulary import StateScope, TradingStateWord
+from fleet_core_engine.service import HeldByAnother, change_state, restrict_by_risk
 from fleet_core_engine.store.states import PostgresStateUnitOfWork
 
 
@@ -28,3 +29,31 @@ async def test_each_change_has_its_version_and_the_strictest_holds(silent_bus: t
     assert [row["version"] for row in versions] == list(range(1, 41))
     assert {row["version"] for row in held} == set(range(21, 41))
     assert (counted, len(told)) == (40, 40)
+
+
+async def test_under_the_owners_own_halt_the_strictest_of_a_batch_holds_when_he_takes_it_back(
+    silent_bus: tuple[Bus, Database],
+) -> None:
+    """halted by its owner → two limits breached in one batch, the looser last → he resumes → halted by risk"""
+    bus, _ = silent_bus
+    account_id, owner = uuid4(), uuid4()
+    his = (StateScope.ACCOUNT, str(account_id))
+
+    async with bus.transaction() as tx:
+        await change_state(
+            PostgresStateUnitOfWork(tx), *his, TradingStateWord.HALTED, by=str(owner), reason="mine", is_owner=True
+        )
+    async with bus.transaction() as tx:
+        uow = PostgresStateUnitOfWork(tx)
+        await uow.lock([str(account_id)])
+        for word in ("halted", "reducing"):
+            await restrict_by_risk(uow, account_id, owner, TradingStateWord(word), "a test")
+    async with bus.transaction() as tx:
+        uow = PostgresStateUnitOfWork(tx)
+        other = await uow.held_by_others(*his, str(owner))
+        assert other is not None
+        assert (other.state, other.by) == (TradingStateWord.HALTED, "risk")
+        with pytest.raises(HeldByAnother):
+            await change_state(
+                uow, *his, TradingStateWord.ACTIVE, by=str(owner), reason="mine", is_owner=True, has_fresh_factor=True
+            )

@@ -90,6 +90,9 @@ class PostgresStateUnitOfWork:
         return None if row is None else change_of(row)
 
     async def held_by_others(self, scope: StateScope, target: str | None, by: str) -> TradingStateChanged | None:
+        for change in reversed(self._said):  # not written yet, and newer than what is
+            if (change.scope, change.target) == (scope, target) and change.by != by:
+                return change
         row = await self._tx.connection.fetchrow(_HELD_BY_OTHERS, scope.value, target, by)
         return None if row is None else change_of(row)
 
