@@ -22,7 +22,7 @@ from fleet_contracts.vocabulary import (
 )
 
 
-def bar(symbol: str, close_at: datetime) -> tuple[Topic, str, Message]:
+def bar(symbol: str, close_at: datetime) -> tuple[Topic, str, data.BarClosed]:
     values = BarValues(
         open_at=close_at - timedelta(minutes=1),
         close_at=close_at,
@@ -59,7 +59,7 @@ def signal_of(symbol: str) -> strategy.SignalRaised:
     )
 
 
-def account_of(signal: strategy.SignalRaised) -> tuple[Topic, str, Message]:
+def account_of(signal: strategy.SignalRaised) -> tuple[Topic, str, trading.Account]:
     account = trading.Account(
         account_id=signal.account_id,
         user_id=signal.user_id,
