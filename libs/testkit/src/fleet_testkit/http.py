@@ -41,15 +41,14 @@ async def served(app: Any, **options: Any) -> AsyncIterator[str]:
 
 class _PromptServer(uvicorn.Server):
     """uvicorn looks ten times a second whether it is to stop, and then gives everybody a tenth of a second: a test has
-    many servers, and they would be most of its time."""
+    many servers, and they would be most of its time. A signal is seen within a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.asked_to_stop = asyncio.Event()
 
     async def main_loop(self) -> None:
-        while not self.asked_to_stop.is_set():
-            await self.on_tick(0)
+        while not (self.asked_to_stop.is_set() or await self.on_tick(0)):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.asked_to_stop.wait(), 1)
 

@@ -1,0 +1,34 @@
+"""A served application does not keep its process: a signal ends it as if nothing were served."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+SERVES = """
+import asyncio
+from fastapi import FastAPI
+from fleet_testkit.http import served
+
+async def main():
+    async with served(FastAPI()), served(FastAPI()):
+        print("served", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_process_that_serves(sent: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVES], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "served\n"
+            process.send_signal(sent)
+            assert process.wait(timeout=10) == -sent
+        finally:
+            process.kill()
