@@ -26,7 +26,7 @@ from fleet_contracts.audit import Change
 from . import service
 from .audit.service import Verdict, verify
 from .domain import EmailTaken, Role, User, normalise_email
-from .passwords import Passwords, check_password
+from .passwords import Passwords
 from .resealing import RotationUnderWay, rotate_field_keys
 from .sealing import Sealer
 from .service import NewUser
@@ -40,9 +40,10 @@ GENERATED_BYTES = 18
 async def create_user(
     settings: AuthSettings, *, email: str, password: str, roles: Sequence[Role], name: str | None
 ) -> User:
-    """A new user with these roles. Raises EmailTaken."""
+    """A new user with these roles. Raises EmailTaken, PasswordRefused."""
     passwords = Passwords(settings)
     try:
+        await passwords.check(password, shortest=settings.auth_password_min_length, email=email, name=name)
         async with Database(settings.database_url, application_name="auth-admin", max_size=1) as database:
             password_hash = await passwords.hash(password)
             async with Bus(settings, database).transaction() as tx:
@@ -139,7 +140,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = _settings()
         password = _read_password(asked.generate)
-        check_password(password, shortest=settings.auth_password_min_length, email=asked.email)
         roles = [Role(role) for role in asked.role or [Role.TRADER]]
         user = asyncio.run(create_user(settings, email=asked.email, password=password, roles=roles, name=asked.name))
     except (EmailTaken, ValueError) as error:

@@ -114,12 +114,12 @@ async def register(
     """A new user, a trader. 409 `email_taken`.
 
     Where addresses are verified it is 202, whoever has the address, and the user is made by `POST /auth/email/verify`."""
-    auth.require_good_password(body.password, body.email)
     key = None
     if idempotency_key is not None:
         fingerprint = auth.sealer.fingerprint(msgspec.json.encode(body.model_dump(), order="sorted"))
         key = IdempotencyKey(idempotency_key, fingerprint, timedelta(seconds=auth.settings.auth_idempotency_s))
     with refusals():
+        await auth.require_good_password(body.password, body.email, body.display_name)
         earlier = await _earlier(auth, key)
         if earlier is not None:
             return earlier

@@ -19,7 +19,7 @@ from starlette.requests import HTTPConnection
 from .domain import Client, Role, Session, User, UserStatus, normalise_email, scopes_of
 from .guessing.service import Defence
 from .notices.store import Notices
-from .passwords import MAX_PASSWORD_LENGTH, MIN_LENGTH_WITH_MFA, PasswordRefused, Passwords, check_password
+from .passwords import MAX_PASSWORD_LENGTH, MIN_LENGTH_WITH_MFA, PasswordRefused, Passwords
 from .sealing import Sealer
 from .settings import AuthSettings
 from .signing import KeyRing
@@ -60,13 +60,13 @@ class Auth:
         """What the owner of an account is told by mail."""
         return Notices(tx, are_sent=self.settings.auth_mail is not None)
 
-    def require_good_password(
-        self, password: str, email: str, *, mfa_enabled: bool = False, field: str = "password"
+    async def require_good_password(
+        self, password: str, email: str, name: str | None, *, mfa_enabled: bool = False, field: str = "password"
     ) -> None:
-        """Raises Problem 422 unless it may be the password of the user with this address."""
+        """Raises Problem 422 unless it may be the password of the user with this address and name, and TooBusy."""
         shortest = MIN_LENGTH_WITH_MFA if mfa_enabled else self.settings.auth_password_min_length
         try:
-            check_password(password, shortest=shortest, email=email)
+            await self.passwords.check(password, shortest=shortest, email=email, name=name)
         except PasswordRefused as refused:
             error = FieldError(field, str(refused), refused.code)
             raise Problem(422, "invalid_request", f"The password {refused}.", errors=[error]) from None

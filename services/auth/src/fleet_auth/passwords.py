@@ -1,15 +1,17 @@
 """Which passwords may be used; argon2id in threads of its own, so many at a time as there is memory and CPU for."""
 
 import asyncio
+import re
+import threading
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 from prometheus_client import Counter
-from zxcvbn.frequency_lists import FREQUENCY_LISTS
+from zxcvbn import zxcvbn
 
 from .settings import AuthSettings
 
@@ -19,8 +21,13 @@ T = TypeVar("T")
 MIN_LENGTH_WITH_MFA = 8
 MAX_PASSWORD_LENGTH = 128
 """A bound on what is hashed for a stranger; all of it counts."""
-_COMMON = frozenset(FREQUENCY_LISTS["passwords"])
-"""The 30,000 most frequent of what has leaked, in lower case."""
+FEWEST_GUESSES = 10_000_000
+"""Who has about a hundred a day (guessing/) needs centuries; eight characters drawn by chance stand above it."""
+_LOOKED_AT = 32
+"""Of a password, so that the slowest takes a third of a second: what is good so far gets no worse behind."""
+_SERVICE_NAME = "tradefleet"
+_ZXCVBN = threading.Lock()
+"""It keeps the words of its caller in a table that all its callers share."""
 _HASHED = Counter("fleet_auth_passwords_hashed_total", "Passwords hashed or compared with a hash.")
 
 
@@ -36,19 +43,20 @@ class TooBusy(Exception):
     """More passwords wait to be checked than a caller would wait for."""
 
 
-def check_password(password: str, *, shortest: int, email: str = "") -> str:
-    """The password, if it may be used: NIST SP 800-63B-4, 3.1.1.2. Raises PasswordRefused.
+def fewest_guesses(password: str, words: Iterable[str] = ()) -> float:
+    """How many guesses find the password, at the least, for who knows these words (zxcvbn: frequent passwords, names, words of
+    English, keyboards, dates, sequences, repeats, and what they are joined to). Takes up to a third of a second."""
+    with _ZXCVBN:
+        return float(zxcvbn(password[:_LOOKED_AT], user_inputs=[_SERVICE_NAME, *words])["guesses"])
 
-    Length counts and a list of those that are tried first; what it is composed of does not.
-    """
-    spelled = normalised(password)
-    if not shortest <= len(spelled) <= MAX_PASSWORD_LENGTH:
-        message = f"must have {shortest} to {MAX_PASSWORD_LENGTH} characters, was {len(spelled)}"
-        raise PasswordRefused("password_length", message)
-    folded = spelled.lower()
-    if folded in _COMMON or len(set(folded)) == 1 or (email and folded in {email, email.partition("@")[0]}):
-        raise PasswordRefused("password_common", "is among the first that are tried")
-    return password
+
+def words_about(email: str, name: str | None) -> list[str]:
+    """What is known of a person and would be tried: address and name, whole, without what separates, and each word."""
+    found: dict[str, None] = {}
+    for text in (email, email.partition("@")[0], name or ""):
+        parts = [part for part in re.split(r"[\W_]+", normalised(text).lower()) if part]
+        found |= dict.fromkeys((normalised(text).lower()[:_LOOKED_AT], "".join(parts)[:_LOOKED_AT], *parts))
+    return [word for word in found if len(word) > 2]
 
 
 def normalised(password: str) -> str:
@@ -75,11 +83,25 @@ class Passwords:
         if self._places <= 0:
             raise TooBusy
 
+    async def check(self, password: str, *, shortest: int, email: str, name: str | None = None) -> None:
+        """Whether it may be the password of this person: NIST SP 800-63B-4, 3.1.1.2. Raises PasswordRefused, TooBusy.
+
+        Length counts and how soon it would be tried; what it is composed of does not.
+        """
+        spelled = normalised(password)
+        if not shortest <= len(spelled) <= MAX_PASSWORD_LENGTH:
+            message = f"must have {shortest} to {MAX_PASSWORD_LENGTH} characters, was {len(spelled)}"
+            raise PasswordRefused("password_length", message)
+        if await self._in_thread(fewest_guesses, spelled, words_about(email, name)) < FEWEST_GUESSES:
+            raise PasswordRefused("password_common", "is among the first that are tried")
+
     async def hash(self, password: str) -> str:
+        _HASHED.inc()
         return await self._in_thread(self._hasher.hash, normalised(password))
 
     async def is_correct(self, password: str, password_hash: str | None) -> bool:
         """Whether the password is the one behind the hash; never, and as slowly, when there is no hash."""
+        _HASHED.inc()
         matches = await self._in_thread(self._matches, password_hash or self._dummy_hash, normalised(password))
         return matches and password_hash is not None
 
@@ -96,10 +118,9 @@ class Passwords:
         except (VerificationError, InvalidHashError):
             return False
 
-    async def _in_thread(self, call: Callable[..., T], *arguments: str) -> T:
+    async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
         self.require_place()
         self._places -= 1
-        _HASHED.inc()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
         finally:

@@ -101,8 +101,9 @@ async def reset_password(body: ResetBody, auth: AuthParts, client: FromClient) -
             found = None if asked is None else await PostgresUnitOfWork(tx).credentials(asked.email)
         if found is None:
             raise ConfirmationUnknown
-        auth.require_good_password(
-            body.new_password, found[0].email, mfa_enabled=found[0].mfa_enabled, field="new_password"
+        user = found[0]
+        await auth.require_good_password(
+            body.new_password, user.email, user.display_name, mfa_enabled=user.mfa_enabled, field="new_password"
         )
         new = await _hashed(auth, body.new_password)
         async with auth.bus.transaction() as tx:
@@ -121,7 +122,9 @@ async def change_password(body: PasswordBody, caller: SessionCaller, auth: AuthP
             user = await PostgresUnitOfWork(tx).user(caller.user_id)
         if user is None:
             raise Problem(404, "not_found", "The user does not exist.")
-        auth.require_good_password(body.new_password, user.email, mfa_enabled=user.mfa_enabled, field="new_password")
+        await auth.require_good_password(
+            body.new_password, user.email, user.display_name, mfa_enabled=user.mfa_enabled, field="new_password"
+        )
         auth.passwords.require_place()
         async with auth.bus.transaction() as tx:
             counted = await auth.defence.begin(Attempts(tx), user.email, client)
