@@ -232,6 +232,8 @@ async def test_market_data_of_before_is_shown_as_stale(fleet: Any, second_gatewa
         fleet.services["data"].answers[("GET", path)] = (503, {"code": "unavailable"})
         shown = await gateway.call("GET", path, token=user.token)
         assert (shown.status, shown.body, "X-Stale" in shown.headers) == (200, ticker | {"stale": True}, True)
+        fleet.services["data"].answers[("GET", path)] = (503, {"code": "book_not_ready"})
+        assert (await gateway.call("GET", path, token=user.token)).status == 503, "what was shown is known to be wrong"
         never_shown = f"{path}?never=shown"
         assert (await gateway.call("GET", never_shown, token=user.token)).status == 503
 

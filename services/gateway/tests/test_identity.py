@@ -4,7 +4,9 @@ import asyncio
 import base64
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fleet_chassis.problems import Problem
 from fleet_gateway.identity import KeySet
 
 
@@ -38,3 +40,23 @@ async def test_invented_key_ids_do_not_hide_a_new_key() -> None:
     assert found[0] is not None
     assert not any(found[1:])
     assert auth.asked == 2
+
+
+@pytest.mark.parametrize("told", [{}, {"keys": []}, {"keys": [{"kty": "none"}]}])
+async def test_keys_that_are_not_understood_end_nothing(told: dict[str, Any]) -> None:
+    """Those that were known stay."""
+    auth = Auth()
+    auth.make_key("first")
+    asked = asyncio.Event()
+
+    async def fetch() -> dict[str, Any]:
+        if asked.is_set():
+            return told
+        return await auth.jwks()
+
+    keys = KeySet(fetch)
+    assert await keys.get("first") is not None
+    asked.set()
+    with pytest.raises(Problem, match="not understood"):
+        await keys.refresh()
+    assert keys.knows("first")

@@ -1,6 +1,7 @@
 """Sockets whose reader does not read: they end all the same, and what is no message is counted too."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from fleet_gateway.identity import Principal
-from fleet_gateway.sockets.connection import Connection
+from fleet_gateway.sockets.connection import MOST_QUEUED_BYTES, Connection
 from fleet_gateway.sockets.protocol import OUTLET, SocketProtocol
 from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
@@ -103,21 +104,42 @@ async def test_a_flood_of_frames_that_are_no_messages(flood: bytes) -> None:
             await eventually(lambda: app.connection)
             await asyncio.get_running_loop().sock_sendall(client, flood)
             await eventually(lambda: app.connection and app.connection.is_closing)
-            come = b""
-            while not come.endswith(FLOODED):
-                come += await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 65_536), 5)
+            assert (await _until_hung_up(client)).endswith(FLOODED)
+
+
+async def test_a_flood_that_ends_with_a_close_is_nothing_unusual(caplog: pytest.LogCaptureFixture) -> None:
+    """All of it comes at once: the socket is being closed already when its pings are counted."""
+    app = Talker(0)
+    async with served(app, ws=SocketProtocol) as url:
+        with await mute(url) as client:
+            await eventually(lambda: app.connection)
+            await asyncio.get_running_loop().sock_sendall(client, PING * 200 + CLOSE)
+            assert (await _until_hung_up(client)).endswith(
+                Frame(Opcode.CLOSE, Close(1000, "").serialize()).serialize(mask=False)
+            )
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def _until_hung_up(client: socket.socket) -> bytes:
+    """All that comes."""
+    come = b""
+    while part := await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 65_536), 5):
+        come += part
+    return come
 
 
 async def test_what_waits_for_a_reader_is_bounded_in_bytes_too() -> None:
-    app = Talker(16 * 1_048_576)
+    """With what waits in the transport."""
+    app = Talker(8 * 1_048_576)
     async with served(app, ws=HastySocket) as url:
         with await mute(url):
             await eventually(lambda: app.connection and app.unsent)
             assert app.connection is not None
             large = b"x" * 1_048_576
-            closed = []
-            for _ in range(17):
+            taken = -1
+            while not app.connection.is_closing:
                 app.connection.answer(large)
-                closed.append(app.connection.is_closing)
-            assert closed == [False] * 16 + [True]
+                taken += 1
+            waiting = app.unsent + taken * len(large)
+            assert MOST_QUEUED_BYTES - len(large) < waiting <= MOST_QUEUED_BYTES
             await eventually(lambda: app.outlet and app.outlet.disconnected)

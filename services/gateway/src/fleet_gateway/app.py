@@ -141,7 +141,7 @@ def _key_reader(upstream: Upstream) -> Callable[[], Any]:
         answer = await upstream.send("auth", "GET", JWKS, claims=None, request_id=str(new_id()))
         if answer.status != 200:
             raise unavailable("The service auth does not tell its keys.")
-        return msgspec.json.decode(answer.body, type=dict[str, Any])
+        return msgspec.json.decode(answer.body, type=dict[str, list[dict[str, Any]]])
 
     return read
 

@@ -18,7 +18,7 @@ from .bodies import Body, ClientGone, Room
 from .deployments import Deployments
 from .exchange import Exchange
 from .identity import AccessTokens, Principal, starting
-from .markets import LastMarkets
+from .markets import LastMarkets, is_away
 from .openapi import OpenApi
 from .orders import NamedOrders, name_batch, name_order
 from .pages import Pages, json_answer
@@ -163,8 +163,7 @@ class Edge:
             if last is None:
                 raise
             return last
-        if answer.status == 503:
-            # data is there, and what it needs is not.
+        if is_away(answer):
             return self.markets.last(exchange.target) or answer
         self.markets.keep(exchange.target, answer)
         return answer

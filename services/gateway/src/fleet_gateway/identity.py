@@ -123,7 +123,8 @@ class KeySet:
         while True:
             await asyncio.sleep(every_s)
             try:
-                await self.refresh()
+                async with self._fetching:
+                    await self.refresh()
             except Problem as problem:
                 log.warning("access_token_keys_not_told", error=problem.detail)
 
@@ -144,11 +145,13 @@ class KeySet:
             raise unavailable("The service auth did not tell its keys.")
         asked_at = time.monotonic()
         try:
-            document = await self.fetch()
-        except Problem:
+            told = jwt.PyJWKSet.from_dict(dict(await self.fetch()))
+        except (Problem, msgspec.DecodeError, jwt.PyJWTError) as error:
             self._failed_at = time.monotonic()
-            raise
-        self._keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(dict(document)).keys if key.key_id}
+            if isinstance(error, Problem):
+                raise
+            raise unavailable("The keys that the service auth told are not understood.") from error
+        self._keys = {key.key_id: key for key in told.keys if key.key_id}
         self._fetched_at = asked_at
 
 

@@ -15,6 +15,18 @@ OLDEST_S = 300.0
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+class _Problem(msgspec.Struct):
+    code: str
+
+
+_problem = msgspec.json.Decoder(_Problem)
+
+
+def is_away(answer: Answer) -> bool:
+    """Whether data is there, and what it needs is not. Any other 503 of it says that what it told last was wrong."""
+    return answer.status == 503 and _problem.decode(answer.body).code == "unavailable"
+
+
 class LastMarkets:
     """The last answers of data by path and query; they are the same for every user who may read."""
 

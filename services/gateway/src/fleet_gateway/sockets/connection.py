@@ -78,9 +78,12 @@ class Connection:
             return
         if self._outlet.is_writable and not self._queue:
             self._write(parts)
-        elif len(self._queue) < self._most_queued and self._queued_bytes < MOST_QUEUED_BYTES:
+            return
+        size = sum(map(len, parts))
+        waiting = self._outlet.unsent_bytes + self._queued_bytes + size
+        if len(self._queue) < self._most_queued and waiting <= MOST_QUEUED_BYTES:
             self._queue.append(parts)
-            self._queued_bytes += sum(map(len, parts))
+            self._queued_bytes += size
         else:
             self.close(TOO_SLOW)
 

@@ -78,6 +78,11 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         """Whether the reader keeps up: less than 64 KiB wait in the transport."""
         return self.writable.is_set()
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits in the transport."""
+        return self.transport.get_write_buffer_size()
+
     def resume_writing(self) -> None:
         super().resume_writing()
         if self.on_writable is not None:
@@ -92,8 +97,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         """Queues the close frame behind what was written, waits a moment for an answer, then cuts the connection.
 
         To the application the client has left."""
-        if self.close_sent or self.transport.is_closing():
-            return
+        if self.conn.state is not State.OPEN or self.close_sent or self.transport.is_closing():
+            return  # it has its end already, or will be told of it by the client's own close
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
