@@ -67,9 +67,9 @@ class Broker:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def broker(stack: Endpoints) -> AsyncIterator[Broker]:
+async def broker(native_stack: Endpoints) -> AsyncIterator[Broker]:
     made = Broker(
-        stack.kafka_url,
+        native_stack.kafka_url,
         f"access-{secrets.token_hex(4)}.",
         {name: secrets.token_urlsafe() for name in NAMES},
     )

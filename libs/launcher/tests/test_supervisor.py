@@ -23,6 +23,7 @@ import pytest
 import pytest_asyncio
 from fleet_bus.probe import broker_answers
 from fleet_launcher.control import description, is_up, launch, stop_fleet
+from fleet_launcher.environment import own_parts
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.leftovers import SUPERVISOR, end_leftovers
 from fleet_launcher.options import FleetOptions
@@ -91,17 +92,18 @@ async def ask(url: str, *, method: str = "GET") -> dict[str, Any] | None:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def sketch_fleet(tmp_path: Path, stack: Endpoints) -> AsyncIterator[Callable[..., SketchFleet]]:
-    """Makes fleets on the shared stack; `own_parts=True` gives one its own."""
+async def sketch_fleet(tmp_path: Path, native_stack: Endpoints) -> AsyncIterator[Callable[..., SketchFleet]]:
+    """Makes fleets on the shared stack; `with_parts=True` gives one its own. They bear the names of real ones."""
     made: list[SketchFleet] = []
 
-    def make(name: str = "fleet", *, own_parts: bool = False, **options: Any) -> SketchFleet:
-        environment = {**os.environ, "PYTHONPATH": str(SKETCH)}
-        if not own_parts:
+    def make(name: str = "fleet", *, with_parts: bool = False, **options: Any) -> SketchFleet:
+        with own_parts():
+            environment = {**os.environ, "PYTHONPATH": str(SKETCH)}
+        if not with_parts:
             environment |= {
-                "FLEET_KAFKA_URL": stack.kafka_url,
-                "FLEET_POSTGRES_URL": stack.postgres_url,
-                "FLEET_REDIS_URL": stack.redis_url,
+                "FLEET_KAFKA_URL": native_stack.kafka_url,
+                "FLEET_POSTGRES_URL": native_stack.postgres_url,
+                "FLEET_REDIS_URL": native_stack.redis_url,
             }
         options.setdefault("port_offset", random.randrange(12_000, 20_000))
         fleet = SketchFleet(StateDir(tmp_path / name), FleetOptions(state_dir=tmp_path / name, **options), environment)
@@ -282,7 +284,7 @@ async def test_two_fleets_run_side_by_side_and_one_folder_takes_one(sketch_fleet
 
 @pytest.mark.long
 async def test_parts_that_die_come_back_at_the_same_address(sketch_fleet: MakeFleet) -> None:
-    fleet = sketch_fleet(own_parts=True)
+    fleet = sketch_fleet(with_parts=True)
     assert (await fleet.start())["event"] == "ready"
     before = fleet.described()
     for part in ("kafka", "postgres", "redis"):

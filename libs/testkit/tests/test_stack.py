@@ -8,7 +8,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 from fleet_bus.probe import broker_answers
-from fleet_launcher.stack import Endpoints
+from fleet_launcher.stack import Endpoints, up
+from fleet_testkit import stack as kit
 from fleet_testkit.clock import FakeClock
 from fleet_testkit.eventually import eventually
 from fleet_testkit.fixtures import KafkaForTests, MakeDatabase
@@ -44,6 +45,20 @@ async def test_the_shared_broker_and_valkey_work(stack: Endpoints, kafka: KafkaF
     assert kafka.unique("orders") != kafka.unique("orders")
     async with Redis.from_url(stack.redis_url) as client:
         assert await client.ping()
+
+
+def test_what_the_shell_names_is_taken_only_where_it_is_asked_for() -> None:
+    elsewhere = {f"FLEET_{name}_URL": f"{name.lower()}://elsewhere" for name in ("KAFKA", "POSTGRES", "REDIS")}
+    here = {"DOCKER_HOST": "unix:///nowhere", **elsewhere}
+    with kit.test_stack(environment=here) as taken:
+        assert taken == up(kit.TEST_STATE) and "elsewhere" not in str(taken)
+    with kit.test_stack(environment={**here, "FLEET_TEST_STACK": "given"}) as taken:
+        assert taken == Endpoints("kafka://elsewhere", "postgres://elsewhere", "redis://elsewhere")
+    with (
+        pytest.raises(ValueError, match="native, given or containers, was docker"),
+        kit.test_stack(environment={**here, "FLEET_TEST_STACK": "docker"}),
+    ):
+        pass
 
 
 async def test_eventually_returns_the_first_truth_or_tells_the_last_value() -> None:

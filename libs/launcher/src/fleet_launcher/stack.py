@@ -137,9 +137,18 @@ class Stack:
         return list(kept_ports(self.state, names).values())
 
 
-def up(state_dir: Path, *, tell: Callable[[str], None] = lambda line: None) -> Endpoints:
+# A test stack is its own, unless the caller says that what his environment names may be used for tests.
+_NOTHING_GIVEN: Mapping[str, str] = {}
+
+
+def up(
+    state_dir: Path,
+    *,
+    tell: Callable[[str], None] = lambda line: None,
+    environment: Mapping[str, str] = _NOTHING_GIVEN,
+) -> Endpoints:
     """The test stack of that folder, started if it does not run; safe to be called by many processes at once."""
-    stack = Stack(state_dir, durable=False, tell=tell)
+    stack = Stack(state_dir, durable=False, tell=tell, environment=environment)
     with stack.state.locked("stack.lock", timeout_s=180.0) as held:
         if not held:
             raise LaunchFailure(f"Another process holds {state_dir}/stack.lock", "Look at what it does, or end it")
@@ -150,7 +159,7 @@ def up(state_dir: Path, *, tell: Callable[[str], None] = lambda line: None) -> E
 
 def down(state_dir: Path) -> None:
     """Stop the test stack of that folder and throw its data away."""
-    stack = Stack(state_dir, durable=False)
+    stack = Stack(state_dir, durable=False, environment=_NOTHING_GIVEN)
     with stack.state.locked("stack.lock", timeout_s=60.0) as held:
         if not held:
             raise LaunchFailure(f"Another process holds {state_dir}/stack.lock", "Look at what it does, or end it")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from fleet_launcher.stack import Endpoints
+from fleet_launcher.stack import Endpoints, up
 
 from fleet_testkit.databases import TestDatabases
-from fleet_testkit.stack import test_stack
+from fleet_testkit.stack import TEST_STATE, test_stack
 
 MakeDatabase = Callable[[str | Sequence[Path]], Awaitable[str]]
 
@@ -32,6 +32,12 @@ def stack() -> Iterator[Endpoints]:
     """Kafka, PostgreSQL and Valkey, as URLs."""
     with test_stack() as endpoints:
         yield endpoints
+
+
+@pytest.fixture(scope="session")
+def native_stack() -> Endpoints:
+    """The stack of the checkout whatever FLEET_TEST_STACK asks for, for whom its parts must ask who he is."""
+    return up(TEST_STATE)
 
 
 @pytest.fixture(scope="session")

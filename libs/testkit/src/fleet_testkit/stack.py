@@ -1,10 +1,10 @@
-"""The real stack that tests run on: given URLs, containers where Docker answers, or the native stack of the checkout."""
+"""The real stack that tests run on: the native stack of the checkout, or what FLEET_TEST_STACK asks for instead."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fleet_launcher import stack as native
@@ -16,32 +16,27 @@ TEST_STATE = SHARED / "test"
 
 
 @contextlib.contextmanager
-def test_stack(state_dir: Path = TEST_STATE) -> Iterator[Endpoints]:
-    """The stack of this test session."""
-    given = [os.environ.get(f"FLEET_{name}_URL") for name in ("KAFKA", "POSTGRES", "REDIS")]
-    if not all(given) and docker_answers():
-        with containers() as endpoints:
-            yield endpoints
-    else:
-        yield native.up(state_dir)
+def test_stack(state_dir: Path = TEST_STATE, environment: Mapping[str, str] = os.environ) -> Iterator[Endpoints]:
+    """The stack of this test session.
 
-
-def docker_answers() -> bool:
-    """Whether a Docker daemon is there to be used."""
-    if "DOCKER_HOST" not in os.environ and not Path("/var/run/docker.sock").exists():
-        return False  # the client takes a second to find that out
-    from testcontainers.core.docker_client import DockerClient
-
-    # Each version of the Docker client and its transports has its own exceptions for "nobody is there".
-    try:
-        return bool(DockerClient().client.ping())
-    except Exception:
-        return False
+    `given` takes FLEET_KAFKA_URL, FLEET_POSTGRES_URL and FLEET_REDIS_URL, and starts what they do not name. It is asked
+    for by name, since these may be a fleet's, and tests make users, topics and databases there.
+    """
+    match asked := environment.get("FLEET_TEST_STACK", "native"):
+        case "native":
+            yield native.up(state_dir)
+        case "given":
+            yield native.up(state_dir, environment=environment)
+        case "containers":
+            with containers() as endpoints:
+                yield endpoints
+        case _:
+            raise ValueError(f"FLEET_TEST_STACK is native, given or containers, was {asked}")
 
 
 @contextlib.contextmanager
 def containers() -> Iterator[Endpoints]:
-    """The three parts in containers that live as long as the session."""
+    """The three parts in containers that live as long as the session; their Kafka asks nobody who he is."""
     from testcontainers.kafka import KafkaContainer
     from testcontainers.postgres import PostgresContainer
     from testcontainers.redis import RedisContainer
