@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import pytest
 from fleet_contracts.core_engine import BarWithheld, SignalAccepted, SignalDropped
 from fleet_contracts.data import BarClosed, BarsBackfilled
 from fleet_contracts.exchange_connector import BarValues, MarketStepEnded
@@ -234,39 +235,30 @@ async def test_what_core_engine_dropped_is_shown(strategy_service: Any, a_user: 
     assert datetime.fromisoformat(signals[0]["market_at"]) == strategy_service.day(number)
 
 
+@pytest.mark.parametrize(
+    ("spoilt", "error"),
+    [
+        ('snapshot = \'{"market_at": null, "state": {}}\'', "KeyError"),
+        # As it could be made before parameters were bounded.
+        ('parameters = \'{"quantity": "1E+140000"}\'', "InvalidParameter"),
+    ],
+    ids=["snapshot", "parameters"],
+)
 async def test_a_strategy_that_fails_is_paused_with_the_reason_and_others_go_on(
-    strategy_service: Any, a_user: Any, symbols: Any
+    strategy_service: Any, a_user: Any, symbols: Any, spoilt: str, error: str
 ) -> None:
     broken = await strategy_service.deployed(a_user, symbols[:1], builtin="buy_and_hold")
     healthy = await strategy_service.deployed(a_user, symbols[:1], builtin="buy_and_hold")
-    # A snapshot that its own code cannot take up again.
-    await strategy_service.execute(
-        'UPDATE deployments SET snapshot = \'{"market_at": null, "state": {}}\' WHERE deployment_id = $1', UUID(broken)
-    )
+    await strategy_service.execute(f"UPDATE deployments SET {spoilt} WHERE deployment_id = $1", UUID(broken))
     number = await strategy_service.market_day({symbols[0]: 10})
     await strategy_service.ran(a_user, healthy, number)
     shown = await strategy_service.ran(a_user, broken, number)
     assert (shown["state"], shown["reason"]["code"]) == ("paused", "strategy_failed")
-    assert "KeyError" in shown["reason"]["detail"]
+    assert error in shown["reason"]["detail"]
     await eventually(lambda: strategy_service.signals(a_user))
     assert [str(signal.deployment_id) for signal in strategy_service.signals(a_user)] == [healthy]
     said = await eventually(lambda: strategy_service.peers.heard_of(Deployment, broken)[1:])
     assert said[0].state.value == "paused"
-
-
-async def test_a_quantity_that_no_row_can_hold_stops_only_its_own_deployment(
-    strategy_service: Any, a_user: Any, symbols: Any
-) -> None:
-    broken = await strategy_service.deployed(a_user, symbols[:1], builtin="buy_and_hold")
-    healthy = await strategy_service.deployed(a_user, symbols[:1], builtin="buy_and_hold")
-    # As it could be made before parameters were bounded: PostgreSQL's numeric ends at 131,072 digits.
-    await strategy_service.execute(
-        'UPDATE deployments SET parameters = \'{"quantity": "1E+140000"}\' WHERE deployment_id = $1', UUID(broken)
-    )
-    number = await strategy_service.market_day({symbols[0]: 10})
-    await strategy_service.ran(a_user, healthy, number)
-    shown = await strategy_service.ran(a_user, broken, number)
-    assert (shown["state"], shown["reason"]["code"]) == ("paused", "strategy_failed")
 
 
 async def test_a_paused_deployment_sees_no_steps_and_knows_their_bars_afterwards(
