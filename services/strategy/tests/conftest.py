@@ -139,18 +139,22 @@ class StrategyUnderTest:
         timeframe: str = "1d",
         **parameters: object,
     ) -> str:
-        """A deployment, made as the gateway makes it."""
-        deployment_id = str(uuid4())
-        body = {
-            "strategy_id": await self.strategy(user, builtin),
-            "symbols": list(symbols),
-            "timeframe": timeframe,
-            "parameters": parameters,
-            "mode": "paper",
-        }
-        reply = await self.call(user, "POST", "/deployments", body, claims=self.grant(user, deployment_id))
+        """A deployment that is there."""
+        strategy_id = await self.strategy(user, builtin)
+        reply = await self.deploy(
+            user, strategy_id=strategy_id, symbols=list(symbols), timeframe=timeframe, parameters=parameters
+        )
         assert reply.status == 201, reply.body
-        return deployment_id
+        return str(reply.body["deployment_id"])
+
+    async def deploy(self, user: User, deployment_id: str | None = None, **changed: object) -> Reply:
+        """Asks for a deployment as the gateway does; of a strategy of its own, where none is named."""
+        body = {"symbols": ["AAPL/USD"], "timeframe": "1d", "mode": "paper"} | changed
+        if "strategy_id" not in body:
+            body["strategy_id"] = await self.strategy(user)
+        return await self.call(
+            user, "POST", "/deployments", body, claims=self.grant(user, deployment_id or str(uuid4()))
+        )
 
     def grant(self, user: User, deployment_id: str) -> dict[str, str]:
         return {"deployment_id": deployment_id, "account_id": str(user.account_id)}

@@ -1,5 +1,6 @@
 """Strategies and deployments as their owners see them, and as nobody else does."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -64,42 +65,38 @@ async def test_a_wrong_strategy_is_refused_by_field(
 
 
 async def test_a_deployment_needs_trading_s_grant(strategy_service: Any, a_user: Any) -> None:
-    body = {
-        "strategy_id": await strategy_service.strategy(a_user),
-        "symbols": ["AAPL/USD"],
-        "timeframe": "1d",
-        "mode": "paper",
-    }
+    strategy_id = await strategy_service.strategy(a_user)
+    body = {"strategy_id": strategy_id, "symbols": ["AAPL/USD"], "timeframe": "1d", "mode": "paper"}
     without = await strategy_service.call(a_user, "POST", "/deployments", body)
     assert (without.status, without.body["code"]) == (403, "grant_required")
-    grant = strategy_service.grant(a_user, str(uuid4()))
-    other = await strategy_service.call(
-        a_user, "POST", "/deployments", body | {"account_id": str(uuid4())}, claims=grant
-    )
-    assert other.status == 403
-    made = await strategy_service.call(a_user, "POST", "/deployments", body, claims=grant)
-    again = await strategy_service.call(a_user, "POST", "/deployments", body, claims=grant)
-    changed = await strategy_service.call(a_user, "POST", "/deployments", body | {"symbols": ["IBM/USD"]}, claims=grant)
-    assert (made.status, made.body["deployment_id"], made.body["account_id"]) == (201, *grant.values())
+    deployment_id = str(uuid4())
+
+    async def deploy(**changed: object) -> Any:
+        return await strategy_service.deploy(a_user, deployment_id, strategy_id=strategy_id, **changed)
+
+    assert (await deploy(account_id=str(uuid4()))).status == 403
+    made = await deploy()
+    again = await deploy()
+    changed = await deploy(symbols=["IBM/USD"])
+    granted = (deployment_id, str(a_user.account_id))
+    assert (made.status, made.body["deployment_id"], made.body["account_id"]) == (201, *granted)
     assert made.body["parameters"] == {"fast": 10, "slow": 30, "quantity": "20"}
     assert (again.status, again.body, again.headers["Idempotent-Replayed"]) == (201, made.body, "true")
     assert (changed.status, changed.body["code"]) == (409, "idempotency_conflict")
-    (said,) = await eventually(lambda: strategy_service.peers.heard_of(Deployment, grant["deployment_id"]))
-    assert (str(said.account_id), said.symbols, said.state.value) == (grant["account_id"], ("AAPL/USD",), "active")
+    (said,) = await eventually(lambda: strategy_service.peers.heard_of(Deployment, deployment_id))
+    assert (str(said.account_id), said.symbols, said.state.value) == (granted[1], ("AAPL/USD",), "active")
 
 
 async def test_the_repeat_of_a_deployment_is_answered_when_its_strategy_is_gone(
     strategy_service: Any, a_user: Any
 ) -> None:
-    strategy_id = await strategy_service.strategy(a_user)
-    body = {"strategy_id": strategy_id, "symbols": ["AAPL/USD"], "timeframe": "1d", "mode": "paper"}
-    grant = strategy_service.grant(a_user, str(uuid4()))
-    made = await strategy_service.call(a_user, "POST", "/deployments", body, claims=grant)
-    stopped = await strategy_service.call(a_user, "POST", f"/deployments/{grant['deployment_id']}/stop")
+    strategy_id, deployment_id = await strategy_service.strategy(a_user), str(uuid4())
+    made = await strategy_service.deploy(a_user, deployment_id, strategy_id=strategy_id)
+    stopped = await strategy_service.call(a_user, "POST", f"/deployments/{deployment_id}/stop")
     assert (made.status, stopped.status) == (201, 200)
     gone = await strategy_service.call(a_user, "DELETE", f"/strategies/{strategy_id}")
     assert gone.status == 204, gone.body
-    again = await strategy_service.call(a_user, "POST", "/deployments", body, claims=grant)
+    again = await strategy_service.deploy(a_user, deployment_id, strategy_id=strategy_id)
     assert (again.status, again.body, again.headers["Idempotent-Replayed"]) == (201, stopped.body, "true")
 
 
@@ -123,14 +120,7 @@ async def test_the_repeat_of_a_deployment_is_answered_when_its_strategy_is_gone(
 async def test_a_wrong_deployment_is_refused_by_field(
     strategy_service: Any, a_user: Any, change: dict[str, Any], field: str
 ) -> None:
-    body = {
-        "strategy_id": await strategy_service.strategy(a_user),
-        "symbols": ["AAPL/USD"],
-        "timeframe": "1d",
-        "mode": "paper",
-    }
-    grant = strategy_service.grant(a_user, str(uuid4()))
-    reply = await strategy_service.call(a_user, "POST", "/deployments", body | change, claims=grant)
+    reply = await strategy_service.deploy(a_user, **change)
     assert (reply.status, reply.body["errors"][0]["field"]) == (422, field), reply.body
     assert (await strategy_service.call(a_user, "GET", "/deployments")).body["data"] == []
 
@@ -163,18 +153,29 @@ async def test_a_deployment_is_paused_resumed_and_stopped_for_good(strategy_serv
 
 async def test_nobody_fills_the_steps_of_all_with_deployments_of_his_own(strategy_service: Any, a_user: Any) -> None:
     first, *_ = [await strategy_service.deployed(a_user) for _ in range(3)]
-    body = {
-        "strategy_id": await strategy_service.strategy(a_user),
-        "symbols": ["AAPL/USD"],
-        "timeframe": "1d",
-        "mode": "paper",
-    }
-    grant = strategy_service.grant(a_user, str(uuid4()))
-    refused = await strategy_service.call(a_user, "POST", "/deployments", body, claims=grant)
+    refused = await strategy_service.deploy(a_user)
     assert (refused.status, refused.body["code"]) == (409, "too_many_deployments")
     assert (await strategy_service.call(a_user, "POST", f"/deployments/{first}/stop")).status == 200
-    made = await strategy_service.call(a_user, "POST", "/deployments", body, claims=grant)
+    made = await strategy_service.deploy(a_user)
     assert made.status == 201, made.body
+
+
+async def test_at_once_nobody_makes_more_either(strategy_service: Any, a_user: Any) -> None:
+    """Each of a strategy of its own: nothing else of them is locked together."""
+    strategies = [await strategy_service.strategy(a_user) for _ in range(8)]
+    replies = await asyncio.gather(*(strategy_service.deploy(a_user, strategy_id=one) for one in strategies))
+    assert sorted(reply.status for reply in replies) == [201] * 3 + [409] * 5
+
+
+async def test_the_last_deployment_asked_for_twice_at_once_is_made_once(strategy_service: Any, a_user: Any) -> None:
+    for _ in range(2):
+        await strategy_service.deployed(a_user)
+    strategy_id, deployment_id = await strategy_service.strategy(a_user), str(uuid4())
+    replies = await asyncio.gather(
+        *(strategy_service.deploy(a_user, deployment_id, strategy_id=strategy_id) for _ in range(4))
+    )
+    assert [reply.status for reply in replies] == [201] * 4
+    assert sum("Idempotent-Replayed" not in reply.headers for reply in replies) == 1
 
 
 async def test_another_s_strategies_and_deployments_do_not_exist(strategy_service: Any, a_user: Any) -> None:
@@ -190,9 +191,7 @@ async def test_another_s_strategies_and_deployments_do_not_exist(strategy_servic
     ]:
         reply = await strategy_service.call(stranger, method, path, body)
         assert (reply.status, reply.body["code"]) == (404, "not_found"), path
-    wanted = {"strategy_id": strategy_id, "symbols": ["AAPL/USD"], "timeframe": "1d", "mode": "paper"}
-    grant = strategy_service.grant(stranger, str(uuid4()))
-    assert (await strategy_service.call(stranger, "POST", "/deployments", wanted, claims=grant)).status == 404
+    assert (await strategy_service.deploy(stranger, strategy_id=strategy_id)).status == 404
     assert (await strategy_service.deployment(a_user, deployment_id))["state"] == "active"
 
 

@@ -35,7 +35,7 @@ class Catalogue(Protocol):
         ...
 
     async def count_deployments(self, user_id: UUID) -> int:
-        """Those of the user that are not stopped."""
+        """Those of the user that are not stopped; until the end of the transaction nobody else counts them."""
         ...
 
     async def add_deployment(self, deployment: Deployment) -> Deployment:

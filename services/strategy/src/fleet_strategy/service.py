@@ -45,16 +45,17 @@ def repeated(deployment: Deployment, body_hash: str) -> Deployment:
 
 
 async def create_deployment(uow: Catalogue, deployment: Deployment, *, most: int) -> tuple[Deployment, bool]:
-    """The deployment, and whether it was there before. Raises OtherBody, and TooManyDeployments where the user has `most`."""
-    if await uow.count_deployments(deployment.user_id) >= most:
-        raise TooManyDeployments(most)
+    """The deployment, and whether it was there before. Raises OtherBody, and TooManyDeployments where a new one is more than
+    `most` of its user."""
     stored = await uow.add_deployment(deployment)
     if (stored.body_hash, stored.user_id) != (deployment.body_hash, deployment.user_id):
         raise OtherBody
-    is_new = stored is deployment
-    if is_new:
-        uow.publish(deployment)
-    return stored, not is_new
+    if stored is not deployment:
+        return stored, True
+    if await uow.count_deployments(deployment.user_id) > most:
+        raise TooManyDeployments(most)
+    uow.publish(deployment)
+    return stored, False
 
 
 async def change_deployment(

@@ -88,6 +88,7 @@ class PostgresCatalogue:
         return bool(found)
 
     async def count_deployments(self, user_id: UUID) -> int:
+        await self._tx.connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", str(user_id))
         found: int = await self._tx.connection.fetchval(
             "SELECT count(*) FROM deployments WHERE user_id = $1 AND state <> 'stopped'", user_id
         )
