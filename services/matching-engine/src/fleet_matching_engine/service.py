@@ -5,7 +5,7 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -49,9 +49,6 @@ from fleet_matching_engine.domain.rules import (
 )
 from fleet_matching_engine.domain.sessions import SESSION, Session, session
 from fleet_matching_engine.domain.venue import Venue
-
-SNAPSHOT_DELTAS: Final = 100
-"""Deltas between two BookSnapshots of a symbol: who missed one waits for so many at the most."""
 
 T = TypeVar("T")
 
@@ -139,8 +136,10 @@ class VenueMachine:
         if effects.touched:
             book.deltas += 1
             yield Said(MATCHING_ENGINE_MARKET_DATA, symbol, events.delta(book, effects, market_at), market_at)
-            if book.deltas % SNAPSHOT_DELTAS == 1:
-                yield Said(MATCHING_ENGINE_MARKET_DATA, symbol, events.snapshot(book, market_at), market_at)
+        shows_at = book.shows_at
+        if shows_at is not None and shows_at <= when.ns:
+            book.shown, book.shown_ns = book.deltas, when.ns
+            yield Said(MATCHING_ENGINE_MARKET_DATA, symbol, events.snapshot(book, market_at), market_at)
 
 
 class World:

@@ -36,6 +36,9 @@ from fleet_matching_engine.domain.rules import Terms
 from fleet_matching_engine.domain.sessions import Session
 
 CHECKED_LEVELS: Final = 10
+SHOWN_AFTER_DELTAS: Final = 100
+SHOWN_AFTER_NS: Final = 60_000_000_000
+"""Who missed a delta waits for so many more, or for so long after the last snapshot, at the most."""
 # Plain numbers: an enum's member compares at five times the cost.
 _ACCEPTED, _TRADED, _DECREMENTED = int(Kind.ACCEPTED), int(Kind.TRADED), int(Kind.DECREMENTED)
 _CANCELED, _REPLACED = int(Kind.CANCELED), int(Kind.REPLACED)
@@ -56,6 +59,8 @@ class BookState(msgspec.Struct, array_like=True):
     trades: int
     price: int
     session: Session | None
+    shown: int = 1 - SHOWN_AFTER_DELTAS
+    shown_ns: int = 0
 
 
 class SymbolBook:
@@ -70,6 +75,8 @@ class SymbolBook:
         """The latest fills, by trade; those before the first of them are in the archive."""
         self.trades = 0
         self.deltas = 0
+        self.shown, self.shown_ns = 1 - SHOWN_AFTER_DELTAS, 0
+        """The deltas by the last snapshot for everybody, and its time; the first delta brings the first one."""
         self.price = 0
         """Of the last trade."""
         self._references = References()
@@ -107,6 +114,13 @@ class SymbolBook:
                 return
             if account_id in (None, order.account_id):
                 yield order
+
+    @property
+    def shows_at(self) -> int | None:
+        """When everybody is to be shown all of it, in nanoseconds; None: nothing has changed since."""
+        if self.deltas == max(self.shown, 0):
+            return None
+        return self.shown_ns + SHOWN_AFTER_NS if self.deltas - self.shown < SHOWN_AFTER_DELTAS else 0
 
     @property
     def is_open(self) -> bool:
@@ -266,6 +280,8 @@ class SymbolBook:
             trades=self.trades,
             price=self.price,
             session=self.session,
+            shown=self.shown,
+            shown_ns=self.shown_ns,
         )
 
     def restore(self, state: BookState) -> None:
@@ -276,6 +292,7 @@ class SymbolBook:
         self._references = References(self.orders)
         self.fills, self.tape = state.fills, state.tape
         self.deltas, self.trades, self.price, self.session = state.deltas, state.trades, state.price, state.session
+        self.shown, self.shown_ns = state.shown, state.shown_ns
 
 
 def _trade_of(one: OrderFill) -> int:

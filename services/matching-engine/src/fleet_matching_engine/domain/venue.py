@@ -212,11 +212,12 @@ class Venue:
         yield from self._sweep(when)
 
     def due_at(self) -> datetime | None:
-        """When the next order comes to its end: at once, while some are being taken out."""
+        """When the next order comes to its end, or a book is shown whole: at once, while orders are being taken out."""
         if self.sweeps:
             return _EPOCH
-        times = [ns for book in self.books.values() if (ns := book.exchange.expires_at()) is not None]
-        return _EPOCH + timedelta(microseconds=min(times) // 1000) if times else None
+        times = (at for book in self.books.values() for at in (book.exchange.expires_at(), book.shows_at))
+        first = min((at for at in times if at is not None), default=None)
+        return None if first is None else _EPOCH + timedelta(microseconds=first // 1000)
 
     # What is known
 
