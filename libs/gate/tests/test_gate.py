@@ -1,5 +1,6 @@
 """The gate over a real database: a halt told directly needs no Kafka, outlives the process, and is undone by nothing older."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -66,13 +67,16 @@ def change(
 
 
 class MayBeAway(Database):
-    """A database that can be out of reach."""
+    """A database that can be out of reach, and whose callers notice it only after a `silence`."""
 
     is_away = False
+    silence: asyncio.Event | None = None
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         if self.is_away:
+            if self.silence is not None:
+                await self.silence.wait()
             raise DatabaseUnavailable("away")
         async with super().connection() as connection:
             yield connection
@@ -213,6 +217,34 @@ async def test_a_state_heard_from_kafka_is_obeyed_and_kept(
     async with process(keys, database_url) as trading:
         assert trading.gate.state(symbol=symbol) is HALTED
         assert trading.gate.state(symbol="AAPL/USD") is ACTIVE
+
+
+async def test_what_came_while_the_database_failed_to_take_an_older_state_is_kept(
+    keys: Path, make_database: MakeDatabase, kafka: KafkaForTests
+) -> None:
+    """told directly while the database is silent → a newer one comes by Kafka → the database fails both → the newer is kept"""
+    prefix = kafka.unique("gate") + "."
+    await create_topics(kafka.url, [CORE_ENGINE_STATE], prefix=prefix)
+    database_url, writer_url = await make_database(MIGRATIONS), await make_database(MIGRATIONS)
+    async with (
+        process(keys, database_url, kafka.url, prefix=prefix) as trading,
+        publishing(keys, writer_url, kafka.url, prefix=prefix) as core_engine,
+    ):
+        database = trading.database
+        database.is_away, database.silence = True, asyncio.Event()
+        telling = asyncio.create_task(trading.tell(change(HALTED, 7)))
+        await eventually(lambda: trading.gate.state() is HALTED)
+        async with core_engine.transaction() as tx:
+            tx.publish(CORE_ENGINE_STATE, "system", change(REDUCING, 8))
+        await eventually(lambda: trading.gate.state() is REDUCING)
+        database.is_away = False
+        database.silence.set()
+        assert (await telling).status == 503
+
+        async def kept_version() -> int | None:
+            return next((held.version for held in await store.load(database)), None)
+
+        assert await eventually(kept_version) == 8
 
 
 @contextlib.asynccontextmanager

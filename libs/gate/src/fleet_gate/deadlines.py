@@ -54,7 +54,7 @@ class Deadlines:
         self._bus = bus
         self._database = database
         self._cutoffs = Cutoffs()
-        self._unkept = Unkept(self._keep)
+        self._unkept = Unkept(self._keep, self._held)
         bus.table(TRADING_CANCEL_AFTER, CancelAfterSet).on_change(self._heard)
         self.router: APIRouter = self._routes()
 
@@ -94,8 +94,7 @@ class Deadlines:
             told = CancelAfterSet(**body.model_dump())
             self._cutoffs.obey(told)
             # Also one that is known already: it may have come by Kafka and not be kept yet.
-            newest = self._cutoffs.held(told.account_id) or told
-            await self._unkept.keep(str(told.account_id), newest)
+            await self._unkept.keep(str(told.account_id), told)
 
         return router
 
@@ -105,6 +104,9 @@ class Deadlines:
             return
         if self._cutoffs.obey(received.message):
             self._unkept.add(key, received.message)
+
+    def _held(self, told: CancelAfterSet) -> CancelAfterSet:
+        return self._cutoffs.held(told.account_id) or told
 
     async def _keep(self, told: Sequence[CancelAfterSet]) -> None:
         await store.keep(self._database, told)

@@ -59,7 +59,7 @@ class Gate:
         self._heartbeat_at: datetime | None = None
         self._states = States()
         self._is_loaded = False
-        self._unkept = Unkept(self._keep)
+        self._unkept = Unkept(self._keep, self._held)
         bus.table(CORE_ENGINE_STATE, TradingStateChanged).on_change(self._heard)
         self.router: APIRouter = state_router(self._states, self._told)
 
@@ -97,9 +97,10 @@ class Gate:
     async def _told(self, change: TradingStateChanged) -> TradingStateChanged:
         """Obeys at once and answers with what holds now, once it is kept: the caller's `ok` outlives this process."""
         self._obey(change)
-        held = self._states.held(change.scope, change.target) or change
-        await self._unkept.keep(state_key(held.scope, held.target), held)
-        return held
+        return await self._unkept.keep(state_key(change.scope, change.target), change)
+
+    def _held(self, change: TradingStateChanged) -> TradingStateChanged:
+        return self._states.held(change.scope, change.target) or change
 
     async def _keep(self, changes: Sequence[TradingStateChanged]) -> None:
         await store.keep(self._database, changes)

@@ -13,10 +13,12 @@ T = TypeVar("T")
 
 
 class Unkept(Generic[T]):
-    """The newest of each key; `keep` writes them, each key once, and is tried again while the database is away."""
+    """The newest of each key; `keep` writes them, each key once, and is tried again while the database is away. `held` is
+    what is obeyed now of the same as one that is told."""
 
-    def __init__(self, keep: Callable[[Sequence[T]], Awaitable[None]]) -> None:
+    def __init__(self, keep: Callable[[Sequence[T]], Awaitable[None]], held: Callable[[T], T]) -> None:
         self._keep = keep
+        self._held = held
         self._heard: dict[str, T] = {}
         self._has_heard = asyncio.Event()
 
@@ -24,15 +26,17 @@ class Unkept(Generic[T]):
         self._heard[key] = heard
         self._has_heard.set()
 
-    async def keep(self, key: str, told: T) -> None:
-        """Writes it at once, for whoever tells it directly waits. What fails is told to him and tried again all the same:
-        Kafka's record of it, if it comes, is nothing new then."""
+    async def keep(self, key: str, told: T) -> T:
+        """Writes what is held of it at once, for whoever tells it directly waits, and answers with it. What fails is told to
+        him and tried again all the same: Kafka's record of it, if it comes, is nothing new then."""
+        held = self._held(told)
         try:
-            await self._keep([told])
+            await self._keep([held])
         except Exception as error:
             if is_down(error):
-                self.add(key, told)
+                self.add(key, self._held(told))  # by now it may be another, that waits already
             raise
+        return held
 
     async def run(self, bus: Bus, *, waits: str) -> None:
         """Runs until cancelled; `waits` is logged when the database does not take them."""
