@@ -164,6 +164,8 @@ def test_replaces_and_refusals() -> None:
         (order("d", Side.SELL, 1, type=OrderType.TRAILING_STOP), "invalid_price"),
         (order("d", Side.SELL, 9999, 111, display_quantity=1), "invalid_quantity"),
         (order("d", Side.SELL, 1, 111, time_in_force=TimeInForce.GTD), "invalid_time_in_force"),
+        (order("d", Side.SELL, 1, 111, time_in_force=TimeInForce.GTD, expires_at=1 << 63), "invalid_time_in_force"),
+        (order("d", Side.SELL, 1, 111, time_in_force=TimeInForce.GTD, expires_at=-1), "invalid_time_in_force"),
     ):
         assert target.apply(wrong, 4) == [Rejected("d", "A", 4, reason)]
 

@@ -8,6 +8,8 @@ from fleet_simulator.orders import Order, OrderType, Place, Replace, Side, TimeI
 Amount = int | Decimal
 """Ticks inside, exact prices at the edges."""
 
+MAX_NS = (1 << 63) - 1
+"""Times are kept in 64 bits, nanoseconds since 1970: until 2262."""
 MAX_SLICES = 1000
 """Of an iceberg: each slice is a command and its fills are events of their own."""
 
@@ -20,6 +22,8 @@ def refusal(place: Place, orders: Mapping[str, Order], legs: Sequence[Order]) ->
         return "invalid_quantity"
     if place.protection_price is not None and place.protection_price <= 0:
         return "invalid_price"
+    if place.expires_at is not None and not 0 <= place.expires_at <= MAX_NS:
+        return "invalid_time_in_force"
     reason = conditions_refusal(
         place.type,
         place.time_in_force,

@@ -51,6 +51,20 @@ class _Quantities:
         return self._sums[bisect_left(self._prices, price)]
 
 
+def crosses(order: Order, other: Order) -> bool:
+    """Whether there is a price at which these two, of opposite sides, could trade."""
+    worst = other.worst_price
+    return worst is None or order.takes(worst)
+
+
+def eagerness(order: Order) -> tuple[int, int, int]:
+    """Of one side: first whose worst price is the furthest from the market, then by time."""
+    worst = order.worst_price
+    if worst is None:
+        return 0, 0, order.priority
+    return 1, -worst if order.is_buy else worst, order.priority
+
+
 def ranked(orders: Sequence[Order], price: int) -> list[Order]:
     """Those of one side that trade at this price: without limit first, then the furthest beyond it, then by time."""
 
