@@ -23,8 +23,13 @@ def main() -> int:
     parser.add_argument("--sustained-s", type=float, default=60.0, help="length of the sustained loads")
     parser.add_argument("--only", choices=PARTS, help="one part only")
     parser.add_argument("--no-peers", action="store_true", help="fetch nothing of others to stand beside ours")
-    parser.add_argument("--replicas", type=_counts, default=[1], help="of trading, a fleet for each: 1,2")
-    parser.add_argument("--profile", action="store_true", help="tell where the CPU of an order goes, by service")
+    parser.add_argument("--replicas", type=_counts, default=[1, 2], help="of trading, a fleet for each: 1,2")
+    parser.add_argument(
+        "--profile",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="where the CPU of an order goes, by service",
+    )
     arguments = parser.parse_args()
     results: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
