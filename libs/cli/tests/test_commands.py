@@ -10,16 +10,23 @@ import sys
 from pathlib import Path
 
 import pytest
+from fleet_cli.calls import parked_keys
 from fleet_cli.console import show
 from fleet_cli.doctor import disk, jars, port, python
 from fleet_cli.first_steps import curl_lines
 from fleet_cli.main import app
 from fleet_launcher.failure import LaunchFailure
-from fleet_launcher.keys import ensure_keys
+from fleet_launcher.keys import COMMAND_KEY, ensure_keys
 from fleet_launcher.places import StateDir
 from fleet_launcher.postgres import user_namespace_works
 from fleet_launcher.processes import record
+from fleet_launcher.services import SERVICES
+from fleet_testkit.http import served
 from rich.table import Table
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from typer.testing import CliRunner, Result
 
 
@@ -62,6 +69,40 @@ def test_status_of_a_fleet_without_supervisor_and_kafka_says_so(tmp_path: Path) 
     told = {line.split()[0]: line.rstrip() for line in done.stdout.splitlines()}
     assert "was killed" in told["supervisor"] and "is down: `fleet logs kafka`" in told["kafka"]
     assert told["postgres"].split()[-2:] == ["127.0.0.1:2/x", "yes"] and told["redis"].endswith("given by URL")
+
+
+def test_nothing_is_stopped_that_nobody_would_start_again(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.prepare()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as trading:
+        record(state, "trading-0", trading.pid)
+        instance = {"ordinal": 0, "pid": trading.pid, "url": "http://127.0.0.1:1", "health_url": "http://127.0.0.1:1"}
+        state.keep("fleet.json", {"services": {"trading": {"instances": [instance]}}})
+        done = fleet("restart", "trading", state=tmp_path)
+        assert (done.exit_code, trading.poll()) == (1, None)
+        assert done.stderr.startswith("error: The supervisor was killed")
+        trading.communicate(b"\n")
+
+
+async def test_who_cannot_tell_what_is_parked_hides_nothing_of_the_others(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.prepare()
+    ensure_keys(state, [COMMAND_KEY])
+    record(state, "auth-0", os.getpid())
+    state.keep("fleet.json", {"services": {}})
+
+    async def told(request: Request) -> Response:
+        if request.path_params["name"] == "auth":
+            return JSONResponse({"detail": "The database is away."}, 503)
+        return JSONResponse({"data": [{"key": request.path_params["name"]}]})
+
+    async with served(Starlette(routes=[Route("/{name}/internal/parked", told)])) as url:
+        services = [known.name for known in SERVICES if known.has_database]
+        instances = [{"name": name, "ordinal": 0, "url": f"{url}/{name}"} for name in services]
+        state.keep("instances.json", {"instances": instances})
+        rows, silent = await parked_keys(state)
+    assert rows == [(name, {"key": name}) for name in services if name != "auth"]
+    assert silent == ["auth: The database is away."]
 
 
 def test_what_is_listed_is_whole_however_narrow_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

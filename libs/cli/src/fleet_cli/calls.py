@@ -46,7 +46,10 @@ async def parked_keys(state: StateDir) -> tuple[list[tuple[str, dict[str, Any]]]
             except CallFailed as failed:
                 silent.append(str(failed))
                 continue
-            rows += [(name, row) for row in _content(name, answer)["data"]]
+            if not answer.is_success:
+                silent.append(_problem(name, answer))
+                continue
+            rows += [(name, row) for row in answer.decode(dict)["data"]]
     return rows, silent
 
 
@@ -56,7 +59,9 @@ async def release(state: StateDir, name: str, what: str, body: dict[str, str]) -
             answer = await client.request(name, 0, "POST", f"/internal/parked/{what}", json=body, timeout_s=_TIMEOUT_S)
         except CallFailed as failed:
             fail(str(failed), "See `fleet status`")
-    return bool(_content(name, answer)["is_released"])
+    if not answer.is_success:
+        fail(_problem(name, answer))
+    return bool(answer.decode(dict)["is_released"])
 
 
 _TIMEOUT_S = 30.0
@@ -92,11 +97,9 @@ def _obeys(told: StateTold, change: TradingStateChanged) -> str:
     return told.instance.detail or told.instance.result
 
 
-def _content(name: str, answer: Answer) -> dict[str, Any]:
+def _problem(name: str, answer: Answer) -> str:
     content: dict[str, Any] = answer.decode(dict)
-    if not answer.is_success:
-        fail(f"{name}: {content.get('detail') or content.get('title')}")
-    return content
+    return f"{name}: {content.get('detail') or content.get('title')}"
 
 
 async def rest_parts(state: StateDir) -> dict[str, RestPart]:

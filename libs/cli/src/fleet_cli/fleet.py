@@ -216,6 +216,8 @@ def restart(
     instances = control.description(state)["services"].get(service, {}).get("instances")
     if not instances:
         fail(f"No service {service!r} runs", f"There are: {', '.join(control.description(state)['services'])}")
+    if not control.is_up(state):
+        fail("The supervisor was killed: nobody would start it again", "`fleet up` starts all anew")
     for instance in instances:
         began = time.monotonic()
         _restart(state, service, instance)

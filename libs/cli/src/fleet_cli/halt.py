@@ -49,14 +49,9 @@ def halt(
 def _target(scope: Scope, given: str) -> str:
     """As the gates know it. They take any word, and would say `ok` to one that stops nothing."""
     from fleet_chassis.shapes import Symbol
-    from fleet_contracts.topics import TOPICS
+    from fleet_contracts.topics import VENUES
     from pydantic import TypeAdapter, ValidationError
 
-    venues = [
-        topic.name.split(".")[1]
-        for topic in TOPICS
-        if topic.name.startswith("venue.") and topic.name.endswith(".commands")
-    ]
     try:
         if scope is Scope.SYMBOL:
             return TypeAdapter(Symbol).validate_python(given.upper())
@@ -64,6 +59,6 @@ def _target(scope: Scope, given: str) -> str:
             return str(UUID(given))
     except (ValidationError, ValueError):
         fail(f"Nothing is stopped: {given!r} is no {scope.value}", f"--target {_EXAMPLES[scope]}")
-    if given not in venues:
-        fail(f"Nothing is stopped: {given!r} is no venue", f"There are: {', '.join(venues)}")
+    if given not in VENUES:
+        fail(f"Nothing is stopped: {given!r} is no venue", f"There are: {', '.join(VENUES)}")
     return given

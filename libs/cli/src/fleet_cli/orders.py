@@ -149,7 +149,9 @@ async def _placed(state: StateDir, wanted: dict[str, Any], email: str | None, pa
 
 
 def _patience_s(status: str) -> float:
-    if status in {"filled", "canceled", "expired", "denied", "rejected"}:
+    from fleet_contracts.vocabulary import OrderStatus
+
+    if OrderStatus(status).is_ended:
         return 0.0
     return 5.0 if status == "pending_new" else 1.0
 

@@ -326,6 +326,8 @@ VENUE_PAPER_REPORTS = venue_reports("paper")
 # The journal of the internal venue's books: kept until two snapshots stand in for its records.
 VENUE_INTERNAL_COMMANDS = venue_commands("internal", served_by="matching-engine", retention=None)
 VENUE_INTERNAL_REPORTS = venue_reports("internal", served_by="matching-engine")
+VENUES = ("paper", "internal")
+"""Those that the fleet has of itself."""
 
 TOPICS: tuple[Topic, ...] = (
     EXCHANGE_CONNECTOR_MARKET_DATA,

@@ -63,6 +63,16 @@ class OrderStatus(StrEnum):
     DENIED = "denied"
     REJECTED = "rejected"
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing more is expected of the order."""
+        return self in _ENDED
+
+
+_ENDED = frozenset(
+    {OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.DENIED, OrderStatus.REJECTED}
+)
+
 
 class VenueOrderStand(StrEnum):
     """Where an order stands at its venue."""

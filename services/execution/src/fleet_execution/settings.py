@@ -1,9 +1,8 @@
 """The settings of execution: those of every service with a database, and how venues are compared with."""
 
 from fleet_chassis.settings import DatabaseSettings
+from fleet_contracts.topics import VENUES
 from pydantic import Field
-
-from .events import VENUES
 
 
 class Settings(DatabaseSettings):

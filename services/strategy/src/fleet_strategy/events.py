@@ -6,7 +6,6 @@ from fleet_contracts import exchange_connector, strategy, trading
 from fleet_contracts.vocabulary import (
     DeploymentState,
     OrderClass,
-    OrderStatus,
     OrderType,
     Side,
     Timeframe,
@@ -15,10 +14,6 @@ from fleet_contracts.vocabulary import (
 from fleet_sdk.bars import Bar
 
 from . import domain
-
-_ENDED = frozenset(
-    {OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.DENIED, OrderStatus.REJECTED}
-)
 
 
 def deployment_message(deployment: domain.Deployment) -> strategy.Deployment:
@@ -99,7 +94,7 @@ def deployment_orders(message: trading.AccountChanged) -> Iterator[domain.Deploy
             filled_quantity=order.filled_quantity,
             limit_price=order.limit_price,
             status=order.status.value,
-            is_open=order.status not in _ENDED,
+            is_open=not order.status.is_ended,
             version=order.version,
             stop_price=order.stop_price,
             parent_order_id=order.parent_order_id,

@@ -2,10 +2,9 @@
 
 from .heard import AnyCommand, change_of, fact_of, key_of, legs_of, listing_of, refs_of, terms_of, twap_of
 from .said import messages, question, questions_about, trade_id
-from .topics import VENUES, commands_to, reports_of, statuses
+from .topics import commands_to, reports_of, statuses
 
 __all__ = [
-    "VENUES",
     "AnyCommand",
     "change_of",
     "commands_to",

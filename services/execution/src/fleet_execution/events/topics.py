@@ -7,8 +7,6 @@ from fleet_contracts.exchange_connector import VenueStatus
 from fleet_contracts.topics import TOPICS, venue_commands, venue_reports
 
 _DECLARED = {topic.name: topic for topic in TOPICS}
-VENUES = tuple(name.split(".")[1] for name in _DECLARED if name.startswith("venue.") and name.endswith(".commands"))
-"""The venues that the fleet has of itself."""
 
 
 @lru_cache
