@@ -1,15 +1,68 @@
-"""The fleet's books held against themselves: what must be true of any fleet at rest."""
+"""The fleet's books held against themselves, against the package's bars and against the run in process."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from decimal import Decimal
 
+from fleet_sdk.bars import Bar
+from fleet_sdk.run import RunResult
+from rich.console import Console
+
 from .follow import Seen
-from .outcome import Outcome
-from .scenario import BARS, INITIAL_CASH, SYMBOLS
+from .outcome import Outcome, differences
+from .scenario import INITIAL_CASH, SYMBOLS
 
 _ENDED = {"filled", "canceled", "expired", "denied", "rejected"}
 _RESTS = {"new", "partially_filled", "pending_new"}
 """`pending_new`: decided at the last close, it waits for an open that did not come."""
+_SHOWN = 20
+
+
+def all_of(
+    fleet: Outcome, *, packaged: Sequence[Bar], in_process: RunResult, verified: list[str], told: list[str]
+) -> dict[str, list[str]]:
+    """What was checked and what is wrong with it; `verified` is trading's own check, `told` that of the socket."""
+    return {
+        f"{len(fleet.bars)} bars are those of the package": bars(fleet.bars, packaged),
+        "ledger balanced in every currency, reservations equal open orders": verified,
+        "cash and positions equal the sum of fills; every order ended or rests": books(fleet),
+        f"{len(fleet.trades)} fills equal those of the in-process run": differences(fleet, in_process),
+        "the socket told every trade and the last state of every order": told,
+    }
+
+
+def say(console: Console, checks: dict[str, list[str]]) -> int:
+    """Tells all of it; the demo's exit status, 0 only when every check holds."""
+    for name, found in checks.items():
+        console.print(f"{'[red]✗[/]' if found else '[green]✓[/]'} {name}", highlight=False)
+        for difference in found[:_SHOWN]:
+            console.print(f"    {difference}", highlight=False, markup=False)
+        if len(found) > _SHOWN:
+            console.print(f"    … and {len(found) - _SHOWN} more")
+    failed = sum(1 for found in checks.values() if found)
+    if failed:
+        console.print(f"[red]{failed} of {len(checks)} checks failed[/]")
+        return 1
+    console.print("[green]all checks passed[/]")
+    return 0
+
+
+def bars(stored: Sequence[Bar], packaged: Sequence[Bar]) -> list[str]:
+    """Each bar once, as the package has it: the run in process takes the package's, so that no reader is trusted."""
+    there = {(bar.symbol, bar.open_at): bar for bar in packaged}
+    found: list[str] = []
+    for bar in stored:
+        wanted = there.pop((bar.symbol, bar.open_at), None)
+        if wanted != bar:
+            found.append(f"the fleet has {_words(bar)}, the package {_words(wanted)}")
+    return found + [f"only the package has {_words(bar)}" for bar in there.values()]
+
+
+def _words(bar: Bar | None) -> str:
+    if bar is None:
+        return "no such bar, or not twice"
+    at = f"{bar.symbol} of {bar.open_at:%Y-%m-%d %H:%M} to {bar.close_at:%H:%M}"
+    return f"{at}: {bar.open} {bar.high} {bar.low} {bar.close}, {bar.volume}"
 
 
 def books(fleet: Outcome) -> list[str]:
@@ -37,22 +90,26 @@ def books(fleet: Outcome) -> list[str]:
         asset = symbol.partition("/")[0]
         if entries[asset] != held[symbol]:
             found.append(f"the ledger's {asset} entries sum to {entries[asset]}, the fills say {held[symbol]}")
-    found += [
+    return found + [
         f"order {order['order_id']} is {order['status']}: it neither ended nor rests"
         for order in fleet.orders
         if order["status"] not in _ENDED | _RESTS
     ]
-    if len(fleet.bars) != BARS:
-        found.append(f"{len(fleet.bars)} bars are stored, {BARS} were replayed")
-    return found
 
 
 def socket(fleet: Outcome, seen: Seen) -> list[str]:
-    """The client who only listened knows every trade and the last state of every order."""
+    """The client who only listened knows every trade as it is and the last state of every order."""
     found: list[str] = []
     missed = {trade["trade_id"] for trade in fleet.trades} - set(seen.trades)
     if missed:
         found.append(f"the socket did not tell of {len(missed)} of {len(fleet.trades)} trades")
+    for trade in fleet.trades:
+        said = seen.trades.get(trade["trade_id"], trade)
+        found += [
+            f"the socket told a {name} of {said[name]} of trade {trade['trade_id']}, which is {trade[name]}"
+            for name in ("quantity", "price", "fee")
+            if Decimal(said[name]) != Decimal(trade[name])
+        ]
     for order in fleet.orders:
         told = seen.orders.get(order["order_id"])
         if told is None or told["status"] != order["status"]:

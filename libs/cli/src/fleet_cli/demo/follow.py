@@ -16,6 +16,8 @@ from .scenario import STEPS, SYMBOLS
 
 _POLL_S = 0.5
 _PLAIN_EVERY = 50
+_PATIENCE_S = 180.0
+"""A step takes a tenth of a second; a fleet of which everything was killed is back after a minute or less."""
 
 
 class ReplayFailed(Exception):
@@ -84,8 +86,19 @@ async def _listen(client: FleetClient, seen: Seen, subscribed: asyncio.Event) ->
             await asyncio.sleep(_POLL_S)
 
 
-async def follow(client: FleetClient, replay_id: str, seen: Seen, console: Console) -> dict[str, Any]:
-    """Shows step, orders, fills, equity, rate and time left until the replay has ended; answers its last status."""
+async def follow(
+    client: FleetClient,
+    replay_id: str,
+    seen: Seen,
+    console: Console,
+    *,
+    poll_s: float = _POLL_S,
+    patience_s: float = _PATIENCE_S,
+) -> dict[str, Any]:
+    """Shows step, orders, fills, equity, rate and time left until the replay has ended; answers its last status.
+
+    Raises ReplayFailed with what it is or was waiting for when it ends otherwise, or for `patience_s` makes no step.
+    """
     columns = (
         TextColumn("[bold]replay[/]"),
         BarColumn(),
@@ -95,30 +108,36 @@ async def follow(client: FleetClient, replay_id: str, seen: Seen, console: Conso
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    started = time.monotonic()
-    printed = 0
+    started = moved = time.monotonic()
+    step = printed = 0
+    noted = ""
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("replay", total=STEPS, orders=0, fills=0, equity=seen.equity, rate=0.0, note="")
         while True:
             status = await _status(client, replay_id)
-            step = int(status["step"]) if status else 0
-            note = _note(status)
-            rate = step / max(time.monotonic() - started, 0.001)
+            now, note = time.monotonic(), _note(status)
+            if status and int(status["step"]) != step:
+                step, moved = int(status["step"]), now
+            rate = step / max(now - started, 0.001)
             orders, fills, equity = len(seen.orders), len(seen.trades), seen.equity
-            if status:
-                progress.update(task, completed=step, orders=orders, fills=fills, equity=equity, rate=rate, note=note)
-                if not console.is_terminal and step >= printed + _PLAIN_EVERY:
-                    printed = step
-                    left_s = (STEPS - step) / max(rate, 0.001)
-                    console.print(
-                        f"  step {step}/{STEPS} · {orders} orders · {fills} fills · equity {equity}"
-                        f" · {rate:.0f} steps/s · {left_s:.0f} s left {note}"
-                    )
-                if status["status"] in ("done", "failed", "canceled"):
-                    break
-            await asyncio.sleep(_POLL_S)
+            progress.update(task, completed=step, orders=orders, fills=fills, equity=equity, rate=rate, note=note)
+            if not console.is_terminal and step >= printed + _PLAIN_EVERY:
+                printed = step
+                left_s = (STEPS - step) / max(rate, 0.001)
+                console.print(
+                    f"  step {step}/{STEPS} · {orders} orders · {fills} fills · equity {equity}"
+                    f" · {rate:.0f} steps/s · {left_s:.0f} s left"
+                )
+            if not console.is_terminal and note not in ("", noted):
+                console.print(f"  {note}", markup=False)
+            noted = note
+            if status and status["status"] in ("done", "failed", "canceled"):
+                break
+            if now - moved > patience_s:
+                raise ReplayFailed(f"no step for {now - moved:.0f} s after step {step}: {note or 'nothing is said'}")
+            await asyncio.sleep(poll_s)
     if status["status"] != "done":
-        raise ReplayFailed(f"the replay is {status['status']}: {', '.join(status['waiting_for']) or 'no reason given'}")
+        raise ReplayFailed(f"the replay is {status['status']}: {_why(status)}")
     return status
 
 
@@ -136,7 +155,12 @@ async def _status(client: FleetClient, replay_id: str) -> dict[str, Any] | None:
 
 def _note(status: dict[str, Any] | None) -> str:
     if status is None:
-        return "· the gateway does not answer"
+        return "the gateway does not answer"
     if status["status"] == "stalled":
-        return f"· stalled, waiting for {', '.join(status['waiting_for'][:2])}"
+        return f"stalled, waiting for {', '.join(status['waiting_for'])}"
     return ""
+
+
+def _why(status: dict[str, Any]) -> str:
+    """A replay that failed tells its reason and waits for nothing any more."""
+    return status["reason"] or ", ".join(status["waiting_for"]) or "no reason given"

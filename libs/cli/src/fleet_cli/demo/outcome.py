@@ -1,7 +1,7 @@
-"""What came of the demo: read back through the API, and computed in process from the same bars."""
+"""What came of the demo: read back through the API, and computed in process from the package's bars."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -73,11 +73,16 @@ def _bar(symbol: str, candle: dict[str, Any]) -> Bar:
     )
 
 
-def expected(bars: Sequence[Bar], account_id: str, deployed: Sequence[Deployed]) -> RunResult:
+def expected(
+    bars: Sequence[Bar],
+    account_id: str,
+    deployed: Sequence[Deployed],
+    parameters: Mapping[str, Any] = PARAMETERS,
+) -> RunResult:
     """The same strategy objects on the same bars, in this process, through libs/simulator."""
     return run_in_process(
         [
-            Deployment(UUID(one.deployment_id), account_id, create(BUILTIN, PARAMETERS), (one.symbol,))
+            Deployment(UUID(one.deployment_id), account_id, create(BUILTIN, parameters), (one.symbol,))
             for one in deployed
         ],
         steps(bars),

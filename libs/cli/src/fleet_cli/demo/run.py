@@ -18,10 +18,10 @@ from rich.console import Console
 
 from . import check, report
 from .follow import ReplayFailed, Seen, follow, listening
-from .outcome import Outcome, differences, expected, read_outcome
+from .history import packaged_bars
+from .outcome import Outcome, expected, read_outcome
 from .scenario import END, PARAMETERS, START, STRATEGY, SYMBOLS, TIMEFRAME, Deployed
 
-_SHOWN = 20
 _SETTLE_S = 15.0
 
 
@@ -69,14 +69,16 @@ async def _play(console: Console, state: StateDir, url: str) -> int:
             socket_differences = await _settled(fleet, seen)
         console.print(f"replay {status['status']}: {status['bars']} bars in {status['steps']} steps")
         report.show(console, fleet, seconds=seconds)
-        run_result = await asyncio.to_thread(expected, fleet.bars, fleet.account_id, deployed)
-        checks = {
-            "ledger balanced in every currency, reservations equal open orders": await _verify_ledger(state),
-            "cash and positions equal the sum of fills; every order ended or rests": check.books(fleet),
-            f"{len(fleet.trades)} fills equal those of the in-process run": differences(fleet, run_result),
-            "the socket told every trade and the last state of every order": socket_differences,
-        }
-    return _say(console, checks)
+        packaged = packaged_bars()
+        in_process = await asyncio.to_thread(expected, packaged, fleet.account_id, deployed)
+        checks = check.all_of(
+            fleet,
+            packaged=packaged,
+            in_process=in_process,
+            verified=await _verify_ledger(state),
+            told=socket_differences,
+        )
+    return check.say(console, checks)
 
 
 async def _set_up(client: FleetClient, console: Console) -> list[Deployed]:
@@ -119,18 +121,3 @@ async def _verify_ledger(state: StateDir) -> list[str]:
     except LaunchFailure as failure:
         return [str(failure)]
     return [] if result.returncode == 0 else [line for line in (result.stdout + result.stderr).splitlines() if line]
-
-
-def _say(console: Console, checks: dict[str, list[str]]) -> int:
-    for name, found in checks.items():
-        console.print(f"{'[red]✗[/]' if found else '[green]✓[/]'} {name}", highlight=False)
-        for difference in found[:_SHOWN]:
-            console.print(f"    {difference}", highlight=False, markup=False)
-        if len(found) > _SHOWN:
-            console.print(f"    … and {len(found) - _SHOWN} more")
-    failed = sum(1 for found in checks.values() if found)
-    if failed:
-        console.print(f"[red]{failed} of {len(checks)} checks failed[/]")
-        return 1
-    console.print("[green]all checks passed[/]")
-    return 0

@@ -8,7 +8,6 @@ SYMBOLS = ("AAPL/USD", "FB/USD", "GOOG/USD", "IBM/USD", "MSFT/USD")
 TIMEFRAME = "1d"
 START = datetime(2011, 3, 1, tzinfo=UTC)
 END = datetime(2013, 3, 2, tzinfo=UTC)
-BARS = 2_212
 STEPS = 504
 BUILTIN = "sma_cross"
 STRATEGY = {"name": "SMA cross 10/30", "kind": "builtin", "builtin": BUILTIN}
