@@ -25,7 +25,7 @@ from fleet_exchange_connector.domain.orders import (
 )
 from fleet_exchange_connector.domain.reach import Reach
 from fleet_exchange_connector.domain.reporting import Reporter
-from fleet_exchange_connector.domain.times import from_ns, next_midnight, to_ns
+from fleet_exchange_connector.domain.times import INSTANT, from_ns, next_midnight, to_ns
 
 _EMPTY = {"bid": 0, "bid_size": 0, "ask": 0, "ask_size": 0}
 _FILLED_GROUPS = 32
@@ -45,6 +45,7 @@ class Book:
         fees = core.FeeSchedule.of(FEE_RATE, tick=instrument.tick, lot=instrument.lot)
         self._market = core.Market(instrument.symbol, fees)
         self._reporter = Reporter(instrument)
+        self._filled_at: datetime | None = None
         self._groups: dict[str, str] = {}  # of each open order that has one
         self._filled_groups: deque[str] = deque(maxlen=_FILLED_GROUPS)
 
@@ -57,7 +58,8 @@ class Book:
     def open_orders(self) -> int:
         return len(self._market.orders)
 
-    # Commands; `now` is the wall time that fills are told to have been executed at
+    # Commands; `now` is the wall time that fills are told to have been executed at, or an instant after the last fills:
+    # who waited for the book had read it before, and fills are asked for since one of them
 
     def place(self, command: PlaceOrder, market_at: datetime, *, now: datetime) -> list[Report]:
         try:
@@ -204,7 +206,12 @@ class Book:
 
     def state(self) -> dict[str, Any]:
         """All but the orders and positions, for the book's row."""
-        return {"market": self._market.state(), "round": self.round, "filled_groups": list(self._filled_groups)}
+        return {
+            "market": self._market.state(),
+            "round": self.round,
+            "filled_groups": list(self._filled_groups),
+            "filled_at": None if self._filled_at is None else to_ns(self._filled_at),
+        }
 
     def state_hash(self) -> str:
         return self._market.state_hash()
@@ -241,6 +248,8 @@ class Book:
         found = list(orders)
         self.round = state["round"]
         self._filled_groups.extend(state.get("filled_groups", ()))
+        filled_at = state.get("filled_at")
+        self._filled_at = None if filled_at is None else from_ns(filled_at)
         placed = [one["order"] for one in found]
         self._groups = {order["order_ref"]: order["oco_group"] for order in placed if "oco_group" in order}
         held = {str(account_id): self._scale.lots(quantity) for account_id, quantity in positions.items()}
@@ -282,6 +291,8 @@ class Book:
     def _reports(self, events: Sequence[core.Event], now: datetime) -> list[Report]:
         if self._groups:
             self._end_groups(events)
+        if any(isinstance(event, core.Filled) for event in events):
+            now = self._filled_at = now if self._filled_at is None else max(now, self._filled_at + INSTANT)
         return self._reporter.tell(events, self._market.orders, now)
 
     def _end_groups(self, events: Sequence[core.Event]) -> None:
