@@ -101,6 +101,14 @@ class Naive:
                 total += max(left, after) if side is Side.SELL else notional + fees
         return total
 
+    def covers(self, more: D) -> bool:
+        """Whether so much more, with what open buys may bring, is no more than what the account is short of."""
+        brings = more
+        for number, (side, quantity, _) in self.orders.items():
+            if side is Side.BUY and self.is_open(number):
+                brings += max(quantity, self.wanted.get(number, (quantity,))[0]) - self.filled(number)
+        return self.held() < 0 and brings <= -self.held()
+
 
 class AccountMachine(RuleBasedStateMachine):
     """Any order of commands and reports, also late, repeated and wrong ones."""
@@ -126,9 +134,8 @@ class AccountMachine(RuleBasedStateMachine):
         )
         if side is Side.BUY:
             needed = quantity * worst + fee(quantity * worst, RATE)
-            fits = (
-                needed <= self.naive.cash() - self.naive.reserved(Side.BUY)
-                and self.account.status is AccountStatus.ACTIVE
+            fits = needed <= self.naive.cash() - self.naive.reserved(Side.BUY) and (
+                self.account.status is AccountStatus.ACTIVE or self.naive.covers(D(quantity))
             )
         else:
             fits = quantity <= self.naive.held() - self.naive.reserved(Side.SELL)
@@ -182,6 +189,7 @@ class AccountMachine(RuleBasedStateMachine):
         side, *figures = self.naive.orders[number]
         wanted, before = (D(quantity), D(limit)), self.naive.wanted.get(number)
         reserved = self.naive.reserved(side)
+        covers = self.naive.covers(max(wanted[0] - figures[0], D(0)))
         self.naive.wanted[number] = wanted
         more = self.naive.reserved(side) - reserved
         self.naive.wanted.pop(number)
@@ -193,7 +201,7 @@ class AccountMachine(RuleBasedStateMachine):
             and before is None
             and list(wanted) != figures
             and (quantity > self.naive.filled(number) or wanted[0] == figures[0])
-            and not (side is Side.BUY and grows and self.account.status is AccountStatus.REDUCE_ONLY)
+            and not (side is Side.BUY and grows and self.account.status is AccountStatus.REDUCE_ONLY and not covers)
             and more <= max(available, D(0))
         )
         command = ReplaceOrder(

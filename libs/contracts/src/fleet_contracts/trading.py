@@ -23,7 +23,14 @@ class TradingMessage(Message, frozen=True, kw_only=True):
     owner: ClassVar[str] = "trading"
 
 
+class Reason(Value, frozen=True, kw_only=True):
+    code: str
+    detail: str
+
+
 class Account(TradingMessage, frozen=True, kw_only=True):
+    """`reason` and `restricted_at`: why it may only reduce, and since when; null where it may do what any account may."""
+
     account_id: UUID
     user_id: UUID
     name: str
@@ -32,6 +39,8 @@ class Account(TradingMessage, frozen=True, kw_only=True):
     is_default: bool
     base_currency: str
     version: int
+    reason: Reason | None = None
+    restricted_at: datetime | None = None
 
 
 class Grant(TradingMessage, frozen=True, kw_only=True):
@@ -153,11 +162,6 @@ class QueryOrder(TradingMessage, frozen=True, kw_only=True):
     symbol: str
     venue: str
     attempt: int
-
-
-class Reason(Value, frozen=True, kw_only=True):
-    code: str
-    detail: str
 
 
 class Order(Value, frozen=True, kw_only=True, omit_defaults=True):

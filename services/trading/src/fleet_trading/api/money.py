@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Header
 from fleet_chassis.assertions import Caller
 from fleet_chassis.ids import new_id
-from fleet_chassis.permissions import TradeCaller, TransferCaller, service_caller
+from fleet_chassis.permissions import AdminCaller, TradeCaller, TransferCaller, service_caller
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.shapes import Body, DecimalString, FastJSON
 from fleet_contracts import trading as shown
@@ -19,10 +19,10 @@ from starlette.responses import Response
 from fleet_trading.domain import EntryKind, Reason
 from fleet_trading.domain.exact import tidy
 from fleet_trading.events import account_view
-from fleet_trading.events.auditing import tell_entry_booked
+from fleet_trading.events.auditing import tell_account_released, tell_entry_booked
 from fleet_trading.ports import account_key
 from fleet_trading.service import money
-from fleet_trading.service.accounts import open_account
+from fleet_trading.service.accounts import open_account, release
 from fleet_trading.service.orders import ACCOUNT_NOT_FOUND
 
 from .context import Service, problem_of
@@ -39,6 +39,10 @@ Amount = Annotated[DecimalString, Field(gt=0)]
 class AccountBody(Body):
     name: str = Field(min_length=1, max_length=64, examples=["Second"])
     kind: Literal["paper", "live"]
+
+
+class ReleaseBody(Body):
+    reason: str = Field(min_length=1, max_length=500, examples=["The venue has confirmed the overfill"])
 
 
 class TransferBody(Body):
@@ -137,6 +141,26 @@ async def post_reset(
     if isinstance(begun, Reason) or account is None:
         raise _refused(begun if isinstance(begun, Reason) else ACCOUNT_NOT_FOUND)
     return FastJSON(account_view(account), 202, _replayed(begun))
+
+
+@router.post(
+    "/accounts/{account_id}/release", response_class=FastJSON, responses=answers(200, shown.Account, "It is active.")
+)
+async def post_release(account_id: UUID, body: ReleaseBody, caller: AdminCaller, trading: Service) -> Response:
+    """Lets an account go on that something put into `reduce_only`. For admins, with a second factor shown within five
+    minutes; kept in the audit log. 409 `account_owes` while it is short of anything: a buy of that is let through."""
+    async with trading.bus.transaction() as tx:
+        caller.require_fresh_factor(tx.now)
+        uow = trading.unit(tx)
+        await uow.lock([account_key(account_id)])
+        account = uow.account(account_id)
+        found = release(uow, account)
+        if found is False:
+            tell_account_released(tx, account_id, by=caller.user_id, reason=body.reason)
+        await uow.flush()
+    if isinstance(found, Reason) or account is None:
+        raise _refused(found if isinstance(found, Reason) else ACCOUNT_NOT_FOUND)
+    return FastJSON(account_view(account), 200, _replayed(found))
 
 
 @router.post(

@@ -9,6 +9,7 @@ from .commands import (
     Conditions,
     PlaceOrder,
     QueryUnanswered,
+    Release,
     ReplaceOrder,
     ReportAccept,
     ReportCancel,
@@ -26,6 +27,7 @@ from .commands import (
 from .decisions import decide
 from .effects import apply
 from .events import (
+    AccountReleased,
     AccountReset,
     AccountRestricted,
     Adjusted,
@@ -64,6 +66,7 @@ from .values import (
     Pending,
     Reason,
     Reference,
+    Restriction,
     Stand,
     TradingState,
     Twap,
@@ -76,6 +79,7 @@ __all__ = [
     "TERMINAL",
     "ZERO",
     "Account",
+    "AccountReleased",
     "AccountReset",
     "AccountRestricted",
     "AccountStatus",
@@ -120,6 +124,7 @@ __all__ = [
     "QueryUnanswered",
     "Reason",
     "Reference",
+    "Release",
     "ReplaceDenied",
     "ReplaceOrder",
     "ReplaceRefused",
@@ -137,6 +142,7 @@ __all__ = [
     "ReportUnknown",
     "Reset",
     "ResetBegun",
+    "Restriction",
     "Stand",
     "Step",
     "Terms",

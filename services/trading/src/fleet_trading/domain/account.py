@@ -14,7 +14,7 @@ from .risk.limits import SetAs, Values
 from .risk.open_buys import OpenBuys
 from .risk.state import NO_RISK, RiskState
 from .states import Transition
-from .values import ZERO, AccountStatus
+from .values import ZERO, AccountStatus, Restriction
 
 
 @dataclass(slots=True)
@@ -91,6 +91,8 @@ class Account:
     is_default: bool
     created_at: datetime
     status: AccountStatus = AccountStatus.ACTIVE
+    restriction: Restriction | None = None
+    """Of the first fact that has restricted it; None where it is not, or was before reasons were kept."""
     version: int = 0
     entry_no: int = 0
     trade_no: int = 0

@@ -20,6 +20,7 @@ from .commands import Conditions, PlaceOrder
 from .exact import WIDE
 from .group import holdings
 from .order import Order
+from .restriction import may_cover
 from .risk.checks import Exceeded, check_risk
 from .risk.state import RiskState
 from .risk.wish import Wish
@@ -69,10 +70,10 @@ def _check_venue(_account: Account, command: PlaceOrder, instrument: Instrument)
         raise Denial("unsupported", "On a replay, whose market moves in steps, no algorithm works an order.")
 
 
-def _check_state(account: Account, command: PlaceOrder, _instrument: Instrument) -> None:
+def _check_state(account: Account, command: PlaceOrder, instrument: Instrument) -> None:
     # The legs of a sell buy again.
     buys = command.side is Side.BUY or (bool(command.leg_ids) and _leg_side(command) is Side.BUY)
-    check_open_for(account, command.conditions, command.symbol, buys=buys)
+    check_open_for(account, command.conditions, instrument, buys=command.quantity if buys else None)
 
 
 def _check_session(_account: Account, command: PlaceOrder, instrument: Instrument) -> None:
@@ -93,16 +94,21 @@ def _leg_side(command: PlaceOrder) -> Side:
     return leg_side(command.side, (command.terms or NO_TERMS).order_class)
 
 
-def check_open_for(account: Account, conditions: Conditions, symbol: str, *, buys: bool) -> None:
+def check_open_for(account: Account, conditions: Conditions, instrument: Instrument, *, buys: Decimal | None) -> None:
+    """`buys`: so much more than is open already, which may be nothing; None of what does not buy."""
     if conditions.state is TradingState.HALTED:
-        raise Denial("market_halted", f"Trading of {symbol} is halted.")
+        raise Denial("market_halted", f"Trading of {instrument.symbol} is halted.")
     if account.status is AccountStatus.RESETTING:
         raise Denial("account_resetting", "The account begins anew; its orders are being cancelled.")
-    if buys:
+    if buys is not None:
         if conditions.state is TradingState.REDUCING:
-            raise Denial("market_reducing", f"Only orders that reduce a position are accepted in {symbol} now.")
-        if account.status is AccountStatus.REDUCE_ONLY:
-            raise Denial("account_reduce_only", "The account may only reduce its positions.")
+            raise Denial(
+                "market_reducing", f"Only orders that reduce a position are accepted in {instrument.symbol} now."
+            )
+        if account.status is AccountStatus.REDUCE_ONLY and not may_cover(account, instrument.base, buys):
+            raise Denial(
+                "account_reduce_only", "The account may only reduce what it holds, or buy what it is short of."
+            )
 
 
 def check_quantity(quantity: Decimal, instrument: Instrument) -> None:

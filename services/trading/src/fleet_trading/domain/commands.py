@@ -228,6 +228,11 @@ class Adjust:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A person has looked at an account that may only reduce, and lets it go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BeginReset:
     """A paper account is to begin anew, once its orders have ended."""
 
@@ -259,6 +264,7 @@ Command = (
     | ReportState
     | QueryUnanswered
     | Adjust
+    | Release
     | BeginReset
     | Reset
 )

@@ -16,6 +16,7 @@ from .commands import (
     Command,
     PlaceOrder,
     QueryUnanswered,
+    Release,
     ReplaceOrder,
     ReportAccept,
     ReportCancel,
@@ -33,6 +34,7 @@ from .commands import (
 )
 from .effects import apply
 from .events import (
+    AccountReleased,
     AccountReset,
     AccountRestricted,
     Adjusted,
@@ -333,6 +335,10 @@ def _adjust(account: Account, command: Adjust) -> list[Event]:
     return events
 
 
+def _release(account: Account, _command: Release) -> list[Event]:
+    return [AccountReleased()] if account.status is AccountStatus.REDUCE_ONLY else []
+
+
 def _begin_reset(account: Account, _command: BeginReset) -> list[Event]:
     return [] if account.status is AccountStatus.RESETTING else [ResetBegun()]
 
@@ -358,6 +364,7 @@ _DECISIONS: dict[type, Callable[[Account, Any], list[Event]]] = {
     ReportState: _state,
     QueryUnanswered: _query,
     Adjust: _adjust,
+    Release: _release,
     BeginReset: _begin_reset,
     Reset: _reset,
 }

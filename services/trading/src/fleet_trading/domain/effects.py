@@ -12,6 +12,7 @@ from fleet_simulator.fees import EXACT
 from .account import Account
 from .booking import balance_of, book_adjustment, book_correction, book_fill, book_reset
 from .events import (
+    AccountReleased,
     AccountReset,
     AccountRestricted,
     Adjusted,
@@ -40,7 +41,7 @@ from .order import Order
 from .risk.usage import LimitsMeasured
 from .states import Step, Transition, after
 from .terms import NO_TERMS
-from .values import ZERO, AccountStatus, Pending, Reason
+from .values import ZERO, AccountStatus, Pending, Reason, Restriction
 
 MOST_TRANSITIONS = 500
 """Kept of an order, besides how it ended: at some 100 bytes each, in its row."""
@@ -244,7 +245,13 @@ def _nothing(account: Account, event: FillsMissing | ReplaceDenied) -> None:
 def _restricted(account: Account, event: AccountRestricted) -> None:
     if account.status is AccountStatus.ACTIVE:
         account.status = AccountStatus.REDUCE_ONLY
+        account.restriction = Restriction(event.reason.code, event.reason.detail, event.now)
         account.changes.is_status = True
+
+
+def _released(account: Account, _event: AccountReleased) -> None:
+    account.status, account.restriction = AccountStatus.ACTIVE, None
+    account.changes.is_status = True
 
 
 def _sold_early(account: Account, event: BoughtUnsettledSold) -> None:
@@ -254,7 +261,7 @@ def _sold_early(account: Account, event: BoughtUnsettledSold) -> None:
 
 
 def _reset_begun(account: Account, _event: ResetBegun) -> None:
-    account.status = AccountStatus.RESETTING
+    account.status, account.restriction = AccountStatus.RESETTING, None
     account.changes.is_status = True
 
 
@@ -321,6 +328,7 @@ _EFFECTS: dict[type, Callable[[Account, Any], None]] = {
     OrderQueried: _queried,
     FillsMissing: _nothing,
     AccountRestricted: _restricted,
+    AccountReleased: _released,
     BoughtUnsettledSold: _sold_early,
     Adjusted: book_adjustment,
     ResetBegun: _reset_begun,

@@ -167,6 +167,11 @@ class AccountRestricted:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountReleased:
+    """It may do again what any account may."""
+
+
+@dataclass(frozen=True, slots=True)
 class BoughtUnsettledSold:
     """What was bought with proceeds on their way was sold before they had come: a good faith violation. `day`: the market's."""
 
@@ -218,6 +223,7 @@ Event = (
     | OrderQueried
     | FillsMissing
     | AccountRestricted
+    | AccountReleased
     | BoughtUnsettledSold
     | Adjusted
     | ResetBegun

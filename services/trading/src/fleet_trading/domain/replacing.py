@@ -72,7 +72,8 @@ def _check(account: Account, order: Order, wanted: Figures, command: ReplaceOrde
     if terms.algo is not None:
         raise Denial("unsupported", "An order that an algorithm works cannot be replaced.")
     grows = wanted.quantity > now.quantity or (wanted.limit_price or ZERO) > (now.limit_price or ZERO)
-    check_open_for(account, command.conditions, order.symbol, buys=order.side is Side.BUY and grows)
+    more = max(EXACT.subtract(wanted.quantity, now.quantity), ZERO)
+    check_open_for(account, command.conditions, instrument, buys=more if order.side is Side.BUY and grows else None)
     if wanted.quantity != now.quantity:
         if terms.group:
             raise Denial("unsupported", "The quantity of an order with legs, or of a leg, cannot be replaced.")

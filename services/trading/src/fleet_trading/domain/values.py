@@ -36,7 +36,8 @@ class Pending(StrEnum):
 
 
 class AccountStatus(StrEnum):
-    """`reduce_only`: something happened that acceptance had not allowed for; only sells are accepted.
+    """`reduce_only`: something happened that acceptance had not allowed for; only sells are accepted, and buys of what
+    the account is short of.
     `resetting`: its open orders are cancelled first, and no new ones are accepted."""
 
     ACTIVE = "active"
@@ -58,6 +59,15 @@ class Reason:
 
     code: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restriction:
+    """Why an account may only reduce, and since when."""
+
+    code: str
+    detail: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from fleet_contracts.topics import TRADING_AUDIT
 
 from fleet_trading.domain.ledger import Adjustment
 from fleet_trading.domain.risk.limits import Limit, Scope
+from fleet_trading.domain.values import AccountStatus
 
 
 def tell_limits_set(
@@ -34,6 +35,11 @@ def tell_entry_booked(tx: Transaction, booked: Adjustment, *, by: str) -> None:
     """What is no trade, and nobody but an operator books."""
     change, target = Change(name=booked.currency, after=plain(booked.amount)), f"account:{booked.account_id}"
     tell_acted(tx, TRADING_AUDIT, f"{booked.kind.value}.booked", target, change, by=by, reason=booked.source)
+
+
+def tell_account_released(tx: Transaction, account_id: UUID, *, by: UUID, reason: str) -> None:
+    change = Change(name="status", before=AccountStatus.REDUCE_ONLY.value, after=AccountStatus.ACTIVE.value)
+    tell_acted(tx, TRADING_AUDIT, "account.released", f"account:{account_id}", change, by=str(by), reason=reason)
 
 
 def _text(value: Decimal | None) -> str | None:

@@ -183,6 +183,7 @@ def portfolio_view(account: Account, market: Market, as_of: datetime, at: dateti
 
 
 def account_view(account: Account) -> trading.Account:
+    why = account.restriction
     return trading.Account(
         account_id=account.account_id,
         user_id=account.user_id,
@@ -192,6 +193,8 @@ def account_view(account: Account) -> trading.Account:
         is_default=account.is_default,
         base_currency=account.base_currency,
         version=account.version,
+        reason=None if why is None else trading.Reason(code=why.code, detail=why.detail),
+        restricted_at=None if why is None else why.at,
     )
 
 

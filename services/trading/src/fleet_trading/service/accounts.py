@@ -5,11 +5,13 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID, uuid5
 
-from fleet_trading.domain import Account, Adjust, EntryKind, Grant, Reason, User
+from fleet_trading.domain import Account, AccountStatus, Adjust, EntryKind, Grant, Reason, Release, User
+from fleet_trading.domain.restriction import owed
 from fleet_trading.ports import Market, UnitOfWork
 
-from .money import KEY_REUSED, adjust
+from .money import ACCOUNT_RESETTING, KEY_REUSED, adjust
 from .orders import ACCOUNT_NOT_FOUND
+from .recording import carry_out
 
 BASE_CURRENCY = "USD"
 
@@ -119,6 +121,18 @@ def grant(
     if replace(known, is_active=wanted.is_active, version=wanted.version) != wanted:
         return Reason("grant_conflict", "The deployment has another grant already.")
     return wanted
+
+
+def release(uow: UnitOfWork, account: Account | None) -> bool | Reason:
+    """Lets an account go on that may only reduce, once it owes nothing: whoever did so before would let it buy with what is
+    not there. True: there was nothing to release."""
+    if account is None:
+        return ACCOUNT_NOT_FOUND
+    if account.status is AccountStatus.RESETTING:
+        return ACCOUNT_RESETTING
+    if currencies := owed(account):
+        return Reason("account_owes", f"It is short of {', '.join(currencies)}, or has less than its orders reserve.")
+    return not carry_out(uow, account, Release())
 
 
 GRANT_NOT_FOUND = Reason("grant_not_found", "No such grant.")

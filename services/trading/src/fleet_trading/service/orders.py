@@ -13,6 +13,7 @@ from fleet_simulator import OrderType, Side, TimeInForce
 
 from fleet_trading.domain import (
     Account,
+    AccountStatus,
     CancelOrder,
     Conditions,
     Order,
@@ -183,7 +184,7 @@ class OrderDesk:
         ]
 
     async def prepare(self, uow: UnitOfWork, command: Submission | Replacement) -> None:
-        """Brings into memory what the limits that hold for the order are judged by."""
+        """Brings into memory what the order is judged by: the limits that hold for it, and what covers already."""
         account = uow.account(command.account_id)
         if account is None or account.knows_open_orders:
             return
@@ -192,7 +193,7 @@ class OrderDesk:
         else:
             order = account.orders.get(command.order_id)
             limits = NO_LIMITS if order is None else _limits(uow, account, order.symbol, order.strategy_id, command.key)
-        if not LOOK_AT_OPEN_ORDERS.isdisjoint(limits):
+        if account.status is AccountStatus.REDUCE_ONLY or not LOOK_AT_OPEN_ORDERS.isdisjoint(limits):
             await uow.load_all_open(account)
 
     def submit(

@@ -18,6 +18,7 @@ from fleet_trading.domain import (
     Pending,
     Position,
     Reason,
+    Restriction,
     Stand,
     Terms,
     Trade,
@@ -104,11 +105,11 @@ def order_row(order: Order) -> tuple[object, ...]:
 
 
 ACCOUNT_COLUMNS = """account_id, user_id, name, kind, base_currency, is_default, created_at, status, version, entry_no,
-trade_no, epoch_trade_no, watch_at, day, day_open_equity, risk"""
+trade_no, epoch_trade_no, watch_at, day, day_open_equity, risk, restriction"""
 
 
 def account_of(row: asyncpg.Record, balances: Iterable[asyncpg.Record], positions: Iterable[asyncpg.Record]) -> Account:
-    risk = row["risk"]
+    risk, restriction = row["risk"], row["restriction"]
     return Account(
         account_id=row["account_id"],
         user_id=row["user_id"],
@@ -118,6 +119,7 @@ def account_of(row: asyncpg.Record, balances: Iterable[asyncpg.Record], position
         is_default=row["is_default"],
         created_at=row["created_at"],
         status=AccountStatus(row["status"]),
+        restriction=None if restriction is None else msgspec.convert(restriction, Restriction),
         version=row["version"],
         entry_no=row["entry_no"],
         trade_no=row["trade_no"],

@@ -20,9 +20,11 @@ def _rows(types: str) -> str:
 
 _ACCOUNTS = f"""
 UPDATE accounts AS a SET version = n.version, status = n.status, entry_no = n.entry_no, trade_no = n.trade_no,
-epoch_trade_no = n.epoch_trade_no, watch_at = n.watch_at, day = n.day, day_open_equity = n.day_open_equity, risk = n.risk
-FROM {_rows("uuid bigint text bigint bigint bigint timestamptz date numeric jsonb")}
-     AS n (account_id, version, status, entry_no, trade_no, epoch_trade_no, watch_at, day, day_open_equity, risk)
+epoch_trade_no = n.epoch_trade_no, watch_at = n.watch_at, day = n.day, day_open_equity = n.day_open_equity, risk = n.risk,
+restriction = n.restriction
+FROM {_rows("uuid bigint text bigint bigint bigint timestamptz date numeric jsonb jsonb")}
+     AS n (account_id, version, status, entry_no, trade_no, epoch_trade_no, watch_at, day, day_open_equity, risk,
+           restriction)
 WHERE a.account_id = n.account_id
 """  # noqa: S608  constants, here and below
 _BALANCES = f"""
@@ -89,7 +91,8 @@ CROSS JOIN LATERAL (VALUES (0, 'client', pair.amount, pair.balance_after), (1, p
 """
 
 INSERT_ACCOUNT = f"""
-INSERT INTO accounts ({ACCOUNT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+INSERT INTO accounts ({ACCOUNT_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+$17)
 ON CONFLICT (account_id) DO NOTHING RETURNING account_id
 """  # noqa: S608  constant columns
 
@@ -127,6 +130,7 @@ def account_row(account: Account) -> tuple[object, ...]:
         account.day,
         account.day_open_equity,
         None if account.risk is NO_RISK else account.risk,
+        account.restriction,
     )
 
 
@@ -176,6 +180,7 @@ def _changed_account(account: Account) -> tuple[object, ...]:
         account.day,
         account.day_open_equity,
         None if account.risk is NO_RISK else account.risk,
+        account.restriction,
     )
 
 

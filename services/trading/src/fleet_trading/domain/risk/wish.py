@@ -10,6 +10,7 @@ from fleet_simulator.fees import EXACT
 from fleet_trading.domain.account import Account
 from fleet_trading.domain.commands import Conditions, PlaceOrder
 from fleet_trading.domain.order import Order
+from fleet_trading.domain.restriction import may_cover
 from fleet_trading.domain.terms import NO_TERMS, Figures
 from fleet_trading.domain.values import ZERO, Instrument
 
@@ -43,7 +44,10 @@ class Wish:
     @property
     def is_growing(self) -> bool:
         """Whether the position may grow by it: what gets out of one is never held back by what is held."""
-        return self.side is Side.BUY and (self.added > 0 or self.added_notional > 0)
+        if self.side is not Side.BUY or (self.added <= 0 and self.added_notional <= 0):
+            return False
+        instrument = self.conditions.instrument
+        return instrument is None or not may_cover(self.account, instrument.base, max(self.added, ZERO))
 
 
 def placed(account: Account, command: PlaceOrder, protection: Decimal | None, instrument: Instrument) -> Wish:
