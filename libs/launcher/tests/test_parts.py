@@ -13,6 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from fleet_launcher.databases import drop_databases, ensure_databases
+from fleet_launcher.environment import service_environment
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.instance import RestartPolicy
 from fleet_launcher.jars import Jar, ensure_jars, kafka_jars
@@ -22,6 +23,7 @@ from fleet_launcher.options import FleetOptions, parse_replicas
 from fleet_launcher.places import StateDir
 from fleet_launcher.ports import is_free, kept_ports
 from fleet_launcher.processes import lives, record_of, running, spawn, stop, trim_logs
+from fleet_launcher.services import SERVICES
 from fleet_launcher.stack import Endpoints
 
 CONTENT = b"a jar"
@@ -164,6 +166,25 @@ def test_logs_are_kept_short_also_where_there_is_no_room_for_the_old_one(tmp_pat
     trim_logs(tmp_path)
     assert [log.stat().st_size for log in (kept, lost, short)] == [0, 0, 6]
     assert (tmp_path / "kafka.log.1").stat().st_size == 65 << 20
+
+
+def test_a_setting_goes_to_the_service_that_it_names_and_to_no_other(tmp_path: Path) -> None:
+    """The password of the mail server is in FLEET_AUTH_MAIL."""
+    own = {
+        "auth": "FLEET_AUTH_MAIL",
+        "data": "FLEET_DATA_KEEP_TRADES_S",
+        "exchange-connector": "FLEET_EXCHANGE_CONNECTOR_SEED",
+    }
+    caller = dict.fromkeys([*own.values(), "FLEET_DATABASE_CONNECTIONS", "FLEET_BODY_LIMIT_BYTES", "LANG"], "theirs")
+    state = StateDir(tmp_path)
+    state.prepare()
+    for known in SERVICES:
+        given = service_environment(
+            state, Endpoints("127.0.0.1:1", "postgresql://me@127.0.0.1:2", "redis://3"), known, feed="x", caller=caller
+        )
+        found = {name for name, value in given.items() if value == "theirs"}
+        shared = {"FLEET_DATABASE_CONNECTIONS", "FLEET_BODY_LIMIT_BYTES", "LANG"}
+        assert found == shared | ({own[known.name]} if known.name in own else set()), known.name
 
 
 def test_options_say_what_is_wrong_with_them(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from fleet_launcher.databases import database_url
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.places import StateDir
 from fleet_launcher.ports import HOST
-from fleet_launcher.services import Service
+from fleet_launcher.services import SERVICES, Service
 from fleet_launcher.stack import Endpoints
 
 # Credentials of one part for everybody, and of the user at the shell: a service is given only its own.
@@ -44,8 +44,11 @@ def service_environment(
     port: int = 0,
     caller: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
-    """The caller's own environment (so that FLEET_TRADING_SEND_BY_S=10 reaches trading), and what only we know."""
-    environment = {name: value for name, value in caller.items() if name not in _NOT_PASSED_ON}
+    """The caller's own environment (FLEET_TRADING_SEND_BY_S=10 reaches trading, and only it), and what only we know."""
+    of_others = tuple(other.settings_prefix for other in SERVICES if other.name != service.name)
+    environment = {
+        name: value for name, value in caller.items() if name not in _NOT_PASSED_ON and not name.startswith(of_others)
+    }
     environment |= {
         "FLEET_SERVICE": service.name,
         "FLEET_ORDINAL": str(ordinal),

@@ -22,6 +22,11 @@ class Service:
     def package(self) -> str:
         return "fleet_" + self.name.replace("-", "_")
 
+    @property
+    def settings_prefix(self) -> str:
+        """What its own settings begin with; they may be secrets, so no other service is given them."""
+        return f"FLEET_{self.name.upper().replace('-', '_')}_"
+
     def migration_folders(self) -> list[Path]:
         """In the order in which they are applied: the bus's tables, the gate's, the service's own."""
         folders = [CHECKOUT / "libs" / "bus" / "src" / "fleet_bus" / "migrations"]
@@ -32,7 +37,7 @@ class Service:
 
 # In the order of the flow: whoever comes later reads what the earlier ones publish, and the gateway, which lets
 # clients in, comes last. They are started in this order without waiting for one another (each is ready by itself
-# and retries what it misses), and stopped in the opposite one.
+# and retries what it misses); stopped is the gateway first, then all others at once: each drains by itself.
 SERVICES: tuple[Service, ...] = (
     Service("auth", uses_redis=True),
     Service("exchange-connector", has_gate=True),
