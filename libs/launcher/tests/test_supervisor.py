@@ -175,6 +175,39 @@ async def test_what_cannot_be_started_again_is_tried_again(sketch_fleet: MakeFle
     await eventually(lambda: fleet.instance("trading")["pid"] not in {None, before})
 
 
+async def test_what_dies_too_often_is_left_until_it_is_restarted(sketch_fleet: MakeFleet) -> None:
+    """three deaths where two are forgiven → status names it and the remedy → fleet restart → it runs and is watched."""
+    fleet = sketch_fleet()
+    fleet.environment["SKETCH_DEATHS"] = "2"
+    assert (await fleet.start())["event"] == "ready"
+    killed: set[int | None] = {None}
+    for _ in range(3):
+        await eventually(lambda: fleet.instance("trading")["pid"] not in killed)
+        killed.add(pid := fleet.instance("trading")["pid"])
+        os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: fleet.instance("trading")["gave_up"])
+    code, told = await fleet_command("status", fleet)
+    assert code == 1 and "died too often: `fleet logs trading`; `fleet restart trading` tries again" in told
+    code, told = await fleet_command("restart", fleet, "trading")
+    assert code == 0 and "trading-0 is ready again after" in told
+    after = fleet.instance("trading")
+    assert after["pid"] not in killed and not after["gave_up"]
+    os.kill(after["pid"], signal.SIGKILL)  # one more of many
+    await eventually(lambda: fleet.instance("trading")["gave_up"])
+    assert fleet.process is not None and fleet.process.returncode is None
+
+
+async def fleet_command(name: str, fleet: SketchFleet, *words: str) -> tuple[int, str]:
+    """Exit code and output of `fleet …` on this fleet."""
+    command = [sys.executable, "-m", "fleet_cli.main", name, *words, "--state-dir", str(fleet.state.path)]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=fleet.environment
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
 async def test_a_service_that_cannot_start_is_told_and_nothing_stays(sketch_fleet: MakeFleet) -> None:
     fleet = sketch_fleet()
     fleet.environment["SKETCH_BROKEN"] = "trading"

@@ -125,12 +125,16 @@ def status(state_dir: StateOption = DEFAULT_STATE) -> None:
         table.add_row(part, *_process(pid), _without_password(described[part][where]), "", "", ready)
     for name, service in described["services"].items():
         for instance in service["instances"]:
-            ready = checks[instance["health_url"]]
+            ready = checks[instance["health_url"]] if not instance["gave_up"] else _gave_up(name)
             who = f"{name}-{instance['ordinal']}"
             table.add_row(who, *_process(instance["pid"]), instance["url"], *_waiting(parts.get(who)), ready)
     show(table)
     if is_down or any(answer != "yes" for answer in checks.values()):
         raise typer.Exit(1)
+
+
+def _gave_up(service: str) -> str:
+    return f"died too often: `fleet logs {service}`; `fleet restart {service}` tries again"
 
 
 def _waiting(part: RestPart | None) -> tuple[str, str]:

@@ -21,7 +21,10 @@ def write_description(
     instances: Sequence[Instance],
     database_urls: Mapping[str, str],
 ) -> None:
-    """Write both files anew; `pid` is null for a part given by URL and for a process that is down."""
+    """Write fleet.json anew; `pid` is null for a part given by URL and for a process that is down.
+
+    `gave_up` is true for one that died too often and stays down until `fleet restart`.
+    """
     pids = {part.name: part.pid for part in parts}
     services: dict[str, Any] = {}
     for instance in instances:
@@ -31,6 +34,7 @@ def write_description(
             {
                 "ordinal": instance.ordinal,
                 "pid": instance.pid,
+                "gave_up": instance.gave_up,
                 "url": instance.url,
                 "health_url": instance.health_url,
                 "log": str(instance.log),

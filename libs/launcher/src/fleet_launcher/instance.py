@@ -60,6 +60,7 @@ class Instance:
         state: StateDir,
         environment: Mapping[str, str],
         changed: Callable[[], None],
+        policy: RestartPolicy,
     ) -> None:
         self.service = service
         self.ordinal = ordinal
@@ -73,7 +74,7 @@ class Instance:
         self._state = state
         self._environment = environment
         self._changed = changed
-        self._policy = RestartPolicy()
+        self._policy = policy
         self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
 

@@ -46,10 +46,18 @@ Report = Callable[[Event], None]
 class Supervisor:
     """One run of one fleet. `report` hears its `line`, `part` and `ready` events while it comes up."""
 
-    def __init__(self, options: FleetOptions, report: Report, *, services: Sequence[Service] = SERVICES) -> None:
+    def __init__(
+        self,
+        options: FleetOptions,
+        report: Report,
+        *,
+        services: Sequence[Service] = SERVICES,
+        policy: Callable[[], RestartPolicy] = RestartPolicy,
+    ) -> None:
         self._options = options
         self._report = report
         self._services = services
+        self._policy = policy
         self._state = StateDir(options.state_dir.resolve())
         self._stack = Stack(self._state.path, tell=lambda line: report({"event": "line", "text": line}))
         self._names = [service.name for service in services]
@@ -139,7 +147,15 @@ class Supervisor:
                 self._state, self._endpoints, service, feed=self._options.feed, ordinal=ordinal, port=port
             )
             self._instances.append(
-                Instance(service, ordinal, port, state=self._state, environment=environment, changed=self._describe)
+                Instance(
+                    service,
+                    ordinal,
+                    port,
+                    state=self._state,
+                    environment=environment,
+                    changed=self._describe,
+                    policy=self._policy(),
+                )
             )
         write_instances(self._state, self._instances)
 
@@ -182,7 +198,7 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """Parts that die are started again; logs are kept short. (Each service has a task of its own that watches it.)"""
-        policies = {part.name: RestartPolicy() for part in self._stack.parts}
+        policies = {part.name: self._policy() for part in self._stack.parts}
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
             processes.trim_logs(self._state.logs)

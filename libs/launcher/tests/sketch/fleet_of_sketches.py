@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from fleet_launcher.failure import LaunchFailure
+from fleet_launcher.instance import RestartPolicy
 from fleet_launcher.options import FleetOptions
 from fleet_launcher.services import Service
 from fleet_launcher.supervisor import Supervisor
@@ -35,7 +37,8 @@ def report(event: dict[str, object]) -> None:
 
 try:
     options = FleetOptions.from_json(sys.argv[1])
-    asyncio.run(Supervisor(options, report, services=SERVICES).run())
+    limit = int(os.environ.get("SKETCH_DEATHS", "10"))
+    asyncio.run(Supervisor(options, report, services=SERVICES, policy=lambda: RestartPolicy(limit)).run())
 except LaunchFailure as failure:
     report({"event": "failed", "problem": failure.problem, "remedy": failure.remedy})
     sys.exit(1)
