@@ -76,13 +76,13 @@ def taken_back(account: Account, order_id: UUID) -> list[UUID]:
 def holdings(orders: Sequence[Order]) -> list[Decimal]:
     """What each order of a group holds."""
     held = [ZERO] * len(orders)
-    parent = orders[0]
-    first = 0 if parent.order_class is OrderClass.OCO else 1
+    parent, sharing = orders[0], _sharing(orders)
+    first = len(orders) - len(sharing)
     if first and parent.is_open:
         held[0] = parent.reservation(parent.filled_quantity, parent.filled_notional)
-    for at in range(first, len(orders)):
-        if orders[at].is_open:
-            held[at] = _together(orders[first:], open_quantity(orders))
+    for at, order in enumerate(sharing, start=first):
+        if order.is_open:
+            held[at] = _together(sharing, open_quantity(orders))
             break
     return held
 
@@ -94,20 +94,23 @@ def held_by(orders: Sequence[Order], side: Side) -> Decimal:
 
 def overfills(orders: Sequence[Order]) -> bool:
     """Whether orders that make each other smaller have filled more together than one of them may."""
-    parent, *legs = orders
-    together = orders if parent.order_class is OrderClass.OCO else legs
-    return _sum(order.filled_quantity for order in together) > parent.first_quantity
+    return _sum(order.filled_quantity for order in _sharing(orders)) > orders[0].first_quantity
 
 
 def open_quantity(orders: Sequence[Order]) -> Decimal:
     """How much the legs of a group, or the two of an OCO, may still fill together."""
-    parent, *legs = orders
-    filled = _sum(leg.filled_quantity for leg in legs)
+    parent = orders[0]
+    filled = _sum(order.filled_quantity for order in _sharing(orders))
     if parent.order_class is OrderClass.OCO:
-        return max(EXACT.subtract(parent.first_quantity, EXACT.add(parent.filled_quantity, filled)), ZERO)
+        return max(EXACT.subtract(parent.first_quantity, filled), ZERO)
     waits_for_all = parent.is_open and parent.side is Side.SELL
     whole = max(parent.quantity, parent.filled_quantity) if waits_for_all else parent.filled_quantity
     return max(EXACT.subtract(whole, filled), ZERO)
+
+
+def _sharing(orders: Sequence[Order]) -> Sequence[Order]:
+    """Those of a group that make each other smaller: the two of an OCO, the legs of an order."""
+    return orders if orders[0].order_class is OrderClass.OCO else orders[1:]
 
 
 def _together(orders: Sequence[Order], quantity: Decimal) -> Decimal:
