@@ -45,7 +45,7 @@ class RiskWatch:
     def _is_to_be_told(self, account: Account) -> bool:
         table, own = self._limits.table, account.limits.values()
         limits = table.of(account.roles, own)
-        if RESTRICTING.isdisjoint(limits) or not any(p.quantity for p in account.positions.values()):
+        if RESTRICTING.isdisjoint(limits) or not account.holds_anything:
             return False
         only = {name: limits[name] for name in RESTRICTING & limits.keys()}
         event = measure(account, lambda symbol: only if symbol is None else {}, self._market, self._market.day())

@@ -120,5 +120,9 @@ class Account:
     def balance(self, currency: str) -> Balance:
         return self.balances.get(currency) or Balance()
 
+    @property
+    def holds_anything(self) -> bool:
+        return any(position.quantity for position in self.positions.values())
+
     def open_orders(self) -> Iterator[Order]:
         return (order for order in self.orders.values() if order.is_open)

@@ -1,6 +1,6 @@
 """What an account is worth at the marks of a moment."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -163,6 +163,14 @@ def open_day(account: Account, marks: Marks, day: date) -> bool:
     account.day_open_equity = equity_before(account, marks, day)
     account.day = day
     return True
+
+
+def open_days(accounts: Iterable[Account], marks: Marks, day: date) -> None:
+    """Keeps what those that hold something began the day with: a process that starts later knows no price of the day before,
+    and would count from the one that it finds."""
+    for account in accounts:
+        if account.holds_anything and open_day(account, marks, day):
+            account.changes.is_row = True
 
 
 def _equity(account: Account, mark_of: Callable[[str], Decimal | None]) -> Decimal:

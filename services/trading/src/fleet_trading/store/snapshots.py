@@ -1,7 +1,7 @@
 """What accounts were worth: written by a walk over all of them each hour, in a replay at the end of each step; read by
 GET /portfolio/history."""
 
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from fleet_bus import Transaction
 from fleet_chassis.database import columns
 
 from fleet_trading.domain import Account, Growth, Marks
-from fleet_trading.domain.portfolio import equity_of, open_day
+from fleet_trading.domain.portfolio import equity_of
 
 SNAPSHOTS = "portfolio-snapshots"
 """The kind of due rows; the aggregate is the account that the walk has come to."""
@@ -67,11 +67,3 @@ async def take(tx: Transaction, accounts: list[Account], marks: Marks, at: datet
     if rows:
         await tx.connection.execute(_KEEP, *columns(rows, 8))
         await tx.connection.execute(_FORGET, ids, at - KEPT_HOURLY)
-
-
-def open_days(accounts: list[Account], marks: Marks, day: date) -> None:
-    """Keeps what those that hold something began the day with: a process that starts later knows no price of the day before,
-    and would count from the one that it finds."""
-    for account in accounts:
-        if any(position.quantity for position in account.positions.values()) and open_day(account, marks, day):
-            account.changes.is_row = True

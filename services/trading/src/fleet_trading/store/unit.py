@@ -11,6 +11,7 @@ from fleet_chassis.ids import parse_ids
 
 from fleet_trading.domain import Account, Adjustment, Event, Grant, Growth, Marks, Order, User, apply
 from fleet_trading.domain.account import Changes
+from fleet_trading.domain.portfolio import open_days
 from fleet_trading.domain.risk.limits import MEASURED, Limit, LimitTable, Scope, SetAs
 from fleet_trading.domain.risk.usage import measure
 from fleet_trading.ports import Claim, Market, account_key, ids_in
@@ -313,7 +314,7 @@ class PostgresUnit:
         accounts = [self._accounts[account_id] for account_id in ids]
         await snapshots.take(self._tx, accounts, marks, at)
         if opens is not None:
-            snapshots.open_days(accounts, marks, opens)
+            open_days(accounts, marks, opens)
         return ids[-1] if len(ids) == snapshots.BATCH else None
 
     def snapshots_later(self, after: UUID, sequence: int, at: datetime) -> None:
