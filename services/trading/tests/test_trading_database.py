@@ -94,15 +94,12 @@ async def test_while_orders_do_not_leave_none_is_accepted(run_trading: Any, make
         await eventually(is_fast)
 
 
-async def test_who_finds_too_many_waiting_is_told_to_try_again_a_cancel_too(fleet: Any) -> None:
+async def test_who_finds_too_many_waiting_is_told_to_try_again_a_cancel_too(fleet: Any, run_trading: Any) -> None:
     user = fleet.a_user()
     order = await fleet.accepted(user)
-    path, most = f"{ORDERS}/{order['order_id']}", fleet.committer._most_waiting
-    fleet.committer._most_waiting = 0
-    try:
-        replies = [await fleet.call("DELETE", path, user=user), await fleet.order(user)]
-    finally:
-        fleet.committer._most_waiting = most
+    path, database = f"{ORDERS}/{order['order_id']}", fleet.settings.database_url.get_secret_value()
+    async with run_trading(database=database, ordinal=1, trading_most_waiting=0) as full:
+        replies = [await full.call("DELETE", path, user=user), await full.order(user)]
     assert [(r.status, r.code, r.headers["Retry-After"]) for r in replies] == [(503, "order_path_slow", "1")] * 2
     assert (await fleet.call("DELETE", path, user=user)).status == 202
 

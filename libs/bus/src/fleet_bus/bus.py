@@ -133,9 +133,17 @@ class Bus:
         unit_of_work: Callable[[Transaction], UnitOfWork],
         touches: Callable[[C], Iterable[str]],
         decide: Callable[[Any, Sequence[C]], Awaitable[Sequence[R]]],
+        most_waiting: int = 10_000,
     ) -> GroupCommitter[C, R]:
         """Natural batching over this bus's transactions."""
-        committer = GroupCommitter(self._open, self.activity, unit_of_work=unit_of_work, touches=touches, decide=decide)
+        committer = GroupCommitter(
+            self._open,
+            self.activity,
+            unit_of_work=unit_of_work,
+            touches=touches,
+            decide=decide,
+            most_waiting=most_waiting,
+        )
         self._committers.append(committer)
         return committer
 

@@ -24,7 +24,7 @@ class GroupCommitter(Generic[C, R]):
     """Collects commands into groups, each decided in memory after one locked read, and committed once.
 
     A refusal is a result, not an exception. If a group fails all the same it is redone one by one; if the answer to
-    COMMIT is lost, each caller of the group gets CommitOutcomeUnknown. No timer."""
+    COMMIT is lost, each caller of the group gets CommitOutcomeUnknown. No timer. Beyond `most_waiting` commands: Overloaded."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class GroupCommitter(Generic[C, R]):
         unit_of_work: Callable[[Transaction], UnitOfWork],
         touches: Callable[[C], Iterable[str]],
         decide: Callable[[Any, Sequence[C]], Awaitable[Sequence[R]]],
-        most_waiting: int = 10_000,
+        most_waiting: int,
     ) -> None:
         self._open = open_transaction
         self._activity = activity

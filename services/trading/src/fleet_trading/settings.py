@@ -15,6 +15,8 @@ class Settings(DatabaseSettings):
     """No order is accepted while the oldest unsent command is older than this (live feeds)."""
     trading_protection_factor: Decimal = Field(default=Decimal("1.05"), ge=1, le=2)
     """A market order is reserved at, and stopped at, the reference price times this."""
+    trading_most_waiting: int = Field(default=10_000, ge=0)
+    """Orders and cancels that wait to be decided; who finds as many is told to try again: forty transactions are ahead of him."""
     trading_market_wait_s: float = Field(default=10.0, ge=0)
     """So long a process that has just started holds readiness back for the first instrument and fresh price, so that an
     order sent the moment the fleet is ready is judged by a market; a paused feed must not hold it for ever."""

@@ -63,7 +63,10 @@ class Trading:
         """User to default account, of those that are open."""
         self._owners: dict[UUID, UUID] = {}
         self.committer: GroupCommitter[OrderCommand, Outcome] = bus.group_committer(
-            unit_of_work=self.unit, touches=touches, decide=desk.decide_group
+            unit_of_work=self.unit,
+            touches=touches,
+            decide=desk.decide_group,
+            most_waiting=settings.trading_most_waiting,
         )
 
     def unit(self, tx: Transaction) -> PostgresUnit:
