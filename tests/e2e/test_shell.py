@@ -60,6 +60,10 @@ def test_the_five_curl_lines_run_as_pasted(fleet: WholeFleet) -> None:
     assert dear.returncode == 1 and dear.stdout.startswith("would be denied: "), dear
     worth = shell(fleet, "order", "buy", "AAPL/USD", "--notional", "1000", "--limit", "2", **user)
     assert worth.returncode == 0 and "buy AAPL/USD: new, filled 0 of 500" in worth.stdout, worth
+    worked = shell(fleet, "order", "buy", "AAPL/USD", "2", "--over", "600", "--slices", "2", **user)
+    assert worked.stdout.startswith("buy AAPL/USD: ") and " of 2" in worked.stdout, worked
+    halved = shell(fleet, "order", "buy", "AAPL/USD", "2", "--over", "600", **user)
+    assert halved.returncode == 1 and "--slices" in halved.stderr
     refused = shell(fleet, "order", "sell", "AAPL/USD", "2", **user)
     assert refused.returncode == 1 and refused.stderr.startswith("error: ")
     books = shell(fleet, "ledger", "verify")

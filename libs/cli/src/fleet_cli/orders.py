@@ -47,6 +47,10 @@ def order(
     time_in_force: Annotated[
         Literal["gtc", "day", "ioc", "fok", "at_open", "at_close"], typer.Option("--tif", help="How long it works.")
     ] = "gtc",
+    over: Annotated[
+        int | None, typer.Option("--over", help="Work it in equal parts, evenly over so many seconds (TWAP).")
+    ] = None,
+    slices: Annotated[int | None, typer.Option("--slices", help="With --over: in so many parts.")] = None,
     state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
     """Buy or sell as a user, through the gateway, and tell what became of it within a second.
@@ -56,6 +60,7 @@ def order(
     """
     wanted = {"symbol": symbol, "side": side, "time_in_force": time_in_force} | _size(quantity, notional)
     wanted |= _waiting(limit=limit, stop=stop, touch=touch, trail=trail) | _exits(take_profit, stop_loss)
+    wanted |= _worked(over, slices)
     if preview:
         _tell_preview(run(_previewed(state_of(state_dir), wanted, email, password)), symbol.partition("/")[2])
         return
@@ -114,6 +119,12 @@ def _exits(take_profit: str | None, stop_loss: str | None) -> dict[str, Any]:
     if stop_loss is not None:
         found["stop_loss"] = {"stop_price": _decimal(stop_loss)}
     return found | ({"order_class": "bracket" if len(found) == 2 else "oto"} if found else {})
+
+
+def _worked(over: int | None, slices: int | None) -> dict[str, Any]:
+    if (over is None) != (slices is None):
+        fail("--over and --slices go together", "fleet order buy AAPL/USD 100 --over 600 --slices 10")
+    return {} if over is None else {"algo": {"type": "twap", "duration_s": over, "slices": slices}}
 
 
 def _decimal(text: str) -> str:

@@ -1,4 +1,6 @@
-"""TWAP: an order in equal parts, evenly over time. Pure: what time and fills it is fed with is all that it knows."""
+"""TWAP: an order in equal parts, evenly over time. Pure: what time and fills it is fed with is all that it knows.
+
+Whether the market may be gone to at all is asked for all algorithms alike, by what works their orders (working.py)."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,7 +11,8 @@ from msgspec.structs import replace
 
 
 class Algorithm(Protocol):
-    """What works an order in children. Another one (VWAP, POV …) is another class with these."""
+    """What works an order in children. Another one is another class with these; one that follows what the market trades
+    (VWAP, POV) is fed with that, too."""
 
     def wanted(self, *, now: datetime, quantity: Decimal, filled: Decimal) -> Decimal:
         """How much may be at the venue now: of the quantity, whatever is filled of it taken off. Never below 0."""

@@ -89,7 +89,14 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     ] = "simple"
     take_profit: TakeProfit | None = None
     stop_loss: StopLoss | None = None
-    algo: dict[str, Any] | None = None
+    algo: Annotated[
+        dict[str, Any] | None,
+        _said(
+            "Of market and limit orders: execution works it in equal parts, evenly over a time. "
+            '{"type": "twap", "duration_s": 600, "slices": 10}: from 1 second to a day, in 2 to 1,000 parts, at most one a '
+            "second."
+        ),
+    ] = None
 
 
 class ReplaceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -112,6 +119,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "trailing stop": SIMPLE | {"side": "sell", "type": "trailing_stop", "trail_percent": "1.5"},
     "bracket": SIMPLE | {"order_class": "bracket", "take_profit": _PROFIT, "stop_loss": _LOSS},
     "oto": SIMPLE | {"type": "limit", "limit_price": "200", "order_class": "oto", "stop_loss": _LOSS},
+    "twap": SIMPLE | {"algo": {"type": "twap", "duration_s": 600, "slices": 10}},
     "oco": SIMPLE | {"side": "sell", "type": "limit", "order_class": "oco", "take_profit": _PROFIT, "stop_loss": _LOSS},
 }
 """Bodies of an order, by what they show."""
