@@ -1,6 +1,6 @@
 """API keys: made with a fresh second factor, told once, kept sealed, and told to the gateway alone."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -74,7 +74,7 @@ async def test_a_key_is_told_once_and_kept_sealed(auth: Any) -> None:
     assert made["secret"].encode() not in row["secret"]
     status, told = await lookup(auth, made["key"])
     assert (status, told["secret"], told["user_id"]) == (200, made["secret"], owner.claims["sub"])
-    assert (await owner.call("GET", PATH)).body["data"][0]["last_used_at"] is not None
+    assert (await owner.call("GET", PATH)).body["data"][0]["last_used_at"] is None, "asked for is not used"
     assert (await (await Owner.new(auth)).call("GET", PATH)).body["data"] == []
 
 
@@ -152,6 +152,34 @@ async def test_only_the_gateway_is_told_of_keys(auth: Any, auth_keys: Any) -> No
     made = await (await Owner.new(auth)).key()
     status, _ = await lookup(auth, made["key"], AssertionSigner("trading", auth_keys / "trading.pem"))
     assert status == 403
+
+
+async def test_the_last_use_is_the_last_that_was_told(auth: Any, auth_keys: Any) -> None:
+    owner = await Owner.new(auth)
+    made, other = await owner.key(), await owner.key()
+    now = auth.clock.now()
+
+    async def tell(at: datetime, address: str, by: str = "gateway") -> int:
+        signer = AssertionSigner(by, auth_keys / f"{by}.pem")
+        body = {"uses": [{"api_key_id": made["api_key_id"], "used_at": at.isoformat(), "address": address}]}
+        headers = {"Authorization": f"Bearer {signer.sign('auth')}"}
+        async with auth.http.post(f"{auth.url}/internal/api-keys/used", json=body, headers=headers) as response:
+            return int(response.status)
+
+    async def seen(key: dict[str, Any]) -> tuple[Any, Any]:
+        listed = {one["api_key_id"]: one for one in (await owner.call("GET", PATH)).body["data"]}
+        return tuple(listed[key["api_key_id"]][name] for name in ("last_used_at", "last_used_address"))
+
+    assert await tell(now, "10.0.0.1", by="trading") == 403
+    assert await seen(made) == (None, None)
+    assert await tell(now - timedelta(seconds=5), "10.0.0.1") == 204
+    assert await tell(now - timedelta(seconds=9), "10.0.0.2") == 204, "by another gateway, which was slower"
+    at, address = await seen(made)
+    assert (datetime.fromisoformat(at), address) == (now - timedelta(seconds=5), "10.0.0.1")
+    assert await tell(now + timedelta(hours=1), "10.0.0.3") == 204, "its clock is ahead"
+    at, address = await seen(made)
+    assert (datetime.fromisoformat(at), address) == (now, "10.0.0.3")
+    assert await seen(other) == (None, None)
 
 
 async def test_the_owner_is_told_of_keys_made_and_revoked_up_to_twenty_an_hour(auth: Any) -> None:

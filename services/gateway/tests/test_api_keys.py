@@ -53,6 +53,10 @@ class Signer:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def signer(fleet: Any) -> Signer:
+    return await new_signer(fleet)
+
+
+async def new_signer(fleet: Any) -> Signer:
     user = await fleet.new_user()
     begun = await fleet.call("POST", "/api/v1/auth/mfa/totp", token=user.token)
     code = {"code": pyotp.TOTP(begun.body["secret"]).at(int(time.time()))}
@@ -208,6 +212,56 @@ async def test_a_revoked_key_is_refused_within_seconds(signer: Signer) -> None:
         return bool((await signer.send(key)).body.get("code") == "api_key_unknown")
 
     await eventually(is_refused, 5)
+
+
+async def test_a_key_was_last_used_when_it_signed_what_was_taken(signer: Signer) -> None:
+    """a wrong signature, an address that is refused, nobody's request: unused → a right one: used, and where from"""
+    fleet = signer.fleet
+    key, key_id = await signer.key(ip_allowlist=["10.1.0.0/16"])
+    other, other_id = await signer.key()
+
+    async def listed() -> dict[str, tuple[str | None, str | None]]:
+        told = await fleet.call("GET", "/api/v1/auth/api-keys", token=signer.token)
+        return {one["api_key_id"]: (one["last_used_at"], one["last_used_address"]) for one in told.body["data"]}
+
+    async def send(sent: ApiKey, address: str) -> int:
+        headers = sent.headers("GET", PORTFOLIO)
+        return int((await fleet.call("GET", PORTFOLIO, headers=headers, address=address)).status)
+
+    assert await send(ApiKey(key.key, "guessed"), "10.1.2.3") == 401
+    assert await send(key, "10.2.0.1") == 403
+    # Told in the order in which they were used, so that once the second is there nothing waits of the first.
+    assert await send(other, "10.7.7.7") == 200
+
+    async def is_used(wanted: str) -> bool:
+        return (await listed())[wanted][0] is not None
+
+    await eventually(lambda: is_used(other_id), 10)
+    assert (await listed())[key_id] == (None, None)
+    assert await send(key, "10.1.2.3") == 200
+    await eventually(lambda: is_used(key_id), 10)
+    assert (await listed())[key_id][1] == "10.1.2.3"
+
+
+async def test_a_key_has_a_limit_of_its_own_within_its_users(fleet: Any, second_gateway: Any) -> None:
+    """One key is used up → 429 → another of the same user goes on, and what was refused took nothing of the user's"""
+    signer = await new_signer(fleet)
+    (one, _), (other, _) = await signer.key(), await signer.key()
+    # So slow that nothing comes back while this runs.
+    async with second_gateway(gateway_rate_requests=0.001, gateway_rate_key_share=0.1) as slow:
+        user = Signer(slow, signer.token, signer.user_id)
+        replies = [await user.send(one) for _ in range(34)]
+        assert [reply.status for reply in replies] == [200] * 30 + [429] * 4
+        refused_reply = replies[-1]
+        assert refused(refused_reply) == (429, "rate_limited")
+        assert (refused_reply.headers["RateLimit-Limit"], refused_reply.headers["RateLimit-Remaining"]) == ("30", "0")
+        assert int(refused_reply.headers["Retry-After"]) > 1
+        batch = json.dumps({"orders": [{}] * 200}).encode()
+        statuses = [(await user.send(other, "POST", "/api/v1/orders/batch", batch)).status for _ in range(2)]
+        assert statuses == [200, 429], "a batch weighs a tenth of its orders"
+        left = await slow.call("GET", PORTFOLIO, token=signer.token)
+        assert left.status == 200
+        assert 240 <= int(left.headers["RateLimit-Remaining"]) <= 300 - 30 - 20 - 1
 
 
 async def test_without_redis_signed_requests_read_and_change_nothing(signer: Signer) -> None:

@@ -277,6 +277,15 @@ async def test_limits_of_a_user(fleet: Any) -> None:
     assert (await fleet.call("GET", "/api/v1/orders", token=(await fleet.new_user()).token)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "weight"), [("/api/v1/orders", 1), ("/api/v1/risk", 5), ("/api/v1/portfolio/history", 5)]
+)
+async def test_what_costs_more_weighs_more(fleet: Any, path: str, weight: int) -> None:
+    user = await fleet.new_user()
+    reply = await fleet.call("GET", path, token=user.token)
+    assert (reply.status, int(reply.headers["RateLimit-Remaining"])) == (200, 300 - weight)
+
+
 async def test_limits_of_an_address(fleet: Any) -> None:
     address = f"2001:db8:{secrets.token_hex(2)}:1::5"
     wrong = {"email": "nobody@example.com", "password": "wrong horse"}

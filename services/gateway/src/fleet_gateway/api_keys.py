@@ -10,15 +10,18 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 from fleet_bus import Received
 from fleet_chassis.clock import Clock
+from fleet_chassis.logging import get_logger
 from fleet_chassis.problems import Problem, unavailable
 from fleet_contracts import Message
 
+from .answers import Answer
 from .exchange import Exchange
 from .identity import Principal, unauthenticated
 from .rates import Check, Limit, RateLimits
@@ -32,6 +35,11 @@ LONGEST_KEY = 100
 """Auth's have 23 characters."""
 MOST_KNOWN = 20_000
 """Keys in use within a minute; about 1 kB each."""
+TELL_EVERY_S = 1.0
+MOST_TOLD = 500
+"""Uses of keys in one call to auth: 60 kB."""
+
+log = get_logger(__name__)
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -49,11 +57,22 @@ class _Told(msgspec.Struct, frozen=True):
     secret: str
 
 
-@dataclass(frozen=True, slots=True)
+class _Use(msgspec.Struct, frozen=True):
+    """What auth is told of a key."""
+
+    api_key_id: str
+    used_at: datetime
+    address: str
+
+
+@dataclass(slots=True)
 class _Key:
+    """`is_use_noted`: whether a use was since auth was asked for it, a minute ago at the most."""
+
     secret: bytes
     principal: Principal
     networks: tuple[IPv4Network | IPv6Network, ...] | None
+    is_use_noted: bool = False
 
     @classmethod
     def of(cls, told: _Told) -> "_Key":
@@ -76,6 +95,7 @@ class _Key:
             expires_at=float("inf") if told.expires_at is None else told.expires_at,
             claims=claims,
             key=str(told.user_id),
+            api_key_id=key_id,
         )
         networks = None if told.ip_allowlist is None else tuple(ip_network(one) for one in told.ip_allowlist)
         return cls(told.secret.encode(), principal, networks)
@@ -83,14 +103,17 @@ class _Key:
 
 @dataclass(slots=True)
 class ApiKeys:
-    """Keeps what auth tells of a key for a minute, and forgets it when auth says that it has changed.
+    """Keeps what auth tells of a key for a minute, and forgets it when auth says that it has changed. `limit` is that of one
+    key: a program that runs wild leaves its user's others something.
 
     Without Redis nobody knows which signatures were seen: what only reads goes on, nothing is changed."""
 
     upstream: Upstream
     rates: RateLimits
+    limit: Limit
     clock: Clock
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    _uses: dict[str, _Use] = field(default_factory=dict)
     _known: dict[str, tuple[float, _Key]] = field(default_factory=dict)
     _asking: dict[str, asyncio.Task[_Key]] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
@@ -130,8 +153,34 @@ class ApiKeys:
         if not hmac.compare_digest(expected, signature):
             raise unauthenticated("invalid_signature", "The signature is not that of this request.")
         self._check_address(key, exchange)
-        await self._check_once(exchange, f"{key.principal.session_id}:{signature.decode()}")
+        await self._check_once(exchange, key.principal.session_id, signature)
+        self._note_use(key, exchange)
         return key.principal
+
+    async def run(self, every_s: float = TELL_EVERY_S) -> None:
+        """Tells auth which keys were used: apart from the requests, which do not wait for it."""
+        while True:
+            await asyncio.sleep(every_s)
+            while self._uses:
+                told = [self._uses.pop(key_id) for key_id in [*self._uses][:MOST_TOLD]]
+                try:
+                    await self._tell(told)
+                except Problem as problem:
+                    log.warning("uses_of_api_keys_not_told", error=problem.detail)
+                    self._uses = {use.api_key_id: use for use in told} | self._uses
+                    break
+
+    async def _tell(self, uses: list[_Use]) -> None:
+        answer = await self._ask_auth("used", {"uses": uses}, str(uuid4()))
+        if answer.status != 204:
+            raise unavailable(f"The service auth takes no uses of API keys, was {answer.status}.")
+
+    def _note_use(self, key: _Key, exchange: Exchange) -> None:
+        """Once for each time that auth was asked for the key."""
+        if key.is_use_noted or len(self._uses) >= MOST_KNOWN:
+            return
+        key.is_use_noted, key_id = True, key.principal.session_id
+        self._uses[key_id] = _Use(key_id, self.clock.now(), exchange.address(self.trusted_proxies))
 
     async def _key(self, name: str, request_id: str, count_stranger: Callable[[], Awaitable[None]]) -> _Key:
         known = self._known.get(name)
@@ -151,15 +200,7 @@ class ApiKeys:
 
     async def _ask(self, name: str, request_id: str) -> _Key:
         changes = self._changes
-        answer = await self.upstream.send(
-            "auth",
-            "POST",
-            "/internal/api-keys/lookup",
-            claims=None,
-            request_id=request_id,
-            headers={"Content-Type": "application/json"},
-            body=msgspec.json.encode({"key": name}),
-        )
+        answer = await self._ask_auth("lookup", {"key": name}, request_id)
         if answer.status == 404:
             raise _unknown()
         if answer.status != 200:
@@ -187,13 +228,25 @@ class ApiKeys:
         if address is None or not any(address in network for network in key.networks):
             raise Problem(403, "address_not_allowed", "The API key may not be used from this address.")
 
-    async def _check_once(self, exchange: Exchange, signature: str) -> None:
-        (verdict,) = await self.rates.check(Check(ONCE, signature))
+    async def _check_once(self, exchange: Exchange, key_id: str, signature: bytes) -> None:
+        once, of_key = await self.rates.check(Check(ONCE, f"{key_id}:{signature.decode()}"), Check(self.limit, key_id))
         if self.rates.failure is not None:
             if exchange.method not in SAFE_METHODS:
                 raise unavailable("It cannot be known whether this signature was seen before; nothing was done.")
-        elif not verdict.allowed:
+        elif not once.allowed:
             raise unauthenticated("signature_reused", "This signature was used before; sign each request anew.")
+        exchange.limited(of_key)
+
+    async def _ask_auth(self, what: str, content: object, request_id: str) -> Answer:
+        return await self.upstream.send(
+            "auth",
+            "POST",
+            f"/internal/api-keys/{what}",
+            claims=None,
+            request_id=request_id,
+            headers={"Content-Type": "application/json"},
+            body=msgspec.json.encode(content),
+        )
 
 
 def _unknown() -> Problem:

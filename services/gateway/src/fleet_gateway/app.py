@@ -79,7 +79,7 @@ class Gateway:
             keys = KeySet(_key_reader(upstream))
             revoked = bus.table(AUTH_SESSIONS, SessionRevoked)
             tokens = AccessTokens(keys, revoked, bus.clock)
-            api_keys = ApiKeys(upstream, rates, bus.clock, settings.gateway_trusted_proxies)
+            api_keys = ApiKeys(upstream, rates, limits.api_key, bus.clock, settings.gateway_trusted_proxies)
             revoked.on_change(api_keys.on_change)
             accounts = AccountsOfUsers()
             bus.table(TRADING_ACCOUNTS, Account).on_change(_account_listener(accounts))
@@ -128,6 +128,7 @@ class Gateway:
             background = await stack.enter_async_context(Background(health))
             background.start("sockets", hub.run())
             background.start("access_token_keys", keys.run())
+            background.start("uses_of_api_keys", api_keys.run())
             yield
 
 

@@ -36,14 +36,21 @@ log = get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class Limits:
     requests: Limit
+    api_key: Limit
     registrations: Limit
     failed_logins: Limit
 
     @classmethod
     def of(cls, settings: GatewaySettings) -> "Limits":
-        window_s = settings.gateway_rate_window_s
+        window_s, per_s, burst = (
+            settings.gateway_rate_window_s,
+            settings.gateway_rate_requests,
+            settings.gateway_rate_burst,
+        )
+        share = settings.gateway_rate_key_share
         return cls(
-            Limit.rate("requests", settings.gateway_rate_requests, settings.gateway_rate_burst),
+            Limit.rate("requests", per_s, burst),
+            Limit.rate("api-key", per_s * share, max(1, int(burst * share))),
             Limit.window("registrations", settings.gateway_rate_registrations, window_s),
             Limit.window("failed-logins", settings.gateway_rate_failed_logins, window_s),
         )
@@ -143,6 +150,10 @@ class Edge:
     async def _admit(self, exchange: Exchange, route: Route, principal: Principal, weight: float = 1) -> None:
         """Counts the request for its user, then asks whether he may. Raises Problem 429 and 403."""
         weight = max(weight, routes.HEAVY.get(exchange.raw_path, 1))
+        if principal.api_key_id is not None and weight > 1:
+            # One was counted with its signature. Before the user's: what a key is refused takes nothing of his.
+            (verdict,) = await self.rates.check(Check(self.limits.api_key, principal.api_key_id, weight - 1))
+            exchange.limited(verdict)
         (verdict,) = await self.rates.check(Check(self.limits.requests, principal.key, weight))
         exchange.limited(verdict)
         principal.require_scope(route.scope_for(exchange.method))

@@ -200,8 +200,9 @@ class Exchange:
         return Answer(problem.status, headers, body)
 
     def limited(self, verdict: Verdict) -> None:
-        """Takes note of what the rate limits say. Raises Problem 429."""
-        self.verdict = verdict
+        """Takes note of what a rate limit says; of several the one that leaves least is told. Raises Problem 429."""
+        if self.verdict is None or not verdict.allowed or verdict.remaining < self.verdict.remaining:
+            self.verdict = verdict
         if not verdict.allowed:
             raise Problem(
                 429,

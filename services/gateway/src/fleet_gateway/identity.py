@@ -48,6 +48,8 @@ class Principal:
     key: str
     signed_with: str | None = None
     """The id of auth's key, where a token was signed with one."""
+    api_key_id: str | None = None
+    """Of the key that signed the request, which has a limit of its own."""
 
     def require_scope(self, scope: str | None) -> None:
         if scope is not None and scope not in self.scopes:

@@ -17,6 +17,8 @@ class GatewaySettings(ServiceSettings):
     gateway_rate_requests: float = Field(default=100, gt=0)
     """Requests a second of a user; of an address where nobody is logged in."""
     gateway_rate_burst: int = Field(default=300, ge=1)
+    gateway_rate_key_share: float = Field(default=0.8, gt=0, le=1)
+    """Of both, what one API key may take: a program that runs wild leaves its user's others, and himself, something."""
     gateway_rate_registrations: int = Field(default=60, ge=1)
     """Of an address, within gateway_rate_window_s."""
     gateway_rate_failed_logins: int = Field(default=30, ge=1)

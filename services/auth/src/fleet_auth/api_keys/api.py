@@ -19,7 +19,7 @@ from fleet_auth.parts import AuthParts, SessionCaller, not_stored
 from fleet_auth.store import PostgresUnitOfWork
 from fleet_auth.tokens import new_secret
 
-from .domain import KNOWN_FOR_S, MOST_KEYS, ApiKey, ScopeNotHeld, TooManyKeys, check_scopes, new_key
+from .domain import KNOWN_FOR_S, MOST_KEYS, ApiKey, ScopeNotHeld, TooManyKeys, Use, check_scopes, new_key
 from .store import ApiKeys
 
 router = APIRouter(prefix="/api/v1/auth/api-keys", tags=["auth"])
@@ -53,7 +53,8 @@ class ApiKeyResource(Resource):
     max_order_notional: DecimalString | None
     symbols: list[str] | None
     created_at: datetime
-    last_used_at: datetime | None = Field(description="To the minute.")
+    last_used_at: datetime | None = Field(description="When a request with a right signature came, to the minute.")
+    last_used_address: str | None = Field(description="Where it came from; of IPv6 the /64.")
 
 
 class NewApiKey(ApiKeyResource):
@@ -70,6 +71,16 @@ class ApiKeyList(Resource):
 
 class LookupBody(Body):
     key: str = Field(min_length=1, max_length=200)
+
+
+class UseBody(Body):
+    api_key_id: UUID
+    used_at: Instant
+    address: str = Field(max_length=100)
+
+
+class UsesBody(Body):
+    uses: list[UseBody] = Field(max_length=500)
 
 
 @router.post("", status_code=201, response_model=NewApiKey)
@@ -127,7 +138,7 @@ async def revoke(api_key_id: UUID, caller: SessionCaller, auth: AuthParts) -> Re
 async def lookup(body: LookupBody, auth: AuthParts) -> Response:
     """What the gateway verifies requests of this key with, and lets it do, for the next minute."""
     async with auth.bus.transaction() as tx:
-        found = await ApiKeys(tx, auth.sealer).use(body.key)
+        found = await ApiKeys(tx, auth.sealer).find(body.key)
         user = None if found is None else await PostgresUnitOfWork(tx).user(found[0].user_id)
         now = tx.now
     if found is None or user is None or not found[0].is_good(user, now):
@@ -146,6 +157,15 @@ async def lookup(body: LookupBody, auth: AuthParts) -> Response:
         "secret": secret,
     }
     return not_stored(told)
+
+
+@internal.post("/used", status_code=204)
+async def note_uses(body: UsesBody, auth: AuthParts) -> Response:
+    """Keys with whose signatures requests have come."""
+    async with auth.bus.transaction() as tx:
+        uses = [Use(api_key_id=use.api_key_id, used_at=use.used_at, address=use.address) for use in body.uses]
+        await ApiKeys(tx, auth.sealer).note_uses(uses)
+    return Response(status_code=204)
 
 
 def _api_key(body: ApiKeyBody, user_id: UUID, api_key_id: UUID, now: datetime) -> ApiKey:

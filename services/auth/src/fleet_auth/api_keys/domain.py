@@ -42,6 +42,7 @@ class ApiKey:
     expires_at: datetime | None
     created_at: datetime
     last_used_at: datetime | None = None
+    last_used_address: str | None = None
 
     def scopes_for(self, user: User) -> list[str]:
         """Never more than its user's roles let him do today."""
@@ -49,6 +50,15 @@ class ApiKey:
 
     def is_good(self, user: User, now: datetime) -> bool:
         return user.is_active and (self.expires_at is None or now < self.expires_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """That a request came with a signature of the key which was found right."""
+
+    api_key_id: UUID
+    used_at: datetime
+    address: str
 
 
 def check_scopes(asked: Iterable[str], held: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 """The table of API keys."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -9,10 +10,11 @@ from fleet_bus import Transaction
 from fleet_auth import events
 from fleet_auth.sealing import API_KEY_SECRET, Sealer
 
-from .domain import KNOWN_FOR_S, ApiKey
+from .domain import KNOWN_FOR_S, ApiKey, Use
 
 _KEY = """
-api_key_id, user_id, name, key, scopes, symbols, max_order_notional, ip_allowlist, expires_at, created_at, last_used_at
+api_key_id, user_id, name, key, scopes, symbols, max_order_notional, ip_allowlist, expires_at, created_at, last_used_at,
+    last_used_address
 """
 
 
@@ -54,17 +56,29 @@ class ApiKeys:
             key.created_at,
         )
 
-    async def use(self, key: str) -> tuple[ApiKey, str] | None:
-        """The key, with its secret, noting that it is used; None if it is unknown or revoked."""
+    async def find(self, key: str) -> tuple[ApiKey, str] | None:
+        """The key, with its secret; None if it is unknown or revoked."""
         row = await self._connection.fetchrow(
-            f"UPDATE api_keys SET last_used_at = $2 WHERE key = $1 AND revoked_at IS NULL RETURNING secret, {_KEY}",  # noqa: S608
+            f"SELECT secret, {_KEY} FROM api_keys WHERE key = $1 AND revoked_at IS NULL",  # noqa: S608
             key,
-            self.now,
         )
         if row is None:
             return None
         found = _api_key(row)
         return found, self._sealer.unseal(row["secret"], API_KEY_SECRET.place(found.api_key_id)).decode()
+
+    async def note_uses(self, uses: Iterable[Use]) -> None:
+        """What was noted of a later one stays; whoever else notes them takes them in the same order."""
+        await self._connection.executemany(
+            """
+            UPDATE api_keys SET last_used_at = $2, last_used_address = $3
+            WHERE api_key_id = $1 AND (last_used_at IS NULL OR last_used_at < $2)
+            """,
+            [
+                (use.api_key_id, min(use.used_at, self.now), use.address)
+                for use in sorted(uses, key=lambda use: use.api_key_id)
+            ],
+        )
 
     async def revoke(self, user_id: UUID, api_key_id: UUID) -> str | None:
         """Its name; None if the user has no such key (any more)."""
@@ -106,4 +120,5 @@ def _api_key(row: asyncpg.Record) -> ApiKey:
         expires_at=row["expires_at"],
         created_at=row["created_at"],
         last_used_at=row["last_used_at"],
+        last_used_address=row["last_used_address"],
     )
