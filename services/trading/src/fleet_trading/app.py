@@ -29,6 +29,7 @@ from .risk_watch import RiskWatch
 from .service.orders import OrderDesk
 from .settings import Settings
 from .store import AccountCache, Readings
+from .store.holders import Holders
 from .store.limits import SharedLimits
 
 
@@ -71,7 +72,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         limits=limits,
         last_gates=Gates(client, LAST_GATES, timeout_s=settings.trading_call_timeout_s),
     )
-    risk_watch = RiskWatch(bus, cache, limits, market)
+    risk_watch = RiskWatch(bus, cache, limits, market, Holders(database, cache, limits))
     bus.add(consumers.reports(trading.unit, market))
     bus.add(consumers.order_requests(trading.unit, desk, market))
     bus.add(consumers.users(trading.unit, market, settings.trading_opening_deposit))

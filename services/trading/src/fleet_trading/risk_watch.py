@@ -10,9 +10,10 @@ from fleet_chassis.logging import get_logger
 
 from .api import Trading
 from .domain import Account
-from .domain.risk.usage import RESTRICTING, measure
+from .domain.risk.usage import RESTRICTING, may_breach, measure
 from .ports import Market, account_key
 from .store import AccountCache
+from .store.holders import Holders
 from .store.limits import SharedLimits
 
 LOOK_EVERY_S = 1.0
@@ -25,11 +26,12 @@ log = get_logger("fleet_trading")
 
 
 class RiskWatch:
-    """Looks at the accounts that this process has in memory: those with a transaction since it started. Live feeds only:
-    in a replay, where nothing may depend on the wall clock, transactions alone tell."""
+    """Looks at the accounts that this process has in memory, and brings those there that may lose. Live feeds only: in a
+    replay, where nothing may depend on the wall clock, transactions alone tell."""
 
-    def __init__(self, bus: Bus, cache: AccountCache, limits: SharedLimits, market: Market) -> None:
+    def __init__(self, bus: Bus, cache: AccountCache, limits: SharedLimits, market: Market, holders: Holders) -> None:
         self._bus = bus
+        self._holders = holders
         self._cache = cache
         self._limits = limits
         self._market = market
@@ -45,7 +47,7 @@ class RiskWatch:
     def _is_to_be_told(self, account: Account) -> bool:
         table, own = self._limits.table, account.limits.values()
         limits = table.of(account.roles, own)
-        if RESTRICTING.isdisjoint(limits) or not account.holds_anything:
+        if not may_breach(account, limits):
             return False
         only = {name: limits[name] for name in RESTRICTING & limits.keys()}
         event = measure(account, lambda symbol: only if symbol is None else {}, self._market, self._market.day())
@@ -62,6 +64,7 @@ class RiskWatch:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
+                await self._holders.bring()
                 await self.look(trading)
             except Exception as error:
                 if not is_down(error):

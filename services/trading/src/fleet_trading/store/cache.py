@@ -33,6 +33,15 @@ class AccountCache:
         """To be looked at only."""
         return list(self._accounts.values())
 
+    def knows(self, account_id: UUID) -> bool:
+        """At whatever version."""
+        return account_id in self._accounts
+
+    @property
+    def is_full(self) -> bool:
+        """The next one put in takes the place of another."""
+        return len(self._accounts) >= self._most
+
     def clear(self) -> None:
         self._accounts.clear()
 

@@ -12,6 +12,8 @@ from fleet_bus import Transaction
 from fleet_trading.domain.risk.limits import Limit, LimitTable, Scope, SetAs
 from fleet_trading.events.auditing import tell_limits_set
 
+from .cache import AccountCache
+
 _LAST = """
 SELECT DISTINCT ON (scope, target, set_as, name) change_no, scope, target, set_as, name, value, changed_by, changed_at
 FROM risk_limits
@@ -72,6 +74,13 @@ class SharedLimits:
 
     def __init__(self) -> None:
         self.table = LimitTable(0, {})
+
+    async def know(self, version: int, connection: asyncpg.Connection, cache: AccountCache) -> None:
+        """What holds at this version. Owners' roles may have changed with it, which are remembered with their accounts: those
+        are forgotten, and what a transaction took out before is not put back."""
+        if version > self.table.version:
+            await self.read(connection)
+            cache.clear()
 
     async def read(self, connection: asyncpg.Connection) -> None:
         limits: dict[tuple[Scope, str], dict[Limit, Decimal]] = {}

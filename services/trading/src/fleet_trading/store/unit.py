@@ -135,7 +135,9 @@ class PostgresUnit:
         missing: list[UUID] = []
         used_up: list[tuple[UUID, str]] = []
         rows = await self._connection.fetch(_LOCK_AND_LOOK, account_ids, claims_of, claims)
-        await self._know_limits(next(version for account_id, version, _ in rows if account_id is None))
+        version = next(version for account_id, version, _ in rows if account_id is None)
+        await self._limits.know(version, self._connection, self._cache)
+        self._limits_version = self._limits.table.version
         for account_id, version, client_order_id in rows:
             if version is None:
                 used_up.append((account_id, client_order_id))
@@ -153,13 +155,6 @@ class PostgresUnit:
                 self._accounts[account.account_id] = account
         if used_up:
             await self._read_claims(used_up)
-
-    async def _know_limits(self, version: int) -> None:
-        if version > self._limits.table.version:
-            # Owners' roles may have changed with it, which are remembered with their accounts.
-            self._cache.clear()
-            await self._limits.read(self._connection)
-        self._limits_version = self._limits.table.version
 
     @property
     def limits(self) -> LimitTable:

@@ -1,6 +1,6 @@
 """Which limits there are, and which of those that were set hold for an order: of each the tightest."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -116,6 +116,9 @@ class LimitTable:
         self.are_measured = any(not MEASURED.isdisjoint(values) for values in limits.values())
         """Whether there is any whose use is told of."""
         self._known: dict[tuple[tuple[str, ...], str | None, UUID | None, UUID | None], Values] = {}
+
+    def has_any(self, names: frozenset[Limit], scopes: Collection[Scope]) -> bool:
+        return any(scope in scopes and not names.isdisjoint(values) for (scope, _), values in self._limits.items())
 
     def of(
         self,

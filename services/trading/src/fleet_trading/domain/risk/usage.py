@@ -84,6 +84,11 @@ def drawdown(account: Account, marks: Marks | None) -> Decimal:
     return share(EXACT.subtract(peak, now), Decimal(1), peak)
 
 
+def may_breach(account: Account, limits: Values) -> bool:
+    """Whether it may come to a limit on losses by prices alone; `limits` are those of the account as a whole."""
+    return not RESTRICTING.isdisjoint(limits) and account.holds_anything
+
+
 def usages(account: Account, limits_of: Callable[[str | None], Values], marks: Marks, day: date) -> Iterator[Usage]:
     """`limits_of` says what holds for a symbol, or for the account as a whole. Needs all open orders."""
     limits = limits_of(None)
