@@ -47,10 +47,16 @@ async def test_open_orders_and_fills_since_are_listed_in_pages(simulated: Any) -
         for _ in range(3)
     ]
     taken = [simulated.place("ETH/USD", quantity=Decimal("0.0002")) for _ in range(2)]
+    short = simulated.place("ETH/USD", quantity=Decimal("0.0003"), side=Side.SELL)
 
-    def listing(after: Any, since: str | None, most: int) -> Any:
+    def listing(after: Any, since: str | None, most: int, holding: Any = None) -> Any:
         return venue.QueryVenueOpenOrders(
-            query_id=uuid4(), symbol="ETH/USD", after=after, since_trade_id=since, most=most
+            query_id=uuid4(),
+            symbol="ETH/USD",
+            after=after,
+            since_trade_id=since,
+            most=most,
+            positions_after=holding,
         )
 
     async def answer(query: Any) -> Any:
@@ -69,7 +75,7 @@ async def test_open_orders_and_fills_since_are_listed_in_pages(simulated: Any) -
         )
 
     # Orders and question in one batch or not: the answer has all that came before it.
-    await simulated.command(*far, *taken)
+    await simulated.command(*far, *taken, short)
     first = await answer(listing(None, None, 2))
     refs = sorted(order.venue_order_ref for order in far)
     assert [order.venue_order_ref for order in first.orders] == refs[:2]
@@ -84,6 +90,19 @@ async def test_open_orders_and_fills_since_are_listed_in_pages(simulated: Any) -
     assert taken[0].venue_order_ref in both
     nothing = await answer(listing(None, "no such fill", 5))
     assert nothing.fills == ()
+    await simulated.told(short.venue_order_ref, ACCEPTED, FILLED)
+    # Others of this module have traded, too.
+    pages = [await answer(listing(None, None, 1))]
+    while pages[-1].has_more_positions:
+        pages.append(await answer(listing(None, None, 1, pages[-1].positions[-1].account_id)))
+    held = {position.account_id: position.quantity for page in pages for position in page.positions}
+    assert len(pages) == len(held) > 2
+    assert list(held) == sorted(held)
+    assert {order.account_id: held[order.account_id] for order in (*taken, short)} == {
+        **{order.account_id: Decimal("0.0002") for order in taken},
+        short.account_id: Decimal("-0.0003"),
+    }
+    assert not held.keys() & {order.account_id for order in far}
     await simulated.command(*(simulated.cancel_of(order) for order in far))
 
 

@@ -1,7 +1,7 @@
 """execution as it runs: its own database, the real Kafka, and the rest of the fleet around it."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -219,6 +219,9 @@ class ExecutionUnderTest:
         *orders: venue.VenueOpenOrder,
         fills: tuple[venue.VenueOrderFilled, ...] = (),
         has_more_orders: bool = False,
+        has_more_fills: bool = False,
+        positions: Mapping[UUID, int] | None = None,
+        has_more_positions: bool = False,
     ) -> None:
         said = venue.VenueOpenOrders(
             venue="paper",
@@ -228,10 +231,25 @@ class ExecutionUnderTest:
             orders=tuple(sorted(orders, key=lambda order: order.venue_order_ref)),
             has_more_orders=has_more_orders,
             fills=fills,
-            has_more_fills=False,
+            has_more_fills=has_more_fills,
             last_trade_id=fills[-1].venue_trade_id if fills else None,
+            positions=None
+            if positions is None
+            else tuple(venue.VenuePosition(account_id=a, quantity=Decimal(positions[a])) for a in sorted(positions)),
+            has_more_positions=has_more_positions,
         )
         await self.peers.say((VENUE_PAPER_REPORTS, asked.symbol, said), market_at=MARKET_AT)
+
+    async def compared(self, symbol: str, number: int = 0) -> Any:
+        """What is shown of the symbol's latest ended comparison, once there are more than `number` of them."""
+        admin = self.keys.of_user("execution", uuid4(), "read", "admin", roles=["admin"])
+
+        async def shown() -> Any:
+            _, page = await self.get("reconciliations?limit=500", admin)
+            ended = [r for r in page["data"] if r["symbol"] == symbol and r["ended_at"] is not None]
+            return ended[0] if len(ended) > number else None
+
+        return await eventually(shown, what=f"a comparison in {symbol}")
 
     async def post(self, path: str, headers: dict[str, str]) -> tuple[int, Any]:
         async with self.http.post(f"{self.url}/api/v1/executions/{path}", headers=headers) as response:

@@ -121,18 +121,6 @@ def a_limit(order: SubmitOrder, symbol: str) -> SubmitOrder:
     )
 
 
-async def compared(service: Any, symbol: str, number: int = 0) -> Any:
-    """What is shown of the symbol's latest ended comparison, once there are more than `number` of them."""
-    admin = service.keys.of_user("execution", uuid4(), "read", "admin", roles=["admin"])
-
-    async def shown() -> Any:
-        _, page = await service.get("reconciliations?limit=500", admin)
-        ended = [r for r in page["data"] if r["symbol"] == symbol and r["ended_at"] is not None]
-        return ended[0] if len(ended) > number else None
-
-    return await eventually(shown, what=f"a comparison in {symbol}")
-
-
 async def test_the_union_of_both_sides_is_compared_and_mended(execution_service: Any, an_order: SubmitOrder) -> None:
     """gone while we were away, never heard of, accepted unheard, fill lost -> all of it known and told"""
     service, symbol = execution_service, "ETH/USD"
@@ -167,7 +155,7 @@ async def test_the_union_of_both_sides_is_compared_and_mended(execution_service:
     await service.answer(
         again, listed(ours[0], cumulative_quantity=D(4), cumulative_notional=D(400), fees=D(1)), strange
     )
-    found = await compared(service, symbol)
+    found = await service.compared(symbol)
     assert (found["outcome"], found["attempts"]) == ("mended", 2)
     assert sorted(d["kind"] for d in found["differences"]) == [
         "accept_missing",
@@ -199,7 +187,7 @@ async def test_while_a_venue_is_away_and_until_it_was_compared_with_nothing_new_
     place = await service.placed(a_limit(an_order, symbol))
     asked = await service.asked(symbol, 1)
     await service.answer(asked, listed(place))
-    await compared(service, symbol)
+    await service.compared(symbol)
     await service.status(DISCONNECTED, LISTS_OPEN_ORDERS)
 
     async def codes(number: int) -> list[str]:
@@ -222,7 +210,7 @@ async def test_while_a_venue_is_away_and_until_it_was_compared_with_nothing_new_
     assert set(await codes(refused + 1)) == {"venue_in_doubt"}
     open_now = [listed(p) for p in _places(service, an_order)]
     await service.answer(again, *open_now)
-    await compared(service, symbol, 1)
+    await service.compared(symbol, 1)
     count = len(_places(service, an_order))
     await service.command(a_limit(an_order, symbol))
     await eventually(lambda: len(_places(service, an_order)) == count + 1)
@@ -249,7 +237,7 @@ async def test_a_venue_that_denies_an_open_order_stays_in_doubt(execution_servic
     for number in (1, 2, 3):
         await service.answer(await service.asked(symbol, number))
         await service.report(state(place, VenueOrderStand.UNKNOWN), symbol=symbol)
-    found = await compared(service, symbol)
+    found = await service.compared(symbol)
     assert (found["outcome"], [d["is_mended"] for d in found["differences"]]) == ("unresolved", [False])
     await service.command(a_limit(an_order, symbol))
     assert [r.code for r in await eventually(lambda: _rejections(service, an_order))] == ["venue_in_doubt"]

@@ -109,23 +109,38 @@ async def test_execution_is_told_what_is_open_and_what_was_filled(engine: Any) -
     ibm = engine.instrument("IBM/USD")
     await engine.lists(ibm)
     rest = [engine.order("sell", "5", "70", symbol="IBM/USD") for _ in range(3)]
-    await engine.command(*rest, engine.order("buy", "7", "70", symbol="IBM/USD"))
+    taker = engine.order("buy", "7", "70", symbol="IBM/USD")
+    await engine.command(*rest, taker)
     await engine.told(rest[1].venue_order_ref, A, F)
     pages: list[Any] = []
-    after: UUID | None = None
+    after, held = None, None
     since: str | None = "IBM/USD-1"
-    while not pages or pages[-1].has_more_orders or pages[-1].has_more_fills:
+    while not pages or pages[-1].has_more_orders or pages[-1].has_more_fills or pages[-1].has_more_positions:
         asked = QueryVenueOpenOrders(
-            query_id=uuid4(), symbol="IBM/USD", after=after, since_trade_id=since, most=1 if after is None else 3
+            query_id=uuid4(),
+            symbol="IBM/USD",
+            after=after,
+            since_trade_id=since,
+            most=1 if after is None else 3,
+            positions_after=held,
         )
         await engine.command(asked)
         pages.append(await _answer(engine, asked.query_id))
         after = pages[-1].orders[-1].venue_order_ref if pages[-1].has_more_orders else UUID(int=2**128 - 1)
         since = pages[-1].last_trade_id if pages[-1].has_more_fills else None
+        held = pages[-1].positions[-1].account_id if pages[-1].has_more_positions else UUID(int=2**128 - 1)
     orders = [order for page in pages for order in page.orders]
     assert [order.venue_order_ref for order in orders] == sorted(one.venue_order_ref for one in rest[1:])
     partly = next(order for order in orders if order.venue_order_ref == rest[1].venue_order_ref)
     assert (partly.user_id, partly.cumulative_quantity, partly.cumulative_notional) == (rest[1].user_id, 2, 140)
+    positions = [position for page in pages for position in page.positions]
+    assert [position.account_id for position in positions] == sorted({p.account_id for p in positions})
+    # All orders of `engine.order` that have filled here.
+    assert {(p.account_id, p.quantity) for p in positions} == {
+        (taker.account_id, 7),
+        (rest[0].account_id, -5),
+        (rest[1].account_id, -2),
+    }
     assert {(fill.venue_trade_id, fill.venue_order_ref) for page in pages for fill in page.fills} >= {
         ("IBM/USD-1", rest[0].venue_order_ref),
         ("IBM/USD-2", rest[1].venue_order_ref),

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from fleet_bus.forking import Forked
 from fleet_matching_engine.app import engine_of
-from fleet_matching_engine.domain.orders import Moment
+from fleet_matching_engine.domain.orders import ListQuery, Moment
 from fleet_matching_engine.domain.rules import Rules, Terms
 from fleet_matching_engine.service import VenueMachine
 from fleet_simulator import Cancel, OrderType, Place, Side
@@ -42,4 +42,5 @@ async def test_a_child_encodes_the_moment_in_which_it_was_begun_while_the_books_
     assert other.snapshot() == machine.snapshot()
     books = [each.venue.books[TERMS.symbol] for each in (machine, other)]
     assert books[0].exchange.state_hash() == books[1].exchange.state_hash()
-    assert books[0].listed(None, 1, 500, ()) == books[1].listed(None, 1, 500, ())
+    query = ListQuery("AAPL/USD", None, 1, 500, None)
+    assert books[0].listed(query, ()) == books[1].listed(query, ())

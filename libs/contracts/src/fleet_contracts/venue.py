@@ -86,14 +86,16 @@ class QueryVenueOpenOrders(VenueMessage, frozen=True, kw_only=True):
     """What is open in this symbol, whoever asked for it, and what was filled since? Answered by VenueOpenOrders.
 
     The orders come in pages of at most `most`, by rising `venue_order_ref` above `after`. `since_trade_id` is that of a
-    fill told before: the answer has it and at most `most` fills from it on; None asks for none. It may be asked at any
-    time, and is answered from what the venue knew when it came to this record of its key."""
+    fill told before: the answer has it and at most `most` fills from it on; None asks for none. What accounts hold comes
+    in pages of at most `most`, too, by rising `account_id` above `positions_after`. It may be asked at any time, and is
+    answered from what the venue knew when it came to this record of its key."""
 
     query_id: UUID
     symbol: str
     after: UUID | None
     since_trade_id: str | None
     most: int
+    positions_after: UUID | None = None
 
 
 class VenueReport(Value, frozen=True, kw_only=True, tag_field="event"):
@@ -239,9 +241,17 @@ class VenueOpenOrder(Value, frozen=True, kw_only=True):
     stand: VenueOrderStand = VenueOrderStand.WORKING
 
 
+class VenuePosition(Value, frozen=True, kw_only=True):
+    """What an account holds in the symbol by all its fills at the venue, below 0 if it is short."""
+
+    account_id: UUID
+    quantity: Decimal
+
+
 class VenueOpenOrders(VenueMessage, frozen=True, kw_only=True):
     """The answer to QueryVenueOpenOrders, in its place among the reports of its symbol: all that the venue did before is
-    reported before. An open order of this page's range that is not in it is not open."""
+    reported before. An open order of this page's range that is not in it is not open, and an account of this page's
+    range that is not among the positions holds nothing."""
 
     venue: str
     symbol: str
@@ -253,3 +263,6 @@ class VenueOpenOrders(VenueMessage, frozen=True, kw_only=True):
     has_more_fills: bool
     last_trade_id: str | None
     """Of the last fill listed or, where none was asked for, of the last there is."""
+    positions: tuple[VenuePosition, ...] | None = None
+    """None of a venue that does not tell what is held there."""
+    has_more_positions: bool = False

@@ -336,6 +336,8 @@ class HostileVenue(VenueUnderTest):
             order for ref, order in self._orders.items() if order.is_working or (ref in filled and query.after is None)
         ]
         page = sorted((order for order in listed if query.after is None or ref_of(order) > query.after), key=ref_of)
+        after = query.positions_after
+        held = [position for position in self._positions() if after is None or position[0] > after]
         return venue.VenueOpenOrders(
             venue=self.name,
             symbol=query.symbol,
@@ -346,7 +348,20 @@ class HostileVenue(VenueUnderTest):
             fills=tuple(fills),
             has_more_fills=has_more_fills,
             last_trade_id=(fills or self._fills)[-1].venue_trade_id if self._fills else None,
+            positions=tuple(
+                venue.VenuePosition(account_id=account_id, quantity=quantity)
+                for account_id, quantity in held[: query.most]
+            ),
+            has_more_positions=len(held) > query.most,
         )
+
+    def _positions(self) -> list[tuple[UUID, Decimal]]:
+        """What each account holds by all its fills, by rising account."""
+        held: dict[UUID, Decimal] = {}
+        for order in self._orders.values():
+            filled = order.cumulative if order.place.side is Side.BUY else -order.cumulative
+            held[order.place.account_id] = held.get(order.place.account_id, Decimal(0)) + filled
+        return sorted((account_id, quantity) for account_id, quantity in held.items() if quantity)
 
 
 @contextlib.asynccontextmanager

@@ -174,6 +174,7 @@ def list_query(message: venue.QueryVenueOpenOrders) -> ListQuery:
         after=message.after,
         since_trade_id=message.since_trade_id,
         most=message.most,
+        positions_after=message.positions_after,
     )
 
 
@@ -205,6 +206,8 @@ def _book_listed(event: BookListed) -> Addressed:
         fills=tuple(map(_fill, event.fills)),
         has_more_fills=event.has_more_fills,
         last_trade_id=event.last_trade_id,
+        positions=tuple(venue.VenuePosition(account_id=account, quantity=held) for account, held in event.positions),
+        has_more_positions=event.has_more_positions,
     )
     return VENUE_PAPER_REPORTS, event.symbol, message, event.market_at
 

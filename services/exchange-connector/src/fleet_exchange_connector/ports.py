@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
@@ -33,7 +34,7 @@ class OrdersReported:
 
 @dataclass(frozen=True, slots=True)
 class BookListed:
-    """The answer to a ListQuery: a page of open orders, each with its user, and of fills."""
+    """The answer to a ListQuery: a page of open orders, each with its user, of fills, and of what accounts hold."""
 
     query_id: UUID
     symbol: str
@@ -43,6 +44,8 @@ class BookListed:
     fills: Sequence[Fill]
     has_more_fills: bool
     last_trade_id: str | None
+    positions: Sequence[tuple[UUID, Decimal]]
+    has_more_positions: bool
 
 
 @dataclass(frozen=True, slots=True)

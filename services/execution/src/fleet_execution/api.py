@@ -122,10 +122,11 @@ class Execution(Resource):
 
 class DifferenceShown(Resource):
     """`kind`: unknown_order, unknown_fill, accept_missing, fill_missing, terms, ended_here_open_there, totals,
-    not_open_there."""
+    not_open_there; and position, which is of an account and of no order."""
 
     kind: str
-    venue_order_ref: UUID
+    venue_order_ref: UUID | None
+    account_id: UUID | None
     detail: str
     is_mended: bool
 
@@ -313,7 +314,13 @@ def _reconciliation(found: Reconciliation) -> ReconciliationShown:
         outcome=found.outcome,
         attempts=found.attempt,
         differences=[
-            DifferenceShown(kind=d.kind, venue_order_ref=d.venue_order_ref, detail=d.detail, is_mended=d.is_mended)
+            DifferenceShown(
+                kind=d.kind,
+                venue_order_ref=d.venue_order_ref,
+                account_id=d.account_id,
+                detail=d.detail,
+                is_mended=d.is_mended,
+            )
             for d in found.differences
         ],
         at=found.asked_at,

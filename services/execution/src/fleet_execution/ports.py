@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -112,6 +113,12 @@ class ComparingUnitOfWork(UnitOfWork, Protocol):
         self, venue: str, symbol: str, *, before: datetime, after: UUID | None, upto: UUID | None, limit: int
     ) -> Sequence[OrderKey]:
         """Ours that were sent before then and have not ended, as they are now, of this range of references."""
+        ...
+
+    async def positions(
+        self, venue: str, symbol: str, *, of: Iterable[UUID], after: UUID | None, upto: UUID | None, limit: int
+    ) -> Mapping[UUID, Decimal]:
+        """By account the sum of all fills there were: of these, and of those of this range that hold anything."""
         ...
 
     async def open_symbols(self, venue: str) -> set[str]: ...

@@ -123,7 +123,8 @@ def query(message: venue.QueryVenueOrders) -> Query:
 def list_query(message: venue.QueryVenueOpenOrders) -> ListQuery:
     after = None if message.after is None else message.after.hex
     since = None if message.since_trade_id is None else trade_number(message.since_trade_id)
-    return ListQuery(message.symbol, after, since, message.most)
+    above = None if message.positions_after is None else str(message.positions_after)
+    return ListQuery(message.symbol, after, since, message.most, above)
 
 
 def terms(defined: InstrumentDefined) -> Terms:
@@ -256,7 +257,13 @@ def open_orders(
         fills=tuple(_filled(fill, book) for fill in listed.fills if book is not None),
         has_more_fills=listed.has_more_fills,
         last_trade_id=trade_id(asked.symbol, listed.last_trade) if listed.last_trade else None,
+        positions=tuple(_position(account, lots, book) for account, lots in listed.positions if book is not None),
+        has_more_positions=listed.has_more_positions,
     )
+
+
+def _position(account_id: str, lots: int, book: SymbolBook) -> venue.VenuePosition:
+    return venue.VenuePosition(account_id=_account_id(account_id), quantity=book.scale.quantity(lots))
 
 
 def _open_order(order: sim.Order, book: SymbolBook, users: Mapping[str, str]) -> venue.VenueOpenOrder:

@@ -158,13 +158,14 @@ class OpenOrder(Struct, frozen=True, kw_only=True):
 
 
 class ListQuery(Struct, frozen=True, kw_only=True):
-    """A page of the open orders above `after`, and the fills from one that was told before."""
+    """A page of the open orders above `after`, the fills from one that was told before, and a page of what is held."""
 
     query_id: UUID
     symbol: str
     after: UUID | None
     since_trade_id: str | None
     most: int
+    positions_after: UUID | None
 
 
 class KnownOrder(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """Comparing what a venue has with what we know: the union of both sides, and what is done about each difference. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID, uuid5
 
@@ -14,7 +15,8 @@ from .values import Accepted, Cancel, Filled, OrderKey, Outcome, Replaced, Stand
 MOST_ATTEMPTS = 3
 """So often in a row a venue is asked about differences before a person should look."""
 MOST_LISTED = 500
-"""Orders, and fills, in one answer of a venue: about 450 bytes each, so that it stays below the 900 kB of a record."""
+"""Orders, fills, and positions in one answer of a venue: about 450 bytes each, 100 those of a position, so that it stays
+below the 900 kB of a record."""
 
 
 class Cause(StrEnum):
@@ -46,7 +48,8 @@ class Listed(Struct, frozen=True):
 
 
 class Listing(Struct, frozen=True):
-    """One answer of a venue: a page of its open orders in one symbol, and fills since the one asked for."""
+    """One answer of a venue: a page of its open orders in one symbol, fills since the one asked for, and a page of what
+    accounts hold (None: the venue does not tell)."""
 
     query_id: UUID
     venue: str
@@ -57,21 +60,25 @@ class Listing(Struct, frozen=True):
     fills: tuple[tuple[UUID, Filled], ...]
     has_more_fills: bool
     last_trade_id: str | None
+    positions: tuple[tuple[UUID, Decimal], ...] | None = None
+    has_more_positions: bool = False
 
 
 class Difference(Struct, frozen=True):
-    """`kind`: unknown_order, unknown_fill, accept_missing, fill_missing, terms, ended_here_open_there, totals, not_open_there."""
+    """`kind`: unknown_order, unknown_fill, accept_missing, fill_missing, terms, ended_here_open_there, totals,
+    not_open_there; and position, which is of an account and of no order."""
 
     kind: str
-    venue_order_ref: UUID
+    venue_order_ref: UUID | None
     detail: str
     is_mended: bool
+    account_id: UUID | None = None
 
 
 class Reconciliation(Struct, frozen=True):
     """One comparison with one venue in one symbol: asked, mended and asked again until nothing is left to mend.
 
-    `after` and `since_trade_id` say what part of the venue's books the question that is open asks for."""
+    `after`, `since_trade_id` and `positions_after` say what part of the venue's books the question that is open asks for."""
 
     reconciliation_id: UUID
     venue: str
@@ -88,6 +95,7 @@ class Reconciliation(Struct, frozen=True):
     """Of this attempt, not mended yet."""
     differences: tuple[Difference, ...] = ()
     ended_at: datetime | None = None
+    positions_after: UUID | None = None
 
     @property
     def query_id(self) -> UUID:
@@ -105,22 +113,30 @@ class Reconciliation(Struct, frozen=True):
             differences=_kept(self.differences, found),
             last_trade_id=listing.last_trade_id if self.page == 0 or self.since_trade_id else self.last_trade_id,
         )
-        if listing.has_more_orders or listing.has_more_fills:
+        if listing.has_more_orders or listing.has_more_fills or listing.has_more_positions:
             return replace(
                 noted,
                 page=self.page + 1,
                 after=listing.orders[-1].ref if listing.has_more_orders else _LAST,
                 since_trade_id=listing.last_trade_id if listing.has_more_fills else None,
+                positions_after=self._positions_after(listing),
                 open_differences=unmended,
             )
         if unmended and self.attempt < MOST_ATTEMPTS:
-            return replace(noted, attempt=self.attempt + 1, page=0, after=None, open_differences=0, asked_at=now)
+            again = replace(noted, attempt=self.attempt + 1, page=0, after=None, positions_after=None, asked_at=now)
+            return replace(again, open_differences=0)
         if unmended:
             return replace(noted, outcome=Ending.UNRESOLVED, open_differences=unmended, ended_at=now)
         # What an attempt before this could not mend, its questions have: nothing of it is found any more.
         mended = tuple(replace(difference, is_mended=True) for difference in noted.differences)
         outcome = Ending.MENDED if mended else Ending.CLEAN
         return replace(noted, outcome=outcome, differences=mended, ended_at=now)
+
+    def _positions_after(self, listing: Listing) -> UUID | None:
+        """Of the next page. As long as fills are still to come, what is held is not compared, and asked for again."""
+        if listing.has_more_fills:
+            return self.positions_after
+        return listing.positions[-1][0] if listing.positions and listing.has_more_positions else _LAST
 
 
 def next_cause(
@@ -143,8 +159,7 @@ MOST_DIFFERENCES = 1_000
 
 def _kept(before: tuple[Difference, ...], found: Iterable[Difference]) -> tuple[Difference, ...]:
     """Each difference once, however many attempts it took."""
-    by_name = {(d.kind, d.venue_order_ref): d for d in before}
-    by_name.update({(d.kind, d.venue_order_ref): d for d in found})
+    by_name = {(d.kind, d.venue_order_ref, d.account_id): d for d in (*before, *found)}
     return tuple(by_name.values())[:MOST_DIFFERENCES]
 
 
@@ -196,6 +211,17 @@ def compare(order: VenueOrder, listed: Listed) -> Difference | None:
         f" was {ours.quantity:f} for {ours.notional:f} and {ours.fees:f} here"
     )
     return Difference("totals", listed.ref, detail, False)
+
+
+def compare_positions(ours: Mapping[UUID, Decimal], theirs: Mapping[UUID, Decimal]) -> list[Difference]:
+    """What accounts hold by all fills, here and there: it shows also what is wrong with orders that have ended."""
+    found: list[Difference] = []
+    for account_id in sorted(ours.keys() | theirs.keys()):
+        here, there = ours.get(account_id, Decimal(0)), theirs.get(account_id, Decimal(0))
+        if here != there:
+            detail = f"the account holds {there:f} there, was {here:f} here"
+            found.append(Difference("position", None, detail, False, account_id))
+    return found
 
 
 def _terms(terms: Terms) -> tuple[object, ...]:

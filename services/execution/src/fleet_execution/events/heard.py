@@ -148,6 +148,8 @@ def listing_of(message: venue.VenueOpenOrders) -> Listing:
         tuple((fill.venue_order_ref, _fill_of(fill)) for fill in message.fills),
         message.has_more_fills,
         message.last_trade_id,
+        None if message.positions is None else tuple((held.account_id, held.quantity) for held in message.positions),
+        message.has_more_positions,
     )
 
 

@@ -35,6 +35,7 @@ def question(asked: Reconciliation) -> tuple[Topic, str, Message]:
         after=asked.after,
         since_trade_id=asked.since_trade_id,
         most=MOST_LISTED,
+        positions_after=asked.positions_after,
     )
     return commands_to(asked.venue), asked.symbol, query
 

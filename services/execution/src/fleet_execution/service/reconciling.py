@@ -13,6 +13,7 @@ from fleet_execution.domain.reconciliation import (
     Listing,
     Reconciliation,
     compare,
+    compare_positions,
     next_cause,
     review,
 )
@@ -129,6 +130,7 @@ async def learn_listing(uow: ComparingUnitOfWork, listing: Listing, *, market_at
                 Difference("not_open_there", key.ref, "the venue does not list it among its open orders", False)
             )
             doubtful[key.ref] = key
+    found += await _positions(uow, asked, listing)
     uow.publish(told, market_at=market_at)
     uow.ask_about(doubtful.values())
     after = asked.noted(listing, found, now=uow.now)
@@ -175,3 +177,15 @@ async def _ours(uow: ComparingUnitOfWork, asked: Reconciliation, listing: Listin
     return await uow.open_orders(
         listing.venue, listing.symbol, before=asked.asked_at, after=asked.after, upto=upto, limit=MOST_LISTED
     )
+
+
+async def _positions(uow: ComparingUnitOfWork, asked: Reconciliation, listing: Listing) -> list[Difference]:
+    """What is held, where the venue tells it and all fills that are in it have been listed or reported."""
+    if listing.positions is None or listing.has_more_fills:
+        return []
+    theirs = dict(listing.positions)
+    upto = listing.positions[-1][0] if listing.has_more_positions else None
+    ours = await uow.positions(
+        listing.venue, listing.symbol, of=theirs, after=asked.positions_after, upto=upto, limit=MOST_LISTED
+    )
+    return compare_positions(ours, theirs)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
@@ -23,13 +24,13 @@ ROUND = "reconcile"
 """The kind of the due rows that begin a round of questions to a venue."""
 
 _COLUMNS = """reconciliation_id, venue, symbol, cause, asked_at, since_trade_id, outcome, attempt, page, after_ref,
-last_trade_id, open_differences, differences, ended_at"""
+last_trade_id, open_differences, differences, ended_at, positions_after"""
 _KEEP = f"""
-INSERT INTO reconciliations ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+INSERT INTO reconciliations ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 ON CONFLICT (reconciliation_id) DO UPDATE SET asked_at = excluded.asked_at, since_trade_id = excluded.since_trade_id,
 outcome = excluded.outcome, attempt = excluded.attempt, page = excluded.page, after_ref = excluded.after_ref,
 last_trade_id = excluded.last_trade_id, open_differences = excluded.open_differences,
-differences = excluded.differences, ended_at = excluded.ended_at
+differences = excluded.differences, ended_at = excluded.ended_at, positions_after = excluded.positions_after
 """  # noqa: S608 (constants)
 _LOCK_VENUES = """
 SELECT venue, is_connected, can_list, capabilities FROM venues ORDER BY venue FOR NO KEY UPDATE
@@ -54,6 +55,13 @@ WHERE venue = $1 AND symbol = $2 AND ended_at IS NULL AND algo IS NULL AND creat
 AND (leg IS NULL OR NOT (leg->>'is_held')::boolean) AND (trigger IS NULL OR triggered_at < $3)
 AND venue_order_ref > $4 AND venue_order_ref <= $5
 ORDER BY venue_order_ref LIMIT $6
+"""
+
+_POSITIONS = """
+SELECT account_id, quantity FROM positions WHERE venue = $1 AND symbol = $2 AND account_id = ANY($3)
+UNION (SELECT account_id, quantity FROM positions
+       WHERE venue = $1 AND symbol = $2 AND account_id > $4 AND account_id <= $5 AND quantity <> 0
+       ORDER BY account_id LIMIT $6)
 """
 
 
@@ -139,6 +147,23 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
         rows = await self._tx.connection.fetch(_OPEN_ORDERS, venue, symbol, before, *bounds, limit)
         return [OrderKey(*row) for row in rows]
 
+    async def positions(
+        self, venue: str, symbol: str, *, of: Iterable[UUID], after: UUID | None, upto: UUID | None, limit: int
+    ) -> Mapping[UUID, Decimal]:
+        bounds = after or UUID(int=0), upto or UUID(int=2**128 - 1)
+        wanted = set(of)
+        # What this transaction has learnt is not in the rows yet.
+        learnt = {
+            account_id: quantity
+            for (*where, account_id), quantity in self.filled().items()
+            if where == [venue, symbol] and (account_id in wanted or bounds[0] < account_id <= bounds[1])
+        }
+        rows = await self._tx.connection.fetch(_POSITIONS, venue, symbol, list(wanted | learnt.keys()), *bounds, limit)
+        found: dict[UUID, Decimal] = {row[0]: row[1] for row in rows}
+        for account_id, quantity in learnt.items():
+            found[account_id] = found.get(account_id, Decimal(0)) + quantity
+        return found
+
     async def open_symbols(self, venue: str) -> set[str]:
         rows = await self._tx.connection.fetch(
             "SELECT DISTINCT symbol FROM venue_orders WHERE venue = $1 AND ended_at IS NULL AND algo IS NULL", venue
@@ -212,6 +237,7 @@ def _reconciliation(row: asyncpg.Record) -> Reconciliation:
         open_differences=row["open_differences"],
         differences=msgspec.convert(row["differences"], tuple[Difference, ...]),
         ended_at=row["ended_at"],
+        positions_after=row["positions_after"],
     )
 
 
@@ -219,4 +245,5 @@ def _row(r: Reconciliation) -> tuple[object, ...]:
     return (
         *(r.reconciliation_id, r.venue, r.symbol, r.cause.value, r.asked_at, r.since_trade_id, r.outcome.value),
         *(r.attempt, r.page, r.after, r.last_trade_id, r.open_differences, r.differences, r.ended_at),
+        r.positions_after,
     )

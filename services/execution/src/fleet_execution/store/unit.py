@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from fleet_chassis.ids import parse_ids
 from msgspec.structs import replace
 
 from fleet_execution.domain import NO_CONDITIONS, Conditions, Filled, Leg, OrderKey, Stand, Terms, Trigger, VenueOrder
+from fleet_execution.domain.fills import totals
 from fleet_execution.domain.groups import Group
 from fleet_execution.domain.twap import Twap
 from fleet_execution.events import messages
@@ -68,6 +70,11 @@ UPDATE fills f SET last_quantity = n.last_quantity, last_price = n.last_price, c
 FROM unnest($1::uuid[], $2::text[], $3::numeric[], $4::numeric[], $5::numeric[], $6::numeric[], $7::timestamptz[], $8::int[])
     AS n (venue_order_ref, venue_trade_id, last_quantity, last_price, cumulative_quantity, fee, market_at, revision)
 WHERE f.venue_order_ref = n.venue_order_ref AND f.venue_trade_id = n.venue_trade_id
+"""
+_HOLD = """
+INSERT INTO positions (venue, symbol, account_id, quantity)
+SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::numeric[])
+ON CONFLICT (venue, symbol, account_id) DO UPDATE SET quantity = positions.quantity + excluded.quantity
 """
 _ACCEPTING = 0xEC_0003
 """The lock of who takes new orders, together; who cuts off what came before a deadline waits for all of them to end."""
@@ -206,6 +213,18 @@ class PostgresUnitOfWork:
         for topic, key, message in messages(told):
             self._tx.publish(topic, key, message, market_at=market_at)
 
+    def filled(self) -> dict[tuple[str, str, UUID], Decimal]:
+        """By venue, symbol and account: by how much the sum of all fills is another one than at the beginning."""
+        found: dict[tuple[str, str, UUID], Decimal] = {}
+        for ref, order in self._orders.items():
+            before = self._stored[ref].fills if ref in self._stored else ()
+            if order.fills is not before:
+                quantity = totals(order.fills).quantity - totals(before).quantity
+                where = (order.key.venue, order.key.symbol, order.key.account_id)
+                signed = quantity if order.terms.side == "buy" else -quantity
+                found[where] = found.get(where, Decimal(0)) + signed
+        return {where: quantity for where, quantity in found.items() if quantity}
+
     async def flush(self) -> None:
         changed = [(ref, order) for ref, order in self._orders.items() if self._stored.get(ref) is not order]
         new = [_row(order) for ref, order in changed if ref not in self._stored]
@@ -220,6 +239,9 @@ class PostgresUnitOfWork:
         corrected = [row for ref, order in changed for row in _corrected_rows(order, self._stored.get(ref))]
         if corrected:
             self._tx.write(_CORRECT_FILLS, *_by_column(corrected))
+        held = sorted(self.filled().items())
+        if held:
+            self._tx.write(_HOLD, *_by_column([(*where, quantity) for where, quantity in held]))
         if self._newly_never_sent:
             self._tx.write(
                 "INSERT INTO never_sent (venue_order_ref, order_id, account_id, said_at)"

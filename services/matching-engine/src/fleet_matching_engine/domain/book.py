@@ -29,7 +29,17 @@ from fleet_simulator.book import events as e
 from fleet_simulator.book.book import Resting
 from fleet_simulator.book.events import Kind
 
-from fleet_matching_engine.domain.orders import Effects, EndedOrder, Fill, Listed, Moment, OrderFill, Print, Report
+from fleet_matching_engine.domain.orders import (
+    Effects,
+    EndedOrder,
+    Fill,
+    Listed,
+    ListQuery,
+    Moment,
+    OrderFill,
+    Print,
+    Report,
+)
 from fleet_matching_engine.domain.packing import PackedOrders, packed, unpacked
 from fleet_matching_engine.domain.references import References
 from fleet_matching_engine.domain.rules import Terms
@@ -236,9 +246,11 @@ class SymbolBook:
 
     # What is told of them
 
-    def listed(self, after: str | None, since_trade: int | None, most: int, older: Sequence[OrderFill]) -> Listed:
+    def listed(self, query: ListQuery, older: Sequence[OrderFill]) -> Listed:
         """`older`: fills of the archive, at least those that are asked for, by trade."""
-        refs = self._references.above(after, most + 1)
+        since_trade, most = query.since_trade, query.most
+        refs = self._references.above(query.after, most + 1)
+        held = [(a, n) for a, n in self.exchange.positions.to_data().items() if a > (query.positions_after or "")]
         fills: list[OrderFill] = []
         if since_trade is not None:
             first = self.tape[0].fill.trade if self.tape else self.trades + 1
@@ -253,6 +265,8 @@ class SymbolBook:
             fills=fills[:most],
             has_more_fills=len(fills) > most,
             last_trade=fills[:most][-1].fill.trade if fills else self.trades,
+            positions=held[:most],
+            has_more_positions=len(held) > most,
         )
 
     # What everybody may see

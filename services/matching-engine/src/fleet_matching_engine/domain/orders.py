@@ -77,12 +77,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """A page of what is open, and of fills from the trade with this number on; None asks for no fills."""
+    """A page of what is open, of fills from the trade with this number on (None asks for no fills), and of what is held."""
 
     symbol: str
     after: str | None
     since_trade: int | None
     most: int
+    positions_after: str | None
 
 
 class Fill(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -129,13 +130,15 @@ class OrderFill(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A page of a book's open orders, and of its fills, by trade."""
+    """A page of a book's open orders, of its fills, by trade, and of what accounts hold, in lots."""
 
     orders: list[Order]
     has_more_orders: bool
     fills: list[OrderFill]
     has_more_fills: bool
     last_trade: int
+    positions: list[tuple[str, int]]
+    has_more_positions: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,10 +127,10 @@ class Venue:
     def listed(self, query: ListQuery) -> Listed:
         book = self.books.get(query.symbol)
         if book is None:
-            return Listed([], has_more_orders=False, fills=[], has_more_fills=False, last_trade=0)
+            return Listed([], False, [], False, last_trade=0, positions=[], has_more_positions=False)
         since, most = query.since_trade, query.most
         older = () if since is None else self.recalled_fills.get((query.symbol, since, most), ())
-        return book.listed(query.after, since, most, older)
+        return book.listed(query, older)
 
     # Facts
 
