@@ -15,7 +15,9 @@ import pytest_asyncio
 from fleet_auth.app import create_app
 from fleet_auth.settings import AuthSettings
 from fleet_testkit.eventually import eventually
+from fleet_testkit.fixtures import MakeDatabase
 from fleet_testkit.http import served
+from pydantic import SecretStr
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -247,15 +249,18 @@ async def test_the_owner_is_told_who_changed_his_password_and_from_where(auth: A
     assert (await auth.mailed(user["email"], 3))["subject"] == "Your password was set anew by mail"
 
 
-async def test_nothing_is_left_to_tell_where_no_mail_is_sent(auth: Any, auth_settings: AuthSettings) -> None:
-    user = await auth.registered()
-    caller = caller_of(await auth.logged_in(user))
-    settings = auth_settings.model_copy(update={"auth_mail": None, "ordinal": 2})
+async def test_nothing_is_left_to_tell_where_no_mail_is_sent(
+    auth: Any, auth_settings: AuthSettings, make_database: MakeDatabase
+) -> None:
+    own = SecretStr(await make_database("auth"))
+    settings = auth_settings.model_copy(update={"auth_mail": None, "ordinal": 2, "database_url": own})
     async with served(create_app(settings, clock=auth.clock)) as url:
         silent = type(auth)(url, settings, auth.clock, auth.signer, auth.http)
+        user = await silent.registered()
+        caller = caller_of(await silent.logged_in(user))
         change = {"current_password": user["password"], "new_password": "another horse"}
         assert (await silent.call("POST", "/password", json=change, user=caller)).status == 204
-    connection = await asyncpg.connect(auth.settings.database_url.get_secret_value())
+    connection = await asyncpg.connect(own.get_secret_value())
     try:
         assert await connection.fetchval("SELECT count(*) FROM notices WHERE user_id = $1", UUID(user["user_id"])) == 0
     finally:

@@ -18,7 +18,7 @@ from starlette.requests import HTTPConnection
 
 from .domain import Client, Role, Session, User, UserStatus, normalise_email, scopes_of
 from .guessing.service import Defence
-from .notices.store import Notices
+from .notices.service import Notices
 from .passwords import MAX_PASSWORD_LENGTH, MIN_LENGTH_WITH_MFA, PasswordRefused, Passwords
 from .sealing import Sealer
 from .settings import AuthSettings

@@ -12,8 +12,6 @@ from .store import Attempts, Counted
 
 FOR_MAIL = Budget(allowed=5, first_wait=timedelta(hours=1), longest_wait=timedelta(hours=1))
 """Mails to one address: nobody's letter box is filled by asking again and again."""
-FOR_NOTICES = Budget(allowed=20, first_wait=timedelta(hours=1), longest_wait=timedelta(hours=1))
-"""The same for what one account is told: whoever makes and revokes keys all day is known after twenty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

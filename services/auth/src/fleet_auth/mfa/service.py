@@ -5,7 +5,7 @@ from uuid import UUID
 from fleet_auth import service
 from fleet_auth.domain import User, hash_token
 from fleet_auth.notices.domain import Event
-from fleet_auth.notices.store import Notices
+from fleet_auth.notices.service import Notices
 from fleet_auth.ports import UnitOfWork
 
 from .domain import (

@@ -10,7 +10,7 @@ from fleet_auth.mailing import mail_kind
 from fleet_auth.store import PostgresUnitOfWork
 
 from .domain import WORTH_TELLING
-from .store import SEND_NOTICE, Notices
+from .store import SEND_NOTICE, take
 
 log = get_logger(__name__)
 
@@ -19,7 +19,7 @@ def send_notices(mailer: Mailer, url: str) -> DueKind:
     """`url` is the gateway's, as the reader of a mail knows it."""
 
     async def send(uow: PostgresUnitOfWork, due: Due) -> None:
-        notice = await Notices(uow.tx, are_sent=True).take(UUID(due.aggregate_id))
+        notice = await take(uow.tx, UUID(due.aggregate_id))
         user = None if notice is None else await uow.user(notice.user_id)
         if notice is None or user is None:
             return
