@@ -13,11 +13,12 @@ from fleet_contracts import core_engine as said
 from fleet_contracts.audit import AdminActed
 from fleet_contracts.exchange_connector import MarketStepEnded
 from fleet_contracts.topics import DATA_BARS, TRADING_RISK_BREACHES
-from fleet_contracts.vocabulary import Timeframe, TradingStateWord
+from fleet_contracts.vocabulary import AlertKind, Timeframe, TradingStateWord
 from fleet_core_engine.app import create_app
 from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
 from fleet_testkit.peers import ready
+from msgspec.structs import replace
 from running_core_engine import ADMIN, OTHER_ADMIN, CoreEngine, second_factor, unique
 
 DAY = datetime(2012, 5, 18, 20, 0, tzinfo=UTC)
@@ -151,6 +152,24 @@ async def test_what_risk_wants_under_an_owners_own_halt_holds_when_he_takes_it_b
         assert (status, refused["code"]) == (403, "held_by_another")
 
 
+async def test_each_breach_is_an_alert_for_the_owner_of_the_account(core_engine: CoreEngine) -> None:
+    others, account_id, owner = core_engine.others, str(uuid4()), uuid4()
+    near = breach_of(account_id, owner, None, level_percent=80, used=Decimal("812.5"))
+    full = breach_of(account_id, owner, None, limit="position_limit", symbol="AAPL/USD")
+    await others.say(near, full)
+
+    def told() -> list[said.Alert]:
+        return others.heard_of(said.Alert, f"account:{account_id}")
+
+    first, second = await eventually(lambda: told()[1:] and told())
+    assert (first.kind, first.account_id, first.user_id) == (AlertKind.LIMIT_BREACHED, UUID(account_id), owner)
+    assert first.text == "daily_loss has come to 80 % of its limit: 812.5 of 1000."
+    assert second.text == "position_limit of AAPL/USD has come to 100 % of its limit: 1000.5 of 1000."
+    assert (first.symbol, second.symbol) == (None, "AAPL/USD")
+    assert first.ended_at == first.at, "nothing tells when it is over"
+    assert first.alert_id != second.alert_id
+
+
 async def is_said_by_risk(database: Database, account_id: str) -> bool:
     async with database.connection() as connection:
         found = await connection.fetchval(
@@ -163,7 +182,9 @@ async def test_the_heartbeat_is_heard_again_and_again(core_engine: CoreEngine) -
     await eventually(lambda: len(core_engine.others.heard_of(said.Heartbeat, "heartbeat")) >= 2)
 
 
-def breach_of(account_id: str, user_id: UUID, wanted: TradingStateWord | None) -> tuple[Topic, str, Message]:
+def breach_of(
+    account_id: str, user_id: UUID, wanted: TradingStateWord | None, **changed: Any
+) -> tuple[Topic, str, Message]:
     breach = trading.AccountBreached(
         account_id=UUID(account_id),
         user_id=user_id,
@@ -175,7 +196,7 @@ def breach_of(account_id: str, user_id: UUID, wanted: TradingStateWord | None) -
         wanted_state=wanted,
         version=1,
     )
-    return TRADING_RISK_BREACHES, account_id, breach
+    return TRADING_RISK_BREACHES, account_id, replace(breach, **changed)
 
 
 async def test_the_status_tells_states_prices_and_instances(core_engine: CoreEngine) -> None:

@@ -22,7 +22,10 @@ from fleet_contracts.topics import (
     TRADING_ACCOUNTS,
 )
 from fleet_contracts.vocabulary import AlertKind, AlertSeverity, OrderStatus, Timeframe
+from fleet_gateway.identity import Principal
+from fleet_gateway.sockets.alerts import is_for
 from fleet_testkit.eventually import eventually
+from msgspec.structs import replace
 from socket_clients import NOW, Trader, connected
 
 
@@ -235,6 +238,39 @@ async def test_alerts_that_stand_then_their_ends_and_new_ones(fleet: Any, trader
         assert (await client.hear())["success"]
         await client.say(method="unsubscribe", params={"channel": "alerts"}, req_id=3)
         assert (await client.hear())["problem"]["code"] == "not_subscribed"
+
+
+async def test_an_alert_of_an_account_is_for_its_owner_and_for_operators(fleet: Any, trader: Trader) -> None:
+    stranger = await fleet.new_user()
+    async with connected(fleet, trader.user.token) as owner, connected(fleet, stranger.token) as other:
+        for client in (owner, other):
+            await client.subscribe("alerts")
+        breach = Alert(
+            alert_id=uuid4(),
+            kind=AlertKind.LIMIT_BREACHED,
+            severity=AlertSeverity.WARNING,
+            text="daily_loss has come to 80 % of its limit: 812.5 of 1000.",
+            symbol=None,
+            at=NOW,
+            ended_at=NOW,
+            version=1,
+            account_id=trader.account_id,
+            user_id=UUID(trader.user.user_id),
+        )
+        stopped = replace(
+            breach, alert_id=uuid4(), kind=AlertKind.QUOTES_STOPPED, symbol="IBM/USD", account_id=None, user_id=None
+        )
+        for key, alert in ((f"account:{trader.account_id}", breach), ("quotes:IBM/USD", stopped)):
+            async with fleet.bus.transaction() as tx:
+                tx.publish(CORE_ENGINE_ALERTS, key, alert)
+        wanted = [str(breach.alert_id), str(stopped.alert_id)]
+        for client, heard in ((owner, wanted), (other, wanted[1:])):
+            told = [(await client.hear())["data"][0]["alert_id"] for _ in heard]
+            assert sorted(told) == sorted(heard), "two keys have no order between them"
+    for scopes, is_his in ({"read"}, False), ({"read", "audit"}, True), ({"read", "admin"}, True):
+        operator = Principal(uuid4(), "s", frozenset(scopes), expires_at=0, claims={}, key="k")
+        assert is_for(operator, breach) is is_his
+        assert is_for(operator, stopped)
 
 
 async def test_a_socket_has_so_many_subscriptions(fleet: Any, second_gateway: Any, trader: Trader) -> None:

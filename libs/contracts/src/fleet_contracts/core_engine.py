@@ -46,7 +46,10 @@ class Alert(CoreEngineMessage, frozen=True, kw_only=True):
     """Something that people should know of, and its end: told when it begins (version 1) and when it is over (version 2, with
     `ended_at`). The key is what it is about, `quotes:<symbol>`, so that a table has what stands.
 
-    `quotes_stopped`: nothing has come for longer than a price is trusted, while its exchange has a session."""
+    `quotes_stopped`: nothing has come for longer than a price is trusted, while its exchange has a session.
+    `limit_breached`: an account has come to 80 % or 100 % of a limit. A moment: told once, over as it begins, with the key
+    `account:<account_id>`, which is taken out of the table at once. It is for the account's owner, `user_id`, and for scopes
+    `admin` and `audit`; what has no `user_id` is for everybody."""
 
     alert_id: UUID
     kind: AlertKind
@@ -56,6 +59,8 @@ class Alert(CoreEngineMessage, frozen=True, kw_only=True):
     at: datetime
     ended_at: datetime | None
     version: int
+    account_id: UUID | None = None
+    user_id: UUID | None = None
 
 
 class BarWithheld(CoreEngineMessage, frozen=True, kw_only=True):

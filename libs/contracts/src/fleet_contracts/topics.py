@@ -164,7 +164,7 @@ CORE_ENGINE_STATE = Topic(
 CORE_ENGINE_ALERTS = Topic(
     "core-engine.alerts",
     "core-engine",
-    "`quotes:<symbol>`",
+    "`quotes:<symbol>`, `account:<account_id>`",
     (core_engine.Alert,),
     _table("gateway"),
     compacted=True,

@@ -130,6 +130,7 @@ class Timeframe(StrEnum):
 
 class AlertKind(StrEnum):
     QUOTES_STOPPED = "quotes_stopped"
+    LIMIT_BREACHED = "limit_breached"
 
 
 class AlertSeverity(StrEnum):

@@ -131,10 +131,11 @@ def signals(known: Known, sessions: Sessions, *, max_age: timedelta | None, most
 
 
 def breaches() -> Work:
-    """An account that trading's risk wants restricted is."""
+    """An account that trading's risk wants restricted is; each breach is an alert for the account's owner."""
 
     async def restrict(uow: PostgresStateUnitOfWork, received: Received[trading.AccountBreached]) -> None:
         breach = received.message
+        uow.tell_breached(str(breach.account_id), events.limit_breached(breach, now=uow.now))
         if breach.wanted_state is not None:
             reason = f"{breach.limit}: {breach.used:f} of {breach.allowed:f}"
             await service.restrict_by_risk(uow, breach.account_id, breach.user_id, breach.wanted_state, reason)

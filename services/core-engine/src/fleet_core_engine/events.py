@@ -1,7 +1,7 @@
 """Contract messages as the domain's values, and back."""
 
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import msgspec
 from fleet_contracts import Message, core_engine, data, strategy, trading
@@ -11,6 +11,8 @@ from fleet_simulator import OrderType, Side, TimeInForce
 
 from .domain.bars import Series, Step
 from .domain.signals import Action, Deployment, Drop, Grant, Quote, Signal
+
+_BREACHES = UUID("e0a4c1de-3f52-4c0b-8f0e-7a2f0a1f6b92")
 
 
 def series_id(symbol: str, timeframe: Timeframe) -> str:
@@ -114,6 +116,23 @@ def quotes_stopped(
         at=at,
         ended_at=ended_at,
         version=1 if ended_at is None else 2,
+    )
+
+
+def limit_breached(breach: trading.AccountBreached, *, now: datetime) -> core_engine.Alert:
+    where = "" if breach.symbol is None else f" of {breach.symbol}"
+    identity = f"{breach.account_id} {breach.limit}{where} {breach.level_percent} {breach.version}"
+    return core_engine.Alert(
+        alert_id=uuid5(_BREACHES, identity),
+        kind=AlertKind.LIMIT_BREACHED,
+        severity=AlertSeverity.WARNING,
+        text=f"{breach.limit}{where} has come to {breach.level_percent} % of its limit: {breach.used:f} of {breach.allowed:f}.",
+        symbol=breach.symbol,
+        at=now,
+        ended_at=now,
+        version=1,
+        account_id=breach.account_id,
+        user_id=breach.user_id,
     )
 
 

@@ -8,8 +8,8 @@ import asyncpg
 from fleet_bus import Transaction, tell_acted
 from fleet_chassis.database import columns
 from fleet_contracts.audit import Change
-from fleet_contracts.core_engine import TradingStateChanged
-from fleet_contracts.topics import CORE_ENGINE_AUDIT, CORE_ENGINE_STATE
+from fleet_contracts.core_engine import Alert, TradingStateChanged
+from fleet_contracts.topics import CORE_ENGINE_ALERTS, CORE_ENGINE_AUDIT, CORE_ENGINE_STATE
 from fleet_contracts.vocabulary import StateScope
 from fleet_gate import States, change_of, state_key
 
@@ -104,6 +104,12 @@ class PostgresStateUnitOfWork:
         key = state_key(change.scope, change.target)
         self._held[key] = change
         self._tx.publish(CORE_ENGINE_STATE, key, change)
+
+    def tell_breached(self, account_id: str, alert: Alert) -> None:
+        """An alert of a moment: who listens hears it, and it stands nowhere."""
+        key = f"account:{account_id}"
+        self._tx.publish(CORE_ENGINE_ALERTS, key, alert)
+        self._tx.publish_tombstone(CORE_ENGINE_ALERTS, key)
 
     async def _write(self) -> None:
         if self._number is not None and self._said:
