@@ -159,7 +159,7 @@ def denial(account: Account, command: PlaceOrder) -> str | None:
 
 def assert_open_buys_add_up(account: Account) -> None:
     """What is kept up with each change is what all open orders add up to."""
-    found = [may_add(order) for order in account.orders.values()]
+    found = [may_add(order, account.orders) for order in account.orders.values()]
     assert account.open_buys.of(account.orders, None) == (
         sum((each.quantity for each in found), D(0)),
         sum((each.notional for each in found), D(0)),

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import reduce
+from typing import NamedTuple
 from uuid import UUID
 
 from fleet_simulator import OrderType, Side, TimeInForce, is_protected, protection_price
@@ -24,35 +25,49 @@ from .values import ZERO
 _FEE_UNIT = Decimal(1).scaleb(-CURRENCY_PRECISION)
 
 
+class Exit(NamedTuple):
+    """The prices of a leg."""
+
+    side: Side
+    type: OrderType
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    protection_price: Decimal | None
+
+
+def exits_of(terms: Terms, side: Side, factor: Decimal, tick: Decimal) -> list[Exit]:
+    """Of an order of that side that comes with legs: take-profit before stop-loss."""
+    exits: list[Exit] = []
+    side = leg_side(side, terms.order_class)
+    if terms.take_profit_price is not None:
+        exits.append(Exit(side, OrderType.LIMIT, terms.take_profit_price, None, None))
+    stop, limit = terms.stop_loss_price, terms.stop_loss_limit_price
+    if stop is not None:
+        kind = OrderType.STOP if limit is None else OrderType.STOP_LIMIT
+        protection = protection_price(side, stop, factor, tick) if is_protected(side, kind) else None
+        exits.append(Exit(side, kind, limit, stop, protection))
+    return exits
+
+
 def legs_of(order: Order, leg_ids: Sequence[UUID], factor: Decimal, tick: Decimal) -> list[Order]:
     """The legs of an order that is being placed: take-profit before stop-loss. Names the group in the order's terms."""
     terms = order.terms
     assert terms is not None, "an order with legs has terms"
     order.terms = terms = replace(terms, group=(order.order_id, *leg_ids))
-    side = leg_side(order.side, terms.order_class)
     keeps = order.time_in_force in (TimeInForce.DAY, TimeInForce.GTD)
     shared = Terms(order_class=terms.order_class, group=terms.group, expires_at=terms.expires_at)
-    exits: list[tuple[OrderType, Decimal | None, Decimal | None]] = []
-    if terms.take_profit_price is not None:
-        exits.append((OrderType.LIMIT, terms.take_profit_price, None))
-    if terms.stop_loss_price is not None:
-        limit = terms.stop_loss_limit_price
-        exits.append((OrderType.STOP if limit is None else OrderType.STOP_LIMIT, limit, terms.stop_loss_price))
     legs = []
-    for order_id, (kind, limit, stop) in zip(leg_ids, exits, strict=True):
-        protection = None
-        if stop is not None and is_protected(side, kind):
-            protection = protection_price(side, stop, factor, tick)
+    for order_id, exit_ in zip(leg_ids, exits_of(terms, order.side, factor, tick), strict=True):
         leg = replace(
             order,
             order_id=order_id,
             client_order_id=str(order_id),
-            side=side,
-            type=kind,
-            limit_price=limit,
-            protection_price=protection,
+            side=exit_.side,
+            type=exit_.type,
+            limit_price=exit_.limit_price,
+            protection_price=exit_.protection_price,
             time_in_force=order.time_in_force if keeps else TimeInForce.GTC,
-            terms=replace(shared, stop_price=stop),
+            terms=replace(shared, stop_price=exit_.stop_price),
         )
         legs.append(leg)
     return legs

@@ -26,5 +26,5 @@ def may_cover(account: Account, base: str, quantity: Decimal) -> bool:
     brings = quantity
     for order in account.orders.values():
         if order.base == base:
-            brings = EXACT.add(brings, may_add(order).quantity)
+            brings = EXACT.add(brings, may_add(order, account.orders).quantity)
     return ZERO <= brings <= short

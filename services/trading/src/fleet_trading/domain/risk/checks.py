@@ -79,15 +79,18 @@ def _notional(wish: Wish, limit: Decimal) -> str | None:
 
 
 def _collar(wish: Wish, limit: Decimal) -> str | None:
-    reference, price = wish.conditions.reference, wish.limit_price
-    if reference is None or price is None or not wish.is_price_new:
+    reference = wish.conditions.reference
+    if reference is None or not wish.is_price_new:
         return None
     away = EXACT.multiply(reference.last, limit)
-    if wish.side is Side.BUY:
-        worst = EXACT.add(reference.last, away)
-        return f"A buy must be limited at {worst:f} or below, was {price:f}." if price > worst else None
-    worst = EXACT.subtract(reference.last, away)
-    return f"A sell must be limited at {worst:f} or above, was {price:f}." if price < worst else None
+    own = () if wish.limit_price is None else ((wish.side, wish.limit_price),)
+    for side, price in (*own, *wish.limits_of_legs):
+        worst = (EXACT.add if side is Side.BUY else EXACT.subtract)(reference.last, away)
+        if side is Side.BUY and price > worst:
+            return f"A buy must be limited at {worst:f} or below, was {price:f}."
+        if side is Side.SELL and price < worst:
+            return f"A sell must be limited at {worst:f} or above, was {price:f}."
+    return None
 
 
 def _fat_finger(wish: Wish, limit: Decimal) -> str | None:

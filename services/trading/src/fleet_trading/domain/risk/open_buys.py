@@ -20,13 +20,23 @@ class Exposure(NamedTuple):
 NOTHING = Exposure(ZERO, ZERO)
 
 
-def may_add(order: Order) -> Exposure:
+def dearest(order: Order, orders: Mapping[UUID, Order]) -> Decimal:
+    """The dearest price at which an open buy may fill, or another open buy of its group."""
+    if order.terms is None or not order.terms.group:
+        return order.worst_price
+    group = (orders.get(order_id) for order_id in order.terms.group)
+    return max(
+        each.worst_price for each in (order, *group) if each is not None and each.is_open and each.side is Side.BUY
+    )
+
+
+def may_add(order: Order, orders: Mapping[UUID, Order]) -> Exposure:
     """At the dearest price. Of the buys of a group, the one that holds for all of them."""
     if order.side is not Side.BUY or not order.reserved or not order.is_open:
         return NOTHING
     whole = order.quantity if order.wanted is None else max(order.quantity, order.wanted.quantity)
     still_open = max(EXACT.subtract(whole, order.filled_quantity), ZERO)
-    return Exposure(still_open, EXACT.multiply(still_open, order.worst_price))
+    return Exposure(still_open, EXACT.multiply(still_open, dearest(order, orders)))
 
 
 class OpenBuys:
@@ -47,7 +57,7 @@ class OpenBuys:
             if was is not None:
                 self._add(was[0], Exposure(was[1].quantity.copy_negate(), was[1].notional.copy_negate()))
             order = orders.get(order_id)
-            now = NOTHING if order is None else may_add(order)
+            now = NOTHING if order is None else may_add(order, orders)
             if order is not None and now.quantity:
                 self._counted[order_id] = order.symbol, now
                 self._add(order.symbol, now)

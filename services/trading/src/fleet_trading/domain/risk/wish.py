@@ -9,6 +9,7 @@ from fleet_simulator.fees import EXACT
 
 from fleet_trading.domain.account import Account
 from fleet_trading.domain.commands import Conditions, PlaceOrder
+from fleet_trading.domain.group import exits_of, group_of
 from fleet_trading.domain.order import Order
 from fleet_trading.domain.restriction import may_cover
 from fleet_trading.domain.terms import NO_TERMS, Figures
@@ -18,7 +19,8 @@ from fleet_trading.domain.values import ZERO, Instrument
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """`price` is what it is measured by: of a buy the dearest at which it may fill, of a sell its limit, its stop price
-    or the last price. `added…` is what is new of it: all of an order, of a replace what grows."""
+    or the last price; where another buy of its group may fill dearer, that. `added…` is what is new of it: all of an
+    order, of a replace what grows."""
 
     account: Account
     conditions: Conditions
@@ -28,6 +30,8 @@ class Wish:
     quantity: Decimal
     price: Decimal | None
     limit_price: Decimal | None
+    limits_of_legs: tuple[tuple[Side, Decimal], ...]
+    """Of those that come with it."""
     added: Decimal
     added_notional: Decimal
     orders: int
@@ -55,6 +59,11 @@ def placed(account: Account, command: PlaceOrder, protection: Decimal | None, in
     reference = command.conditions.reference
     last = None if reference is None else reference.last
     price = command.limit_price or (protection if command.side is Side.BUY else terms.stop_price or last)
+    exits = (
+        exits_of(terms, command.side, command.conditions.protection_factor, instrument.tick) if command.leg_ids else []
+    )
+    bought_at = [each.limit_price or each.protection_price for each in exits if each.side is Side.BUY]
+    price = max((each for each in (price, *bought_at) if each is not None), default=None)
     return Wish(
         account=account,
         conditions=command.conditions,
@@ -64,6 +73,7 @@ def placed(account: Account, command: PlaceOrder, protection: Decimal | None, in
         quantity=command.quantity,
         price=price,
         limit_price=command.limit_price,
+        limits_of_legs=tuple((each.side, each.limit_price) for each in exits if each.limit_price is not None),
         added=command.quantity,
         added_notional=EXACT.multiply(command.quantity, price or ZERO),
         orders=1 + terms.leg_count,
@@ -85,9 +95,16 @@ def grown(account: Account, order: Order, wanted: Figures, conditions: Condition
     reference = conditions.reference
     last = None if reference is None else reference.last
 
+    others = [
+        each.worst_price
+        for each in group_of(account, order)
+        if each is not order and each.is_open and order.side is each.side is Side.BUY
+    ]
+
     def price_of(figures: Figures) -> Decimal | None:
         if figures.limit_price is not None or order.side is Side.BUY:
-            return figures.limit_price or order.protection_price
+            price = figures.limit_price or order.protection_price
+            return max(price, *others) if others and price is not None else price
         return figures.stop_price or last
 
     price = price_of(wanted)
@@ -102,6 +119,7 @@ def grown(account: Account, order: Order, wanted: Figures, conditions: Condition
         quantity=wanted.quantity,
         price=price,
         limit_price=wanted.limit_price,
+        limits_of_legs=(),
         added=EXACT.subtract(wanted.quantity, now.quantity),
         added_notional=EXACT.subtract(EXACT.multiply(wanted.quantity, price or ZERO), before),
         orders=0,
