@@ -11,9 +11,9 @@ from fleet_chassis.database import Database
 from fleet_contracts import Message, Topic, data, trading
 from fleet_contracts import core_engine as said
 from fleet_contracts.audit import AdminActed
-from fleet_contracts.exchange_connector import MarketStepEnded
-from fleet_contracts.topics import DATA_BARS, TRADING_RISK_BREACHES
-from fleet_contracts.vocabulary import AlertKind, Timeframe, TradingStateWord
+from fleet_contracts.exchange_connector import MarketStepEnded, VenueStatus
+from fleet_contracts.topics import DATA_BARS, EXCHANGE_CONNECTOR_STATUS, TRADING_RISK_BREACHES
+from fleet_contracts.vocabulary import AlertKind, Timeframe, TradingStateWord, VenueStateWord
 from fleet_core_engine.app import create_app
 from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
@@ -221,6 +221,24 @@ async def test_the_status_tells_states_prices_and_instances(core_engine: CoreEng
     assert {"core-engine.bars", "core-engine.signals", "core-engine.breaches"} == {
         group for service, group in lag if service == "core-engine"
     }
+
+
+async def test_a_venue_that_has_not_been_heard_for_half_a_minute_is_shown_as_silent(core_engine: CoreEngine) -> None:
+    now = datetime.now(UTC)
+    for venue, state, age_s in (
+        ("paper", VenueStateWord.CONNECTED, 0),
+        ("dead", VenueStateWord.CONNECTED, 31),
+        ("gone", VenueStateWord.DISCONNECTED, 31),
+    ):
+        heartbeat_at = now - timedelta(seconds=age_s)
+        told = VenueStatus(venue=venue, state=state, feed="simulated", heartbeat_at=heartbeat_at, capabilities=())
+        await core_engine.others.say((EXCHANGE_CONNECTOR_STATUS, venue, told))
+
+    async def states() -> dict[str, str]:
+        shown = {one["venue"]: one["state"] for one in (await core_engine.status())["venues"]}
+        return shown if len(shown) == 3 else {}
+
+    assert await eventually(states) == {"paper": "connected", "dead": "silent", "gone": "disconnected"}
 
 
 async def test_quotes_that_stop_and_come_back_are_told_once_each_whoever_looks(core_engine: CoreEngine) -> None:

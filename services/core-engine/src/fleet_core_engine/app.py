@@ -91,6 +91,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             database,
             fleet,
             venues=(venues, own_venues),
+            silent_after=timedelta(seconds=settings.core_engine_venue_silent_after_s),
             quotes=known.quotes,
             instruments=known.instruments,
             accounts=known.accounts,

@@ -1,7 +1,7 @@
 """How the fleet is: services, venues, the age of prices, the trading state."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import asyncpg
 from fastapi import APIRouter
@@ -15,7 +15,7 @@ from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.data import BestQuote, InstrumentDefined
 from fleet_contracts.exchange_connector import VenueStatus
 from fleet_contracts.trading import Account
-from fleet_contracts.vocabulary import StateScope, TradingStateWord
+from fleet_contracts.vocabulary import StateScope, TradingStateWord, VenueStateWord
 
 from fleet_core_engine.domain.freshness import is_stale
 from fleet_core_engine.sessions import warning_of
@@ -57,7 +57,8 @@ class VenueSession(Resource):
 
 
 class VenueShown(Resource):
-    """`sessions`: of the calendars of what is traded there."""
+    """`state`: connected, disconnected, or silent where it says that it is connected and has not been heard for too long.
+    `sessions`: of the calendars of what is traded there."""
 
     venue: str
     state: str
@@ -114,6 +115,7 @@ def status_router(
     fleet: Fleet,
     *,
     venues: Sequence[TableView[VenueStatus]],
+    silent_after: timedelta,
     quotes: TableView[BestQuote],
     instruments: TableView[InstrumentDefined],
     accounts: TableView[Account],
@@ -144,7 +146,7 @@ def status_router(
             services=[InstanceShown.model_validate(instance) for instance in instances],
             lag=[LagShown.model_validate(one) for one in lag_of(instances)],
             venues=[
-                _venue(one, instruments.values(), calendars)
+                _venue(one, instruments.values(), calendars, heard_since=now - silent_after if is_live else None)
                 for one in sorted((one for table in venues for one in table.values()), key=lambda one: one.venue)
             ],
             calendars=list(calendars.values()),
@@ -169,13 +171,19 @@ def _may_see(state: TradingStateChanged, caller: Caller, accounts: TableView[Acc
 
 
 def _venue(
-    venue: VenueStatus, instruments: Iterable[InstrumentDefined], calendars: Mapping[str, CalendarShown]
+    venue: VenueStatus,
+    instruments: Iterable[InstrumentDefined],
+    calendars: Mapping[str, CalendarShown],
+    *,
+    heard_since: datetime | None,
 ) -> VenueShown:
+    """`heard_since` None: a replay, on which no wall clock decides."""
     names = sorted({instrument.calendar for instrument in instruments if venue.venue in instrument.venues})
     shown = [calendars[name] for name in names]
+    is_silent = heard_since is not None and venue.heartbeat_at < heard_since
     return VenueShown(
         venue=venue.venue,
-        state=venue.state,
+        state="silent" if is_silent and venue.state is VenueStateWord.CONNECTED else venue.state,
         feed=venue.feed,
         heartbeat_at=venue.heartbeat_at,
         capabilities=list(venue.capabilities),
