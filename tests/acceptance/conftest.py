@@ -296,7 +296,9 @@ async def venue(request: Any, stack: Any, make_database: Any, tmp_path_factory: 
     async with others as found:
         desk = Desk(found, name, SYMBOL)
         around = Surroundings(kafka, prefix, keys, make_database, desk, clock)
-        fields = await around.settings("execution", execution_venues=(name,), execution_answer_within_s=1_000)
+        # execution's time is faster than the venues'.
+        patience = {"execution_answer_within_s": 1_000, "execution_silent_after_s": 1_000}
+        fields = await around.settings("execution", execution_venues=(name,), **patience)
         settings = ExecutionSettings.model_validate(fields)
         async with (
             VENUES[name](around) as under_test,

@@ -45,6 +45,7 @@ from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
 from fleet_testkit.peers import BUS_MIGRATIONS, Keys, Peers, peers, ready
 
+SILENT_AFTER_S = 1_000
 MARKET_AT = datetime(2012, 3, 1, 21, tzinfo=UTC)
 
 
@@ -240,16 +241,39 @@ class ExecutionUnderTest:
         )
         await self.peers.say((VENUE_PAPER_REPORTS, asked.symbol, said), market_at=MARKET_AT)
 
-    async def compared(self, symbol: str, number: int = 0) -> Any:
-        """What is shown of the symbol's latest ended comparison, once there are more than `number` of them."""
+    async def comparisons(self, symbol: str, number: int) -> list[Any]:
+        """What is shown of the symbol's ended comparisons, newest first, once there are so many."""
         admin = self.keys.of_user("execution", uuid4(), "read", "admin", roles=["admin"])
 
         async def shown() -> Any:
             _, page = await self.get("reconciliations?limit=500", admin)
             ended = [r for r in page["data"] if r["symbol"] == symbol and r["ended_at"] is not None]
-            return ended[0] if len(ended) > number else None
+            return ended if len(ended) >= number else None
 
-        return await eventually(shown, what=f"a comparison in {symbol}")
+        found: list[Any] = await eventually(shown, what=f"{number} comparisons in {symbol}")
+        return found
+
+    async def compared(self, symbol: str, number: int = 0) -> Any:
+        """The latest one, once there are more than `number` of them."""
+        return (await self.comparisons(symbol, number + 1))[0]
+
+    def working(self, symbol: str) -> list[venue.VenueOpenOrder]:
+        """All that the venue was told to place in this symbol, as it lists it while nothing of it has filled."""
+        shared = ("venue_order_ref", "account_id", "user_id", "side", "order_type", "time_in_force", "quantity")
+        more = ("limit_price", "stop_price")
+        return [
+            venue.VenueOpenOrder(
+                **{name: getattr(place, name) for name in (*shared, *more)}, cumulative_quantity=Decimal(0)
+            )
+            for place in self.peers.heard_of(venue.PlaceVenueOrder, symbol)
+        ]
+
+    async def is_in_doubt(self, like: SubmitOrder, symbol: str) -> bool:
+        """Whether an order, in an account of its own, is refused because of a doubt; else the venue is told of it."""
+        order = msgspec.structs.replace(like, order_id=uuid4(), account_id=uuid4(), symbol=symbol)
+        await self.command(order)
+        await eventually(lambda: self.told(order.account_id) or self.sent(venue.PlaceVenueOrder, order.account_id))
+        return [getattr(r, "code", None) for r in self.told(order.account_id)] == ["venue_in_doubt"]
 
     async def post(self, path: str, headers: dict[str, str]) -> tuple[int, Any]:
         async with self.http.post(f"{self.url}/api/v1/executions/{path}", headers=headers) as response:
@@ -270,6 +294,8 @@ async def execution_service(stack: Any, make_database: Any, tmp_path_factory: An
     folder: Path = tmp_path_factory.mktemp("execution")
     keys = Keys.make(folder, "execution", "gateway", "core-engine", "trading")
     settings = keys.settings("execution", await make_database("execution"), kafka, topic_prefix=prefix)
+    # Time is moved by hand here, and the venue says what it says only when a test has it say so.
+    settings["execution_silent_after_s"] = SILENT_AFTER_S
     own = [t for t in TOPICS if any(reader.service == "execution" for reader in t.readers)]
     hears = [EXECUTION_REPORTS, VENUE_PAPER_COMMANDS]
     clock = FakeClock(datetime.now(UTC))

@@ -91,7 +91,9 @@ async def test_no_two_who_compare_wait_for_each_other(kafka: Any, make_database:
         def unit(tx: Transaction) -> ComparingPostgresUnitOfWork:
             return ComparingPostgresUnitOfWork(tx, Families())
 
-        heard, due = consumers.statuses(unit), consumers.rounds(unit, lambda _: (), every=minute, within=minute)
+        heard = consumers.statuses(unit)
+        times = {"every": minute, "within": minute, "silent_after": minute}
+        due = consumers.rounds(unit, lambda _: (), **times, listening_since=datetime.now(UTC))
 
         async def tell(some: list[str]) -> None:
             word = VenueStateWord.CONNECTED
@@ -100,7 +102,7 @@ async def test_no_two_who_compare_wait_for_each_other(kafka: Any, make_database:
                 uow = unit(tx)
                 await uow.lock(sorted({found for status in said for found in heard.touches(status)}))
                 for venue in some:
-                    state = VenueState(rng.random() < 0.9, True, frozenset({str(rng.random())}))
+                    state = VenueState(rng.random() < 0.9, True, frozenset({str(rng.random())}), AT)
                     await reconciling.learn_status(uow, venue, state)
                 await uow.flush()
 

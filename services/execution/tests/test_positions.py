@@ -54,13 +54,6 @@ async def _until_filled(service: Any, order: SubmitOrder, upto: int) -> None:
     await eventually(filled)
 
 
-async def _is_refused(service: Any, order: SubmitOrder) -> bool:
-    again = msgspec.structs.replace(order, order_id=uuid4(), account_id=uuid4())
-    await service.command(again)
-    await eventually(lambda: service.told(again.account_id) or _places(service, again))
-    return any(r.code == "venue_in_doubt" for r in service.told(again.account_id))
-
-
 async def test_a_position_that_differs_is_a_doubt_until_both_agree(
     execution_service: Any, an_order: SubmitOrder
 ) -> None:
@@ -84,11 +77,11 @@ async def test_a_position_that_differs_is_a_doubt_until_both_agree(
         ("position", str(stranger), None, False),
     }
     assert "holds 4 there, was 10 here" in str(found["differences"])
-    assert await _is_refused(service, order)
+    assert await service.is_in_doubt(order, symbol)
     service.clock.advance(seconds=60)
     await service.answer(await service.asked(symbol, 4), positions={order.account_id: 10})
     assert (await service.compared(symbol, 1))["outcome"] == "clean"
-    assert not await _is_refused(service, order)
+    assert not await service.is_in_doubt(order, symbol)
 
 
 async def test_what_is_told_before_the_answer_is_in_both_and_counts_once(

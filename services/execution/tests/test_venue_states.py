@@ -1,18 +1,28 @@
 """What a venue says of itself, several times in one batch."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from fleet_bus import Bus
 from fleet_chassis.database import Database
+from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS
+from fleet_contracts.trading import SubmitOrder
+from fleet_contracts.vocabulary import VenueStateWord
 from fleet_execution.ports import VenueState
 from fleet_execution.service.reconciling import learn_status
 from fleet_execution.store.comparing import ROUND, ComparingPostgresUnitOfWork
 from fleet_execution.store.families import Families
+from fleet_testkit.eventually import eventually
 from fleet_testkit.peers import Process
+
+AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
+SILENT_AFTER_S = 1_000
+"""As the service under test is set."""
+CONNECTED, DISCONNECTED = VenueStateWord.CONNECTED, VenueStateWord.DISCONNECTED
 
 
 async def test_a_venue_that_was_away_and_is_back_in_one_batch_is_compared_with(kafka: Any, make_database: Any) -> None:
-    here, away = (VenueState(is_connected, True, frozenset({"lists"})) for is_connected in (True, False))
+    here, away = (VenueState(is_connected, True, frozenset({"lists"}), AT) for is_connected in (True, False))
     async with Database(await make_database("execution"), application_name="test") as database:
         bus = Bus(Process("execution", kafka.url, kafka.unique("t") + "."), database)
         for said in ([here], [away, here]):
@@ -23,9 +33,63 @@ async def test_a_venue_that_was_away_and_is_back_in_one_batch_is_compared_with(k
                     await learn_status(uow, "paper", state)
                 await uow.flush()
         async with database.connection() as connection:
-            kept = await connection.fetchrow("SELECT is_connected, can_list, capabilities FROM venues")
+            kept = await connection.fetchrow("SELECT is_connected, can_list, capabilities, heard_at FROM venues")
             is_asked = await connection.fetchval("SELECT count(*) FROM due WHERE kind = $1", ROUND)
             doubts = await connection.fetchval("SELECT count(*) FROM doubts")
     assert kept is not None
-    assert VenueState(kept[0], kept[1], frozenset(kept[2])) == here
+    assert VenueState(kept[0], kept[1], frozenset(kept[2]), kept[3]) == here
     assert (is_asked, doubts) == (1, 1)
+
+
+async def test_a_venue_that_falls_silent_is_away_and_compared_with_when_it_is_back(
+    execution_service: Any, an_order: SubmitOrder
+) -> None:
+    """it dies with a question open, and says the same as ever when it is back -> in doubt from its silence to its answer"""
+    service, symbol = execution_service, "ETH/USD"
+    await service.status(CONNECTED, LISTS_OPEN_ORDERS)
+    await service.lists(symbol)
+    await service.answer(await service.asked(symbol, 1))
+    assert (await service.compared(symbol))["cause"] == "start"
+    assert not await service.is_in_doubt(an_order, symbol)
+    service.clock.advance(seconds=SILENT_AFTER_S - 60)
+    unheard = await service.asked(symbol, 2)
+    service.clock.advance(seconds=61)
+    await eventually(lambda: service.is_in_doubt(an_order, symbol), what="its silence is noticed")
+    await service.status(CONNECTED, LISTS_OPEN_ORDERS)
+    asked = await service.asked(symbol, 3)
+    assert await service.is_in_doubt(an_order, symbol)
+    await service.answer(unheard)
+    await service.answer(asked, *service.working(symbol))
+    back, before, first = await service.comparisons(symbol, 3)
+    assert (first["cause"], first["outcome"]) == ("start", "clean")
+    assert (before["cause"], before["outcome"]) == ("continuous", "unanswered")
+    assert (back["cause"], back["outcome"], back["attempts"]) == ("reconnect", "mended", 1)
+    assert not await service.is_in_doubt(an_order, symbol)
+
+
+async def test_while_we_were_away_ourselves_no_venue_was_silent(execution_service: Any, an_order: SubmitOrder) -> None:
+    service, symbol = execution_service, "NVDA/USD"
+    await service.status(CONNECTED, LISTS_OPEN_ORDERS)
+    await service.lists(symbol)
+    await service.answer(await service.asked(symbol, 1))
+    await service.compared(symbol)
+    await service.running.aclose()
+    service.clock.advance(seconds=SILENT_AFTER_S + 1)
+    await service.start()
+    asked = await service.asked(symbol, 2)
+    assert not await service.is_in_doubt(an_order, symbol)
+    await service.answer(asked, *service.working(symbol))
+    assert (await service.compared(symbol, 1))["cause"] == "start"
+
+
+async def test_a_venue_that_cannot_list_is_in_doubt_only_while_it_is_away(
+    execution_service: Any, an_order: SubmitOrder
+) -> None:
+    service, symbol = execution_service, "MSFT/USD"
+    for word, is_in_doubt in ((CONNECTED, False), (DISCONNECTED, True), (CONNECTED, False)):
+        await service.status(word)
+
+        async def has_come() -> bool:
+            return await service.is_in_doubt(an_order, symbol) is is_in_doubt  # noqa: B023
+
+        await eventually(has_come)

@@ -94,6 +94,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             listed_at,
             every=timedelta(seconds=settings.execution_reconcile_every_s),
             within=timedelta(seconds=settings.execution_answer_within_s),
+            silent_after=timedelta(seconds=settings.execution_silent_after_s),
+            listening_since=bus.clock.now(),
         )
     )
 

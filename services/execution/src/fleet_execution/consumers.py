@@ -108,15 +108,22 @@ def statuses(unit: ComparingUnit) -> Work:
 
 
 def rounds(
-    unit: ComparingUnit, listed: Callable[[str], Iterable[str]], *, every: timedelta, within: timedelta
+    unit: ComparingUnit,
+    listed: Callable[[str], Iterable[str]],
+    *,
+    every: timedelta,
+    within: timedelta,
+    silent_after: timedelta,
+    listening_since: datetime,
 ) -> DueKind:
     """Time to ask a venue what is open there. Sequence 1 is that of a process that has just started."""
 
     async def handle(uow: ComparingPostgresUnitOfWork, due: Due) -> None:
         venue = due.aggregate_id
-        await reconciling.look_round(
-            uow, venue, listed(venue), is_start=due.sequence == STARTED, every=every, within=within
-        )
+        if await reconciling.is_reachable(uow, venue, listening_since=listening_since, silent_after=silent_after):
+            await reconciling.look_round(
+                uow, venue, listed(venue), is_start=due.sequence == STARTED, every=every, within=within
+            )
 
     return DueKind(ROUND, "wall", unit, lambda _: (VENUES,), handle, counts_at_rest=False)
 
@@ -158,7 +165,7 @@ def _reported(message: VenueReports | VenueOpenOrders) -> Iterable[str]:
 async def _status(uow: ComparingPostgresUnitOfWork, received: Received[VenueStatus]) -> None:
     told = received.message
     can_list = LISTS_OPEN_ORDERS in told.capabilities
-    state = VenueState(told.state is VenueStateWord.CONNECTED, can_list, frozenset(told.capabilities))
+    state = VenueState(told.state is VenueStateWord.CONNECTED, can_list, frozenset(told.capabilities), uow.now)
     await reconciling.learn_status(uow, told.venue, state)
 
 

@@ -76,6 +76,8 @@ class VenueState(NamedTuple):
     is_connected: bool
     can_list: bool
     capabilities: frozenset[str]
+    heard_at: datetime
+    """When it said so, by our clock."""
 
 
 class ComparingUnitOfWork(UnitOfWork, Protocol):

@@ -14,3 +14,5 @@ class Settings(DatabaseSettings):
     """So often each symbol of a venue is compared with it: what may go unseen otherwise is seen within that time."""
     execution_answer_within_s: float = Field(default=15.0, gt=0)
     """A venue that has not answered so long after it was asked is in doubt."""
+    execution_silent_after_s: float = Field(default=30.0, gt=0)
+    """A venue that has said nothing of itself for so long is not there: six heartbeats of ours."""

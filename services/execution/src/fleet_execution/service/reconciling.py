@@ -31,15 +31,16 @@ KEPT_CLEAN = timedelta(days=1)
 async def learn_status(uow: ComparingUnitOfWork, venue: str, state: VenueState) -> None:
     """A venue that was away is in doubt until it has been compared with, symbol by symbol."""
     before = await uow.venue_state(venue)
-    if state == before:
-        return
     uow.keep_venue_state(venue, state)
-    if not state.can_list:
+    if before is not None and before._replace(heard_at=state.heard_at) == state:
         return
     if not state.is_connected:
         uow.doubt(venue, "", "the venue is not connected")
-    else:
+    elif state.can_list:
         uow.look_again(venue, uow.now)
+    else:
+        # There is nothing to compare: that it is back is all it can say.
+        uow.trust(venue, "")
 
 
 async def hear_of_unknown(uow: ComparingUnitOfWork, venue: str, symbol: str) -> bool:
@@ -54,20 +55,31 @@ async def hear_of_unknown(uow: ComparingUnitOfWork, venue: str, symbol: str) -> 
     return True
 
 
+async def is_reachable(
+    uow: ComparingUnitOfWork, venue: str, *, listening_since: datetime, silent_after: timedelta
+) -> bool:
+    """Whether it can be compared with now. One that has fallen silent is away like one that says so; what it says when it
+    is back begins the next round."""
+    state = await uow.venue_state(venue)
+    if state is None or not state.can_list or not state.is_connected:
+        return False
+    # While we were away ourselves we could not hear it.
+    if uow.now - max(state.heard_at, listening_since) > silent_after:
+        uow.keep_venue_state(venue, state._replace(is_connected=False))
+        uow.doubt(venue, "", f"the venue has said nothing of itself for {silent_after.total_seconds():g} s")
+        return False
+    return True
+
+
 async def look_round(
     uow: ComparingUnitOfWork, venue: str, listed: Iterable[str], *, is_start: bool, every: timedelta, within: timedelta
 ) -> None:
     """Asks about the symbols whose turn it is; the next round follows."""
-    state = await uow.venue_state(venue)
-    if state is None or not state.can_list:
-        return
-    if not state.is_connected:
-        # What it says when it is back begins the next round.
-        return
     uow.look_again(venue, uow.now + ROUND)
     symbols = sorted({*listed, *(await uow.open_symbols(venue))})
     latest, doubts = await uow.latest(venue), dict(await uow.doubts(venue))
-    if "" in doubts:
+    is_back = "" in doubts
+    if is_back:
         since = doubts.pop("")
         uow.trust(venue, "")
         for symbol in symbols:
@@ -79,13 +91,18 @@ async def look_round(
         symbols, key=lambda symbol: (symbol in latest, latest[symbol].asked_at if symbol in latest else uow.now)
     ):
         last = latest.get(symbol)
-        cause = Cause.START if is_start else next_cause(last, doubts.get(symbol), now=uow.now, every=every)
+        if is_back:
+            # Also where a question is open: it may have been lost with the connection.
+            cause: Cause | None = Cause.RECONNECT
+        else:
+            cause = Cause.START if is_start else next_cause(last, doubts.get(symbol), now=uow.now, every=every)
         if last is not None and last.outcome is Ending.ASKED:
             if symbol not in doubts and uow.now - last.asked_at > within:
                 uow.doubt(venue, symbol, "the venue does not answer")
             if cause is not None and cause is not Cause.START:
                 uow.keep_reconciliation(last.unanswered(now=uow.now))
-        if cause is None or asked == MOST_SYMBOLS or (is_start and last is not None and last.outcome is Ending.ASKED):
+        is_asked = cause is Cause.START and last is not None and last.outcome is Ending.ASKED
+        if cause is None or asked == MOST_SYMBOLS or is_asked:
             continue
         asked += 1
         await _begin(uow, venue, symbol, cause)

@@ -33,7 +33,7 @@ last_trade_id = excluded.last_trade_id, open_differences = excluded.open_differe
 differences = excluded.differences, ended_at = excluded.ended_at, positions_after = excluded.positions_after
 """  # noqa: S608 (constants)
 _LOCK_VENUES = """
-SELECT venue, is_connected, can_list, capabilities FROM venues ORDER BY venue FOR NO KEY UPDATE
+SELECT venue, is_connected, can_list, capabilities, heard_at FROM venues ORDER BY venue FOR NO KEY UPDATE
 """
 _UNKNOWN_FILLS = """
 SELECT n.venue_order_ref, n.venue_trade_id FROM unnest($1::uuid[], $2::text[]) AS n (venue_order_ref, venue_trade_id)
@@ -45,9 +45,9 @@ INSERT INTO doubts (venue, symbol, reason, since) VALUES ($1, $2, $3, $4)
 ON CONFLICT (venue, symbol) DO UPDATE SET reason = excluded.reason
 """
 _KEEP_STATE = """
-INSERT INTO venues (venue, is_connected, can_list, capabilities) VALUES ($1, $2, $3, $4)
-ON CONFLICT (venue) DO UPDATE
-SET is_connected = excluded.is_connected, can_list = excluded.can_list, capabilities = excluded.capabilities
+INSERT INTO venues (venue, is_connected, can_list, capabilities, heard_at) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (venue) DO UPDATE SET is_connected = excluded.is_connected, can_list = excluded.can_list,
+capabilities = excluded.capabilities, heard_at = excluded.heard_at
 """
 _OPEN_ORDERS = """
 SELECT order_id, account_id, user_id, symbol, venue, venue_order_ref FROM venue_orders
@@ -85,7 +85,7 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
         """All at once and in one order, for a batch may speak of several."""
         if self._venue_states is None:
             rows = await self._tx.connection.fetch(_LOCK_VENUES)
-            self._venue_states = {row[0]: VenueState(row[1], row[2], frozenset(row[3])) for row in rows}
+            self._venue_states = {row[0]: VenueState(row[1], row[2], frozenset(row[3]), row[4]) for row in rows}
         return self._venue_states
 
     async def venue_state(self, venue: str) -> VenueState | None:
@@ -193,7 +193,8 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
     async def flush(self) -> None:
         await super().flush()
         for venue, state in sorted(self._told_venue_states.items()):
-            self._tx.write(_KEEP_STATE, venue, state.is_connected, state.can_list, sorted(state.capabilities))
+            said = state.is_connected, state.can_list, sorted(state.capabilities)
+            self._tx.write(_KEEP_STATE, venue, *said, state.heard_at)
         for r in self._reconciliations.values():
             self._tx.write(_KEEP, *_row(r))
         for (venue, symbol), reason in self._doubted.items():
