@@ -17,6 +17,8 @@ from fleet_launcher.postgres import Postgres
 from typer.testing import CliRunner
 from whole_fleet import whole_fleet
 
+PASSWORD = "a-secret"
+
 
 @dataclass(frozen=True)
 class Given:
@@ -39,7 +41,7 @@ class Given:
 def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Given]:
     state = StateDir(tmp_path / "given")
     state.prepare()
-    server = Postgres(state, kept_ports(state, ["postgres"])["postgres"], "a-secret", durable=False)
+    server = Postgres(state, kept_ports(state, ["postgres"])["postgres"], PASSWORD, durable=False)
     server.start()
     try:
         made = Given(server.url)
@@ -80,14 +82,14 @@ def test_so_does_a_fleet_for_tests(given: Given, taken: int) -> None:
 def test_reset_names_the_servers_on_which_it_deletes(
     given: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FLEET_KAFKA_URL", "kafka://admin:a-secret@127.0.0.1:1?mechanism=PLAIN")
+    monkeypatch.setenv("FLEET_KAFKA_URL", f"kafka://admin:{PASSWORD}@127.0.0.1:1?mechanism=PLAIN")
     monkeypatch.setenv("FLEET_TOPIC_PREFIX", "staging.")
     (tmp_path / "state").mkdir()
     reset = ["reset", "--state-dir", str(tmp_path / "state")]
     asked = CliRunner().invoke(app, reset, input="n\n")
     assert f"on {given.url.rpartition('@')[2]}" in asked.stdout
     assert "the topics, users and rights that begin with staging. on 127.0.0.1:1?" in asked.stdout
-    assert "a-secret" not in asked.output
+    assert PASSWORD not in asked.output
     assert "trading" in given
     monkeypatch.delenv("FLEET_KAFKA_URL")
     asked = CliRunner().invoke(app, reset, input="y\n")

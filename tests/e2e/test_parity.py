@@ -31,7 +31,7 @@ ENDED = {"filled", "canceled", "expired", "denied", "rejected"}
 @pytest.mark.timeout(600)
 async def test_stops_brackets_and_limits_fill_in_the_fleet_as_in_process() -> None:
     """fifteen deployments on one account → fifteen months of bars in lockstep → the same fills, prices, fees and order ends."""
-    with whole_fleet("replay", port_offset=700) as fleet:
+    with whole_fleet("replay", port_offset=697) as fleet:
         async with fleet.user() as user:
             deployed = [await deploy(user.client, name, symbol) for symbol in SYMBOLS for name in STRATEGIES]
             replay = await user.client.start_replay(
