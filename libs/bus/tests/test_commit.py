@@ -3,15 +3,17 @@
 import asyncio
 import gc
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import asyncpg
 import pytest
-from counting_service import Effects, Service
+from counting_service import NUMBERS, PASSED_ON, Effects, Service, number
 from fleet_bus import GroupCommitter, Overloaded, Transaction
 from fleet_chassis.database import CommitOutcomeUnknown, DatabaseUnavailable
+from fleet_chassis.requests import current_request_id, take_request_id
 from fleet_testkit.eventually import eventually
+from opentelemetry import trace
 
 
 class Door:
@@ -100,6 +102,56 @@ async def test_a_decision_that_forgets_a_command_is_rolled_back_and_told(make_se
     assert isinstance(results[1], ValueError)
     assert results[2] == 28
     assert await service.effects() == [12, 14]
+
+
+class Telling(Effects):
+    """Says once more of all that it wrote, at the end."""
+
+    async def flush(self) -> None:
+        self.tx.publish(PASSED_ON, "a", number(len(self.rows)))
+        await super().flush()
+
+
+async def test_each_command_is_decided_under_the_trace_and_the_request_of_who_asked_for_it(make_service: Any) -> None:
+    service, door = await make_service("trading"), Door()
+    requests: list[tuple[int, str | None]] = []
+
+    async def decide(uow: Effects, commands: Sequence[int]) -> Iterable[int]:
+        await door.decide(uow, commands)
+
+        def one(command: int) -> int:
+            requests.append((command, current_request_id()))
+            uow.tx.publish(NUMBERS, "a", number(command))
+            return command
+
+        return map(one, commands)
+
+    committer: GroupCommitter[int, int] = service.bus.group_committer(
+        unit_of_work=Telling, touches=lambda command: ["a"], decide=decide
+    )
+
+    async def ask(span_id: int, *commands: int) -> None:
+        take_request_id({"type": "http", "headers": [(b"x-request-id", b"request-%d" % span_id)]})
+        span = trace.SpanContext(trace_id=7, span_id=span_id, is_remote=False, trace_flags=trace.TraceFlags(1))
+        with trace.use_span(trace.NonRecordingSpan(span)):
+            await committer.submit_all(commands)
+
+    door.open.clear()
+    waiting = [asyncio.create_task(ask(1, 1))]
+    await eventually(lambda: door.groups)
+    waiting += [asyncio.create_task(ask(2, 2, 3)), asyncio.create_task(ask(4, 4))]
+    await asyncio.sleep(0)
+    door.open.set()
+    await asyncio.gather(*waiting)
+    await asyncio.create_task(committer.submit(5))
+    assert door.groups == [[1], [2, 3, 4], [5]]
+    assert requests == [(1, "request-1"), (2, "request-2"), (3, "request-2"), (4, "request-4"), (5, None)]
+    async with service.database.connection() as connection:
+        rows = await connection.fetch("SELECT topic, traceparent FROM outbox ORDER BY id")
+    parents = [(row["topic"], row["traceparent"] and int(row["traceparent"].split("-")[2], 16)) for row in rows]
+    assert [parent for topic, parent in parents if topic == NUMBERS.name] == [1, 2, 2, 4, None]
+    # What is told of a whole group belongs to who asked for all of it, and otherwise to nobody.
+    assert [parent for topic, parent in parents if topic == PASSED_ON.name] == [1, None, None]
 
 
 async def test_a_stop_lets_the_groups_that_wait_be_decided(make_service: Any) -> None:

@@ -20,7 +20,7 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from fleet_bus import Bus, Received, Watch
+from fleet_bus import Bus, GroupCommitter, Received, Watch
 from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.database import Database
 from fleet_chassis.health import Health
@@ -107,6 +107,7 @@ class TradingUnderTest:
     outside: Bus
     cache: AccountCache
     """All that this trading remembers of accounts: cleared, it knows what one that has just been started would read."""
+    committer: GroupCommitter[Any, Any]
     heard: list[Received[Any]] = field(default_factory=list)
 
     a_user = staticmethod(uuid4)
@@ -343,7 +344,7 @@ async def running_trading(
         http = await running.enter_async_context(aiohttp.ClientSession(connector=connector))
         signer = AssertionSigner("gateway", keys / "gateway.pem")
         parts = app.state.trading
-        under_test = TradingUnderTest(url, settings, clock, signer, http, outside, parts._cache, heard)
+        under_test = TradingUnderTest(url, settings, clock, signer, http, outside, parts._cache, parts.committer, heard)
 
         async def is_ready() -> bool:
             async with http.get(url + "/health/ready") as response:

@@ -15,6 +15,8 @@ from fleet_contracts.trading import Account, AccountChanged, CancelOrder, QueryO
 from fleet_contracts.vocabulary import VenueOrderStand
 from fleet_testkit.eventually import eventually
 from fleet_trading.api.bodies import parse_batch, parse_order, parse_replace
+from fleet_trading.service.orders import Cancellation
+from opentelemetry import trace
 
 ORDERS = "/api/v1/orders"
 
@@ -192,6 +194,24 @@ async def test_the_same_at_the_same_time_is_one_order(fleet: Any) -> None:
     assert len({reply.body["order_id"] for reply in replies}) == 1
     assert sum("Idempotent-Replayed" not in reply.headers for reply in replies) == 1
     assert await fleet.balance(user) == (100_000, Decimal("1051.05"))
+
+
+async def test_commands_that_share_a_transaction_are_each_sent_under_their_own_trace(fleet: Any) -> None:
+    user = fleet.a_user()
+    orders = [UUID((await fleet.accepted(user))["order_id"]) for _ in range(3)]
+
+    async def cancel(span_id: int, order_id: UUID) -> None:
+        span = trace.SpanContext(trace_id=span_id, span_id=span_id, is_remote=False, trace_flags=trace.TraceFlags(1))
+        with trace.use_span(trace.NonRecordingSpan(span)):
+            await fleet.committer.submit(Cancellation(fleet.account_of(user), user, order_id))
+
+    async def sent() -> dict[UUID, str | None] | None:
+        found = {r.message.order_id: r.traceparent for r in fleet.heard if isinstance(r.message, CancelOrder)}
+        return {order_id: found[order_id] for order_id in orders} if found.keys() >= set(orders) else None
+
+    await asyncio.gather(*(cancel(n, order_id) for n, order_id in enumerate(orders, start=1)))
+    expected = {order_id: f"00-{n:032x}-{n:016x}-01" for n, order_id in enumerate(orders, start=1)}
+    assert await eventually(sent, what="the cancels are sent") == expected
 
 
 async def test_many_at_once_never_spend_more_than_there_is(fleet: Any) -> None:

@@ -132,7 +132,7 @@ class Bus:
         *,
         unit_of_work: Callable[[Transaction], UnitOfWork],
         touches: Callable[[C], Iterable[str]],
-        decide: Callable[[Any, Sequence[C]], Awaitable[Sequence[R]]],
+        decide: Callable[[Any, Sequence[C]], Awaitable[Iterable[R]]],
         most_waiting: int = 10_000,
     ) -> GroupCommitter[C, R]:
         """Natural batching over this bus's transactions."""

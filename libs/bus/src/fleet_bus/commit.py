@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextvars import Context, copy_context
 from typing import Any, Generic, TypeVar
 
 import asyncpg
@@ -10,21 +11,29 @@ from fleet_chassis.database import CommitOutcomeUnknown, DatabaseUnavailable
 from .activity import Activity
 from .applying import Opening
 from .subscription import UnitOfWork
+from .tracing import continue_trace
 from .transaction import Transaction
 
 # A transaction of 256 orders takes about 9 ms here; more would only make its first caller wait.
 MOST = 256
 
 
+_NONE: Any = object()
+
 C = TypeVar("C")
 R = TypeVar("R")
+_Asked = tuple[C, asyncio.Future[R], Context]
+"""A command, who waits for it, and what he was in: his trace and his request."""
 
 
 class GroupCommitter(Generic[C, R]):
     """Collects commands into groups, each decided in memory after one locked read, and committed once.
 
     A refusal is a result, not an exception. If a group fails all the same it is redone one by one; if the answer to
-    COMMIT is lost, each caller of the group gets CommitOutcomeUnknown. No timer. Beyond `most_waiting` commands: Overloaded."""
+    COMMIT is lost, each caller of the group gets CommitOutcomeUnknown. No timer. Beyond `most_waiting` commands: Overloaded.
+
+    `decide` answers the results in the order of the commands. They are taken one by one, each in the context of who
+    asked: what an iterator publishes and logs as it goes belongs to his trace and his request."""
 
     def __init__(
         self,
@@ -33,7 +42,7 @@ class GroupCommitter(Generic[C, R]):
         *,
         unit_of_work: Callable[[Transaction], UnitOfWork],
         touches: Callable[[C], Iterable[str]],
-        decide: Callable[[Any, Sequence[C]], Awaitable[Sequence[R]]],
+        decide: Callable[[Any, Sequence[C]], Awaitable[Iterable[R]]],
         most_waiting: int,
     ) -> None:
         self._open = open_transaction
@@ -42,7 +51,7 @@ class GroupCommitter(Generic[C, R]):
         self._touches = touches
         self._decide = decide
         self._most_waiting = most_waiting
-        self._waiting: list[tuple[C, asyncio.Future[R]]] = []
+        self._waiting: list[_Asked[C, R]] = []
         self._task: asyncio.Task[None] | None = None
 
     async def submit(self, command: C) -> R:
@@ -58,9 +67,11 @@ class GroupCommitter(Generic[C, R]):
             raise Overloaded
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in commands]
-        self._waiting.extend(zip(commands, futures, strict=True))
+        caller = copy_context()
+        self._waiting.extend([(command, future, caller) for command, future in zip(commands, futures, strict=True)])
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
+            # Groups belong to no caller, the first no more than those that come while they are committed.
+            self._task = asyncio.create_task(self._run(), context=Context())
         done = await asyncio.gather(*futures, return_exceptions=True)
         results = [result for result in done if not isinstance(result, BaseException)]
         failure = next((result for result in done if isinstance(result, BaseException)), None)
@@ -81,13 +92,13 @@ class GroupCommitter(Generic[C, R]):
             with self._activity.handling():
                 await self._commit(group)
 
-    async def _commit(self, group: list[tuple[C, asyncio.Future[R]]], *, is_second: bool = False) -> None:
+    async def _commit(self, group: list[_Asked[C, R]], *, is_second: bool = False) -> None:
         try:
-            results = await self._together([command for command, _ in group])
+            results = await self._together(group)
         except Exception as error:
             is_last = len(group) == 1 and (is_second or not isinstance(error, asyncpg.UniqueViolationError))
             if is_last or isinstance(error, CommitOutcomeUnknown) or _is_unreachable(error):
-                for _, future in group:
+                for _, future, _ in group:
                     _fail(future, error)
                 return
             # One by one; and one alone again if it met what another process had written while it waited for a lock.
@@ -95,20 +106,25 @@ class GroupCommitter(Generic[C, R]):
                 await self._commit([one], is_second=len(group) == 1)
             return
         except BaseException:
-            for _, future in group:
+            for _, future, _ in group:
                 future.cancel()
             raise
-        for (_, future), result in zip(group, results, strict=True):
+        for (_, future, _), result in zip(group, results, strict=True):
             if not future.done():
                 future.set_result(result)
 
-    async def _together(self, commands: Sequence[C]) -> Sequence[R]:
+    async def _together(self, group: list[_Asked[C, R]]) -> Sequence[R]:
+        commands = [command for command, _, _ in group]
+        # What one submitted stands together, so that where the first and the last are of one, all are.
+        continue_trace(group[0][2] if group[0][2] is group[-1][2] else None)
         async with self._open() as tx:
             uow = self._unit_of_work(tx)
             await uow.lock(sorted({identity for command in commands for identity in self._touches(command)}))
-            results = await self._decide(uow, commands)
-            if len(results) != len(commands):
-                raise ValueError(f"{len(commands)} commands need as many results, was {len(results)}")
+            decided = iter(await self._decide(uow, commands))
+            results: list[R] = [caller.run(next, decided, _NONE) for _, _, caller in group]
+            if results[-1] is _NONE or next(decided, _NONE) is not _NONE:
+                was = "fewer" if results[-1] is _NONE else "more"
+                raise ValueError(f"{len(commands)} commands need as many results, was {was}")
             await uow.flush()
         return results
 

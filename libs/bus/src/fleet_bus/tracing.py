@@ -2,12 +2,14 @@
 
 import contextlib
 from collections.abc import Iterator
+from contextvars import Context
 
 from opentelemetry import context, trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _propagator = TraceContextTextMapPropagator()
 _tracer = trace.get_tracer("fleet_bus")
+_NOTHING = context.Context()
 
 
 def current_traceparent() -> str | None:
@@ -31,3 +33,10 @@ def handling(name: str, traceparent: str | None) -> Iterator[None]:
             yield
     finally:
         context.detach(token)
+
+
+def continue_trace(caller: Context | None) -> None:
+    """What this task does from now on belongs to the span that the caller was in; to none without a caller."""
+    found = _NOTHING if caller is None else caller.run(context.get_current)
+    if found or context.get_current():
+        context.attach(found)

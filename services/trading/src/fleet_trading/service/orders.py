@@ -1,7 +1,7 @@
 """Placing, replacing and cancelling: for the group committer a whole group at once, for signals one by one."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -167,21 +167,21 @@ class OrderDesk:
         self._query_after = query_after
         self._is_path_slow = is_path_slow
 
-    async def decide_group(self, uow: UnitOfWork, commands: Sequence[OrderCommand]) -> list[Outcome]:
-        """The outcome of each command, in order; each is judged after those before it."""
+    async def decide_group(self, uow: UnitOfWork, commands: Sequence[OrderCommand]) -> Iterator[Outcome]:
+        """The outcome of each command, in order; each is judged after those before it, when its turn comes."""
         seen: _Seen = {}
         is_slow = self._is_path_slow()
         for command in commands:
             if not isinstance(command, Cancellation):
                 await self.prepare(uow, command)
-        return [
+        return (
             self.submit(uow, c, seen, is_slow=is_slow)
             if isinstance(c, Submission)
             else self.cancel(uow, c)
             if isinstance(c, Cancellation)
             else self.replace(uow, c, is_slow=is_slow)
             for c in commands
-        ]
+        )
 
     async def prepare(self, uow: UnitOfWork, command: Submission | Replacement) -> None:
         """Brings into memory what the order is judged by: the limits that hold for it, and what covers already."""
