@@ -25,6 +25,7 @@ SUMS = replace(NUMBERS, name="sums", partitions=1)
 WISH = "wish"
 REST = timedelta(milliseconds=400)
 ENDS = 10**9
+AT_ONCE = 2
 
 
 class _State(msgspec.Struct):
@@ -34,7 +35,8 @@ class _State(msgspec.Struct):
 
 
 class Sums:
-    """Says the sum of a key's numbers; a number that divides by 5 rests for a while, and its end is said as well."""
+    """Says the sum of a key's numbers; a number that divides by 5 rests for a while, and its end is said as well: two ends
+    at a time."""
 
     def __init__(self, died: "Deadline | None" = None) -> None:
         self.state = _State({}, {})
@@ -52,7 +54,7 @@ class Sums:
 
     def learn(self, fact: Fact, at: datetime) -> Iterator[Said]:
         if fact.kind == CLOCK:
-            for name in [name for name, ends_at in self.state.resting.items() if ends_at <= at]:
+            for name in [name for name, ends_at in self.state.resting.items() if ends_at <= at][:AT_ONCE]:
                 del self.state.resting[name]
                 key, _, value = name.partition(" ")
                 yield Said(SUMS, key, number(ENDS + int(value)))
@@ -63,6 +65,9 @@ class Sums:
 
     def due_at(self) -> datetime | None:
         return min(self.state.resting.values(), default=None)
+
+    def ends_at(self) -> datetime | None:
+        return self.due_at()
 
     def snapshot(self) -> bytes:
         return msgspec.msgpack.encode(self.state)

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from fleet_chassis.health import Health
 from fleet_contracts import Topic
 from fleet_contracts.core_engine import SignalAccepted
 from fleet_testkit.eventually import eventually
-from journal_process import ENDS, SUMS, WISH, Sums, journaled
+from journal_process import ENDS, REST, SUMS, WISH, Sums, journaled
 
 KEYS = ("a", "b", "d")
 PROGRAM = "journal_process.py"
@@ -44,9 +45,12 @@ class Summing:
         self.sent += count
 
     @contextlib.asynccontextmanager
-    async def running(self, *, ordinal: int = 0, wish: int = 0, snapshot_every: int = 1_000_000) -> AsyncIterator[Any]:
+    async def running(
+        self, *, ordinal: int = 0, wish: int = 0, snapshot_every: int = 1_000_000, max_batch: int = 500
+    ) -> AsyncIterator[Any]:
         async with Database(self.url, application_name="summing") as database:
             bus = Bus(ProcessSettings("summing", self.kafka_url, self.prefix, ordinal), database)
+            bus.settings = replace(bus.settings, max_batch=max_batch)
             reading = bus.journal(journaled(wish, snapshot_every=snapshot_every))
             async with bus.running(Health()):
                 await eventually(lambda: bus.ready() is None, 30)
@@ -208,6 +212,23 @@ async def test_a_snapshot_stands_in_for_the_log_behind_it(summing: Summing) -> N
         await summing.send(10)
         await eventually(summing.is_all_said, 20)
     await summing.said()
+
+
+async def test_what_comes_later_is_obeyed_when_all_has_ended_that_ends_before(summing: Summing) -> None:
+    """more rests than are ended at a time, then numbers that come after their end -> they are summed after all the ends"""
+    await summing.send(20)
+    rested = max(record.occurred_at for record in await summing.log(NUMBERS)) + REST
+    await eventually(lambda: datetime.now(UTC) > rested)
+    earlier = summing.sent
+    await summing.send(5)
+    async with summing.running(max_batch=5):
+        await eventually(summing.is_all_said, 30)
+        await assert_as_naive(summing)
+    said = await summing.said()
+    for key in KEYS:
+        values = [_value(said[place]) for place in sorted(said) if place[0] == key]
+        ends = {ENDS + n for n in range(0, earlier, 5)}
+        assert ends <= set(values[: values.index(sum(range(earlier + 1)))])
 
 
 @pytest.mark.long

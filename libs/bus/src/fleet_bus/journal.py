@@ -40,7 +40,6 @@ _POLL_MS = 500
 _LOOK_S = 0.1
 """How long a fact may have to wait while no record comes and nobody calls `wake()`."""
 _MOST_TOLD = 1_000
-_MOST_FACTS = 200
 
 
 class _Assignments(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -110,7 +109,7 @@ class JournalReading:
 
     def due(self, now: datetime) -> int:
         """Facts that are to be learned by now: part of whether the fleet is at rest."""
-        return sum(len(self._facts(o)) + self._is_due(o, now) + len(o.told) for o in self._owned.values())
+        return sum(len(o.facts()) + o.is_due(now) + len(o.told) for o in self._owned.values())
 
     def ready(self) -> str | None:
         if not self._is_member:
@@ -198,14 +197,18 @@ class JournalReading:
                 with self._activity.handling():
                     await self._take_assigned(client)
             polled = await self._poll(client)
+            waits = [place for place, owned in self._owned.items() if owned.waiting]
             if polled:
                 self._lag.polled(polled)
+            if polled or len(waits) == len(self._owned) > 0:  # then nothing was asked
                 self._heard.answered()
             elif self._polling is None:
                 self._heard.listen(client)
-            for place, owned in list(self._owned.items()):
-                await self._step(out, owned, polled.get(place, ()))
-            if polled or self._lag.measure(client, self.places) == 0:
+            for place, owned in self._owned.items():
+                owned.take_in(polled.get(place, ()))
+            for owned in list(self._owned.values()):
+                await self._step(out, owned)
+            if polled or waits or self._lag.measure(client, self.places) == 0:
                 progress_at = time.monotonic()
             if max(time.monotonic() - progress_at, self._heard.silent_s) > self._settings.stuck_after_s:
                 raise Stuck(self.name)
@@ -215,16 +218,23 @@ class JournalReading:
                 await self._commit(client, self._settings.commit_timeout_s)
 
     async def _poll(self, client: AIOKafkaConsumer) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """What has come, or nothing after a moment; the client is asked on meanwhile."""
+        """What has come, or nothing after a moment; the client is asked on meanwhile.
+
+        A partition with records in hand is not asked for more; nor does anything wait for others then."""
         if not self._owned or self._is_new:
             await asyncio.sleep(_LOOK_S)
             return {}
+        free = [place for place, owned in self._owned.items() if not owned.waiting]
         if self._polling is None:
-            asked = client.getmany(*self._owned, timeout_ms=_POLL_MS, max_records=self._settings.max_batch)
+            if not free:
+                await asyncio.sleep(0)
+                return {}
+            asked = client.getmany(*free, timeout_ms=_POLL_MS, max_records=self._settings.max_batch)
             self._polling = asyncio.create_task(asked)
         waking = asyncio.create_task(self._woken.wait())
+        look_s = _LOOK_S if len(free) == len(self._owned) else 0
         try:
-            await asyncio.wait((self._polling, waking), timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((self._polling, waking), timeout=look_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waking.cancel()
         self._woken.clear()
@@ -255,6 +265,7 @@ class JournalReading:
             try:
                 if place not in self._owned:
                     self._owned[place] = await self._take_over(client, place, beginnings[place])
+                self._owned[place].waiting.clear()
                 client.seek(place, self._owned[place].journal.place.offset)
             except IllegalStateError:  # reassigned meanwhile
                 self._is_new = True
@@ -304,14 +315,21 @@ class JournalReading:
 
     # One step: facts, records, the time
 
-    async def _step(self, out: AIOKafkaProducer, owned: Owned, polled: Sequence[ConsumerRecord]) -> None:
-        raws = [raw for raw in polled if raw.offset >= owned.journal.place.offset]
-        facts = self._facts(owned)
-        if not (raws or facts or owned.told or owned.unsaid or self._is_due(owned, self._clock.now())):
+    async def _step(self, out: AIOKafkaProducer, owned: Owned) -> None:
+        """One of these: what has ended by the time of what comes next; else facts; else records."""
+        now = self._clock.now()
+        told, facts = list(owned.told), owned.facts()
+        if not (owned.waiting or facts or told or owned.unsaid or owned.is_due(now)):
             return
         with self._activity.handling():
-            told = list(owned.told)
-            if not await self._claimed(owned, facts + [fact for fact, _ in told], raws):
+            begun, at = owned.journal.place.offset, now if told or facts else owned.next_at(now)
+            if owned.has_ended(at):
+                told, is_ours = [], await owned.learn([Fact(CLOCK, b"")], at)
+            elif told or facts:
+                is_ours = await owned.learn([*(fact for fact, _ in told), *facts], now)
+            else:
+                is_ours = await owned.obey(now)
+            if not is_ours:
                 log.warning("journal_fenced_off", subscription=self.name, partition=owned.place.partition)
                 self._give_up(owned)
                 # Somebody else has raised the epoch. If the group still gives it to us when asked anew, we take it over.
@@ -323,20 +341,10 @@ class JournalReading:
                 for done in (done for _, done in told if not done.done()):
                     done.set_result(None)
             self._moved(owned)
-            HANDLED.labels(self.name).inc(len(raws))
+            HANDLED.labels(self.name).inc(owned.journal.place.offset - begun)
             is_due = owned.journal.place.offset - owned.snapshot_offset >= self._journaled.snapshot_every
             if is_due and not owned.is_saving:
                 await owned.take_snapshot(self._clock.now())
-
-    async def _claimed(self, owned: Owned, facts: Sequence[Fact], raws: Sequence[ConsumerRecord]) -> bool:
-        journal = owned.journal
-        if not await owned.claim(journal.next_facts(facts, self._clock.now()), raws):
-            return False
-        # Time goes as far as what was read: an order sent before another's end meets it, however late it is read.
-        at = journal.at if raws else self._clock.now()
-        if not self._is_due(owned, at):
-            return True
-        return await owned.claim(journal.next_facts([Fact(CLOCK, b"")], at), ())
 
     async def _say(self, out: AIOKafkaProducer, owned: Owned) -> None:
         """All that has not been acknowledged, in order; returns when it is. Raises _NotAcknowledged."""
@@ -375,13 +383,6 @@ class JournalReading:
     @property
     def _topic(self) -> str:
         return self._settings.topic_prefix + self._journaled.topic.name
-
-    def _facts(self, owned: Owned) -> list[Fact]:
-        return list(self._journaled.wanted(owned.journal.machine))[:_MOST_FACTS]
-
-    def _is_due(self, owned: Owned, now: datetime) -> bool:
-        due_at = owned.journal.machine.due_at() if self._journaled.ticks else None
-        return due_at is not None and due_at <= now
 
 
 class _NotAcknowledged(Exception):

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -14,8 +14,8 @@ from fleet_chassis.logging import get_logger
 from .admin import delete_records
 from .failures import Streak, is_down
 from .forking import ChildFailed, Forked
-from .journal_partition import JournalPartition
-from .journal_store import Fact, JournalStore, Place, StoredFact
+from .journal_partition import CLOCK, JournalPartition
+from .journal_store import Fact, JournalStore, Place
 from .journaled import Journaled
 from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, read
 from .metrics import SNAPSHOT_STALL
@@ -25,6 +25,7 @@ from .settings import BusSettings
 log = get_logger("fleet_bus.journal")
 
 _REPLAY_POLL_MS = 500
+_MOST_FACTS = 200
 
 R = TypeVar("R")
 
@@ -53,20 +54,71 @@ class Owned:
     saving: asyncio.Task[None] | None = None
     unsaid: deque[Record] = field(default_factory=deque)
     told: list[tuple[Fact, asyncio.Future[None]]] = field(default_factory=list)
+    waiting: deque[tuple[int, Record | UnreadableRecord]] = field(default_factory=deque)
+    """Polled and not claimed yet, by offset."""
 
-    async def claim(self, facts: list[StoredFact], raws: Sequence[ConsumerRecord]) -> bool:
-        """Claims the facts and then the records, and obeys them. False: another owns the partition, nothing is done."""
-        at = self.journal.place.offset
-        if raws and raws[0].offset != at:
-            raise ReplayStuck(f"{self.place} stands at {at}, was given {raws[0].offset}")
-        to = raws[-1].offset + 1 if raws else at
-        if (facts or raws) and not await until_there(lambda: self.store.claim(self.epoch, to, facts)):
+    def take_in(self, polled: Iterable[ConsumerRecord]) -> None:
+        prefix, at = self.settings.topic_prefix, self.journal.place.offset
+        self.waiting.extend((raw.offset, read(raw, prefix)) for raw in polled if raw.offset >= at)
+
+    def next_at(self, now: datetime) -> datetime:
+        """The time of what comes next: as far as what was read, or now where nothing waits."""
+        record = self.waiting[0][1] if self.waiting else None
+        if isinstance(record, Record):
+            return max(self.journal.at, record.occurred_at)
+        return now if record is None else self.journal.at
+
+    def facts(self) -> list[Fact]:
+        return list(self.journaled.wanted(self.journal.machine))[:_MOST_FACTS]
+
+    def is_due(self, now: datetime) -> bool:
+        due_at = self.journal.machine.due_at() if self.journaled.ticks else None
+        return due_at is not None and due_at <= now
+
+    def has_ended(self, at: datetime) -> bool:
+        """Whether something has that the machine has not been told of yet."""
+        ends_at = self._ends_at()
+        return ends_at is not None and ends_at <= at
+
+    def _ends_at(self) -> datetime | None:
+        return self.journal.machine.ends_at() if self.journaled.ticks else None
+
+    def _next_records(self) -> list[tuple[int, Record | UnreadableRecord]]:
+        """Those that come before what rests ends; the first does."""
+        ends_at, found = self._ends_at(), list(self.waiting)
+        later = (
+            n
+            for n, (_, record) in enumerate(found)
+            if n and ends_at is not None and isinstance(record, Record) and record.occurred_at >= ends_at
+        )
+        return found[: next(later, len(found))]
+
+    async def learn(self, facts: Sequence[Fact], at: datetime) -> bool:
+        """Claims facts and learns them. False: another owns the partition, nothing is done."""
+        stored = self.journal.next_facts(facts, at)
+        if not await until_there(lambda: self.store.claim(self.epoch, self.journal.place.offset, stored)):
             return False
-        for fact in facts:
+        for fact in stored:
             self.unsaid.extend(self.journal.learn(fact))
-        for record in await self._read(raws):
-            self.unsaid.extend(self._obeyed(record))
         return True
+
+    async def obey(self, now: datetime) -> bool:
+        """Claims records that wait and obeys them, and tells the time then: it goes as far as what was read, so that an
+        order sent before another's end meets it, however late it is read. False as of `learn`."""
+        found = self._next_records()
+        if found:
+            at = self.journal.place.offset
+            if found[0][0] != at:
+                raise ReplayStuck(f"{self.place} stands at {at}, was given {found[0][0]}")
+            if not await until_there(lambda: self.store.claim(self.epoch, found[-1][0] + 1, ())):
+                return False
+            records = [record for _, record in found]
+            await self._recall(records)
+            for record in records:
+                self.unsaid.extend(self._obeyed(record))
+                self.waiting.popleft()
+            now = self.journal.at
+        return not self.is_due(now) or await self.learn([Fact(CLOCK, b"")], now)
 
     async def replay(
         self, client: AIOKafkaConsumer, claimed: int, committed: int, *, is_given_up: Callable[[], bool]
@@ -75,22 +127,25 @@ class Owned:
         journal = self.journal
         facts = deque(await until_there(lambda: self.store.facts_after(journal.place)))
 
-        def learn() -> None:
+        async def learn() -> None:
             while facts and facts[0].place.offset == journal.place.offset:
                 fact = facts.popleft()
                 said = journal.learn(fact)
                 self.unsaid.extend(said if fact.place.offset >= committed else ())
+                await asyncio.sleep(0)  # many in a row may be slices of much that ended
 
         client.seek(self.place, journal.place.offset)
         progress_at = time.monotonic()
-        learn()
+        await learn()
         while journal.place.offset < claimed:
             polled = await client.getmany(self.place, timeout_ms=_REPLAY_POLL_MS, max_records=self.settings.max_batch)
             raws = [raw for raw in polled.get(self.place, ()) if journal.place.offset <= raw.offset < claimed]
-            for raw, record in zip(raws, await self._read(raws), strict=True):
+            records = [read(raw, self.settings.topic_prefix) for raw in raws]
+            await self._recall(records)
+            for raw, record in zip(raws, records, strict=True):
                 said = self._obeyed(record)
                 self.unsaid.extend(said if raw.offset >= committed else ())
-                learn()
+                await learn()
             if polled:
                 progress_at = time.monotonic()
                 await asyncio.sleep(0)
@@ -159,12 +214,10 @@ class Owned:
             seconds=round(time.perf_counter() - started_at, 3),
         )
 
-    async def _read(self, raws: Sequence[ConsumerRecord]) -> list[Record | UnreadableRecord]:
-        found = [read(raw, self.settings.topic_prefix) for raw in raws]
-        if self.journaled.archive is not None and raws:
+    async def _recall(self, found: Sequence[Record | UnreadableRecord]) -> None:
+        if self.journaled.archive is not None and found:
             recall, records = self.journaled.archive.recall, [record for record in found if isinstance(record, Record)]
             await until_there(lambda: recall(self.journal.machine, records))
-        return found
 
     def _obeyed(self, record: Record | UnreadableRecord) -> list[Record]:
         if isinstance(record, UnreadableRecord):

@@ -55,6 +55,10 @@ class Machine(Protocol):
     def due_at(self) -> datetime | None:
         """When it wants to be told the time."""
 
+    def ends_at(self) -> datetime | None:
+        """What is of then or later comes after the time has been told, as often as it takes, until this is later. So a
+        machine may end much in slices, and nothing meets what has ended. None, or not before `due_at()`."""
+
     def snapshot(self) -> bytes: ...
 
     def restore(self, content: bytes) -> None: ...

@@ -1,6 +1,7 @@
 """The layer above a book: every order type, made of the core's commands. Pure, no clock; README.md has the rules."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice, repeat
 from typing import Any
 
 from fleet_simulator.admission import replace_refusal
@@ -39,19 +40,30 @@ class Exchange(OrderLifecycle):
         """When the next `gtd` order ends."""
         return -self._expiring[-1][0] if self._expiring else None
 
-    def expire(self, at: int) -> list[Event]:
-        """Ends the `gtd` orders whose time has come, the earliest first."""
-        while (expires_at := self.expires_at()) is not None and expires_at <= at:
+    def expire(self, at: int, most: int | None = None) -> list[Event]:
+        """Ends the `gtd` orders whose time has come, the earliest first; of many the first `most`."""
+        for _ in repeat(None) if most is None else repeat(None, most):
+            expires_at = self.expires_at()
+            if expires_at is None or expires_at > at:
+                break
             order = self._expiring[-1][2]
             self._end(order, Expired(order.order_ref, order.account_id, expires_at), at)
         return self._settled(at)
 
-    def end_session(self, at: int) -> list[Event]:
-        """Expires the day orders accepted before this end of a session: the first to end after their acceptance."""
-        for order in list(self._of_session.get(TimeInForce.DAY, {}).values()):
-            if order.accepted_at < at and self._is_open(order):
+    def end_session(self, at: int, most: int | None = None) -> list[Event]:
+        """Expires the day orders accepted before this end of a session, the first to end after their acceptance, in the
+        order of arrival; of many the first `most`."""
+        for order in list(islice(self._of_day(at), most)):
+            if self._is_open(order):
                 self._end(order, Expired(order.order_ref, order.account_id, at), at)
         return self._settled(at)
+
+    def has_day_orders(self, at: int) -> bool:
+        """Whether some are left that `end_session(at)` expires."""
+        return any(True for _ in self._of_day(at))
+
+    def _of_day(self, at: int) -> Iterator[Order]:
+        return (order for order in self._of_session.get(TimeInForce.DAY, {}).values() if order.accepted_at < at)
 
     def show(
         self, shown: Shown, at: int, *, accepted_before: int | None = None, worst_first: bool = False

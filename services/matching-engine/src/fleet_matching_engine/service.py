@@ -50,6 +50,8 @@ from fleet_matching_engine.domain.rules import (
 from fleet_matching_engine.domain.sessions import SESSION, Session, session
 from fleet_matching_engine.domain.venue import Venue
 
+AnyCommand = PlaceVenueOrder | ReplaceVenueOrder | CancelVenueOrder | QueryVenueOrders | QueryVenueOpenOrders
+
 T = TypeVar("T")
 
 
@@ -68,6 +70,9 @@ class VenueMachine:
 
     def obey(self, received: Received[Message], at: datetime) -> Iterator[Said]:
         message, when = received.message, self.venue.moment(at, received.market_at)
+        if not isinstance(message, AnyCommand):
+            return
+        yield from self._all_said(self.venue.settle(message.symbol, when), when)
         match message:
             case PlaceVenueOrder():
                 effects = self.venue.place(events.place(message, received.occurred_at), when)
@@ -82,14 +87,14 @@ class VenueMachine:
                 told = events.open_orders(message, listed, book, self.venue.users, when)
                 yield Said(VENUE_INTERNAL_REPORTS, message.symbol, told, when.market_at)
                 return
-            case _:
-                return
         wish = message if isinstance(message, CancelVenueOrder | ReplaceVenueOrder) else None
         yield from self._said(message.symbol, effects, when, wish)
 
     def learn(self, fact: Fact, at: datetime) -> Iterator[Said]:
         when = self.venue.moment(at, None)
         found: Iterable[tuple[str, Effects]] = ()
+        if fact.kind in (STATE, CANCEL_AFTER, MASS_CANCEL):
+            yield from self._all_said(self.venue.settle(None, when), when)
         if fact.kind == CLOCK:
             found = self.venue.tick(when)
         elif fact.kind == RULES:
@@ -100,6 +105,7 @@ class VenueMachine:
             self.venue.refer(_decoded(fact, Reference))
         elif fact.kind == SESSION:
             begun = _decoded(fact, Session)
+            yield from self._all_said(self.venue.settle(begun.symbol, when), when)
             when = self.venue.moment(at, begun.since)
             found = [(begun.symbol, self.venue.begin(begun, when))]
         elif fact.kind == STATE:
@@ -110,8 +116,10 @@ class VenueMachine:
             found = self.venue.mass_cancel(_decoded(fact, MassCancel), when)
         else:
             raise ValueError(f"the journal holds a fact of no known kind, was {fact.kind!r}")
-        for symbol, effects in found:
-            yield from self._said(symbol, effects, when)
+        yield from self._all_said(found, when)
+
+    def ends_at(self) -> datetime | None:
+        return self.venue.ends_at()
 
     def due_at(self) -> datetime | None:
         return self.venue.due_at()
@@ -124,7 +132,12 @@ class VenueMachine:
         with _uncollected():
             self.venue.restore(content)
 
+    def _all_said(self, found: Iterable[tuple[str, Effects]], when: Moment) -> Iterator[Said]:
+        for symbol, effects in found:
+            yield from self._said(symbol, effects, when)
+
     def _said(self, symbol: str, effects: Effects, when: Moment, wish: events.Wish | None = None) -> Iterator[Said]:
+        when = when._replace(market_at=effects.market_at or when.market_at)
         book, market_at = self.venue.books.get(symbol), when.market_at
         if effects.reports:
             told = events.reports(symbol, effects.reports, book, when, wish)

@@ -43,7 +43,7 @@ from fleet_matching_engine.domain.orders import (
 from fleet_matching_engine.domain.packing import PackedOrders, packed, unpacked
 from fleet_matching_engine.domain.references import References
 from fleet_matching_engine.domain.rules import Terms
-from fleet_matching_engine.domain.sessions import Session
+from fleet_matching_engine.domain.sessions import Ending, Session
 
 CHECKED_LEVELS: Final = 10
 SHOWN_AFTER_DELTAS: Final = 100
@@ -71,6 +71,7 @@ class BookState(msgspec.Struct, array_like=True):
     session: Session | None
     shown: int = 1 - SHOWN_AFTER_DELTAS
     shown_ns: int = 0
+    ending: Ending | None = None
 
 
 class SymbolBook:
@@ -91,6 +92,7 @@ class SymbolBook:
         """Of the last trade."""
         self._references = References()
         self.session: Session | None = None
+        self.ending: Ending | None = None
         self._end = end
         self._seen = Effects()
 
@@ -126,6 +128,11 @@ class SymbolBook:
                 yield order
 
     @property
+    def ends_at(self) -> int | None:
+        """When the next order comes to its end, in nanoseconds: long since, while those of a session are taken out."""
+        return self.exchange.expires_at() if self.ending is None else 0
+
+    @property
     def shows_at(self) -> int | None:
         """When everybody is to be shown all of it, in nanoseconds; None: nothing has changed since."""
         if self.deltas == max(self.shown, 0):
@@ -145,8 +152,9 @@ class SymbolBook:
         """An order did not come in: neither do those that wait for it."""
         return self._told(self.exchange.reject(ref, when.ns), when)
 
-    def expire(self, when: Moment) -> Effects:
-        return self._told(self.exchange.expire(when.ns), when)
+    def expire(self, when: Moment, most: int | None = None) -> Effects:
+        """Ends what is good till a date that has come; of many the first `most`."""
+        return self._told(self.exchange.expire(when.ns, most), when)
 
     def cancel(self, orders: Iterable[Order], code: str, when: Moment) -> Effects:
         """As long as they are open: the end of one may be that of another."""
@@ -157,7 +165,9 @@ class SymbolBook:
         return effects
 
     def begin(self, session: Session, reference: int | None, when: Moment) -> Effects:
-        """The session before ends with its auction and its day orders, the new one begins with its auction."""
+        """The session before ends with its auction and its day orders, the new one begins with its auction.
+
+        The day orders, and the auction after them, are left to `end_session`."""
         held, self.session = self.session, session
         effects = Effects()
         if held is None:
@@ -166,9 +176,23 @@ class SymbolBook:
         if held.is_open and (is_new or not session.is_open):
             effects.add(self._auction(TimeInForce.AT_CLOSE, reference, when))
             since_ns = int(session.since.timestamp()) * 1_000_000_000
-            effects.add(self._told(self.exchange.end_session(since_ns), when))
-        if is_new and session.is_open:
+            self.ending = Ending(since_ns, when.market_at, is_new and session.is_open, reference)
+        elif is_new and session.is_open:
             effects.add(self._auction(TimeInForce.AT_OPEN, reference, when))
+        return effects
+
+    def end_session(self, when: Moment, most: int | None = None) -> Effects:
+        """Goes on with what a new session began: so many of the day orders, and when they are out, the opening auction."""
+        ending = self.ending
+        if ending is None:
+            return Effects()
+        when = when._replace(market_at=ending.market_at)
+        effects = self._told(self.exchange.end_session(ending.since_ns, most), when)
+        if not self.exchange.has_day_orders(ending.since_ns):
+            self.ending = None
+            if ending.opens:
+                effects.add(self._auction(TimeInForce.AT_OPEN, ending.reference, when))
+        effects.market_at = ending.market_at
         return effects
 
     def _auction(self, kind: TimeInForce, reference: int | None, when: Moment) -> Effects:
@@ -296,6 +320,7 @@ class SymbolBook:
             session=self.session,
             shown=self.shown,
             shown_ns=self.shown_ns,
+            ending=self.ending,
         )
 
     def restore(self, state: BookState) -> None:
@@ -306,7 +331,7 @@ class SymbolBook:
         self._references = References(self.orders)
         self.fills, self.tape = state.fills, state.tape
         self.deltas, self.trades, self.price, self.session = state.deltas, state.trades, state.price, state.session
-        self.shown, self.shown_ns = state.shown, state.shown_ns
+        self.shown, self.shown_ns, self.ending = state.shown, state.shown_ns, state.ending
 
 
 def _trade_of(one: OrderFill) -> int:

@@ -161,11 +161,14 @@ class Print:
 
 @dataclass(slots=True)
 class Effects:
-    """What one cause did in one book; `touched` are the (side, price)s whose level may have changed."""
+    """What one cause did in one book; `touched` are the (side, price)s whose level may have changed.
+
+    `market_at`: the market's time, where it is not that of the moment in which it is told."""
 
     reports: list[Report] = field(default_factory=list)
     prints: list[Print] = field(default_factory=list)
     touched: set[tuple[int, int]] = field(default_factory=set)
+    market_at: datetime | None = None
 
     def add(self, more: "Effects") -> None:
         self.reports += more.reports

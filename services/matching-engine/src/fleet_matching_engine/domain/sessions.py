@@ -19,6 +19,17 @@ class Session(msgspec.Struct, frozen=True, array_like=True):
     since: datetime
 
 
+class Ending(msgspec.Struct, frozen=True, array_like=True):
+    """A session is over and its day orders are being taken out; if the next one `opens`, its auction is held then.
+
+    `reference` is the auction's, in ticks."""
+
+    since_ns: int
+    market_at: datetime
+    opens: bool
+    reference: int | None
+
+
 def session(calendar: str, symbol: str, now: datetime) -> Session:
     """Of the symbol that is traded by this calendar; round the clock a session is a UTC day. Raises OutsideCalendar."""
     found = last_session(calendar, now)

@@ -1,7 +1,7 @@
 """The books of one partition of the internal venue, and the rules they are kept under. A pure function of its journal."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -33,8 +33,8 @@ from fleet_matching_engine.domain.sessions import Session
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_ONCE: Final = 5_000
-"""Orders of a halt or mass cancel that one fact takes out, in a quarter of a second: a million at once would take longer
-than the broker waits for a sign of life."""
+"""Orders that one fact takes out, in a quarter of a second: a million that a halt or an operator takes out, or that end
+at one instant, would take longer than the broker waits for a sign of life."""
 
 
 class _VenueState(msgspec.Struct, array_like=True):
@@ -75,8 +75,7 @@ class Venue:
 
     def moment(self, at: datetime, market_at: datetime | None) -> Moment:
         """On a replay orders live by the market's time, as it was told last."""
-        rules = self.admission.rules
-        if rules is None or not rules.is_replay:
+        if not self._is_replay:
             return Moment(at, market_at or at, ns_of(at))
         self._market_at = max(self._market_at, market_at or self._market_at)
         return Moment(at, self._market_at, ns_of(self._market_at))
@@ -103,15 +102,13 @@ class Venue:
 
     def replace(self, command: Replace, when: Moment) -> Effects:
         book = self.books.get(command.symbol)
-        effects = Effects() if book is None else book.expire(when)
         try:
             if book is None:
                 raise Refused("unknown_order")
             order = book.orders.get(command.ref)
-            effects.add(book.apply(self.admission.changed(command, book, order, when), when))
+            return book.apply(self.admission.changed(command, book, order, when), when)
         except Refused as refused:
-            effects.reports.append(Report(ReplaceRejected(command.ref, command.account_id, when.ns, refused.code)))
-        return effects
+            return Effects([Report(ReplaceRejected(command.ref, command.account_id, when.ns, refused.code))])
 
     def cancel(self, command: Cancel, when: Moment) -> Effects:
         """In every state of the venue and at any time: a late cancel is still wanted."""
@@ -159,7 +156,10 @@ class Venue:
         if book is None:
             return Effects()
         ticks = int(reference.price / book.terms.tick) if reference is not None else book.price
-        return book.begin(session, ticks or None, when)
+        effects = book.begin(session, ticks or None, when)
+        if self._is_replay:  # no tick goes on with it
+            effects.add(book.end_session(when))
+        return effects
 
     def obey(self, state: State, when: Moment) -> Iterator[tuple[str, Effects]]:
         """A halt takes out what is open in its scope; nothing new is taken until it is lifted."""
@@ -190,9 +190,8 @@ class Venue:
         self.sweeps.append(Sweep(account_id, code, found))
         yield from self._sweep(when)
 
-    def _sweep(self, when: Moment) -> Iterator[tuple[str, Effects]]:
-        rules = self.admission.rules
-        left = sys.maxsize if rules is not None and rules.is_replay else self.at_once  # a replay has no ticks
+    def _sweep(self, when: Moment, left: int | None = None) -> Iterator[tuple[str, Effects]]:
+        left = self._at_once() if left is None else left
         while self.sweeps and left > 0:
             sweep = self.sweeps[0]
             for name, latest in list(sweep.latest.items()):
@@ -205,19 +204,44 @@ class Venue:
                 del sweep.latest[name]
             del self.sweeps[0]
 
+    def settle(self, symbol: str | None, when: Moment) -> Iterator[tuple[str, Effects]]:
+        """All that has ended by then is out, in this book or in all: what comes next meets none of it.
+
+        Little is left to it where time is told first, a slice at a time (`ends_at`)."""
+        for name in self.books if symbol is None else (symbol,):
+            book = self.books.get(name)
+            if book is not None:
+                yield name, book.expire(when)
+                yield name, book.end_session(when)
+
     def tick(self, when: Moment) -> Iterator[tuple[str, Effects]]:
-        """It is now so late: orders come to their end."""
+        """It is now so late: orders come to their end, so many at a time."""
+        left = self._at_once()
         for name, book in self.books.items():
-            yield name, book.expire(when)
-        yield from self._sweep(when)
+            for end in (book.expire, book.end_session):
+                held = len(book.orders)
+                yield name, end(when, left)
+                left -= held - len(book.orders)
+                if left <= 0:
+                    return
+        yield from self._sweep(when, left)
+
+    def _at_once(self) -> int:
+        return sys.maxsize if self._is_replay else self.at_once  # a replay has no ticks
+
+    @property
+    def _is_replay(self) -> bool:
+        return self.admission.rules is not None and self.admission.rules.is_replay
+
+    def ends_at(self) -> datetime | None:
+        """When the next order comes to its end: at once, while those of a session are being taken out."""
+        return _first(book.ends_at for book in self.books.values())
 
     def due_at(self) -> datetime | None:
         """When the next order comes to its end, or a book is shown whole: at once, while orders are being taken out."""
         if self.sweeps:
             return _EPOCH
-        times = (at for book in self.books.values() for at in (book.exchange.expires_at(), book.shows_at))
-        first = min((at for at in times if at is not None), default=None)
-        return None if first is None else _EPOCH + timedelta(microseconds=first // 1000)
+        return _first(at for book in self.books.values() for at in (book.ends_at, book.shows_at))
 
     # What is known
 
@@ -273,3 +297,8 @@ class Venue:
         for one in state.books:
             self.list(one.terms)
             self.books[one.terms.symbol].restore(one)
+
+
+def _first(times: Iterable[int | None]) -> datetime | None:
+    first = min((at for at in times if at is not None), default=None)
+    return None if first is None else _EPOCH + timedelta(microseconds=first // 1000)
