@@ -56,10 +56,17 @@ def second_factor() -> dict[str, object]:
 
 @dataclass
 class CoreEngine:
-    url: str
     keys: Keys
     others: Peers
     settings: Settings
+    url: str = ""
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Runs it anew on the same database."""
+        async with served(create_app(self.settings)) as self.url:
+            await ready(self.url)
+            yield
 
     def admin(self, user_id: UUID = ADMIN) -> dict[str, str]:
         return self.keys.of_user(
@@ -136,10 +143,10 @@ class CoreEngine:
 
 
 @contextlib.asynccontextmanager
-async def running_core_engine(
+async def core_engine_at_rest(
     folder: Path, make_database: MakeDatabase, kafka: KafkaForTests
 ) -> AsyncIterator[CoreEngine]:
-    """With topics of its own; `folder` is for its keys."""
+    """Its surroundings, with topics of its own; `folder` is for its keys."""
     keys = Keys.make(folder, *CALLED)
     prefix = kafka.unique("core-engine") + "."
     reads = [topic for topic in TOPICS if any(reader.service == "core-engine" for reader in topic.readers)]
@@ -147,6 +154,4 @@ async def running_core_engine(
         url = await make_database("core-engine")
         more = {"core_engine_signals_a_minute": MOST_SIGNALS, "core_engine_heartbeat_s": 0.2}
         settings = Settings.model_validate(keys.settings("core-engine", url, kafka.url, topic_prefix=prefix, **more))
-        async with served(create_app(settings)) as base_url:
-            await ready(base_url)
-            yield CoreEngine(base_url, keys, others, settings)
+        yield CoreEngine(keys, others, settings)

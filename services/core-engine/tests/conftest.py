@@ -9,15 +9,16 @@ from fleet_chassis.database import Database
 from fleet_core_engine.settings import Settings
 from fleet_testkit.fixtures import KafkaForTests, MakeDatabase
 from fleet_testkit.peers import Keys
-from running_core_engine import CoreEngine, running_core_engine
+from running_core_engine import CoreEngine, core_engine_at_rest
 
 
 @pytest.fixture(scope="module")
 async def core_engine(
     make_database: MakeDatabase, kafka: KafkaForTests, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[CoreEngine]:
-    async with running_core_engine(tmp_path_factory.mktemp("core-engine"), make_database, kafka) as running:
-        yield running
+    folder = tmp_path_factory.mktemp("core-engine")
+    async with core_engine_at_rest(folder, make_database, kafka) as core_engine, core_engine.running():
+        yield core_engine
 
 
 @pytest.fixture
