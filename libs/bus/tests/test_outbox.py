@@ -21,7 +21,6 @@ from fleet_contracts.execution import OrderReports, OrderUnknown
 from fleet_contracts.partitioning import partition
 from fleet_contracts.topics import EXECUTION_REPORTS
 from fleet_testkit.eventually import eventually
-from opentelemetry import trace
 
 
 async def rows_of(service: Service) -> list[tuple[str, int, int]]:
@@ -139,18 +138,6 @@ async def test_what_cannot_be_cut_is_refused_where_it_is_published(make_service:
                 EXECUTION_REPORTS, "a", OrderReports(account_id=UUID(int=1), user_id=UUID(int=2), reports=(report,))
             )
     assert await rows_of(writer) == []
-
-
-async def test_the_trace_is_that_of_the_publisher(make_service: Any) -> None:
-    writer = await make_service("writer")
-    context = trace.SpanContext(trace_id=7, span_id=9, is_remote=False, trace_flags=trace.TraceFlags(1))
-    async with writer.bus.transaction() as tx:
-        with trace.use_span(trace.NonRecordingSpan(context)):
-            tx.publish(NUMBERS, "a", number(1))
-        tx.publish(NUMBERS, "a", number(2))
-    async with writer.database.connection() as connection:
-        rows = await connection.fetch("SELECT traceparent FROM outbox ORDER BY id")
-    assert [row["traceparent"] for row in rows] == [f"00-{7:032x}-{9:016x}-01", None]
 
 
 async def test_the_age_of_what_is_not_sent_is_told(make_service: Any) -> None:
