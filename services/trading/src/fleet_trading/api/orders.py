@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from fleet_trading.domain import Order
 from fleet_trading.domain.exact import tidy
+from fleet_trading.domain.waiting import waits_for as why_it_waits
 from fleet_trading.events import first_view, order_view
 from fleet_trading.ports import account_key
 from fleet_trading.service.orders import (
@@ -265,7 +266,7 @@ async def get_orders(
             limit=limit + 1,
         )
     page = Page[Any].of(found, limit, lambda order: (order.order_id,))
-    data = [order_view(order) for order in page.data]
+    data = [_view(trading, order) for order in page.data]
     return FastJSON({"data": data, "next_cursor": page.next_cursor, "has_more": page.has_more})
 
 
@@ -279,7 +280,20 @@ def _matches(order: Order, status: str, symbol: str | None, start: datetime | No
 @router.get("/{order_id}", response_class=FastJSON, responses=answers(200, shown.Order, "The order as it stands."))
 async def get_order(order_id: str, caller: ReadCaller, trading: Service) -> Response:
     """One order."""
-    return FastJSON(order_view(await own_order(trading, caller, order_id)))
+    return FastJSON(_view(trading, await own_order(trading, caller, order_id)))
+
+
+def _view(trading: Trading, order: Order) -> shown.Order:
+    """As it stands, and why it rests if the market is why."""
+    market = trading.market
+    waits_for = why_it_waits(
+        order,
+        instrument=market.instrument(order.symbol),
+        reference=market.reference(order.symbol),
+        state=market.state(order.symbol, order.venue, order.account_id),
+        now=None if trading.settings.feed == "replay" else trading.bus.clock.now(),
+    )
+    return order_view(order, waits_for=waits_for)
 
 
 @router.delete(

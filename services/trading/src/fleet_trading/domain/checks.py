@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from fleet_calendars import ROUND_THE_CLOCK, session_at
 from fleet_simulator import (
     OrderType,
     Side,
@@ -26,6 +25,7 @@ from .risk.state import RiskState
 from .risk.wish import Wish
 from .terms import NO_TERMS, Asked, leg_side, malformed
 from .values import ZERO, AccountStatus, Instrument, Reason, Reference, TradingState
+from .waiting import closed
 
 _AUCTIONS = (TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE)
 
@@ -79,15 +79,12 @@ def _check_state(account: Account, command: PlaceOrder, instrument: Instrument) 
 def _check_session(_account: Account, command: PlaceOrder, instrument: Instrument) -> None:
     """What must fill at once needs an open market; the rest waits for it. A replay's market moves in steps of its own."""
     is_live = command.conditions.query_at is not None
-    if instrument.calendar == ROUND_THE_CLOCK or not is_live or command.time_in_force in _AUCTIONS:
+    if not is_live or command.time_in_force in _AUCTIONS:
         return
     if command.type is OrderType.MARKET or command.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
-        try:
-            session = session_at(instrument.calendar, command.conditions.now)
-        except LookupError as unknown:
-            raise Denial("market_closed", f"No session of {command.symbol} is known: {unknown}.") from unknown
-        if session is None:
-            raise Denial("market_closed", f"{command.symbol} is not traded now; an order that waits is taken.")
+        why = closed(instrument, command.conditions.now)
+        if why is not None:
+            raise Denial("market_closed", f"{why} An order that waits is taken.")
 
 
 def _leg_side(command: PlaceOrder) -> Side:

@@ -27,8 +27,8 @@ TIMES = {time.value: time for time in TimeInForce}
 _STATUSES = {status.value: status for status in OrderStatus}
 
 
-def order_view(order: Order) -> trading.Order:
-    """The order as it stands."""
+def order_view(order: Order, *, waits_for: domain.Reason | None = None) -> trading.Order:
+    """The order as it stands. `waits_for`: why it is not being filled, where it has no reason of its own."""
     return _order_view(
         order,
         status=_STATUSES[order.status],
@@ -36,7 +36,7 @@ def order_view(order: Order) -> trading.Order:
         average_fill_price=order.average_fill_price,
         fees=tidy(order.fees),
         updated_at=order.updated_at,
-        reason=order.reason,
+        reason=order.reason or waits_for,
         version=order.version,
     )
 

@@ -1,5 +1,6 @@
 """What an order, or a replace of one, would add to its account."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
@@ -9,7 +10,7 @@ from fleet_simulator.fees import EXACT
 
 from fleet_trading.domain.account import Account
 from fleet_trading.domain.commands import Conditions, PlaceOrder
-from fleet_trading.domain.group import exits_of, group_of
+from fleet_trading.domain.group import Exit, exits_of, group_of
 from fleet_trading.domain.order import Order
 from fleet_trading.domain.restriction import may_cover
 from fleet_trading.domain.terms import NO_TERMS, Figures
@@ -59,11 +60,11 @@ def placed(account: Account, command: PlaceOrder, protection: Decimal | None, in
     reference = command.conditions.reference
     last = None if reference is None else reference.last
     price = command.limit_price or (protection if command.side is Side.BUY else terms.stop_price or last)
-    exits = (
-        exits_of(terms, command.side, command.conditions.protection_factor, instrument.tick) if command.leg_ids else []
-    )
-    bought_at = [each.limit_price or each.protection_price for each in exits if each.side is Side.BUY]
-    price = max((each for each in (price, *bought_at) if each is not None), default=None)
+    exits: Sequence[Exit] = ()
+    if command.leg_ids:
+        exits = exits_of(terms, command.side, command.conditions.protection_factor, instrument.tick)
+        bought_at = (each.limit_price or each.protection_price for each in exits if each.side is Side.BUY)
+        price = max((each for each in (price, *bought_at) if each is not None), default=None)
     return Wish(
         account=account,
         conditions=command.conditions,
