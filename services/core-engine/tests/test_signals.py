@@ -198,6 +198,13 @@ def test_what_another_topic_will_bring_is_waited_for(known: Circumstances) -> No
         judge(BUY, known)
 
 
+def test_a_capped_signal_waits_for_a_quote_no_longer_than_it_is_good() -> None:
+    known = replace(granting(max_order_notional=Decimal(1)), quote=None, now=NOW + MAX_AGE)
+    with pytest.raises(Missing):
+        judge(BUY, known)
+    assert judge(BUY, replace(known, now=NOW + MAX_AGE + timedelta(seconds=1))) is Drop.STALE
+
+
 def test_a_cap_is_not_measured_with_a_stale_quote() -> None:
     known = replace(granting(max_order_notional=Decimal(10**6)), now=NOW + timedelta(seconds=11), max_age=timedelta(60))
     assert judge(BUY, known) is Drop.STALE_QUOTE

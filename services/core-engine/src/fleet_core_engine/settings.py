@@ -7,8 +7,9 @@ from pydantic import Field
 class Settings(DatabaseSettings):
     """Read from FLEET_*; core-engine's own from FLEET_CORE_ENGINE_*."""
 
-    core_engine_signal_max_age_s: float = Field(default=10.0, gt=0)
-    """A signal older than this was raised for a market that is gone; twice the time an order has to reach its venue."""
+    core_engine_signal_max_age_s: float = Field(default=10.0, gt=0, le=50)
+    """A signal older than this was raised for a market that is gone; twice the time an order has to reach its venue. What
+    waits for a quote is dropped by it, before the bus gives up on what is missing, after 60 s, and sets its account aside."""
     core_engine_signals_a_minute: int = Field(default=300, ge=1)
     """Orders that one deployment may raise a minute, on live feeds: five a second, far above what bars of a minute give."""
     core_engine_heartbeat_s: float = Field(default=2.0, gt=0, le=5.0)
