@@ -18,7 +18,7 @@ from fleet_contracts.venue import (
     VenueOrderRejected,
     VenueReplaceRejected,
 )
-from fleet_contracts.vocabulary import StateScope, TradingStateWord
+from fleet_contracts.vocabulary import OrderType, StateScope, TradingStateWord
 from fleet_testkit.eventually import eventually
 
 A, R, F, C = VenueOrderAccepted, VenueOrderRejected, VenueOrderFilled, VenueOrderCanceled
@@ -54,6 +54,19 @@ async def test_a_price_out_of_the_band_is_refused_and_a_market_order_ends_there(
     await ruled.command(sweep)
     *_, filled, canceled = await ruled.told(sweep.venue_order_ref, A, F, C)
     assert (filled.last_price, canceled.cumulative_quantity) == (110, 5)
+
+
+async def test_what_no_price_can_measure_is_refused(ruled: Any) -> None:
+    """no reference, no trade yet: a market order could be of any size -> refused; with a price to go to it is measured"""
+    ibm: dict[str, Any] = {"symbol": "IBM/USD"}
+    market = ruled.order("buy", "1", None, **ibm)
+    trailing = ruled.order("sell", "1", None, order_type=OrderType.TRAILING_STOP, trail_amount=Decimal(1), **ibm)
+    large = ruled.order("buy", "100000", None, protection_price=Decimal(101), **ibm)
+    protected = ruled.order("buy", "1", None, protection_price=Decimal(101), **ibm)
+    await ruled.command(market, trailing, large, protected)
+    codes = [(await ruled.told(one.venue_order_ref, R))[0].code for one in (market, trailing, large)]
+    assert codes == ["no_reference", "no_reference", "max_order_notional"]
+    assert (await ruled.told(protected.venue_order_ref, A, C))[1].code == "no_liquidity"
 
 
 async def test_the_band_follows_its_reference(ruled: Any) -> None:

@@ -49,7 +49,7 @@ async def test_two_orders_meet_at_the_makers_price_and_pay_their_fees(engine: An
         ({"time_in_force": TimeInForce.IOC}, "ioc"),
         ({"time_in_force": TimeInForce.FOK}, "fok"),
         ({"minimum_quantity": Decimal(5)}, "minimum_quantity"),
-        ({"price": None}, "no_liquidity"),
+        ({"price": None, "protection_price": Decimal(50)}, "no_liquidity"),
     ],
 )
 async def test_what_cannot_rest_is_canceled_with_its_reason(engine: Any, changed: Any, code: str) -> None:

@@ -59,6 +59,7 @@ _DETAILS: Final = DETAILS | {
     "market_closed": "Out of the session only orders for an auction are taken.",
     "rate_limited": "The account sends too many orders a second.",
     "price_band": "The price is too far from the reference price, or from the price that the order waits for.",
+    "no_reference": "There is no price here yet to measure the order by: one with a limit or a protection price has its own.",
     "max_order_notional": "The order is larger than this venue takes.",
     "min_notional": "The order is smaller than this venue takes.",
     "min_quantity": "The quantity is smaller than this venue takes.",

@@ -121,7 +121,9 @@ class Admission:
         notional = scale.price(price) * scale.quantity(quantity)
         if scale.quantity(quantity) < terms.min_quantity:
             raise Refused("min_quantity")
-        if price and notional < terms.min_notional:
+        if not price:
+            raise Refused("no_reference")  # it could be of any size
+        if notional < terms.min_notional:
             raise Refused("min_notional")
         if notional > rules.max_notional:
             raise Refused("max_order_notional")
