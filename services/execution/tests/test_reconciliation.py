@@ -7,13 +7,27 @@ from uuid import UUID, uuid4
 
 import msgspec
 from fleet_contracts import execution, venue
-from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS
+from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, takes
 from fleet_contracts.trading import CancelOrder, SubmitOrder
 from fleet_contracts.vocabulary import Liquidity, OrderType, Side, TimeInForce, VenueOrderStand, VenueStateWord
-from fleet_execution.domain import Filled, OrderKey, Stand, Stated, Terms, Totals, VenueOrder, submit
+from fleet_execution.domain import (
+    Accepted,
+    Conditions,
+    Filled,
+    OrderKey,
+    Stand,
+    Stated,
+    Terms,
+    Totals,
+    Trigger,
+    VenueOrder,
+    submit,
+)
+from fleet_execution.domain.reconciliation import Listed, Listing, review
 from fleet_testkit.eventually import eventually
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
 KEY = OrderKey.of(UUID(int=1), UUID(int=2), UUID(int=3), "BTC/USD", "paper")
@@ -247,3 +261,101 @@ async def test_only_admins_see_the_comparisons(execution_service: Any) -> None:
     trader = execution_service.keys.of_user("execution", uuid4(), "read", "trade")
     status, body = await execution_service.get("reconciliations", trader)
     assert (status, body["code"]) == (403, "insufficient_scope")
+
+
+async def test_fills_are_asked_for_from_before_the_last_comparison_and_causes_are_told(
+    execution_service: Any, an_order: SubmitOrder
+) -> None:
+    """at start, every minute, after it was away: each time from the fill on that the last but one knew as the last"""
+    service, symbol = execution_service, "JPM/USD"
+    await service.status(CONNECTED, LISTS_OPEN_ORDERS)
+    place = await service.placed(a_limit(an_order, symbol))
+    since: list[str | None] = []
+    for number in (1, 2, 3, 4):
+        asked = await service.asked(symbol, number)
+        since.append(asked.since_trade_id)
+        fill = msgspec.structs.replace(a_fill(place, 1, f"x{number}"), cumulative_quantity=D(number))
+        await service.answer(
+            asked, listed(place, cumulative_quantity=D(number), cumulative_notional=None), fills=(fill,)
+        )
+        await service.compared(symbol, number - 1)
+        if number == 3:
+            await service.status(DISCONNECTED, LISTS_OPEN_ORDERS)
+            await service.status(CONNECTED, LISTS_OPEN_ORDERS)
+        else:
+            service.clock.advance(seconds=60)
+    assert since == [None, "x1", "x1", "x2"]
+    found = await service.comparisons(symbol, 4)
+    assert [r["cause"] for r in reversed(found)] == ["start", "continuous", "continuous", "reconnect"]
+
+
+async def test_a_fill_of_an_ended_order_that_is_another_one_there_is_a_doubt(
+    execution_service: Any, an_order: SubmitOrder
+) -> None:
+    """filled at 100 here, the same trade at 101 there -> asked about, told, nothing new goes there until they agree"""
+    service, symbol = execution_service, "IBM/USD"
+    await service.status(CONNECTED, LISTS_OPEN_ORDERS)
+    await service.lists(symbol)
+    order = a_limit(an_order, symbol)
+    place = await service.placed(order)
+    asked = await service.asked(symbol, 1)
+    fill = a_fill(place, 10, "x1")
+    await service.report(fill, symbol=symbol)
+    other = msgspec.structs.replace(fill, last_price=D(101))
+    for number in (1, 2, 3):
+        await service.answer(asked if number == 1 else await service.asked(symbol, number), fills=(other,))
+        queries = await service.some(lambda: service.sent(venue.QueryVenueOrders, order.account_id), number)
+        assert queries[-1].venue_order_refs == (place.venue_order_ref,)
+        await service.report(
+            state(place, VenueOrderStand.FILLED, cumulative_quantity=D(10), fills=(fill,)), symbol=symbol
+        )
+    found = await service.compared(symbol)
+    assert (found["outcome"], [d["kind"] for d in found["differences"]]) == ("unresolved", ["fill_differs"])
+    assert (
+        "x1 is 10 at 101 and a fee of 1 there, was 10 at 100 and a fee of 1 here" in found["differences"][0]["detail"]
+    )
+    assert await service.is_in_doubt(order, symbol)
+    service.clock.advance(seconds=60)
+    await service.answer(await service.asked(symbol, 4), fills=(fill,))
+    assert (await service.compared(symbol, 1))["outcome"] == "clean"
+    assert not await service.is_in_doubt(order, symbol)
+
+
+async def test_a_stop_price_and_a_trigger_not_heard_of_are_learnt(
+    execution_service: Any, an_order: SubmitOrder
+) -> None:
+    service, symbol = execution_service, "GOOG/USD"
+    await service.can(takes(OrderType.STOP), LISTS_OPEN_ORDERS)
+    a_stop = a_limit(an_order, symbol)
+    a_stop = msgspec.structs.replace(a_stop, order_type=OrderType.STOP, limit_price=None, stop_price=D(110))
+    place = await service.placed(a_stop)
+    assert place.stop_price == 110
+    asked = await service.asked(symbol, 1)
+    await service.answer(asked, listed(place, stop_price=D(112), is_triggered=True))
+    found = await service.compared(symbol)
+    assert found["outcome"] == "mended"
+    assert [d["kind"] for d in found["differences"]] == ["accept_missing", "terms", "trigger_missing"]
+    _, replaced, triggered = service.told(an_order.account_id)
+    assert (replaced.stop_price, triggered.trigger_price) == (112, 112)
+    service.clock.advance(seconds=60)
+    await service.answer(await service.asked(symbol, 2), listed(place, stop_price=D(112), is_triggered=True))
+    assert (await service.compared(symbol, 1))["outcome"] == "clean"
+
+
+def _stop(**conditions: Any) -> VenueOrder:
+    terms = Terms("buy", "stop", D(1), None, None, "gtc", None, Conditions(**conditions))
+    order, _ = submit(KEY, terms, command_sequence=1, market_at=AT, now=AT, refusal=None)
+    return order.learn(Accepted(AT), now=AT)[0]
+
+
+def test_a_stop_that_is_watched_here_has_none_there_and_a_trailing_one_has_no_price() -> None:
+    a_page = Listing(UUID(int=9), "paper", "BTC/USD", AT, (), False, (), False, None)
+    plain = replace(_stop().terms, order_type="market")
+    watched = replace(_stop(stop_price=D(110)), trigger=Trigger(AT, D("0.01")), triggered_at=AT)
+    there = Listed(KEY.ref, KEY.account_id, KEY.user_id, plain, Stand.WORKING, None)
+    assert review(watched, a_page, there, now=AT) == (watched, (), ())
+    trailing = _stop(trail_amount=D(1))
+    there = Listed(KEY.ref, KEY.account_id, KEY.user_id, trailing.terms, Stand.WORKING, None, is_triggered=True)
+    after, told, (difference,) = review(trailing, a_page, there, now=AT)
+    assert (after.triggered_at, told, difference.kind) == (AT, (), "trigger_missing")
+    assert review(after, a_page, there, now=AT) == (after, (), ())

@@ -154,6 +154,21 @@ async def test_execution_is_told_what_is_open_and_what_was_filled(engine: Any) -
     assert (await _answer(engine, nothing.query_id)).orders == ()
 
 
+async def test_whether_an_order_has_been_triggered_is_listed(engine: Any) -> None:
+    """two stop-limits; the market trades at the price of one, whose limit rests now"""
+    await engine.lists(engine.instrument("MSFT/USD"))
+    stop: dict[str, Any] = {"symbol": "MSFT/USD", "order_type": OrderType.STOP_LIMIT}
+    near, far = (engine.order("buy", "1", "60", stop_price=D(price), **stop) for price in (70, 80))
+    traded = [engine.order(side, "1", "70", symbol="MSFT/USD") for side in ("sell", "buy")]
+    asked = QueryVenueOpenOrders(query_id=uuid4(), symbol="MSFT/USD", after=None, since_trade_id=None, most=9)
+    await engine.command(near, far, *traded, asked)
+    orders = (await _answer(engine, asked.query_id)).orders
+    assert {(order.venue_order_ref, order.stop_price, order.is_triggered) for order in orders} == {
+        (near.venue_order_ref, 70, True),
+        (far.venue_order_ref, 80, False),
+    }
+
+
 async def _answer(engine: Any, query_id: UUID) -> Any:
     def found() -> Any:
         return next((one for one in engine.peers.heard_of(VenueOpenOrders) if one.query_id == query_id), None)

@@ -121,8 +121,8 @@ class Execution(Resource):
 
 
 class DifferenceShown(Resource):
-    """`kind`: unknown_order, unknown_fill, accept_missing, fill_missing, terms, ended_here_open_there, totals,
-    not_open_there; and position, which is of an account and of no order."""
+    """`kind`: unknown_order, unknown_fill, accept_missing, fill_missing, fill_differs, trigger_missing, terms,
+    ended_here_open_there, totals, not_open_there; and position, which is of an account and of no order."""
 
     kind: str
     venue_order_ref: UUID | None

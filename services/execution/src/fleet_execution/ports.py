@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from .domain import OrderKey, Outcome, VenueOrder
+from .domain import Filled, OrderKey, Outcome, VenueOrder
 from .domain.groups import Group
 from .domain.reconciliation import Reconciliation
 
@@ -101,8 +101,9 @@ class ComparingUnitOfWork(UnitOfWork, Protocol):
         """From where fills are asked for: what the last comparison but one knew as the last."""
         ...
 
-    async def unknown_fills(self, fills: Iterable[tuple[UUID, str]]) -> set[tuple[UUID, str]]:
-        """Of these, by venue order and trade id, those that no row is there of; their orders are locked."""
+    async def unlike_fills(self, fills: Iterable[tuple[UUID, Filled]]) -> set[tuple[UUID, str]]:
+        """Of these, by venue order, those that no row is there of, or one of another quantity, price or fee: by venue
+        order and trade id; their orders are locked."""
         ...
 
     def keep_reconciliation(self, reconciliation: Reconciliation) -> None: ...

@@ -281,6 +281,7 @@ def _open_order(order: sim.Order, book: SymbolBook, users: Mapping[str, str]) ->
         quantity=scale.quantity(order.declared if is_held else order.quantity),
         limit_price=_price(scale, order.limit_price),
         stop_price=_price(scale, order.stop_price),
+        is_triggered=order.elected,
         cumulative_quantity=scale.quantity(order.filled_quantity),
         cumulative_notional=notional,
         fees=scale.fee(order.fee),

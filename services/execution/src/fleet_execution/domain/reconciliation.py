@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .order import VenueOrder, adopted
-from .values import Accepted, Cancel, Filled, OrderKey, Outcome, Replaced, Stand, Terms, Totals
+from .values import Accepted, Cancel, Filled, OrderKey, Outcome, Replaced, Stand, Terms, Totals, Triggered
 
 MOST_ATTEMPTS = 3
 """So often in a row a venue is asked about differences before a person should look."""
@@ -37,7 +37,8 @@ class Ending(StrEnum):
 
 
 class Listed(Struct, frozen=True):
-    """An order as its venue has it. `totals` are those of its fills, where the venue tells them."""
+    """An order as its venue has it. `totals` are those of its fills, where the venue tells them; `is_triggered`: the price
+    that it waited for has come."""
 
     ref: UUID
     account_id: UUID
@@ -45,6 +46,7 @@ class Listed(Struct, frozen=True):
     terms: Terms
     stand: Stand
     totals: Totals | None
+    is_triggered: bool = False
 
 
 class Listing(Struct, frozen=True):
@@ -65,8 +67,8 @@ class Listing(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """`kind`: unknown_order, unknown_fill, accept_missing, fill_missing, terms, ended_here_open_there, totals,
-    not_open_there; and position, which is of an account and of no order."""
+    """`kind`: unknown_order, unknown_fill, accept_missing, fill_missing, fill_differs, trigger_missing, terms,
+    ended_here_open_there, totals, not_open_there; and position, which is of an account and of no order."""
 
     kind: str
     venue_order_ref: UUID | None
@@ -174,6 +176,8 @@ def review(
     if order is None:
         key = OrderKey(uuid5(ref, "adopted"), listed.account_id, listed.user_id, listing.symbol, listing.venue, ref)
         found = adopted(key, listed.terms, listed.stand, market_at=at, now=now)
+        if listed.is_triggered:
+            found = replace(found, triggered_at=now)
         return found, (), (Difference("unknown_order", ref, "the venue has an order that we did not send", True),)
     if order.stand.is_terminal and listed.stand is Stand.WORKING:
         # Whatever it may still fill would come as a surprise: it has to go.
@@ -189,13 +193,24 @@ def review(
         order, told = order.learn(Accepted(at), now=now)
         outcomes += told
         differences.append(Difference("accept_missing", ref, "the venue has taken it and we had not heard", True))
-    if listed.stand is Stand.WORKING and _terms(order.terms) != _terms(listed.terms):
+    # Of an order whose price is watched here its venue knows no stop.
+    ours, theirs = _terms(order.terms), _terms(listed.terms)
+    if listed.stand is Stand.WORKING and (ours != theirs if order.trigger is None else ours[:2] != theirs[:2]):
         terms, filled = listed.terms, order.cumulative_quantity
         fact = Replaced(at, terms.quantity, terms.limit_price, terms.conditions.stop_price, filled)
-        detail = f"the venue works it as {_terms(terms)}, was {_terms(order.terms)}"
+        detail = f"the venue works it as {theirs}, was {ours}"
         order, told = order.learn(fact, now=now, may_grow=may_grow)
         outcomes += told
         differences.append(Difference("terms", ref, detail, True))
+    if listed.is_triggered and order.triggered_at is None and order.trigger is None:
+        detail = "the price that it waits for has come, and we had not heard"
+        differences.append(Difference("trigger_missing", ref, detail, True))
+        if order.terms.conditions.stop_price is None:
+            # At which price a trailing stop was triggered the venue does not tell any more, and we do not make one up.
+            order = replace(order, triggered_at=now, updated_at=now)
+        else:
+            order, told = order.learn(Triggered(at, order.terms.conditions.stop_price), now=now)
+            outcomes += told
     return order, tuple(outcomes), tuple(differences)
 
 
@@ -213,6 +228,22 @@ def compare(order: VenueOrder, listed: Listed) -> Difference | None:
     return Difference("totals", listed.ref, detail, False)
 
 
+def compare_fill(ref: UUID, ours: Filled, theirs: Filled) -> Difference | None:
+    """The same trade must be the same one, also of an order that has ended."""
+    if _figures(ours) == _figures(theirs):
+        return None
+    detail = f"{ours.venue_trade_id} is {_shown(theirs)} there, was {_shown(ours)} here"
+    return Difference("fill_differs", ref, detail, False)
+
+
+def _figures(fill: Filled) -> tuple[Decimal, Decimal, Decimal]:
+    return fill.last_quantity, fill.last_price, fill.fee
+
+
+def _shown(fill: Filled) -> str:
+    return "{:f} at {:f} and a fee of {:f}".format(*_figures(fill))
+
+
 def compare_positions(ours: Mapping[UUID, Decimal], theirs: Mapping[UUID, Decimal]) -> list[Difference]:
     """What accounts hold by all fills, here and there: it shows also what is wrong with orders that have ended."""
     found: list[Difference] = []
@@ -224,5 +255,5 @@ def compare_positions(ours: Mapping[UUID, Decimal], theirs: Mapping[UUID, Decima
     return found
 
 
-def _terms(terms: Terms) -> tuple[object, ...]:
-    return terms.quantity, terms.limit_price
+def _terms(terms: Terms) -> tuple[Decimal | None, ...]:
+    return terms.quantity, terms.limit_price, terms.conditions.stop_price

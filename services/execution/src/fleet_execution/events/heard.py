@@ -167,7 +167,7 @@ def _listed(order: venue.VenueOpenOrder) -> Listed:
     )
     totals = _totals(order.cumulative_quantity, order.cumulative_notional, order.fees)
     stand = domain.Stand(order.stand.value)
-    return Listed(order.venue_order_ref, order.account_id, order.user_id, terms, stand, totals)
+    return Listed(order.venue_order_ref, order.account_id, order.user_id, terms, stand, totals, order.is_triggered)
 
 
 def _fill_of(report: venue.VenueOrderFilled) -> domain.Filled:

@@ -13,6 +13,7 @@ from fleet_execution.domain.reconciliation import (
     Listing,
     Reconciliation,
     compare,
+    compare_fill,
     compare_positions,
     next_cause,
     review,
@@ -131,7 +132,8 @@ async def learn_listing(uow: ComparingUnitOfWork, listing: Listing, *, market_at
     if asked is None or asked.query_id != listing.query_id:
         return None
     told, found = await _take(uow, listing, market_at)
-    doubtful: dict[UUID, OrderKey] = {}
+    differing = (uow.find(d.venue_order_ref) for d in found if d.kind == "fill_differs" and d.venue_order_ref)
+    doubtful = {order.key.ref: order.key for order in differing if order is not None}
     for listed in listing.orders:
         order = uow.find(listed.ref)
         assert order is not None
@@ -174,13 +176,18 @@ async def _take(uow: ComparingUnitOfWork, listing: Listing, market_at: datetime)
         told += await learnt(uow, ours, order, outcomes, market_at=market_at)
         found += differences
     # All but a few have been heard of, and their orders need not be looked at.
-    unknown = await uow.unknown_fills((ref, fill.venue_trade_id) for ref, fill in listing.fills)
+    unlike = await uow.unlike_fills(listing.fills)
     for ref, fill in listing.fills:
-        if (ref, fill.venue_trade_id) not in unknown:
+        if (ref, fill.venue_trade_id) not in unlike:
             continue
         known = uow.find(ref)
         if known is None:
             found.append(Difference("unknown_fill", ref, f"{fill.venue_trade_id} is of no order known here", False))
+            continue
+        ours_of_it = next((one for one in known.fills if one.venue_trade_id == fill.venue_trade_id), None)
+        if ours_of_it is not None:
+            difference = compare_fill(ref, ours_of_it, fill)
+            found += [] if difference is None else [difference]
             continue
         told += (news := await learn(uow, known, fill, market_at=market_at))
         if news:

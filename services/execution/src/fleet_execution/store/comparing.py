@@ -10,7 +10,7 @@ import msgspec
 from fleet_bus import Transaction
 from fleet_chassis.database import columns
 
-from fleet_execution.domain import OrderKey
+from fleet_execution.domain import Filled, OrderKey
 from fleet_execution.domain.reconciliation import Cause, Difference, Ending, Reconciliation
 from fleet_execution.events import question, questions_about
 from fleet_execution.ports import VenueState
@@ -35,10 +35,12 @@ differences = excluded.differences, ended_at = excluded.ended_at, positions_afte
 _LOCK_VENUES = """
 SELECT venue, is_connected, can_list, capabilities, heard_at FROM venues ORDER BY venue FOR NO KEY UPDATE
 """
-_UNKNOWN_FILLS = """
-SELECT n.venue_order_ref, n.venue_trade_id FROM unnest($1::uuid[], $2::text[]) AS n (venue_order_ref, venue_trade_id)
-WHERE NOT EXISTS (SELECT FROM fills f
-                  WHERE f.venue_order_ref = n.venue_order_ref AND f.venue_trade_id = n.venue_trade_id)
+_UNLIKE_FILLS = """
+SELECT n.venue_order_ref, n.venue_trade_id
+FROM unnest($1::uuid[], $2::text[], $3::numeric[], $4::numeric[], $5::numeric[])
+    AS n (venue_order_ref, venue_trade_id, last_quantity, last_price, fee)
+WHERE NOT EXISTS (SELECT FROM fills f WHERE f.venue_order_ref = n.venue_order_ref AND f.venue_trade_id = n.venue_trade_id
+                  AND (f.last_quantity, f.last_price, f.fee) = (n.last_quantity, n.last_price, n.fee))
 """
 _DOUBT = """
 INSERT INTO doubts (venue, symbol, reason, since) VALUES ($1, $2, $3, $4)
@@ -123,8 +125,9 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
         )
         return found[-1][0] if found else None
 
-    async def unknown_fills(self, fills: Iterable[tuple[UUID, str]]) -> set[tuple[UUID, str]]:
-        rows = await self._tx.connection.fetch(_UNKNOWN_FILLS, *columns(fills, 2))
+    async def unlike_fills(self, fills: Iterable[tuple[UUID, Filled]]) -> set[tuple[UUID, str]]:
+        listed = [(ref, fill.venue_trade_id, fill.last_quantity, fill.last_price, fill.fee) for ref, fill in fills]
+        rows = await self._tx.connection.fetch(_UNLIKE_FILLS, *columns(listed, 5))
         await self.lock([str(row[0]) for row in rows if row[0] not in self._orders])
         return {(row[0], row[1]) for row in rows}
 
