@@ -18,7 +18,11 @@ BATCH_SECONDS = Histogram(
     ["subscription"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-AGE_SECONDS = Gauge("fleet_bus_age_seconds", "Age of the oldest record of the batch last applied.", ["subscription"])
+AGE_SECONDS = Gauge(
+    "fleet_bus_age_seconds",
+    "Age of the oldest record of the batch last applied; 0 when nothing waits.",
+    ["subscription"],
+)
 LAG = Gauge("fleet_bus_lag_records", "Records ahead of the subscription, as of its last poll.", ["subscription"])
 SNAPSHOT_STALL = Gauge(
     "fleet_bus_snapshot_stall_seconds", "How long the last snapshot of a journal held up everything else.", ["journal"]

@@ -16,6 +16,7 @@ from .failures import Streak, is_down
 from .hearing import Heard
 from .kafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition, consumer, partitions_of, read, started
 from .lag import Lag
+from .metrics import AGE_SECONDS
 from .offsets import OffsetCommits
 from .received import Record, UnreadableRecord
 from .settings import BusSettings
@@ -156,8 +157,11 @@ class Reading:
                 if not knows_places:
                     await self._find_places(client)
                 self._heard.listen(client)
-            if polled or self._lag.measure(client, self.places) == 0:
+            if polled:
                 progress_at = time.monotonic()
+            elif self._lag.measure(client, self.places) == 0:
+                progress_at = time.monotonic()
+                AGE_SECONDS.labels(self.name).set(0)
             if max(time.monotonic() - progress_at, self._heard.silent_s) > self._settings.stuck_after_s:
                 raise Stuck(self.name)
             if self._kafka.ended():
