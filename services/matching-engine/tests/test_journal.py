@@ -19,7 +19,7 @@ from fleet_bus.received import Record
 from fleet_chassis.database import Database
 from fleet_contracts import Topic
 from fleet_contracts.topics import MATCHING_ENGINE_MARKET_DATA, VENUE_INTERNAL_COMMANDS, VENUE_INTERNAL_REPORTS
-from fleet_contracts.venue import CancelVenueOrder, ReplaceVenueOrder
+from fleet_contracts.venue import CancelVenueOrder, ReplaceVenueOrder, VenueOrderExpired, VenueOrderFilled
 from fleet_contracts.vocabulary import TimeInForce
 from fleet_matching_engine.app import engine_of
 from fleet_matching_engine.service import VenueMachine
@@ -63,6 +63,61 @@ async def test_killed_again_and_again_the_books_are_those_of_a_naive_replay(open
             assert (book["orders"], book["sequence"]) == (len(replayed_book.orders), replayed_book.deltas)
             assert book["checksum"] == replayed_book.checksum()
             assert Decimal(book["last_price"] or 0) == replayed_book.scale.price(replayed_book.price)
+
+
+@pytest.mark.long
+async def test_an_owner_stopped_past_its_session_and_an_orders_end_does_no_harm_when_it_wakes(open_engine: Any) -> None:
+    """ordinal 0 is stopped with an order that ends later -> its session runs out and 1 owns the books -> the end is said,
+    once -> 0 wakes, more is sent -> what was said is what the naive book says"""
+    async with open_engine(matching_engine_snapshot_every=1_000_000) as engine:
+        async with engine.running():
+            await engine.lists(*(engine.instrument(symbol) for symbol in SYMBOLS))
+        holder = await _spawn(engine)
+        try:
+            # Longer than a session: it ends while nobody can end it but the one that takes over.
+            ends_at = datetime.now(UTC) + timedelta(seconds=30)
+            ending = [
+                engine.order("buy", "2", "90", symbol=symbol, time_in_force=TimeInForce.GTD, expires_at=ends_at)
+                for symbol in SYMBOLS
+            ]
+            await engine.command(*ending)
+            await eventually(lambda: all(_is_said(engine, one) for one in ending), 30)
+            holder.send_signal(signal.SIGSTOP)
+            assert datetime.now(UTC) < ends_at
+            meanwhile = [engine.order("sell", "1", "95", symbol=symbol) for symbol in SYMBOLS]
+            await engine.command(*meanwhile)
+            async with engine.running(ordinal=1):
+                await eventually(lambda: all(_is_said(engine, one) for one in meanwhile), 90)
+                await eventually(lambda: len(_expired(engine)) == len(ending), 60)
+                # It would meet the orders that have ended, wherever they still stood.
+                met = [engine.order("sell", "1", "90", symbol=symbol) for symbol in SYMBOLS]
+                await engine.command(*met)
+                holder.send_signal(signal.SIGCONT)
+                chance, sent = random.Random(3), [*meanwhile]
+                await _send_at_random(engine, chance, sent, 60)
+                last = [engine.order("buy", "1", "50", symbol=symbol) for symbol in SYMBOLS]
+                await engine.command(*last)
+                await eventually(lambda: all(_is_said(engine, one) for one in (*met, *last)), 90)
+                holder.terminate()
+                assert await asyncio.wait_for(holder.wait(), 60) == 0
+                after = [engine.order("buy", "1", "50", symbol=symbol) for symbol in SYMBOLS]
+                await engine.command(*after)
+                await eventually(lambda: all(_is_said(engine, one) for one in after), 90)
+                await eventually(lambda: _nothing_ends_later(engine), 30)
+        finally:
+            if holder.returncode is None:
+                holder.kill()
+        said, (naive, _) = await _said(engine), await _naive(engine)
+        assert said == naive
+        expired = [report.venue_order_ref for report in _expired(engine)]
+        assert [expired.count(one.venue_order_ref) for one in ending] == [1] * len(ending)
+        assert not any(
+            isinstance(report, VenueOrderFilled) for one in ending for report in engine.reports(one.venue_order_ref)
+        )
+
+
+def _expired(engine: Any) -> list[VenueOrderExpired]:
+    return [report for report in engine.reports() if isinstance(report, VenueOrderExpired)]
 
 
 async def _nothing_ends_later(engine: Any) -> bool:
