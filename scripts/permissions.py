@@ -24,9 +24,9 @@ HEAD = """# Permissions
 
 Written by `python scripts/permissions.py --write` from the routes themselves: what is listed here is the dependency
 that enforces it (`fleet_chassis.permissions`). `make lint` fails when a route declares nothing, or this page is old.
-`any user`: everybody who is logged in, about what is his own. What a caller may do with which object (another's is
-404) is judged in the service. `services: …` are `/internal` routes, never forwarded, and the routes of auth for
-people who are not logged in yet.
+`any user`: everybody who is logged in, about what is his own; `by login`: no API key may. What a caller may do with
+which object (another's is 404) is judged in the service. `services: …` are `/internal` routes, never forwarded, and the
+routes of auth for people who are not logged in yet.
 
 """
 

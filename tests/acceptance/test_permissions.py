@@ -2,7 +2,7 @@
 
 import pytest
 from fleet_auth.domain import SCOPES
-from fleet_chassis.permissions import RoutePermission
+from fleet_chassis.permissions import LOGIN, RoutePermission
 from fleet_gateway.routes import PUBLIC, find
 from fleet_routes import PUBLIC_ROUTES, ROUTES
 
@@ -17,8 +17,12 @@ def test_only_auth_takes_every_user_and_only_internal_routes_take_services() -> 
         is_internal = route.path.startswith("/internal/")
         is_before_login = route.path.encode() in PUBLIC
         assert (route.permission or "").startswith("services: ") == (is_internal or is_before_login), route
-        if route.permission == "any user":
+        if route.permission in ("any user", LOGIN):
             assert service == "auth", route
+
+
+def test_an_api_key_does_with_its_user_no_more_than_tell_who_he_is() -> None:
+    assert [route.path for _, route in ROUTES if route.permission == "any user"] == ["/api/v1/auth/me"]
 
 
 @pytest.mark.parametrize(("service", "route"), PUBLIC_ROUTES, ids=lambda value: str(getattr(value, "path", value)))

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from fleet_auth.domain import SCOPES, Role
 from fleet_chassis.assertions import AssertionSigner
-from fleet_chassis.permissions import RoutePermission
+from fleet_chassis.permissions import LOGIN, RoutePermission
 from fleet_gateway.routes import PUBLIC
 from fleet_launcher.admin import run_admin
 from fleet_routes import PUBLIC_ROUTES
@@ -31,8 +31,6 @@ PARAMETERS = {"symbol": "AAPL-USD", "day": "2026-01-05", "action": "stop"}
 """In paths, where they are no ids."""
 ENDS_SESSIONS = {("POST", "/api/v1/auth/logout"), ("DELETE", "/api/v1/auth/sessions")}
 """Would be the last that a caller is let in to."""
-TAKES_KEYS = {("GET", "/api/v1/auth/me")}
-"""Of the routes for any user: those that take an API key, too."""
 
 NOBODY = "nobody"
 READING_KEY = "API key that reads"
@@ -105,8 +103,9 @@ def refusal(route: RoutePermission, caller: str, scopes: tuple[str, ...]) -> str
     if caller == NOBODY:
         return "unauthenticated"
     if route.permission == "any user":
-        is_open = caller != READING_KEY or (route.method, route.path) in TAKES_KEYS
-        return None if is_open else "session_required"
+        return None
+    if route.permission == LOGIN:
+        return "session_required" if caller == READING_KEY else None
     return None if route.permission in scopes else "insufficient_scope"
 
 

@@ -247,5 +247,6 @@ async def test_the_openapi_document_shows_problems(ask: Ask) -> None:
     assert set(operation["responses"]) == {"201", "default"}
     assert (operation["summary"], operation["description"]) == ("Places an order", "422 where risk says no. Once.")
     assert document["components"]["schemas"]["NewOrder"]["properties"]["quantity"]["type"] == "string"
+    assert operation["x-permission"] == "any user"
     assert "Problem" in document["components"]["schemas"]
     assert not [path for path in document["paths"] if path.startswith(("/health", "/metrics"))]

@@ -3,8 +3,11 @@
 import json
 from typing import Any
 
+import jwt
+import pyotp
 import pytest
 from fleet_auth.settings import AuthSettings
+from fleet_chassis.clock import SystemClock
 
 
 @pytest.fixture
@@ -42,3 +45,38 @@ async def test_keys_are_rotated_and_nothing_but_json_is_printed(auth_settings: A
     code, out, err = await run_admin(auth_settings, "rotate-keys")
     assert code == 0, err
     assert set(json.loads(out)) == {"kid"}
+
+
+async def test_who_has_lost_his_second_factor_gets_in_by_an_operator(
+    auth: Any, auth_settings: AuthSettings, run_admin: Any
+) -> None:
+    """enrolled → reset → sessions ended, in with the password alone, mailed, audited → nothing to reset any more"""
+    # The command runs by the clock of the machine, and sessions that are over are not ended.
+    auth.clock.advance(seconds=(SystemClock().now() - auth.clock.now()).total_seconds())
+    user = await auth.registered()
+    claims = jwt.decode((await auth.logged_in(user))["access_token"], options={"verify_signature": False})
+    caller = {name: claims[name] for name in ("sub", "sid", "roles", "scopes")}
+    begun = await auth.call("POST", "/mfa/totp", user=caller)
+    code = pyotp.TOTP(begun.body["secret"]).at(auth.clock.now())
+    assert (await auth.call("POST", "/mfa/totp/verify", json={"code": code}, user=caller)).status == 200
+    assert "mfa_token" in await auth.logged_in(user)
+
+    arguments = ("reset-mfa", "--email", user["email"])
+    code, out, err = await run_admin(auth_settings, *arguments)
+    assert code == 0, err
+    assert json.loads(out)["user_id"] == user["user_id"]
+    auth.clock.advance(seconds=60)
+    assert (await auth.call("GET", "/sessions", user=caller)).body["data"] == []
+    assert "access_token" in await auth.logged_in(user)
+    assert (await auth.mailed(user["email"], 2))["subject"] == "An operator removed your second factor"
+    admin = caller | {"scopes": ["audit"]}
+    acts = (await auth.call("GET", "", prefix="/api/v1/audit", user=admin)).body["data"]
+    (act,) = [one for one in acts if one["action"] == "second_factor.reset"]
+    assert (act["target"], act["actor"].startswith("cli:")) == (user["user_id"], True)
+
+    assert (await run_admin(auth_settings, *arguments))[0::2] == (
+        1,
+        f"error: there is no second factor of {user['email']}\n",
+    )
+    nobody = await run_admin(auth_settings, "reset-mfa", "--email", "nobody@example.com")
+    assert nobody[0::2] == (1, "error: no user has the address nobody@example.com\n")

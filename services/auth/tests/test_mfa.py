@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import functools
 import hashlib
 from base64 import b32encode
 from datetime import UTC, datetime, timedelta
@@ -111,8 +112,17 @@ class Person:
         self.auth.clock.advance(seconds=30)
         return self.code()
 
-    async def call(self, path: str, code: str | None = None, method: str = "POST", body: Any = None) -> Any:
+    async def call(
+        self,
+        path: str,
+        code: str | None = None,
+        method: str = "POST",
+        body: Any = None,
+        factor_age_s: int | None = None,
+    ) -> Any:
         claims = {name: decoded(self.tokens)[name] for name in ("sub", "sid", "roles", "scopes")}
+        if factor_age_s is not None:
+            claims["mfa_at"] = int(self.auth.clock.now().timestamp()) - factor_age_s
         return await self.auth.call(method, path, json=body if code is None else {"code": code}, user=claims)
 
     async def sets_password(self, password: str) -> Any:
@@ -188,6 +198,29 @@ async def test_the_picture_holds_the_uri_and_the_secret_is_sealed_and_the_codes_
     }
     assert len(kept) == 10
     assert not kept & {hashlib.sha256(code.encode()).digest() for code in codes}
+
+
+async def test_new_recovery_codes_take_the_place_of_the_old(auth: Any) -> None:
+    """no fresh factor: 403 → one used: 9 left → new ones, mailed: the old count no more, 10 left"""
+    person = await Person.new(auth)
+    left = functools.partial(person.call, "/mfa/recovery-codes", method="GET")
+    assert (await person.call("/mfa/step-up", person.recovery_codes[0])).status == 200
+    assert (await left()).body == {"left": 9}
+    for age_s in (None, 301):
+        stale = await person.call("/mfa/recovery-codes", factor_age_s=age_s)
+        assert (stale.status, stale.body["code"]) == (403, "mfa_required")
+    renewed = await person.call("/mfa/recovery-codes", factor_age_s=0)
+    assert (renewed.status, renewed.headers["Cache-Control"]) == (201, "no-store")
+    codes = renewed.body["recovery_codes"]
+    assert (await left()).body == {"left": 10}
+    old = await person.call("/mfa/step-up", person.recovery_codes[1])
+    assert (old.status, old.body["code"]) == (401, "invalid_code")
+    assert (await person.call("/mfa/step-up", codes[0])).status == 200
+    told = {(await auth.mailed(person.user["email"], n))["text"].partition(", at ")[0] for n in range(1, 5)}
+    assert {"New recovery codes were made", "A recovery code was used: 9 are left"} <= told
+    without = await Person.new(auth, enrolled=False)
+    none = await without.call("/mfa/recovery-codes", factor_age_s=0)
+    assert (none.status, none.body["code"]) == (409, "mfa_not_enabled")
 
 
 async def test_a_recovery_code_counts_once(auth: Any) -> None:

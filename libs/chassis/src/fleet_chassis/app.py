@@ -11,6 +11,7 @@ from .assertions import AssertionVerifier
 from .health import Health, health_routes
 from .metrics import metrics_route
 from .middleware import RequestMiddleware
+from .permissions import permissions_of
 from .problems import add_problem_handlers
 from .settings import ServiceSettings
 from .telemetry import instrument
@@ -70,11 +71,14 @@ _PROBLEM_RESPONSE: dict[str, Any] = {
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document with our problems in place of its own shape of errors."""
+    """FastAPI's document with our problems in place of its own shape of errors, and what each operation takes of its
+    caller as `x-permission`."""
     if app.openapi_schema is None:
+        permissions = {(route.path, route.method): route.permission for route in permissions_of(app)}
         document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        for operations in document.get("paths", {}).values():
-            for operation in operations.values():
+        for path, operations in document.get("paths", {}).items():
+            for method, operation in operations.items():
+                operation["x-permission"] = permissions[path, method.upper()]
                 operation["responses"].pop("422", None)
                 operation["responses"]["default"] = _PROBLEM_RESPONSE
                 _summarize(operation)

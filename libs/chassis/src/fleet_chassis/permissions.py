@@ -13,18 +13,22 @@ from starlette.responses import Response
 from .assertions import NOBODY, AssertionVerifier, Caller, unauthenticated
 from .problems import Problem
 
+ANY_USER, LOGIN = "any user", "any user, by login"
+"""What is said of a route that asks for no scope; the second takes no API key."""
+
 
 @dataclass(frozen=True, slots=True)
 class Permission:
     """A dependency: the user on whose behalf the gateway calls, if his token or key has the scope; else 401 or 403.
 
-    A scope of None takes every user: what he asks for is his own.
+    A scope of None takes every user: what he asks for is his own. `takes_keys`: whether an API key will do.
     """
 
     scope: str | None
+    takes_keys: bool = True
 
     def __str__(self) -> str:
-        return self.scope or "any user"
+        return self.scope or (ANY_USER if self.takes_keys else LOGIN)
 
     async def __call__(self, connection: HTTPConnection) -> Caller:
         caller = _caller(connection)
@@ -32,6 +36,8 @@ class Permission:
             raise unauthenticated("invalid_assertion", "This needs the gateway's assertion of a user.")
         if self.scope is not None:
             caller.require_scope(self.scope)
+        if not self.takes_keys and "api_key_id" in caller.claims:
+            raise Problem(403, "session_required", "This takes a login: an API key may not.")
         return caller
 
     def guards(
@@ -76,6 +82,8 @@ def _caller(connection: HTTPConnection) -> Caller:
 TRADE = Permission("trade")
 
 UserCaller = Annotated[Caller, Depends(Permission(None))]
+SessionCaller = Annotated[Caller, Depends(Permission(None, takes_keys=False))]
+"""Who has logged in; `session_id` is that of a session."""
 ReadCaller = Annotated[Caller, Depends(Permission("read"))]
 TradeCaller = Annotated[Caller, Depends(TRADE)]
 TransferCaller = Annotated[Caller, Depends(Permission("transfer"))]

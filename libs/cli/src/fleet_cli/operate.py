@@ -25,7 +25,9 @@ parked = typer.Typer(
 ledger = typer.Typer(no_args_is_help=True, help="The books of all accounts.")
 audit = typer.Typer(no_args_is_help=True, help="What administrators and operators did.")
 auth = typer.Typer(no_args_is_help=True, help="The keys that protect what auth keeps.")
-users = typer.Typer(no_args_is_help=True, help="Make users of any role, the first administrator too.")
+users = typer.Typer(
+    no_args_is_help=True, help="Make users of any role, the first administrator too; lost second factors."
+)
 
 ServiceArgument = Annotated[str, typer.Argument(help="The service that set the key aside.")]
 ListedArgument = Annotated[str, typer.Argument(help="As `fleet parked list` shows it.")]
@@ -147,6 +149,16 @@ def users_create(
     arguments = ["create-user", "--email", email, *(word for one in role for word in ("--role", one))]
     arguments += ["--name", name] if name else []
     arguments += ["--generate"] if generate else []
+    raise typer.Exit(run_admin(state_of(state_dir), "auth", arguments, capture=False).returncode)
+
+
+@users.command("reset-mfa")
+def users_reset_mfa(
+    email: Annotated[str, typer.Option(help="The user's address.")],
+    state_dir: StateOption = DEFAULT_STATE,
+) -> None:
+    """Take the second factor of a user away who has lost it and its recovery codes. Be sure who asks."""
+    arguments = ["reset-mfa", "--email", email]
     raise typer.Exit(run_admin(state_of(state_dir), "auth", arguments, capture=False).returncode)
 
 

@@ -1,4 +1,4 @@
-"""`python -m fleet_auth.admin create-user …`, `… rotate-keys`, `… verify-audit`: what only an operator may do.
+"""`python -m fleet_auth.admin create-user …`, `… reset-mfa`, `… rotate-keys`, `… verify-audit`: what only an operator may do.
 
 Works on auth's database with auth's own settings, whether auth runs or not; what is to be told to the fleet is sent
 by auth when it runs. The password is asked for, read from stdin if that is not a terminal, or made with `--generate`.
@@ -25,7 +25,11 @@ from fleet_contracts.audit import Change
 
 from . import service
 from .audit.service import Verdict, verify
-from .domain import EmailTaken, Role, User, normalise_email
+from .domain import EmailTaken, Role, User, UserUnknown, normalise_email
+from .mfa import service as mfa
+from .mfa.domain import NotEnabled
+from .mfa.store import SecondFactors
+from .notices.store import Notices
 from .passwords import Passwords
 from .resealing import RotationUnderWay, rotate_field_keys
 from .sealing import Sealer
@@ -59,6 +63,22 @@ async def create_user(
                 return user
     finally:
         passwords.close()
+
+
+async def reset_mfa(settings: AuthSettings, *, email: str) -> User:
+    """Takes the second factor of a user away who has lost it: whoever asks for it has proved who he is to the operator.
+    Raises UserUnknown, NotEnabled."""
+    sealer = Sealer(settings.auth_field_keys_file, settings.private_key_file)
+    async with (
+        Database(settings.database_url, application_name="auth-admin", max_size=1) as database,
+        Bus(settings, database).transaction() as tx,
+    ):
+        uow = PostgresUnitOfWork(tx)
+        found = await uow.credentials(email)
+        if found is None:
+            raise UserUnknown
+        notices = Notices(tx, are_sent=settings.auth_mail is not None)
+        return await mfa.reset(uow, SecondFactors(tx, sealer), notices, found[0].user_id, by=operator())
 
 
 async def rotate_keys(settings: AuthSettings, now: datetime) -> str:
@@ -96,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("verify-audit", help="Hold the audit log against its hashes and signatures.")
     rotate = commands.add_parser("rotate-field-keys", help="Seal everything anew under a new key.")
     rotate.add_argument("--keep-file", action="store_true", help="The new key is in the file already, as current.")
+    reset = commands.add_parser("reset-mfa", help="Take the second factor of a user away who has lost it.")
+    reset.add_argument("--email", required=True, type=normalise_email)
     command = commands.add_parser("create-user", help="Add a user.")
     command.add_argument("--email", required=True, type=normalise_email)
     command.add_argument("--role", action="append", choices=[role.value for role in Role], help="May be given again.")
@@ -134,6 +156,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         sys.stdout.write(json.dumps({"resealed": resealed.rows, "lost": resealed.lost}) + "\n")
         return 1 if resealed.lost else 0
+    if asked.command == "reset-mfa":
+        try:
+            user = asyncio.run(reset_mfa(_settings(), email=asked.email))
+        except (UserUnknown, NotEnabled) as error:
+            reason = "no user has the address" if isinstance(error, UserUnknown) else "there is no second factor of"
+            sys.stderr.write(f"error: {reason} {asked.email}\n")
+            return 1
+        told = {"user_id": str(user.user_id), "email": user.email, "is_password_short": user.is_password_short}
+        sys.stdout.write(json.dumps(told) + "\n")
+        return 0
     if asked.command == "rotate-keys":
         sys.stdout.write(json.dumps({"kid": asyncio.run(rotate_keys(_settings(), SystemClock().now()))}) + "\n")
         return 0
@@ -148,10 +180,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         sys.stderr.write(f"error: {reason}\n")
         return 1
-    told = {"user_id": str(user.user_id), "email": user.email, "roles": list(user.roles)}
+    made = {"user_id": str(user.user_id), "email": user.email, "roles": list(user.roles)}
     if asked.generate:
-        told["password"] = password
-    sys.stdout.write(json.dumps(told) + "\n")
+        made["password"] = password
+    sys.stdout.write(json.dumps(made) + "\n")
     return 0
 
 

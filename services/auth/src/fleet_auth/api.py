@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Header, Response
-from fleet_chassis.permissions import UserCaller
+from fleet_chassis.permissions import SessionCaller, UserCaller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import Body, FastJSON, Resource
 from pydantic import Field
@@ -30,7 +30,6 @@ from .parts import (
     FromClient,
     Gateway,
     Password,
-    SessionCaller,
     TokensResource,
     UserResource,
     not_stored,

@@ -7,9 +7,8 @@ from uuid import UUID
 
 from fastapi import Depends, Header
 from fleet_bus import Bus, Transaction
-from fleet_chassis.assertions import Caller
 from fleet_chassis.ids import Ids
-from fleet_chassis.permissions import UserCaller, service_caller
+from fleet_chassis.permissions import service_caller
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.requests import current_client_address
 from fleet_chassis.shapes import FastJSON, Resource
@@ -113,15 +112,6 @@ async def from_client(
 MOST_OF_USER_AGENT = 200
 FromClient = Annotated[Client, Depends(from_client)]
 
-
-async def _session_caller(caller: UserCaller) -> Caller:
-    if "api_key_id" in caller.claims:
-        raise Problem(403, "session_required", "This takes a login: an API key may not.")
-    return caller
-
-
-SessionCaller = Annotated[Caller, Depends(_session_caller)]
-"""Who has logged in; `session_id` is that of a session."""
 
 Gateway = Depends(service_caller("gateway"))
 """Before a login nobody is behind the call, but it still comes through the gateway, which limits it."""

@@ -8,10 +8,12 @@ from typing import Any
 
 import msgspec
 from fleet_chassis.logging import get_logger
+from fleet_chassis.permissions import ANY_USER, LOGIN
 from fleet_chassis.problems import Problem, unavailable
 
 from .answers import NOTHING_MAY_LOAD, Answer
 from .examples import add_examples
+from .links import add_links
 from .pages import Page
 from .routes import PREFIX, PUBLIC, SERVICES
 from .upstream import Upstream
@@ -22,7 +24,8 @@ TIMEOUT_S = 5.0
 
 _DESCRIPTION = """
 Algorithmic trading over REST and the socket `/ws`. Register, log in, and send the access token as
-`Authorization: Bearer …`. Decimals are strings, times are RFC 3339 UTC, errors are RFC 9457 problems with a stable `code`.
+`Authorization: Bearer …`, or sign each request with an API key. Decimals are strings, times are RFC 3339 UTC, errors are
+RFC 9457 problems with a stable `code`.
 """
 _TAGS = {
     "auth": "Register, log in, renew and end sessions; second factors, API keys.",
@@ -41,6 +44,17 @@ _TAGS = {
 }
 """In the order in which a newcomer needs them."""
 _TOKEN = "The `access_token` that `POST /api/v1/auth/login` answers. It lives five minutes."  # noqa: S105 - prose
+_SIGNED = {
+    "apiKey": ("X-API-Key", "The `key` that `POST /api/v1/auth/api-keys` answers."),
+    "apiTimestamp": ("X-Timestamp", "Now, in ms."),
+    "apiSignature": (
+        "X-Signature",
+        "The hex HMAC-SHA256, under the key's `secret`, of timestamp, method, path with query and hex SHA-256 of the body.",
+    ),
+}
+"""What a signed request has, all three, instead of a token."""
+_PERMISSION = "x-permission"
+"""What a service says that an operation takes of its caller."""
 _REFERENCE = "#/components/schemas/"
 
 log = get_logger(__name__)
@@ -117,16 +131,21 @@ def merge(documents: Mapping[str, dict[str, Any]], version: str, missing: list[s
     for operations in paths.values():
         for operation in operations.values():
             add_examples(operation, schemas)
+    add_links(paths)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Tradefleet", "version": version, "description": _DESCRIPTION.strip()},
         "servers": [{"url": "/"}],
-        "security": [{"accessToken": []}],
+        "security": _security(),
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": _own_paths() | dict(sorted(paths.items())),
         "components": {
             "securitySchemes": {
                 "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": _TOKEN}
+            }
+            | {
+                name: {"type": "apiKey", "in": "header", "name": header, "description": text}
+                for name, (header, text) in _SIGNED.items()
             },
             "schemas": dict(sorted(schemas.items())),
         },
@@ -163,10 +182,22 @@ def _replace_references(value: Any, renamed: Mapping[str, str]) -> Any:
 
 def _public(path: str, operation: dict[str, Any]) -> dict[str, Any]:
     """An operation as a client sees it, who never sends an assertion."""
-    shown = {name: item for name, item in operation.items() if name != "security"}
+    shown = {name: item for name, item in operation.items() if name not in ("security", _PERMISSION)}
+    permission = operation.get(_PERMISSION)
     if path.encode() in PUBLIC:
         shown["security"] = []
+    elif permission == LOGIN:
+        shown["security"] = _security(takes_keys=False)
+    elif permission not in (None, ANY_USER):
+        shown["security"] = _security(permission)
+        shown["description"] = f"{operation.get('description', '')} Takes the scope `{permission}`.".lstrip()
     return shown
+
+
+def _security(*scopes: str, takes_keys: bool = True) -> list[dict[str, list[str]]]:
+    """A token, or a signature; each with these scopes."""
+    signed = {name: list(scopes) for name in _SIGNED}
+    return [{"accessToken": list(scopes)}] + ([signed] if takes_keys else [])
 
 
 def _own_paths() -> dict[str, Any]:
@@ -189,6 +220,7 @@ def _own_paths() -> dict[str, Any]:
                 "summary": "The socket: market_data, order_updates, trades, portfolio, alerts",
                 "description": 'Send `{"method":"subscribe","params":{"channel":"order_updates"},"req_id":1}`. '
                 "Where no header can be sent, open it with `?ticket=` from `POST /api/v1/auth/ws-tickets`.",
+                "security": _security(takes_keys=False),
                 "responses": {
                     "101": {"description": "The connection is a WebSocket now"},
                     "401": {"description": "No valid access token"},

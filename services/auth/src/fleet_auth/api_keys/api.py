@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
-from fleet_chassis.permissions import service_caller
+from fleet_chassis.permissions import SessionCaller, service_caller
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.shapes import Body, DecimalString, FastJSON, Instant, Resource, Symbol
 from fleet_contracts.audit import Change
@@ -15,7 +15,7 @@ from pydantic import Field
 
 from fleet_auth.audit.store import AuditLog
 from fleet_auth.notices.domain import Event
-from fleet_auth.parts import AuthParts, SessionCaller, not_stored
+from fleet_auth.parts import AuthParts, not_stored
 from fleet_auth.store import PostgresUnitOfWork
 from fleet_auth.tokens import new_secret
 

@@ -4,6 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Response
+from fleet_chassis.permissions import SessionCaller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import Body
 from pydantic import Field
@@ -18,7 +19,6 @@ from fleet_auth.parts import (
     Email,
     FromClient,
     Password,
-    SessionCaller,
     UserResource,
     user_resource,
 )

@@ -28,6 +28,10 @@ class AlreadyEnabled(Exception):
     """The user has a second factor; it is disabled before another one is set up."""
 
 
+class NotEnabled(Exception):
+    """The user has no second factor."""
+
+
 @dataclass(frozen=True, slots=True)
 class CodeRefused:
     """`code` is the API's; `retry_after_s` where one has to wait."""

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from fleet_auth import service
-from fleet_auth.domain import User, hash_token
+from fleet_auth.domain import RevokedReason, User, hash_token
 from fleet_auth.notices.domain import Event
 from fleet_auth.notices.service import Notices
 from fleet_auth.ports import UnitOfWork
@@ -15,6 +15,7 @@ from .domain import (
     WRONG_CODE,
     AlreadyEnabled,
     CodeRefused,
+    NotEnabled,
     Totp,
     hash_recovery_code,
     new_recovery_codes,
@@ -43,6 +44,30 @@ async def confirm_totp(factors: SecondFactors, notices: Notices, user_id: UUID, 
     await factors.confirm(user_id, [hash_recovery_code(user_id, one) for one in codes])
     await notices.add(user_id, Event.FACTOR_SET_UP)
     return codes
+
+
+async def renew_recovery_codes(factors: SecondFactors, notices: Notices, user_id: UUID) -> list[str] | CodeRefused:
+    """Ten new ones; those there were count no more."""
+    totp = await factors.locked(user_id)
+    if totp is None or not totp.is_confirmed:
+        return NO_FACTOR
+    codes = new_recovery_codes()
+    await factors.set_recovery_codes(user_id, [hash_recovery_code(user_id, one) for one in codes])
+    await notices.add(user_id, Event.RECOVERY_CODES_MADE)
+    return codes
+
+
+async def reset(uow: UnitOfWork, factors: SecondFactors, notices: Notices, user_id: UUID, *, by: str) -> User:
+    """Takes the factor of somebody who has lost it away, by an operator: his sessions end, and he logs in with his password
+    alone. Raises NotEnabled."""
+    user = await uow.locked_user(user_id)
+    if user is None or not user.mfa_enabled:
+        raise NotEnabled
+    await factors.remove(user_id)
+    await service.end_sessions(uow, user_id, RevokedReason.USER_CHANGED)
+    await notices.add(user_id, Event.FACTOR_RESET)
+    await uow.note("second_factor.reset", str(user_id), actor=by)
+    return user
 
 
 async def show_code(factors: SecondFactors, notices: Notices, user_id: UUID, code: str) -> CodeRefused | None:
@@ -84,7 +109,8 @@ async def _look_at(factors: SecondFactors, notices: Notices, totp: Totp, code: s
         await factors.use_step(totp.user_id, step)
         return None
     if await factors.use_recovery_code(totp.user_id, hash_recovery_code(totp.user_id, code)):
-        await notices.add(totp.user_id, Event.RECOVERY_CODE_USED)
+        left = await factors.recovery_codes_left(totp.user_id)
+        await notices.add(totp.user_id, Event.RECOVERY_CODE_USED, f"{left} are left")
         return None
     failures = totp.failures + 1
     await factors.count_failure(totp.user_id, failures, totp.blocked_after(failures, factors.now))

@@ -55,6 +55,11 @@ class SecondFactors:
 
     async def confirm(self, user_id: UUID, code_hashes: Iterable[bytes]) -> None:
         await self._connection.execute("UPDATE totp SET confirmed_at = $2 WHERE user_id = $1", user_id, self.now)
+        await self.set_recovery_codes(user_id, code_hashes)
+
+    async def set_recovery_codes(self, user_id: UUID, code_hashes: Iterable[bytes]) -> None:
+        """In the place of those there were."""
+        await self._connection.execute("DELETE FROM recovery_codes WHERE user_id = $1", user_id)
         await self._connection.executemany(
             "INSERT INTO recovery_codes (user_id, code_hash) VALUES ($1, $2)",
             [(user_id, code_hash) for code_hash in code_hashes],
@@ -75,6 +80,10 @@ class SecondFactors:
                 "UPDATE totp SET failures = 0, blocked_until = NULL WHERE user_id = $1", user_id
             )
         return bool(is_used)
+
+    async def recovery_codes_left(self, user_id: UUID) -> int:
+        left: int = await self._connection.fetchval("SELECT count(*) FROM recovery_codes WHERE user_id = $1", user_id)
+        return left
 
     async def count_failure(self, user_id: UUID, failures: int, blocked_until: datetime | None) -> None:
         await self._connection.execute(

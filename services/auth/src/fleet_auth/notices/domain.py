@@ -18,6 +18,8 @@ class Event(StrEnum):
     PASSWORD_SET_ANEW = "Your password was set anew by mail"  # noqa: S105
     FACTOR_SET_UP = "A second factor was set up"
     FACTOR_REMOVED = "Your second factor was removed"
+    FACTOR_RESET = "An operator removed your second factor"
+    RECOVERY_CODES_MADE = "New recovery codes were made"
     RECOVERY_CODE_USED = "A recovery code was used"
     API_KEY_MADE = "An API key was made"
     API_KEY_REVOKED = "An API key was revoked"

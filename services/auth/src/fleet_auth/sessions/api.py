@@ -6,12 +6,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 from fleet_chassis.pages import Page
+from fleet_chassis.permissions import SessionCaller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import Resource
 
 from fleet_auth import service
 from fleet_auth.domain import RevokedReason
-from fleet_auth.parts import AuthParts, SessionCaller
+from fleet_auth.parts import AuthParts
 from fleet_auth.store import PostgresUnitOfWork
 
 from .store import seen_sessions
