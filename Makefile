@@ -52,9 +52,12 @@ test-e2e: setup ## Only the tests of the whole fleet, through the gateway and th
 
 BANDIT = $(BIN)/bandit -c pyproject.toml -q -ll -r $(addsuffix /src,$(MEMBERS)) bench scripts conftest.py
 
-lint: setup ## Format, ruff, bandit, mypy, import rules, contracts, permissions, migrations
+SECRETS = git ls-files -coz --exclude-standard | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
+
+lint: setup ## Format, ruff, secrets, bandit, mypy, import rules, contracts, permissions, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(SECRETS)
 	$(BANDIT)
 	$(BIN)/mypy $(addsuffix /src,$(MEMBERS)) conftest.py scripts
 	$(BIN)/mypy --explicit-package-bases bench tests/support
@@ -67,7 +70,7 @@ lint: setup ## Format, ruff, bandit, mypy, import rules, contracts, permissions,
 
 # Advisories that cannot be had are a failure: without --strict pip-audit says that there are none.
 audit: setup ## Secrets in the repository, weaknesses in the code, advisories about packages (needs PyPI)
-	@git ls-files -coz --exclude-standard | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
+	$(SECRETS)
 	$(BANDIT)
 	@$(BIN)/uv run -q --no-project --isolated --with pip-audit==2.10.1 \
 		pip-audit --strict --disable-pip --require-hashes -r requirements.lock || \
