@@ -1,7 +1,8 @@
 """Keeps the committed JSON Schemas and samples, and refuses a change that a reader of yesterday could not read.
 
 `python -m fleet_contracts.check` compares; `--write` writes what was added. Only optional additions are compatible:
-a field may be added if it has a default, nothing may be removed, retyped or made required, no enum may lose a member."""
+a field may be added if it has a default. Of what is there nothing may change: no field its type, its default or whether it
+must be there, no union or enum its members. What a type gained a reader of yesterday refuses, what it lost one of today."""
 
 import json
 import sys
@@ -15,6 +16,10 @@ from .samples import sample
 from .topics import MESSAGE_TYPES
 
 _ROOT = Path(__file__).parent / "generated"
+OPEN_SETS = frozenset({"AlertKind", "AlertSeverity"})
+"""Enums that may gain members: alerts are only shown, so a reader may well pass over one that he does not know.
+
+What is said in free words anyway (reasons, limits, capabilities) is text in the contracts, and open by that."""
 
 
 def incompatibilities(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -26,38 +31,36 @@ def incompatibilities(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         if after is None:
             found.append(f"{name} is gone")
             continue
-        found.extend(f"{name}: {what}" for what in _differences(before, after))
+        found.extend(f"{name}: {what}" for what in _differences(name, before, after))
     return found
 
 
-def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def _differences(name: str, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     found: list[str] = []
-    removed_members = set(map(str, before.get("enum", []))) - set(map(str, after.get("enum", [])))
-    found.extend(f"enum member {member} is gone" for member in sorted(removed_members))
+    old_members, new_members = set(map(str, before.get("enum", []))), set(map(str, after.get("enum", [])))
+    found.extend(f"enum member {member} is gone" for member in sorted(old_members - new_members))
+    if name not in OPEN_SETS:
+        found.extend(f"enum member {member} is new" for member in sorted(new_members - old_members))
     old_fields, new_fields = before.get("properties", {}), after.get("properties", {})
     for field, kind in old_fields.items():
         if field not in new_fields:
             found.append(f"field {field} is gone")
-        elif not _widened_only(kind, new_fields[field]):
-            found.append(f"field {field} changed its type")
-    newly_required = set(after.get("required", [])) - set(before.get("required", []))
-    found.extend(f"field {field} became required" for field in sorted(newly_required))
+        elif _normal(kind) != _normal(new_fields[field]):
+            found.append(f"field {field} changed its type or default")
+    old_required, new_required = set(before.get("required", [])), set(after.get("required", []))
+    found.extend(f"field {field} became required" for field in sorted(new_required - old_required))
+    found.extend(f"field {field} became optional" for field in sorted((old_required - new_required) & set(new_fields)))
     return found
 
 
-def _widened_only(before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """Equal, or a union that only gained members."""
-    if before == after:
-        return True
-    old_members, new_members = _members(before), _members(after)
-    return all(member in new_members for member in old_members)
-
-
-def _members(kind: dict[str, Any]) -> list[Any]:
-    members = kind.get("anyOf", [kind])
-    if "items" in kind:
-        members = kind["items"].get("anyOf", [kind["items"]])
-    return list(members)
+def _normal(kind: Any) -> Any:
+    """Equal for what is the same type: the members of a union have no order."""
+    if not isinstance(kind, dict):
+        return kind
+    normal = {key: _normal(value) for key, value in kind.items()}
+    if "anyOf" in kind:
+        normal["anyOf"] = sorted(json.dumps(member, sort_keys=True) for member in kind["anyOf"])
+    return normal
 
 
 def check(root: Path = _ROOT, *, write: bool = False) -> list[str]:
