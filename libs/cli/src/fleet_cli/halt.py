@@ -36,7 +36,7 @@ def halt(
 
     if (scope is Scope.SYSTEM) != (target is None):
         fail("--target is given for every scope but system", "fleet halt --scope symbol --target AAPL/USD --reason …")
-    target = None if target is None else _target(scope, target)
+    target = None if target is None else target_of(scope, target)
     word = "reducing" if reduce else "halted"
     told = run(tell_state(state_of(state_dir), scope.value, target, word, by=f"cli:{operator()}", reason=reason))
     table = Table("instance", "answer", box=None, pad_edge=False)
@@ -46,7 +46,7 @@ def halt(
     raise typer.Exit(0 if told and all(answer == "ok" for _, answer in told) else 1)
 
 
-def _target(scope: Scope, given: str) -> str:
+def target_of(scope: Scope, given: str) -> str:
     """As the gates know it. They take any word, and would say `ok` to one that stops nothing."""
     from fleet_chassis.shapes import Symbol
     from fleet_contracts.topics import VENUES

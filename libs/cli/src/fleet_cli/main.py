@@ -13,6 +13,7 @@ from fleet_cli.bench import bench
 from fleet_cli.console import FleetGroup, out
 from fleet_cli.doctor import doctor
 from fleet_cli.halt import halt
+from fleet_cli.mass_cancel import mass_cancel
 from fleet_cli.operate import audit, auth, ledger, mail, migrate, parked, rest, users
 from fleet_cli.orders import logout, order
 
@@ -34,6 +35,7 @@ for command in (
     doctor,
     rest,
     halt,
+    mass_cancel,
     order,
     logout,
     migrate,
