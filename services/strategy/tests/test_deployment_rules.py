@@ -100,6 +100,36 @@ def test_a_step_of_another_timeframe_is_none_of_its_business() -> None:
     assert PendingSteps([step], set()).runnable([deployment()]) == ([], [step])
 
 
+def test_a_step_whose_bar_cannot_come_any_more_is_run_without_it() -> None:
+    steps = [Step("1m", at(n), SYMBOLS) for n in (3, 1, 2)]
+    one = deployment()
+    runs, done = PendingSteps(steps, set(), most_waiting=2).runnable([one])
+    assert (runs, done) == ([(steps[1], [one])], [steps[1]])
+    runs, done = PendingSteps([*steps, Step("1d", at(1), SYMBOLS)], set(), most_waiting=3).runnable([one])
+    assert (runs, done) == ([], [Step("1d", at(1), SYMBOLS)])
+
+
+@given(st.integers(1, 9), st.integers(0, 4), st.integers(1, 4))
+def test_what_is_too_much_at_once_is_run_in_order_in_several_goes(most_runs: int, steps: int, deployments: int) -> None:
+    pending = [Step("1m", at(n), ()) for n in range(1, steps + 1)]
+    whole = [deployment(n) for n in range(1, deployments + 1)]
+    ran: list[tuple[datetime, int]] = []
+    goes = 0
+    while pending:
+        runs, done = PendingSteps(pending, set()).runnable(whole, most_runs)
+        assert 0 < sum(len(ready) for _, ready in runs) <= most_runs
+        for step, ready in runs:
+            for each in ready:
+                ran.append((step.market_at, each.deployment_id.int))
+                whole[each.deployment_id.int - 1] = replace(
+                    whole[each.deployment_id.int - 1], last_step_at=step.market_at
+                )
+        pending = [step for step in pending if step not in done]
+        goes += 1
+    assert sorted(ran) == ran == [(at(n), d) for n in range(1, steps + 1) for d in range(1, deployments + 1)]
+    assert goes == -(-steps * deployments // most_runs)
+
+
 @given(
     st.lists(
         st.tuples(st.sets(st.sampled_from(SYMBOLS), min_size=1), st.none() | st.integers(0, 4)), min_size=1, max_size=4

@@ -17,6 +17,7 @@ from fleet_sdk.bars import Bar
 from fleet_sdk.builtin import create
 from fleet_sdk.orders import SubmitIntent, signal_id
 from fleet_sdk.runner import Runner
+from fleet_strategy.domain import MOST_RUNS
 from fleet_testkit.eventually import eventually
 from msgspec import structs
 
@@ -156,6 +157,21 @@ async def test_a_step_waits_for_its_bars_whatever_order_they_come_in(
     raised = [signal for signal in strategy_service.signals(a_user) if str(signal.deployment_id) == both]
     at = strategy_service.day(number)
     assert [(signal.symbol, signal.raised_at) for signal in raised] == [(symbol, at) for symbol in symbols]
+
+
+async def test_what_is_too_much_for_one_transaction_is_run_by_the_next(
+    strategy_service: Any, a_user: Any, symbols: Any
+) -> None:
+    """the steps end → one record brings the bars of all: more runs than one transaction has, and no record after it"""
+    users = (a_user, type(a_user)())
+    deployed = [(user, await strategy_service.deployed(user, symbols[:1])) for user in users for _ in range(3)]
+    numbers = [strategy_service.next_day() for _ in range(MOST_RUNS // len(deployed) + 5)]
+    bars = tuple(strategy_service.values_of(number, 10) for number in numbers)
+    await strategy_service.say(*(strategy_service.step(number, symbols[:1]) for number in numbers))
+    history = BarsBackfilled(symbol=symbols[0], venue="paper", timeframe=Timeframe.D1, bars=bars)
+    await strategy_service.say((CORE_ENGINE_MARKET, symbols[0], history))
+    for user, deployment_id in deployed:
+        await strategy_service.ran(user, deployment_id, numbers[-1])
 
 
 async def test_a_withheld_bar_is_not_waited_for(strategy_service: Any, a_user: Any, symbols: Any) -> None:

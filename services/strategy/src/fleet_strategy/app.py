@@ -32,7 +32,10 @@ def create_app(settings: Settings, *, clock: Clock | None = None, ids: Ids | Non
     instruments = bus.table(DATA_INSTRUMENTS, InstrumentDefined)
     for topic, message in consumers.OTHER_TABLES:
         bus.table(topic, message)
-    bus.add(consumers.market(Runners()))
+    runners = Runners()
+    bus.add(consumers.market(runners))
+    bus.add(consumers.steps_left(runners))
+    bus.add(consumers.forgetting())
     bus.add(consumers.outcomes())
     bus.add(consumers.activity())
 

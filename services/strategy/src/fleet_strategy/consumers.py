@@ -1,9 +1,9 @@
 """What strategy hears: the market, what became of its signals, and what its orders did."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from fleet_bus import Live, Received, Transaction
+from fleet_bus import Due, DueKind, Live, Received, Transaction
 from fleet_contracts import Message, Topic
 from fleet_contracts.core_engine import BarWithheld, SignalAccepted, SignalDropped, TradingStateChanged
 from fleet_contracts.data import BarClosed, BarsBackfilled, BestQuote
@@ -25,7 +25,8 @@ from .events import bars_of, deployment_orders, step_of
 from .ports import Activity, Market
 from .runtime import Runners, run_ready_steps
 from .store.activity import PostgresActivity, PostgresOutcomes
-from .store.market import PostgresMarket
+from .store.forgetting import FORGET, Forgetting
+from .store.market import STEPS, PostgresMarket
 
 OTHER_TABLES: tuple[tuple[Topic, type[Message]], ...] = (
     (DATA_QUOTES, BestQuote),
@@ -41,17 +42,22 @@ def timeframes(feed: str) -> tuple[str, ...]:
     return tuple(timeframe.value for timeframe in (Timeframe if feed == "replay" else (Timeframe.M1,)))
 
 
-def market(runners: Runners) -> Live:
-    """Bars, kept as history; a step runs when all bars that a deployment waits for are there."""
+def market_with(runners: Runners) -> Callable[[Transaction], PostgresMarket]:
+    """The unit of work that runs what is ready."""
 
     def unit_of_work(transaction: Transaction) -> PostgresMarket:
         transaction.after_rollback(runners.forget_all)
         return PostgresMarket(transaction, lambda uow: run_ready_steps(uow, runners))
 
+    return unit_of_work
+
+
+def market(runners: Runners) -> Live:
+    """Bars, kept as history; a step runs when all bars that a deployment waits for are there."""
     return Live(
         name="market",
         topics=(CORE_ENGINE_MARKET,),
-        unit_of_work=unit_of_work,
+        unit_of_work=market_with(runners),
         touches=_nothing,
         handlers={
             BarClosed: _bar_closed,
@@ -60,6 +66,24 @@ def market(runners: Runners) -> Live:
             MarketStepEnded: _step_ended,
         },
     )
+
+
+def steps_left(runners: Runners) -> DueKind:
+    """Runs what was too much for one transaction; until then the fleet is not at rest."""
+
+    async def nothing_more(_uow: PostgresMarket, _due: Due) -> None:
+        """The unit of work runs what is ready when it is flushed."""
+
+    return DueKind(STEPS, "wall", market_with(runners), _nothing, nothing_more)
+
+
+def forgetting() -> DueKind:
+    """What nobody reads any more. Housekeeping, which must not keep a fleet from rest."""
+
+    async def forget(uow: Forgetting, due: Due) -> None:
+        await uow.forget(due)
+
+    return DueKind(FORGET, "wall", Forgetting, _nothing, forget, counts_at_rest=False)
 
 
 def outcomes() -> Live:

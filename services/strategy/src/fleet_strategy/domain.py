@@ -132,27 +132,54 @@ Told = tuple[str, str, datetime]
 """(symbol, timeframe, market time) of a bar that has come or was withheld."""
 
 
+MOST_WAITING = 10_080
+"""Steps of a timeframe that may wait for a bar: seven days of minutes, as long as the topic keeps the bar of the oldest."""
+
+MOST_RUNS = 1000
+"""Runs of a deployment through a step in one transaction: about a second of its ten."""
+
+
 @dataclass(frozen=True, slots=True)
 class PendingSteps:
-    """Which deployment runs which steps now: each its steps in order, none before all its bars are told."""
+    """Which deployment runs which steps now: each its steps in order, none before all its bars are told. A step behind the
+    `most_waiting` newest of its timeframe waits no more: the bar that it lacks cannot come."""
 
     steps: Sequence[Step]
     told: Collection[Told]
+    most_waiting: int = MOST_WAITING
 
-    def runnable(self, deployments: Sequence[Deployment]) -> tuple[list[tuple[Step, list[Deployment]]], list[Step]]:
-        """Steps in order of market time with those that run them, in the order given; and the steps that are done with."""
+    def runnable(
+        self, deployments: Sequence[Deployment], most_runs: int = MOST_RUNS
+    ) -> tuple[list[tuple[Step, list[Deployment]]], list[Step]]:
+        """Steps in order of market time with those that run them, in the order given, no more than `most_runs` in all; and
+        the steps that are done with."""
+        given_up = self.given_up()
         waiting: set[UUID] = set()
         runs: list[tuple[Step, list[Deployment]]] = []
         done: list[Step] = []
         for step in sorted(self.steps, key=lambda s: (s.market_at, s.timeframe)):
             due = [d for d in deployments if d.timeframe == step.timeframe and not d.has_run(step.market_at)]
-            blocked = {d.deployment_id for d in due if d.deployment_id in waiting or not self._is_told(step, d)}
+            blocked = {
+                d.deployment_id
+                for d in due
+                if d.deployment_id in waiting or not (step in given_up or self._is_told(step, d))
+            }
+            ready = [d for d in due if d.deployment_id not in blocked]
+            blocked.update(d.deployment_id for d in ready[most_runs:])
             waiting |= blocked
-            if ready := [d for d in due if d.deployment_id not in blocked]:
+            if ready := ready[:most_runs]:
                 runs.append((step, ready))
+                most_runs -= len(ready)
             if not blocked:
                 done.append(step)
         return runs, done
+
+    def given_up(self) -> set[Step]:
+        """The steps that wait no more."""
+        newest: dict[str, list[Step]] = {}
+        for step in sorted(self.steps, key=lambda s: s.market_at, reverse=True):
+            newest.setdefault(step.timeframe, []).append(step)
+        return {step for of_timeframe in newest.values() for step in of_timeframe[self.most_waiting :]}
 
     def _is_told(self, step: Step, deployment: Deployment) -> bool:
         own = set(deployment.symbols).intersection(step.symbols)

@@ -104,6 +104,10 @@ class Market(Protocol):
 
     def end_step(self, step: Step) -> None: ...
 
+    def go_on(self) -> None:
+        """Another transaction, at once, runs what is left."""
+        ...
+
 
 class Activity(Protocol):
     """The orders of deployments, locked before the first use case."""

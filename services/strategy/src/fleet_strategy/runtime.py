@@ -14,7 +14,7 @@ from fleet_sdk.orders import Intent, OpenOrder, OrderClass, SubmitIntent, signal
 from fleet_sdk.runner import Runner
 from fleet_simulator import OrderType, Side
 
-from .domain import Deployment, DeploymentState, PendingSteps, Reason, Signal, Step
+from .domain import MOST_RUNS, Deployment, DeploymentState, PendingSteps, Reason, Signal, Step
 from .ports import Market
 
 log = get_logger("fleet_strategy.runtime")
@@ -73,7 +73,8 @@ class Runners:
 
 
 async def run_ready_steps(uow: Market, runners: Runners) -> None:
-    """Runs every pending step for every deployment that has its bars; ends the steps nobody waits for any more."""
+    """Runs the pending steps for every deployment that has their bars, as many as one transaction may; ends the steps nobody
+    waits for any more."""
     runners.forget_behind(uow.arrived)
     steps = await uow.pending_steps()
     if not steps:
@@ -84,9 +85,15 @@ async def run_ready_steps(uow: Market, runners: Runners) -> None:
     symbols = {symbol for deployment in deployments for symbol in deployment.symbols}
     bars = await uow.bars_of(steps, symbols) if deployments else {}
     told = {(bar.symbol, step.timeframe, step.market_at) for step, found in bars.items() for bar in found}
-    runs, done = PendingSteps(steps, told).runnable(deployments)
+    pending = PendingSteps(steps, told)
+    runs, done = pending.runnable(deployments)
     if len(done) < len(steps):
-        runs, done = PendingSteps(steps, told | await uow.withheld(steps)).runnable(deployments)
+        pending = PendingSteps(steps, told | await uow.withheld(steps))
+        runs, done = pending.runnable(deployments)
+    if given_up := pending.given_up():
+        log.warning("steps_run_without_a_bar", steps=len(given_up), first=min(step.market_at for step in given_up))
+    if sum(len(ready) for _, ready in runs) >= MOST_RUNS:
+        uow.go_on()
     if runs:
         running = {d.deployment_id: d for _, ready in runs for d in ready}
         batch = _Batch(

@@ -80,6 +80,12 @@ SELECT *, $23 FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::int[], 
 """  # noqa: S608 (constants)
 
 
+STEPS = "steps"
+"""The kind of the due row of what one transaction has left for the next."""
+_RUNNING = 0x57E5_0001
+"""Whose lock it is: the strategies in memory are run by one transaction after the other."""
+
+
 class PostgresMarket:
     """The market in the transaction of one batch. `run_steps` is called when all that the batch brought is stored."""
 
@@ -100,6 +106,7 @@ class PostgresMarket:
 
     async def lock(self, ids: Sequence[str]) -> None:
         """Nothing is known yet of whom a bar concerns: the deployments are locked when a step is ready."""
+        await self._tx.connection.execute("SELECT pg_advisory_xact_lock($1)", _RUNNING)
 
     def add_bars(self, timeframe: str, bars: Iterable[Bar]) -> None:
         for bar in bars:
@@ -201,6 +208,9 @@ class PostgresMarket:
 
     def end_step(self, step: Step) -> None:
         self._ended.append(step)
+
+    def go_on(self) -> None:
+        self._tx.schedule(STEPS, "", 0, "wall", self.now)
 
     async def flush(self) -> None:
         connection = self._tx.connection

@@ -1,0 +1,85 @@
+"""What nobody reads any more is forgotten: old bars, bars that were withheld, and signals."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from fleet_bus import Due, Transaction
+
+from fleet_strategy.domain import MOST_WAITING
+
+FORGET = "forget"
+"""The kind of the one due row."""
+
+KEPT_BARS = 10_001 + MOST_WAITING
+"""Of a symbol and timeframe: the longest lookback of a strategy, before the oldest step that may still wait."""
+KEPT_SIGNALS = 100
+"""Of a deployment; it shows its last 20."""
+KEPT = timedelta(days=7)
+"""Signals younger than this, by market time, are kept whatever their number: so long the topics keep what is said of them."""
+BATCH = 10_000
+"""Rows of a kind after which the rest waits for the next transaction: tens of milliseconds."""
+_PAUSE = timedelta(seconds=1)
+_REST = timedelta(hours=1)
+
+# The series are found by jumps over the primary key; of each that has too many, the newest bar to go by a look along it.
+_TOO_MANY = """
+WITH RECURSIVE series AS (
+    (SELECT symbol, timeframe FROM {table} ORDER BY symbol, timeframe LIMIT 1)
+    UNION ALL
+    SELECT following.symbol, following.timeframe FROM series CROSS JOIN LATERAL (
+        SELECT symbol, timeframe FROM {table} t WHERE (t.symbol, t.timeframe) > (series.symbol, series.timeframe)
+        ORDER BY symbol, timeframe LIMIT 1
+    ) AS following
+)
+SELECT series.symbol, series.timeframe, newest.close_at FROM series CROSS JOIN LATERAL (
+    SELECT close_at FROM {table} t WHERE t.symbol = series.symbol AND t.timeframe = series.timeframe
+    ORDER BY close_at DESC OFFSET $1 LIMIT 1
+) AS newest
+"""
+_FORGET_OF_SERIES = "DELETE FROM {table} WHERE symbol = $1 AND timeframe = $2 AND close_at <= $3"
+_OLD_SIGNALS = """
+SELECT s.signal_id FROM deployments d CROSS JOIN LATERAL (
+    SELECT market_at, number FROM signals k WHERE k.deployment_id = d.deployment_id
+    ORDER BY market_at DESC, number DESC OFFSET $1 LIMIT 1
+) AS newest
+JOIN signals s ON s.deployment_id = d.deployment_id
+    AND (s.market_at, s.number) <= (newest.market_at, newest.number) AND s.market_at < d.last_step_at - $2::interval
+WHERE NOT EXISTS (SELECT FROM deployment_orders o WHERE o.signal_id = s.signal_id AND o.is_open)
+LIMIT $3
+"""
+
+
+class Forgetting:
+    """It needs no lock: what it takes away changes no more."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._tx = transaction
+
+    async def lock(self, ids: Sequence[str]) -> None:
+        pass
+
+    async def forget(self, due: Due) -> None:
+        is_all = [
+            await self._forget_series("bars", KEPT_BARS),
+            await self._forget_series("withheld_bars", MOST_WAITING),
+            await self._forget_signals(),
+        ]
+        self._tx.schedule(FORGET, due.aggregate_id, 0, "wall", self._tx.now + (_REST if all(is_all) else _PAUSE))
+
+    async def _forget_series(self, table: str, kept: int) -> bool:
+        """Whether that was all."""
+        gone = 0
+        for series in await self._tx.connection.fetch(_TOO_MANY.format(table=table), kept):
+            if gone >= BATCH:
+                return False
+            status = await self._tx.connection.execute(_FORGET_OF_SERIES.format(table=table), *series)
+            gone += int(status.removeprefix("DELETE "))
+        return True
+
+    async def _forget_signals(self) -> bool:
+        rows = await self._tx.connection.fetch(_OLD_SIGNALS, KEPT_SIGNALS, KEPT, BATCH)
+        await self._tx.connection.execute("DELETE FROM signals WHERE signal_id = ANY($1)", [row[0] for row in rows])
+        return len(rows) < BATCH
+
+    async def flush(self) -> None:
+        pass
