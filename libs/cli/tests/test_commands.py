@@ -29,6 +29,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from typer.testing import CliRunner, Result
 
+BOOK = ["ledger", "book", "00000000-0000-4000-8000-000000000001", "fee", "-3", "--reference", "a test"]
+
 
 def fleet(*words: str, state: Path, answer: str = "") -> Result:
     return CliRunner().invoke(app, [*words, "--state-dir", str(state)], input=answer)
@@ -36,7 +38,7 @@ def fleet(*words: str, state: Path, answer: str = "") -> Result:
 
 @pytest.mark.parametrize(
     "words",
-    [["status"], ["rest"], ["parked", "list"], ["ledger", "verify"], ["audit", "verify"], ["restart", "trading"]],
+    [["status"], ["rest"], ["parked", "list"], ["ledger", "verify"], BOOK, ["audit", "verify"], ["restart", "trading"]],
 )
 def test_what_needs_a_fleet_says_that_none_runs(words: list[str], tmp_path: Path) -> None:
     done = fleet(*words, state=tmp_path)

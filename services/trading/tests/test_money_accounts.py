@@ -166,7 +166,18 @@ async def test_a_reset_cancels_then_begins_anew_and_deletes_nothing(fleet: Any) 
     await fleet.books_hold()
 
 
-@pytest.mark.parametrize(("kind", "amount"), [("dividend", "12.5"), ("fee", "-3"), ("funding", "-0.75")])
+@pytest.mark.parametrize(
+    ("kind", "amount"),
+    [
+        ("dividend", "12.5"),
+        ("fee", "-3"),
+        ("funding", "-0.75"),
+        ("correction", "-4"),
+        ("correction", "7.25"),
+        ("deposit", "250"),
+        ("withdrawal", "-250"),
+    ],
+)
 async def test_an_entry_with_a_source_is_booked_once(fleet: Any, kind: str, amount: str) -> None:
     user = fleet.a_user()
     await fleet.call("GET", ACCOUNTS, user=user)
@@ -183,7 +194,7 @@ async def test_an_entry_with_a_source_is_booked_once(fleet: Any, kind: str, amou
     replies = [await fleet.call("POST", path, entry, user=user, issuer="cli") for _ in range(2)]
     assert [(r.status, r.body["is_replay"]) for r in replies] == [(201, False), (201, True)]
     assert await fleet.balance(user) == (100_000 + D(amount), 0)
-    other = await fleet.call("POST", path, entry | {"amount": "1"}, user=user, issuer="cli")
+    other = await fleet.call("POST", path, entry | {"amount": amount + "1"}, user=user, issuer="cli")
     assert other.code == "idempotency_key_reused"
     ledger = (await fleet.call("GET", f"{ACCOUNTS}/{fleet.account_of(user)}/ledger", user=user)).body["data"]
     assert (ledger[0]["kind"], ledger[0]["amount"], ledger[0]["reference"]) == (kind, amount, "AAPL 2026-01-05")
@@ -193,8 +204,27 @@ async def test_an_entry_with_a_source_is_booked_once(fleet: Any, kind: str, amou
     )
     assert (act.actor, act.action, act.reason) == ("cli:ada", f"{kind}.booked", "AAPL 2026-01-05")
     assert (act.changes[0].name, act.changes[0].after) == ("USD", amount)
-    assert (await fleet.call("GET", "/api/v1/portfolio", user=user)).body["day_pnl"] == amount
+    # What is paid in or out is no profit.
+    earned = "0" if kind in ("deposit", "withdrawal") else amount
+    assert (await fleet.call("GET", "/api/v1/portfolio", user=user)).body["day_pnl"] == earned
     await fleet.books_hold()
+
+
+@pytest.mark.parametrize(("kind", "amount"), [("deposit", "-1"), ("withdrawal", "1"), ("fee", "0")])
+async def test_money_goes_the_way_that_its_kind_says(fleet: Any, kind: str, amount: str) -> None:
+    user = fleet.a_user()
+    await fleet.call("GET", ACCOUNTS, user=user)
+    entry = {
+        "transaction_id": str(uuid4()),
+        "kind": kind,
+        "currency": "USD",
+        "amount": amount,
+        "source": "w",
+        "by": "a",
+    }
+    path = f"/internal/accounts/{fleet.account_of(user)}/entries"
+    assert (await fleet.call("POST", path, entry, user=user, issuer="cli")).code == "invalid_request"
+    assert await fleet.balance(user) == (100_000, 0)
 
 
 async def test_a_withdrawal_may_be_refused_a_fee_never(fleet: Any) -> None:

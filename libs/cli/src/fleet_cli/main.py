@@ -13,8 +13,9 @@ from fleet_cli.bench import bench
 from fleet_cli.console import FleetGroup, out
 from fleet_cli.doctor import doctor
 from fleet_cli.halt import halt
+from fleet_cli.ledger import ledger
 from fleet_cli.mass_cancel import mass_cancel
-from fleet_cli.operate import audit, auth, ledger, mail, migrate, parked, rest, users
+from fleet_cli.operate import audit, auth, mail, migrate, parked, rest, users
 from fleet_cli.orders import logout, order
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""parked, rest, ledger, users, audit, auth, mail: what an operator does to a running fleet.
+"""parked, rest, users, audit, auth, mail: what an operator does to a running fleet.
 
 What talks to the services is imported where it is used: half a second that the other commands need not wait.
 """
@@ -22,7 +22,6 @@ parked = typer.Typer(
     no_args_is_help=True,
     help="Messages that a service could not handle: they are set aside, with what comes behind them of the same key.",
 )
-ledger = typer.Typer(no_args_is_help=True, help="The books of all accounts.")
 audit = typer.Typer(no_args_is_help=True, help="What administrators and operators did.")
 auth = typer.Typer(no_args_is_help=True, help="The keys that protect what auth keeps.")
 users = typer.Typer(
@@ -108,24 +107,6 @@ def rest(
     for line in (*verdict.waiting_for, *verdict.parked):
         out.print(line)
     raise typer.Exit(1)
-
-
-@ledger.command("verify")
-def ledger_verify(state_dir: StateOption = DEFAULT_STATE) -> None:
-    """Hold all books against themselves, from the first entry on; exit code 1 and the differences, if there are any."""
-    done = run_admin(state_of(state_dir), "trading", ["verify"])
-    if not done.stdout.startswith("{"):
-        fail("The books could not be read", done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "")
-    verdict = json.loads(done.stdout)
-    table = Table("currency", "debits", "credits", box=None, pad_edge=False)
-    for total in verdict["totals"]:
-        table.add_row(total["currency"], total["debits"], total["credits"])
-    show(table)
-    out.print(", ".join(f"{count} {what}" for what, count in verdict["counts"].items()))
-    for problem in verdict["problems"]:
-        out.print(problem, soft_wrap=True)
-    out.print("the books hold" if verdict["ok"] else f"{len(verdict['problems'])} differences")
-    raise typer.Exit(0 if verdict["ok"] else 1)
 
 
 def migrate(state_dir: StateOption = DEFAULT_STATE) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID, uuid5
 
 import msgspec
@@ -13,7 +13,7 @@ from fleet_chassis.permissions import AdminCaller, TradeCaller, TransferCaller, 
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.shapes import Body, DecimalString, FastJSON
 from fleet_contracts import trading as shown
-from pydantic import Field
+from pydantic import Field, model_validator
 from starlette.responses import Response
 
 from fleet_trading.domain import EntryKind, Reason
@@ -53,8 +53,8 @@ class TransferBody(Body):
 
 
 class EntryBody(Body):
-    """`amount` is signed: below zero it is taken from the account. `transaction_id`: the same again changes nothing.
-    `by`: who books it, which is kept."""
+    """`amount` is signed: below zero it is taken from the account, as a withdrawal always is and a deposit never.
+    `transaction_id`: the same again changes nothing. `by`: who books it, which is kept."""
 
     transaction_id: UUID
     kind: Literal["deposit", "withdrawal", "funding", "fee", "dividend", "correction"]
@@ -62,6 +62,16 @@ class EntryBody(Body):
     amount: DecimalString
     source: str = Field(min_length=1, max_length=200)
     by: str = Field(min_length=1, max_length=100)
+
+    @model_validator(mode="after")
+    def goes_the_right_way(self) -> Self:
+        if (
+            not self.amount
+            or (self.kind == "deposit" and self.amount < 0)
+            or (self.kind == "withdrawal" and self.amount > 0)
+        ):
+            raise ValueError(f"the amount of a {self.kind} must not be {self.amount:f}")
+        return self
 
 
 class TransferDone(msgspec.Struct, frozen=True):
@@ -72,6 +82,20 @@ class TransferDone(msgspec.Struct, frozen=True):
     amount: Decimal
     created_at: datetime
     market_at: datetime
+
+
+class EntryBooked(msgspec.Struct, frozen=True):
+    """`is_replay`: it was booked before, and this changed nothing."""
+
+    transaction_id: UUID
+    account_id: UUID
+    kind: str
+    amount: Decimal
+    currency: str
+    source: str
+    at: datetime
+    market_at: datetime
+    is_replay: bool
 
 
 def _id_of(caller: Caller, what: str, key: str | None) -> UUID:
@@ -236,5 +260,16 @@ async def post_entry(
         await uow.flush()
     if isinstance(booked, Reason):
         raise _refused(booked)
-    answer = {"transaction_id": body.transaction_id, "is_replay": booked.is_replay}
-    return FastJSON(answer, 201, _replayed(booked.is_replay))
+    entry = booked.adjustment
+    view = EntryBooked(
+        entry.transaction_id,
+        entry.account_id,
+        entry.kind.value,
+        tidy(entry.amount),
+        entry.currency,
+        entry.source,
+        entry.at,
+        entry.market_at,
+        booked.is_replay,
+    )
+    return FastJSON(view, 201, _replayed(booked.is_replay))

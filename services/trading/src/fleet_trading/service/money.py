@@ -93,7 +93,8 @@ async def book_entry(
         return ACCOUNT_NOT_FOUND
     for known in await uow.adjustments(transaction_id):
         if (known.account_id, known.kind, known.amount, known.currency) != (account.account_id, kind, amount, currency):
-            return KEY_REUSED
+            detail = f"It is booked already, as a {known.kind} of {known.amount:f} {known.currency}."
+            return Reason(KEY_REUSED.code, detail)
         return Booked(known, is_replay=True)
     if currency != account.base_currency:
         return Reason("unsupported", f"Only {account.base_currency} is booked without a trade, was {currency}.")
