@@ -71,6 +71,26 @@ async def test_a_halted_symbol_keeps_its_bars_but_its_steps_end(core_engine: Cor
     assert (halted.epoch, halted.version) < (resumed.epoch, resumed.version)
 
 
+async def test_a_symbol_or_venue_that_there_is_not_is_not_halted(core_engine: CoreEngine) -> None:
+    [symbol] = unique("AAPL")
+    await core_engine.define(symbol)
+    url = f"{core_engine.url}/api/v1/risk/kill-switch"
+
+    async def is_known() -> bool:
+        return any(one["symbol"] == symbol for one in (await core_engine.status())["data"])
+
+    await eventually(is_known)
+    async with aiohttp.ClientSession(headers=core_engine.admin()) as client:
+        for scope, target in (("symbol", "APPL/USD"), ("venue", "papr")):
+            body = {"scope": scope, "target": target, "action": "halt", "reason": "a typo"}
+
+            async def code(body: dict[str, str] = body) -> str | None:
+                response = await client.post(url, json=body)
+                return (await response.json()).get("code") if response.status == 422 else None
+
+            assert await eventually(code) == f"unknown_{scope}"
+
+
 async def test_history_is_passed_on_as_it_is(core_engine: CoreEngine) -> None:
     [symbol] = unique("FB")
     bars = tuple(bar(symbol, DAY + timedelta(minutes=n))[2].bar for n in range(3))
