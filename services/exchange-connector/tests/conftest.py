@@ -4,7 +4,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ class Venue:
     clock: Clock | None = None
     url: str = ""
     sequence: int = field(default=0)
+    versions: int = field(default=0)
 
     @contextlib.asynccontextmanager
     async def running(self, **changed: object) -> AsyncIterator[str]:
@@ -85,6 +86,23 @@ class Venue:
 
     async def command(self, *commands: Any) -> None:
         await self.peers.say(*((VENUE_PAPER_COMMANDS, command.symbol, command) for command in commands))
+
+    async def set_state(self, state: str, scope: str = "symbol", target: str | None = "GOOG/USD") -> None:
+        """As core-engine tells it directly."""
+        self.versions += 1
+        body = {
+            "scope": scope,
+            "target": target,
+            "state": state,
+            "epoch": 1,
+            "version": self.versions,
+            "by": "a test",
+            "reason": "a test",
+            "changed_at": datetime.now(UTC).isoformat(),
+        }
+        headers = self.keys.of_service("core-engine", "exchange-connector")
+        async with self.http.post(f"{self.url}/internal/state", json=body, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
 
     def reports(self, ref: UUID | None = None) -> list[Any]:
         """What the venue has said of this order, in order."""

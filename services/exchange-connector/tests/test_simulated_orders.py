@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-import aiohttp
 import msgspec
 import pytest
 from fleet_contracts import venue
@@ -201,7 +200,7 @@ async def test_a_halt_refuses_orders_and_lets_cancels_and_queries_through(simula
     resting = simulated.place("GOOG/USD", limit_price=Decimal(1))
     await simulated.command(resting)
     await simulated.told(resting.venue_order_ref, ACCEPTED)
-    await _set_state(simulated, "halted", version=1)
+    await simulated.set_state("halted")
     # Nobody asked for this cancel.
     _, canceled = await simulated.told(resting.venue_order_ref, ACCEPTED, CANCELED)
     assert canceled.code == "market_halted"
@@ -213,7 +212,7 @@ async def test_a_halt_refuses_orders_and_lets_cancels_and_queries_through(simula
     *_, state = await simulated.told(resting.venue_order_ref, ACCEPTED, CANCELED, venue.VenueCancelRejected, STATE)
     assert state.stand is VenueOrderStand.CANCELED
     await simulated.told(elsewhere.venue_order_ref, ACCEPTED, FILLED)
-    await _set_state(simulated, "active", version=2)
+    await simulated.set_state("active")
     order = simulated.place("GOOG/USD")
     await simulated.command(order)
     await simulated.told(order.venue_order_ref, ACCEPTED, FILLED)
@@ -223,14 +222,14 @@ async def test_in_reduce_only_the_venue_takes_what_reduces_and_leaves_what_rests
     resting = simulated.place("GOOG/USD", limit_price=Decimal(1))
     await simulated.command(resting)
     await simulated.told(resting.venue_order_ref, ACCEPTED)
-    await _set_state(simulated, "reducing", version=3)
+    await simulated.set_state("reducing")
     buy, sell = simulated.place("GOOG/USD"), simulated.place("GOOG/USD", side=Side.SELL, protection_price=Decimal(1))
     await simulated.command(buy, sell, _raised(simulated, resting))
     assert (await simulated.told(buy.venue_order_ref, REJECTED))[0].code == "market_reducing"
     await simulated.told(sell.venue_order_ref, ACCEPTED, FILLED)
     _, refused = await simulated.told(resting.venue_order_ref, ACCEPTED, REPLACE_REJECTED)
     assert refused.code == "market_reducing"
-    await _set_state(simulated, "active", version=4)
+    await simulated.set_state("active")
     await simulated.command(simulated.cancel_of(resting))
 
 
@@ -239,7 +238,7 @@ async def test_a_halt_takes_out_what_is_open_within_two_seconds(simulated: Any) 
     await simulated.command(*orders)
     for order in orders:
         await simulated.told(order.venue_order_ref, ACCEPTED)
-    await _set_state(simulated, "halted", version=5)
+    await simulated.set_state("halted")
     refs = [order.venue_order_ref for order in orders]
 
     async def are_out() -> bool:
@@ -247,7 +246,7 @@ async def test_a_halt_takes_out_what_is_open_within_two_seconds(simulated: Any) 
         return not {row["venue_order_ref"] for row in rows} & set(refs)
 
     await eventually(are_out, timeout_s=2)
-    await _set_state(simulated, "active", version=6)
+    await simulated.set_state("active")
 
 
 async def test_a_halt_takes_a_large_book_out_in_several_transactions(simulated: Any) -> None:
@@ -262,10 +261,10 @@ async def test_a_halt_takes_a_large_book_out_in_several_transactions(simulated: 
         return [each for each in named if each]
 
     await eventually(lambda: sum(map(len, records(ACCEPTED))) == 600)
-    await _set_state(simulated, "halted", version=7)
+    await simulated.set_state("halted")
     await eventually(lambda: sum(map(len, records(CANCELED))) == 600)
     assert [len(each) for each in records(CANCELED)] == [500, 100]
-    await _set_state(simulated, "active", version=8)
+    await simulated.set_state("active")
 
 
 async def test_two_processes_are_one_venue(simulated: Any) -> None:
@@ -282,25 +281,6 @@ def _raised(simulated: Any, order: venue.PlaceVenueOrder) -> venue.ReplaceVenueO
     cancel = simulated.cancel_of(order)
     fields = {name: getattr(cancel, name) for name in cancel.__struct_fields__}
     return venue.ReplaceVenueOrder(**fields | {"quantity": None, "limit_price": Decimal(2)})
-
-
-async def _set_state(simulated: Any, state: str, *, version: int) -> None:
-    body = {
-        "scope": "symbol",
-        "target": "GOOG/USD",
-        "state": state,
-        "epoch": 1,
-        "version": version,
-        "by": "a test",
-        "reason": "a test",
-        "changed_at": datetime.now(UTC).isoformat(),
-    }
-    headers = simulated.keys.of_service("core-engine", "exchange-connector")
-    async with (
-        aiohttp.ClientSession() as http,
-        http.post(f"{simulated.url}/internal/state", json=body, headers=headers) as answer,
-    ):
-        assert answer.status == 200, await answer.text()
 
 
 async def _quote(simulated: Any, symbol: str) -> Quote:

@@ -8,7 +8,6 @@ import json
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from runpy import run_path
@@ -38,6 +37,7 @@ from fleet_gateway.sockets.protocol import SocketProtocol
 from fleet_launcher import services as launched
 from fleet_launcher.keys import new_field_keys
 from fleet_launcher.stack import Endpoints
+from fleet_testkit.clock import ShiftedClock
 from fleet_testkit.eventually import eventually
 from fleet_testkit.fixtures import MakeDatabase
 from fleet_testkit.http import served
@@ -59,16 +59,6 @@ SERVICES = (
 )
 TRUSTED_ORIGIN = "https://app.example"
 BUS_MIGRATIONS = Path(fleet_bus.__file__).parent / "migrations"
-
-
-class ShiftedClock:
-    """The machine's clock, moved by as much as a test says."""
-
-    def __init__(self) -> None:
-        self.shift = timedelta()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.shift
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import aiohttp
 import pytest
 import pytest_asyncio
+from fleet_chassis.clock import Clock
 from fleet_contracts import TOPICS, venue
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.data import BestQuote, InstrumentDefined
@@ -120,6 +121,7 @@ class Engine:
     http: aiohttp.ClientSession
     url: str = ""
     versions: int = field(default=0)
+    clock: Clock | None = None
     instrument = staticmethod(instrument)
     order = staticmethod(order)
     of = staticmethod(of)
@@ -127,7 +129,7 @@ class Engine:
     @contextlib.asynccontextmanager
     async def running(self, **changed: object) -> AsyncIterator[str]:
         settings = self.settings.model_copy(update=changed)
-        async with served(create_app(settings)) as url:
+        async with served(create_app(settings, clock=self.clock)) as url:
             await ready(url, 40)
             self.url = url
             yield url

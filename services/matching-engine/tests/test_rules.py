@@ -1,6 +1,7 @@
 """Bands, rates, halts, operators; and what everybody may see of a book."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -8,7 +9,9 @@ from zlib import crc32
 
 import pytest_asyncio
 from fleet_contracts.audit import AdminActed
+from fleet_contracts.core_engine import Heartbeat
 from fleet_contracts.matching_engine import BookDelta, BookSnapshot
+from fleet_contracts.topics import CORE_ENGINE_STATE
 from fleet_contracts.venue import (
     CancelVenueOrder,
     ReplaceVenueOrder,
@@ -19,6 +22,7 @@ from fleet_contracts.venue import (
     VenueReplaceRejected,
 )
 from fleet_contracts.vocabulary import OrderType, StateScope, TradingStateWord
+from fleet_testkit.clock import ShiftedClock
 from fleet_testkit.eventually import eventually
 
 A, R, F, C = VenueOrderAccepted, VenueOrderRejected, VenueOrderFilled, VenueOrderCanceled
@@ -149,6 +153,44 @@ async def test_in_reduce_only_nothing_that_increases_is_taken(ruled: Any) -> Non
     await ruled.told(sell.venue_order_ref, A)
     await ruled.command(ruled.of(sell, CancelVenueOrder))
     await ruled.say_state(ruled.state(StateScope.VENUE, "internal", TradingStateWord.ACTIVE))
+
+
+async def test_without_core_engines_heartbeat_nothing_that_increases_is_taken(open_engine: Any) -> None:
+    """a heartbeat is heard, and then none for longer than ten seconds -> buys are refused, sells and cancels go on -> it
+    beats again -> buys are taken"""
+    ahead = ShiftedClock()
+    async with open_engine() as engine:
+        engine.clock = ahead
+        async with engine.running():
+            await engine.lists(engine.instrument())
+            resting = engine.order("buy", "1", "94")
+            await engine.command(resting)
+            await engine.told(resting.venue_order_ref, A)  # a heartbeat that never came is not missed
+            await engine.peers.say((CORE_ENGINE_STATE, "heartbeat", Heartbeat(at=ahead.now())))
+
+            async def is_refused() -> bool:
+                ahead.shift += timedelta(seconds=11)  # before the heartbeat is heard it counts from then
+                return await answer_to_a_buy(engine) == "market_reducing"
+
+            await eventually(is_refused, 20)
+            sell = engine.order("sell", "1", "106")
+            await engine.command(sell, engine.of(resting, CancelVenueOrder))
+            await engine.told(sell.venue_order_ref, A)
+            await engine.told(resting.venue_order_ref, A, C)
+            await engine.peers.say((CORE_ENGINE_STATE, "heartbeat", Heartbeat(at=ahead.now())))
+
+            async def is_taken() -> bool:
+                return await answer_to_a_buy(engine) is None
+
+            await eventually(is_taken, 20)
+
+
+async def answer_to_a_buy(engine: Any) -> str | None:
+    """The code with which it is refused."""
+    one = engine.order("buy", "1", "94")
+    await engine.command(one)
+    await eventually(lambda: engine.reports(one.venue_order_ref), 10)
+    return getattr(engine.reports(one.venue_order_ref)[0], "code", None)
 
 
 async def test_an_operator_takes_out_orders(ruled: Any) -> None:

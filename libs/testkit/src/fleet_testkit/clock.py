@@ -1,4 +1,4 @@
-"""A clock that only the test moves."""
+"""Clocks that a test moves."""
 
 from __future__ import annotations
 
@@ -22,3 +22,13 @@ class FakeClock:
         if at.tzinfo is None:
             raise ValueError(f"a clock needs an aware time, was {at}")
         self._now = at
+
+
+class ShiftedClock:
+    """The machine's clock, moved by as much as a test says."""
+
+    def __init__(self) -> None:
+        self.shift = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.shift
