@@ -29,7 +29,7 @@ from .domain import EmailTaken, Role, User, UserUnknown, normalise_email
 from .mfa import service as mfa
 from .mfa.domain import NotEnabled
 from .mfa.store import SecondFactors
-from .notices.store import Notices
+from .notices.service import Notices
 from .passwords import Passwords
 from .resealing import RotationUnderWay, rotate_field_keys
 from .sealing import Sealer
