@@ -69,6 +69,17 @@ def test_a_buy_is_accepted_to_the_last_cent_and_denied_below() -> None:
     assert denial(an_account(required - D("0.00000001")), an_order()) == "insufficient_funds"
 
 
+def test_a_position_that_goes_through_zero_begins_anew() -> None:
+    account = an_account()
+    done(account, an_order())
+    done(account, a_fill(10, 100, 10, 100))
+    assert account.positions["AAPL/USD"].opened_at == NOW
+    done(account, an_order(11, Side.SELL))
+    later = NOW + timedelta(minutes=1)
+    done(account, a_fill(11, 101, 12, 100, market_at=later))  # Two more than were ordered, and than there were.
+    assert account.positions["AAPL/USD"].opened_at == later
+
+
 def test_a_denied_order_changes_nothing_but_itself() -> None:
     account = an_account()
     before = {c: (b.total, b.reserved) for c, b in account.balances.items()}

@@ -22,6 +22,10 @@ TABLES = (
     "orders",
     "trades",
     "entries",
+    "adjustments",
+    "snapshots",
+    "checked_accounts",
+    "checked_sums",
     "client_order_ids",
     "due",
     "parked",
@@ -37,6 +41,7 @@ async def _story(fleet: Any, user: UUID) -> Records:
     names = ("filled", "canceled", "replaced", "rejected", "expired", "overfilled", "corrected", "refused", "open")
     orders = {name: await fleet.accepted(user, **limit) for name in names}
     bracket = await fleet.accepted(user, **(limit | BRACKET))
+    orders["triggered"] = await fleet.accepted(user, type="stop", stop_price="120")
     for name in ("canceled", "refused"):
         assert (await fleet.call("DELETE", f"/api/v1/orders/{orders[name]['order_id']}", user=user)).status == 202
     change = {"quantity": "12"}
@@ -84,6 +89,8 @@ async def _story(fleet: Any, user: UUID) -> Records:
         (report(execution.OrderExpired, "expired", cumulative_quantity=D(0)), bust, state),
         (busted[0], filled("bracket", 10, 10)),
         (filled("profit", 10, 10), report(execution.OrderAccepted, "refused", venue="paper")),
+        (report(execution.OrderTriggered, "triggered", trigger_price=D(120)),),
+        (filled("triggered", 4, 4),),
         # An end that counts what was corrected after it.
         (canceled("corrected", 4), busted[1]),
     ]
@@ -137,7 +144,7 @@ async def test_reports_delivered_again_twice_and_shuffled_between_keys_change_no
 
     await deliver(random.Random(1))
     before = await _tables(books)
-    assert len(before["trades"]) == 3 * 9
+    assert len(before["trades"]) == 3 * 10
     assert before["parked"] == []
     for seed in (2, 3):
         await deliver(random.Random(seed))

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from fleet_contracts.exchange_connector import MarketStepEnded
 from fleet_contracts.topics import CORE_ENGINE_ORDER_REQUESTS, DATA_QUOTES
@@ -187,12 +188,48 @@ async def test_what_an_account_is_made_of_says_which_marks_are_stale(fleet: Any)
     assert found["time_weighted_return"] == "0"
     at = fleet.clock.now()
     await quoted(fleet, "100", at, stale_after=at + timedelta(seconds=10))
-    fleet.clock.advance(seconds=11)
+
+    assert await stale_marks(fleet, user) == (False, False)
 
     async def is_stale() -> bool:
         return bool((await shown())["holdings"][0]["is_stale"])
 
+    fleet.clock.advance(seconds=11)
     await eventually(is_stale)
+    assert await stale_marks(fleet, user) == (True, True)
+    # A mark that nothing is held at makes nothing stale.
+    sold = await fleet.accepted(user, side="sell", type="limit", limit_price="100", quantity="250")
+    await fleet.report(user, fleet.filled(sold, 250, "100"))
+    await fleet.becomes(sold, user, "filled")
+    assert await stale_marks(fleet, user) == (False, True)
+
+
+async def stale_marks(fleet: Any, user: Any) -> tuple[bool, bool]:
+    """As the portfolio and its one position say."""
+    portfolio = (await fleet.call("GET", "/api/v1/portfolio", user=user)).body
+    (position,) = (await fleet.call("GET", "/api/v1/positions", user=user)).body["data"]
+    return portfolio["is_stale"], position["is_stale"]
+
+
+async def test_a_position_says_since_when_it_is_held(fleet: Any) -> None:
+    """bought → bought and sold on, the same position → closed → bought again: by the market's time of the fill"""
+    user, at = fleet.a_user(), fleet.clock.now().replace(microsecond=0)
+
+    async def traded(side: str, quantity: int, minutes: int) -> Any:
+        order = await fleet.accepted(user, side=side, type="limit", limit_price="100", quantity=str(quantity))
+        fill = fleet.filled(order, quantity, "100")
+        await fleet.report(user, msgspec.structs.replace(fill, market_at=at + timedelta(minutes=minutes)))
+        await fleet.becomes(order, user, "filled")
+        (position,) = (await fleet.call("GET", "/api/v1/positions", user=user)).body["data"]
+        return position["opened_at"]
+
+    first = (at + timedelta(minutes=1)).isoformat().replace("+00:00", "Z")
+    again = (at + timedelta(minutes=5)).isoformat().replace("+00:00", "Z")
+    assert await traded("buy", 10, 1) == first
+    assert await traded("buy", 5, 2) == first
+    assert await traded("sell", 14, 3) == first
+    assert await traded("sell", 1, 4) is None
+    assert await traded("buy", 1, 5) == again
 
 
 async def test_a_statement_leads_from_the_opening_to_the_closing_balances(run_trading: Any) -> None:

@@ -242,6 +242,8 @@ class Position(Value, frozen=True, kw_only=True):
     version: int
     opened_at: datetime | None = None
     """Since when something is held, by the market's time."""
+    is_stale: bool = False
+    """The mark is too old to be trusted, or there is none."""
 
 
 class Portfolio(Value, frozen=True, kw_only=True):
@@ -257,6 +259,8 @@ class Portfolio(Value, frozen=True, kw_only=True):
     version: int
     settled_cash: Decimal | None = None
     """What of the cash is settled; the rest may be spent, and not leave the account."""
+    is_stale: bool = False
+    """The mark of something that is held is."""
 
 
 class AccountChanged(TradingMessage, frozen=True, kw_only=True):

@@ -106,6 +106,10 @@ class SeenMarket:
         quote = self._quotes.get(symbol)
         return None if quote is None else quote.last
 
+    def is_stale(self, symbol: str) -> bool:
+        reference = self.reference(symbol)
+        return reference is None or reference.is_stale
+
     def mark_before(self, symbol: str, day: date) -> Decimal | None:
         quote = self._quotes.get(symbol)
         if quote is None:

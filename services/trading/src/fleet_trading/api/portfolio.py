@@ -87,7 +87,7 @@ async def get_allocation(account_id: ReadAccount, trading: Service) -> Response:
                 quantity=tidy(holding.quantity),
                 mark_price=holding.mark_price,
                 mark_at=None if reference is None else reference.market_at,
-                is_stale=reference is None or reference.is_stale,
+                is_stale=trading.market.is_stale(holding.symbol),
                 value=tidy(holding.value),
                 weight=holding.weight,
             )

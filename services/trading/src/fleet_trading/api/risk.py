@@ -46,12 +46,16 @@ class UsedLimit(msgspec.Struct, frozen=True):
 
 class RiskView(msgspec.Struct, frozen=True):
     """At the marks of this moment. `leverage` and `concentration` (the largest position) are parts of the equity, null
-    where there is none. `good_faith_violations`: of the last 365 days."""
+    where there is none. `var_95`, `var_99` and `expected_shortfall`: null, as no model of the market's moves measures them
+    yet. `good_faith_violations`: of the last 365 days."""
 
     account_id: UUID
     gross_exposure: Decimal
     net_exposure: Decimal
     leverage: Decimal | None
+    var_95: Decimal | None
+    var_99: Decimal | None
+    expected_shortfall: Decimal | None
     concentration: Decimal | None
     good_faith_violations: int
     limits: tuple[UsedLimit, ...]
@@ -99,6 +103,9 @@ async def get_risk(account_id: ReadAccount, trading: Service) -> Response:
         gross_exposure=tidy(exposed.gross_exposure),
         net_exposure=tidy(exposed.net_exposure),
         leverage=None if exposed.leverage is None else tidy(exposed.leverage),
+        var_95=None,
+        var_99=None,
+        expected_shortfall=None,
         concentration=None if exposed.concentration is None else tidy(exposed.concentration),
         good_faith_violations=account.risk.violations_by(market.day()),
         limits=tuple(

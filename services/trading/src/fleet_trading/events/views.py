@@ -16,7 +16,7 @@ from fleet_contracts.vocabulary import (
 )
 
 from fleet_trading import domain
-from fleet_trading.domain import Account, Marks, Order
+from fleet_trading.domain import Account, Order
 from fleet_trading.domain.exact import tidy
 from fleet_trading.domain.portfolio import value, valued
 from fleet_trading.ports import Market
@@ -145,8 +145,8 @@ def balance_view(currency: str, balance: domain.Balance, version: int) -> tradin
     )
 
 
-def position_view(symbol: str, position: domain.Position, marks: Marks, version: int) -> trading.Position:
-    at_mark = value(symbol, position, marks)
+def position_view(symbol: str, position: domain.Position, market: Market, version: int) -> trading.Position:
+    at_mark = value(symbol, position, market)
     return trading.Position(
         symbol=symbol,
         quantity=tidy(at_mark.quantity),
@@ -157,6 +157,7 @@ def position_view(symbol: str, position: domain.Position, marks: Marks, version:
         realized_pnl=tidy(at_mark.realized_pnl),
         version=version,
         opened_at=position.opened_at,
+        is_stale=market.is_stale(symbol),
     )
 
 
@@ -179,6 +180,7 @@ def portfolio_view(account: Account, market: Market, as_of: datetime, at: dateti
         as_of=as_of,
         version=account.version,
         settled_cash=tidy(worth.settled_cash),
+        is_stale=any(held.quantity and market.is_stale(symbol) for symbol, held in account.positions.items()),
     )
 
 
