@@ -89,8 +89,17 @@ class Served(VenueUnderTest):
     def fail_queries(self, count: int) -> None:
         self.cannot("a question cannot fail: it waits in its topic until it is answered")
 
+    def fail_commands(self, count: int) -> None:
+        self.cannot("a command cannot fail: it waits in its topic until it is carried out")
+
     def mix_reports(self) -> None:
         self.cannot("its reports cannot change places: they are one record")
+
+    def mix_causes(self, count: int) -> None:
+        self.cannot("its reports cannot change places: one writer tells them in order")
+
+    def forget_fills(self) -> None:
+        self.cannot("its fills are rows that it keeps")
 
     async def fill_after_cancel(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
         self.cannot("what it has canceled it cannot fill: one writer keeps the book and tells it in order")

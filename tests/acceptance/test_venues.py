@@ -5,13 +5,13 @@ order is doubled and none is forgotten."""
 
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
 from fleet_contracts import venue as contract
 from fleet_contracts.exchange_connector import takes
-from fleet_contracts.execution import OrderFilled, OrderReports
+from fleet_contracts.execution import AnyReport, OrderFilled, OrderReports, OrderState
 from fleet_contracts.trading import Leg, SubmitOrder
 from fleet_contracts.vocabulary import OrderClass, OrderType, Side, VenueOrderStand
 from fleet_testkit.eventually import eventually
@@ -27,7 +27,7 @@ def _behaved(venue: VenueUnderTest) -> None:
 
 async def test_01_a_market_order_buys(venue: VenueUnderTest) -> None:
     """supply → buy at the market → filled, with fees, told once"""
-    order = venue.desk.order(venue.lot * 10)
+    order = venue.desk.order(venue.lot * 10, protection_price=await venue.price() * 2)
     await venue.supply(order.quantity)
     await venue.desk.say(order)
     await venue.trade(order, order.quantity)
@@ -293,6 +293,107 @@ async def test_19_a_bracket_is_stopped_out(venue: VenueUnderTest) -> None:
     ended = await venue.desk.until(profit, "canceled")
     assert (ended.filled, ended.code) == (Decimal(0), "oco")
     await venue.agrees(entry)
+
+
+async def test_20_a_venue_forgets_its_fills(venue: VenueUnderTest) -> None:
+    """3 of 10 heard of; 4 more while it cannot be reached, and then it names no fill any more, only what they come to → one
+    stand-in; quantity, average price and P&L are the venue's; the real fills come after all → counted once; filled"""
+    order = await _resting(venue, lots=10)
+    venue.forget_fills()
+    await venue.trade(order, venue.lot * 3)
+    await venue.desk.until(order, that=lambda known: known.filled == venue.lot * 3)
+    async with venue.away():
+        for _ in range(2):
+            await venue.trade_while_away(order, venue.lot * 2)
+    await venue.desk.until(order, "working", that=lambda known: known.filled == venue.lot * 7)
+    await _comes_to_the_same(venue, order)
+    for _ in range(2):
+        await _ask(venue, order)
+    await venue.tell_forgotten(order)
+    await venue.trade(order, venue.lot * 3)
+    known = await venue.desk.until(order, "filled")
+    assert [name for name in known.fills if name.startswith("synthetic:")] == ["synthetic:3-7"]
+    await _comes_to_the_same(venue, order)
+
+
+async def _comes_to_the_same(venue: VenueUnderTest, order: SubmitOrder) -> None:
+    """Quantity, average price and P&L (by the sums that they are of) are the venue's to the last digit."""
+    state = await venue.state((await venue.placed(order)).venue_order_ref, order.account_id)
+    fills = venue.desk.believed(order).fills.values()
+    assert state.fills == ()
+    assert sum(f.last_quantity for f in fills) == state.cumulative_quantity
+    assert sum(f.last_quantity * f.last_price for f in fills) == state.cumulative_notional
+    assert sum(f.fee for f in fills) == state.fees
+
+
+async def _ask(venue: VenueUnderTest, order: SubmitOrder) -> None:
+    """Where the order stands, until trading has been told."""
+
+    def states() -> list[AnyReport]:
+        return [r for r in venue.desk.told(order.account_id, order.order_id) if isinstance(r, OrderState)]
+
+    before = len(states())
+    await venue.desk.query(order)
+    await eventually(lambda: len(states()) > before, what="the answer to a question")
+
+
+async def test_21_a_command_fails_with_an_error_of_the_server(venue: VenueUnderTest) -> None:
+    """an order, and a cancel, that the venue never took → asked about: the truth, and it can be said again"""
+    venue.fail_commands(1)
+    order = venue.desk.order(venue.lot, await venue.far_price())
+    await venue.desk.say(order)
+    await venue.placed(order)
+    await venue.desk.query(order)
+    assert (await venue.desk.until(order, "rejected")).code == "unknown_at_venue"
+    assert (await venue.placed(order)).venue_order_ref not in await venue.open_orders()
+    order = await _resting(venue)
+    venue.fail_commands(1)
+    await venue.desk.cancel(order)
+    await _ask(venue, order)
+    assert venue.desk.believed(order).stand == "working"
+    await _cancel(venue, order)
+    await venue.agrees(order)
+
+
+async def test_22_reports_of_several_commands_change_places(venue: VenueUnderTest) -> None:
+    """an end before the beginning, the last fill before the first, orders among each other → the truth, each fill once"""
+    venue.mix_causes(4)
+    bought, rests, canceled = (
+        venue.desk.order(venue.lot * 10, price) for price in (None, *[await venue.resting_price()] * 2)
+    )
+    await venue.desk.say(bought, rests, canceled)
+    await venue.desk.cancel(canceled)
+    for order, stand in ((bought, "filled"), (rests, "working"), (canceled, "canceled")):
+        await venue.desk.until(order, stand)
+    venue.mix_causes(2)
+    for lots in (4, 6):
+        await venue.trade(rests, venue.lot * lots)
+    await venue.desk.until(rests, "filled", that=lambda known: len(known.fills) == 2)
+    for order in (bought, rests, canceled):
+        await venue.agrees(order)
+
+
+async def test_23_what_accounts_hold_is_what_was_told(venue: VenueUnderTest) -> None:
+    """all the cases above → by each account's fills, as trading was told of them, it holds what the venue says"""
+    listed = await venue.listing()
+    if listed.positions is None:
+        venue.cannot("it does not tell what is held there")
+    assert not listed.has_more_positions
+    theirs = {position.account_id: position.quantity for position in listed.positions}
+
+    def ours() -> dict[UUID, Decimal]:
+        fills: dict[UUID, dict[UUID, Decimal]] = {}
+        for record in venue.desk.peers.heard_of(OrderReports):
+            for report in record.reports:
+                for fill in report.fills if isinstance(report, OrderState) else [report]:
+                    if isinstance(fill, OrderFilled):
+                        signed = fill.last_quantity if fill.side is Side.BUY else -fill.last_quantity
+                        fills.setdefault(record.account_id, {})[fill.trade_id] = signed
+        held = {account_id: sum(trades.values(), Decimal(0)) for account_id, trades in fills.items()}
+        return {account_id: quantity for account_id, quantity in held.items() if quantity}
+
+    await eventually(lambda: ours() == theirs, what=f"{theirs} is held")
+    assert theirs
 
 
 async def _is_triggered(venue: VenueUnderTest, order: SubmitOrder) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from fleet_bus import Bus, Received, Watch
 from fleet_chassis.clock import Clock
@@ -22,16 +22,14 @@ from fleet_contracts.topics import (
     venue_commands,
     venue_reports,
 )
-from fleet_contracts.vocabulary import Liquidity, OrderType, Side, TimeInForce, VenueOrderStand, VenueStateWord
+from fleet_contracts.vocabulary import OrderType, Side, TimeInForce, VenueStateWord
 
 from fleet_testkit.desk import Desk
 from fleet_testkit.eventually import eventually
-from fleet_testkit.exchange import ExchangeOrder, ref_of, report_of, shown
+from fleet_testkit.exchange import PRICE, Exchange, ExchangeOrder, Unavailable, report_of
 from fleet_testkit.peers import Process
 from fleet_testkit.venues import VenueUnderTest
 
-PRICE = Decimal(100)
-FEE_RATE = Decimal("0.001")
 CAPABILITIES = ("market", "limit", "gtc", "cancel", "replace", "query", LISTS_OPEN_ORDERS)
 
 _Reports = list[venue.AnyVenueReport]
@@ -40,18 +38,14 @@ _Reports = list[venue.AnyVenueReport]
 class HostileVenue(VenueUnderTest):
     """An exchange in memory, and the wire to it, which is what cannot be trusted. One of each a test."""
 
-    lot = Decimal(1)
-    tick = Decimal("0.01")
+    lot, tick = Exchange.lot, Exchange.tick
 
     def __init__(self, desk: Desk, bus: Bus, clock: Clock, order_types: Sequence[OrderType]) -> None:
         self.desk = desk
-        self._clock, self._order_types = clock, order_types
-        self._bus = bus
-        self._orders: dict[UUID, ExchangeOrder] = {}
-        self._fills: list[venue.VenueOrderFilled] = []
+        self._clock, self._bus = clock, bus
+        self.exchange = Exchange(desk.venue, order_types)
         self._commands: asyncio.Queue[Any] = asyncio.Queue()
         self._reachable = asyncio.Event()
-        self._refusing: set[UUID] = set()
         self.behave()
 
     # The market
@@ -73,7 +67,7 @@ class HostileVenue(VenueUnderTest):
 
     async def trigger(self, order: trading.SubmitOrder) -> None:
         """What it has no order type for it shows quotes for, until somebody has noticed."""
-        if order.order_type not in self._order_types:
+        if order.order_type not in self.exchange.order_types:
             best, turned = PRICE, PRICE + (order.trail_amount or 0)
             while not self.parts(order):
                 await self._quote(order.stop_price or best)
@@ -82,10 +76,10 @@ class HostileVenue(VenueUnderTest):
                     await eventually(lambda: self.parts(order), 0.2)
             return
         ref = (await self.placed(order)).venue_order_ref
-        await eventually(lambda: ref in self._orders, what="the order at the exchange")
-        found = self._orders[ref]
+        await eventually(lambda: ref in self.exchange.orders, what="the order at the exchange")
+        found = self.exchange.orders[ref]
         at = venue.VenueOrderTriggered(**report_of(found.place), trigger_price=order.stop_price or PRICE)
-        await self._say([at, *self._fill(found, found.quantity)])
+        await self._say([at, *self.exchange.fill(found, found.quantity)])
 
     async def _quote(self, price: Decimal) -> None:
         """By the clock of who hears it: a price of the past would trigger nothing."""
@@ -104,7 +98,11 @@ class HostileVenue(VenueUnderTest):
 
     async def trade(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
         def here() -> list[ExchangeOrder]:
-            return [self._orders[ref] for place in self.parts(order) if (ref := place.venue_order_ref) in self._orders]
+            return [
+                self.exchange.orders[ref]
+                for place in self.parts(order)
+                if (ref := place.venue_order_ref) in self.exchange.orders
+            ]
 
         await eventually(here, what="the order at the exchange")
         done = sum((part.cumulative for part in here()), Decimal(0))
@@ -113,13 +111,15 @@ class HostileVenue(VenueUnderTest):
             part = await eventually(lambda: next((p for p in here() if p.is_working), None), what="a part that works")
             assert part is not None
             most = min(upto - done, part.quantity - part.cumulative)
-            await self._say(self._fill(part, most))
+            await self._say(self.exchange.fill(part, most))
             done += most
 
     # What goes wrong
 
     def behave(self) -> None:
-        self._lost = self._failing = 0
+        self.exchange.behave()
+        self._lost = self._holding = 0
+        self._held: list[list[Message]] = []
         self._mixed, self._times = False, 1
 
     @contextlib.asynccontextmanager
@@ -147,16 +147,29 @@ class HostileVenue(VenueUnderTest):
         self._lost = count
 
     def fail_queries(self, count: int) -> None:
-        self._failing = count
+        self.exchange.failing_questions = count
+
+    def fail_commands(self, count: int) -> None:
+        self.exchange.failing_commands = count
 
     def mix_reports(self) -> None:
         self._mixed = True
 
+    def mix_causes(self, count: int) -> None:
+        self._holding = count
+
+    def forget_fills(self) -> None:
+        self.exchange.is_forgetful = True
+
+    async def tell_forgotten(self, order: trading.SubmitOrder) -> None:
+        for fill in self.exchange.orders[(await self.placed(order)).venue_order_ref].fills:
+            await self._say([fill])
+
     async def refuse_cancel(self, order: trading.SubmitOrder) -> None:
-        self._refusing.add((await self.placed(order)).venue_order_ref)
+        self.exchange.refusing.add((await self.placed(order)).venue_order_ref)
 
     async def fill_after_cancel(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
-        await self._say(self._fill(self._orders[(await self.placed(order)).venue_order_ref], quantity))
+        await self._say(self.exchange.fill(self.exchange.orders[(await self.placed(order)).venue_order_ref], quantity))
 
     async def place_unasked(self, quantity: Decimal) -> venue.VenueOpenOrder:
         placed = venue.VenueOpenOrder(
@@ -170,11 +183,11 @@ class HostileVenue(VenueUnderTest):
             limit_price=PRICE,
             cumulative_quantity=Decimal(0),
         )
-        self._orders[placed.venue_order_ref] = ExchangeOrder(placed, quantity, PRICE)
+        self.exchange.orders[placed.venue_order_ref] = ExchangeOrder(placed, quantity, PRICE)
         return placed
 
     async def fill_unasked(self, placed: venue.VenueOpenOrder, quantity: Decimal) -> None:
-        await self._say(self._fill(self._orders[placed.venue_order_ref], quantity))
+        await self._say(self.exchange.fill(self.exchange.orders[placed.venue_order_ref], quantity))
 
     # The wire
 
@@ -184,19 +197,27 @@ class HostileVenue(VenueUnderTest):
     async def serve(self) -> None:
         """Runs until cancelled."""
         while True:
-            command = await self._commands.get()
-            await self._reachable.wait()
-            if isinstance(command, venue.QueryVenueOrders | venue.QueryVenueOpenOrders) and self._failing:
-                # 503: who asked has no answer, and must not take that for one.
-                self._failing -= 1
-            elif isinstance(command, venue.QueryVenueOpenOrders):
-                await self._publish([self._listed(command)])
-            else:
-                reports = self._carry_out(command)
-                if self._lost:
-                    self._lost -= 1
-                else:
-                    await self._say(reports)
+            await self.obey(await self._commands.get())
+
+    async def obey(self, command: Any) -> None:
+        """Takes it to the exchange, once that can be reached, and says what comes of it; of an error nothing."""
+        await self._reachable.wait()
+        try:
+            if isinstance(command, venue.QueryVenueOpenOrders):
+                listed = self.exchange.listed(command)
+                await self._release()
+                await self._publish([listed])
+                return
+            reports = self.exchange.carry_out(command)
+        except Unavailable:
+            return
+        if self._lost:
+            self._lost -= 1
+            return
+        if isinstance(command, venue.QueryVenueOrders):
+            # Behind all that was before it, whatever else changes places.
+            await self._release()
+        await self._say(reports)
 
     async def _say(self, reports: _Reports) -> None:
         if not self._reachable.is_set():
@@ -204,7 +225,17 @@ class HostileVenue(VenueUnderTest):
         symbol = self.desk.symbol
         apart = [[report] for report in reversed(reports)] if self._mixed else [reports]
         records = [venue.VenueReports(venue=self.name, symbol=symbol, reports=tuple(part)) for part in apart if part]
-        await self._publish(records * self._times)
+        if not self._holding:
+            await self._publish(records * self._times)
+            return
+        self._held.append([*records] * self._times)
+        if len(self._held) == self._holding:
+            await self._release()
+
+    async def _release(self) -> None:
+        """Says what is held back, the last first; nothing is held back after that."""
+        held, self._held, self._holding = self._held, [], 0
+        await self._publish([record for records in reversed(held) for record in records])
 
     async def _publish(self, said: Sequence[Message]) -> None:
         topic = venue_reports(self.name)
@@ -214,154 +245,12 @@ class HostileVenue(VenueUnderTest):
 
     async def _status(self, state: VenueStateWord) -> None:
         now = datetime.now(UTC)
-        capabilities = (*CAPABILITIES, *map(takes, self._order_types))
+        capabilities = (*CAPABILITIES, *map(takes, self.exchange.order_types))
         status = VenueStatus(
             venue=self.name, state=state, feed="simulated", heartbeat_at=now, capabilities=capabilities
         )
         async with self._bus.transaction() as tx:
             tx.publish(EXCHANGE_CONNECTOR_STATUS, self.name, status)
-
-    # The exchange
-
-    def _carry_out(self, command: Any) -> _Reports:
-        match command:
-            case venue.PlaceVenueOrder():
-                return self._place(command)
-            case venue.CancelVenueOrder():
-                return self._cancel(command)
-            case venue.ReplaceVenueOrder():
-                return self._replace(command)
-            case venue.QueryVenueOrders():
-                return [self._state(ref, command.account_id) for ref in command.venue_order_refs]
-        raise AssertionError(f"no command of the venue contract, was {command!r}")
-
-    def _place(self, command: venue.PlaceVenueOrder) -> _Reports:
-        ref = command.venue_order_ref
-        if ref in self._orders:
-            return [self._state(ref, command.account_id)]
-        self._orders[ref] = order = ExchangeOrder(command, command.quantity, command.limit_price)
-        if command.order_type not in (OrderType.MARKET, OrderType.LIMIT, *self._order_types):
-            order.stand, order.code = VenueOrderStand.REJECTED, "unsupported"
-            return [venue.VenueOrderRejected(**report_of(command), code="unsupported", detail="It has not been named.")]
-        if command.quantity % self.lot or (command.limit_price or self.tick) % self.tick:
-            order.stand, order.code = VenueOrderStand.REJECTED, "invalid_order"
-            return [venue.VenueOrderRejected(**report_of(command), code="invalid_order", detail="It is off the grid.")]
-        reports: _Reports = [venue.VenueOrderAccepted(**report_of(command))]
-        if command.order_type is OrderType.MARKET:
-            half = command.quantity // 2 // self.lot * self.lot
-            reports += self._fill(order, half) + self._fill(order, command.quantity - half)
-        return reports
-
-    def _cancel(self, command: venue.CancelVenueOrder) -> _Reports:
-        order, answer = self._open(command), {**report_of(command), "request": command.request}
-        if order is None:
-            return [venue.VenueCancelRejected(**answer, code="unknown_order", detail="Not open here.")]
-        if command.venue_order_ref in self._refusing:
-            self._refusing.remove(command.venue_order_ref)
-            return [venue.VenueCancelRejected(**answer, code="busy", detail="Not now.")]
-        order.stand, order.code = VenueOrderStand.CANCELED, "requested"
-        canceled = venue.VenueOrderCanceled(
-            **report_of(command), code="requested", detail="As asked.", cumulative_quantity=order.cumulative
-        )
-        return [canceled]
-
-    def _replace(self, command: venue.ReplaceVenueOrder) -> _Reports:
-        order, answer = self._open(command), {**report_of(command), "request": command.request}
-        if order is None:
-            return [venue.VenueReplaceRejected(**answer, code="unknown_order", detail="Not open here.")]
-        if (command.limit_price or self.tick) % self.tick:
-            return [venue.VenueReplaceRejected(**answer, code="invalid_price", detail="It is off the grid.")]
-        order.quantity = command.quantity or order.quantity
-        order.limit_price = command.limit_price or order.limit_price
-        replaced = venue.VenueOrderReplaced(
-            **answer,
-            quantity=order.quantity,
-            limit_price=order.limit_price,
-            cumulative_quantity=order.cumulative,
-        )
-        return [replaced]
-
-    def _open(self, command: venue.CancelVenueOrder | venue.ReplaceVenueOrder) -> ExchangeOrder | None:
-        order = self._orders.get(command.venue_order_ref)
-        is_own = order is not None and order.place.account_id == command.account_id
-        return order if is_own and order is not None and order.is_working else None
-
-    def _fill(self, order: ExchangeOrder, quantity: Decimal) -> _Reports:
-        price = order.limit_price or order.place.stop_price or PRICE
-        fill = venue.VenueOrderFilled(
-            **report_of(order.place),
-            venue_trade_id=f"t{len(self._fills) + 1}",
-            last_quantity=quantity,
-            last_price=price,
-            cumulative_quantity=order.cumulative + quantity,
-            fee=quantity * price * FEE_RATE,
-            fee_currency="USD",
-            liquidity=Liquidity.MAKER,
-            executed_at=datetime.now(UTC),
-        )
-        order.fills.append(fill)
-        self._fills.append(fill)
-        if order.is_working and order.cumulative >= order.quantity:
-            order.stand = VenueOrderStand.FILLED
-        return [fill]
-
-    def _state(self, ref: UUID, account_id: UUID) -> venue.VenueOrderState:
-        order, at = self._orders.get(ref), datetime.now(UTC)
-        if order is None or order.place.account_id != account_id:
-            return venue.VenueOrderState(
-                venue_order_ref=ref,
-                account_id=account_id,
-                market_at=at,
-                stand=VenueOrderStand.UNKNOWN,
-                cumulative_quantity=Decimal(0),
-                fills=(),
-            )
-        return venue.VenueOrderState(
-            **report_of(order.place),
-            stand=order.stand,
-            cumulative_quantity=order.cumulative,
-            fills=tuple(order.fills),
-            code=order.code,
-            cumulative_notional=order.notional,
-            fees=order.fees,
-            fee_currency="USD",
-        )
-
-    def _listed(self, query: venue.QueryVenueOpenOrders) -> venue.VenueOpenOrders:
-        ids = [fill.venue_trade_id for fill in self._fills]
-        fills = self._fills[ids.index(query.since_trade_id) :] if query.since_trade_id in ids else []
-        has_more_fills, fills = len(fills) > query.most, fills[: query.most]
-        filled = {fill.venue_order_ref for fill in fills}
-        listed = [
-            order for ref, order in self._orders.items() if order.is_working or (ref in filled and query.after is None)
-        ]
-        page = sorted((order for order in listed if query.after is None or ref_of(order) > query.after), key=ref_of)
-        after = query.positions_after
-        held = [position for position in self._positions() if after is None or position[0] > after]
-        return venue.VenueOpenOrders(
-            venue=self.name,
-            symbol=query.symbol,
-            query_id=query.query_id,
-            market_at=datetime.now(UTC),
-            orders=tuple(shown(order) for order in page[: query.most]),
-            has_more_orders=len(page) > query.most,
-            fills=tuple(fills),
-            has_more_fills=has_more_fills,
-            last_trade_id=(fills or self._fills)[-1].venue_trade_id if self._fills else None,
-            positions=tuple(
-                venue.VenuePosition(account_id=account_id, quantity=quantity)
-                for account_id, quantity in held[: query.most]
-            ),
-            has_more_positions=len(held) > query.most,
-        )
-
-    def _positions(self) -> list[tuple[UUID, Decimal]]:
-        """What each account holds by all its fills, by rising account."""
-        held: dict[UUID, Decimal] = {}
-        for order in self._orders.values():
-            filled = order.cumulative if order.place.side is Side.BUY else -order.cumulative
-            held[order.place.account_id] = held.get(order.place.account_id, Decimal(0)) + filled
-        return sorted((account_id, quantity) for account_id, quantity in held.items() if quantity)
 
 
 @contextlib.asynccontextmanager

@@ -105,8 +105,24 @@ class VenueUnderTest(ABC):
         """The next so many questions are answered with an error of the server."""
 
     @abstractmethod
+    def fail_commands(self, count: int) -> None:
+        """The next so many commands are answered with an error of the server, and not carried out."""
+
+    @abstractmethod
     def mix_reports(self) -> None:
         """From now on what is said of one command comes in the wrong order."""
+
+    @abstractmethod
+    def mix_causes(self, count: int) -> None:
+        """What is said of the next so many commands and trades comes last first, before the answer to any question."""
+
+    @abstractmethod
+    def forget_fills(self) -> None:
+        """From now on it names no fill any more, though it tells what an order's fills come to."""
+
+    async def tell_forgotten(self, order: trading.SubmitOrder) -> None:
+        """Has it tell the order's fills after all."""
+        self.cannot("it has forgotten none")
 
     async def refuse_cancel(self, order: trading.SubmitOrder) -> None:
         """Sees to it that the next cancel of the order is refused: here, because it has filled by then."""
@@ -173,6 +189,12 @@ class VenueUnderTest(ABC):
 
     async def open_orders(self) -> dict[UUID, venue.VenueOpenOrder]:
         """All that the venue lists as open, by reference."""
+        listed = await self.listing()
+        assert not listed.has_more_orders
+        return {o.venue_order_ref: o for o in listed.orders if o.stand is VenueOrderStand.WORKING}
+
+    async def listing(self) -> venue.VenueOpenOrders:
+        """Its books as it lists them now; a test has no more of anything than one page."""
         query = venue.QueryVenueOpenOrders(
             query_id=uuid4(), symbol=self.desk.symbol, after=None, since_trade_id=None, most=500
         )
@@ -184,8 +206,7 @@ class VenueUnderTest(ABC):
 
         listed = await eventually(answer, what="a list of open orders")
         assert listed is not None
-        assert not listed.has_more_orders
-        return {o.venue_order_ref: o for o in listed.orders if o.stand is VenueOrderStand.WORKING}
+        return listed
 
     async def agrees(self, order: trading.SubmitOrder) -> list[venue.VenueOrderState]:
         """What trading was told of the order is what its venue says, fill by fill, and the same is open on both sides."""
