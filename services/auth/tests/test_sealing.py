@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import dataclasses
 import json
 import secrets
 import shutil
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import jwt
+import pyotp
 import pytest
 from fleet_auth.app import create_app
 from fleet_auth.resealing import RotationUnderWay, rotate_field_keys
@@ -129,6 +132,35 @@ async def test_a_rotation_that_is_killed_loses_nothing_and_another_is_refused_me
     assert await eventually(lambda: _rotated(moved)) == 1
     assert len(_keys(file).keys) == 2
     assert await _opened(moved) == before
+
+
+async def test_second_factors_and_api_keys_outlive_the_key_they_were_sealed_under(
+    auth: Any, moved: AuthSettings
+) -> None:
+    """a factor and a key are made → rotate → rotate: the first field key is gone → both are still good"""
+    file = moved.auth_field_keys_file
+    first = _keys(file).current
+    async with served(create_app(moved, clock=auth.clock)) as url:
+        other = dataclasses.replace(auth, url=url, settings=moved)
+        user = await other.registered()
+        claims = jwt.decode((await other.logged_in(user))["access_token"], options={"verify_signature": False})
+        caller = {name: claims[name] for name in ("sub", "sid", "roles", "scopes")}
+        totp = pyotp.TOTP((await other.call("POST", "/mfa/totp", user=caller)).body["secret"])
+        code = {"code": totp.at(auth.clock.now())}
+        assert (await other.call("POST", "/mfa/totp/verify", json=code, user=caller)).status == 200
+        fresh = caller | {"mfa_at": int(auth.clock.now().timestamp())}
+        body = {"name": "bot", "scopes": ["read"]}
+        made = (await other.call("POST", "/api-keys", json=body, user=fresh)).body
+        for _ in range(2):
+            assert (await rotate_field_keys(moved, by="a test")).rows >= 3
+        assert first not in _keys(file).keys
+    async with served(create_app(moved, clock=auth.clock)) as url:
+        other = dataclasses.replace(auth, url=url, settings=moved)
+        auth.clock.advance(seconds=30)
+        code = {"code": totp.at(auth.clock.now())}
+        assert (await other.call("POST", "/mfa/step-up", json=code, user=caller)).status == 200
+        told = await other.call("POST", "/lookup", json={"key": made["key"]}, prefix="/internal/api-keys")
+        assert (told.status, told.body["secret"]) == (200, made["secret"])
 
 
 async def _rotated(settings: AuthSettings) -> int | None:

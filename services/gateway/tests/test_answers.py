@@ -35,6 +35,32 @@ async def test_every_answer_guards_the_browser(fleet: Any, path: str) -> None:
     assert "Server" not in headers
 
 
+GUARDING = {
+    b"x-content-type-options: nosniff",
+    b"referrer-policy: no-referrer",
+    b"cross-origin-resource-policy: same-origin",
+    b"cache-control: no-store",
+    b"content-security-policy: default-src 'none'; frame-ancestors 'none'",
+}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"nothing at all\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"x: " + b"y" * 33_000 + b"\r\n\r\n",
+        b"GET / HTTP/3.1\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_is_answered_as_guarded(fleet: Any, raw: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(fleet.url.rsplit(":", 1)[1]))
+    writer.write(raw)
+    head = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")[0]
+    writer.close()
+    assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 431 "))
+    assert set(head.split(b"\r\n")) >= GUARDING
+
+
 async def test_pages_of_trusted_origins_may_call(fleet: Any) -> None:
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
     before = len(fleet.services["trading"].seen)
@@ -187,6 +213,15 @@ async def test_tls_is_1_3_and_says_so_for_two_years(fleet: Any, tmp_path: Path) 
             assert reply.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
         async with http.get(secure + "/nowhere", ssl=trusting) as reply:
             assert "Strict-Transport-Security" in reply.headers
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await http.ws_connect(secure + "/ws", ssl=trusting)
+        assert refused.value.headers is not None
+        assert "Strict-Transport-Security" in refused.value.headers
+        port = int(url.rsplit(":", 1)[1])
+        reader, writer = await asyncio.open_connection("localhost", port, ssl=trusting)
+        writer.write(b"nothing at all\r\n\r\n")
+        assert b"\r\nstrict-transport-security: max-age=63072000" in await asyncio.wait_for(reader.read(), 10)
+        writer.close()
         trusting.maximum_version = ssl.TLSVersion.TLSv1_2
         with pytest.raises(aiohttp.ClientConnectorError):
             await http.get(secure + "/health/live", ssl=trusting)

@@ -93,6 +93,14 @@ async def test_a_signed_request_reaches_the_service_with_what_the_key_may(signer
     assert refused(await signer.send(key, "POST", "/api/v1/auth/ws-tickets")) == (403, "session_required")
 
 
+async def test_who_signs_is_told_what_his_key_may(signer: Signer) -> None:
+    key, _ = await signer.key(scopes=["read"])
+    me = (await signer.send(key, path="/api/v1/auth/me")).body
+    assert (me["user_id"], me["scopes"]) == (signer.user_id, ["read"])
+    his = (await signer.fleet.call("GET", "/api/v1/auth/me", token=signer.token)).body
+    assert set(his["scopes"]) > {"read", "trade"}
+
+
 async def test_the_example_of_the_documentation_is_taken(signer: Signer) -> None:
     page = (Path(__file__).parents[3] / "docs" / "api-keys.md").read_text()
     example: dict[str, Any] = {}

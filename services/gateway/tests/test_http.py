@@ -24,6 +24,7 @@ async def test_a_request_is_forwarded_with_an_assertion_and_little_else(fleet: A
         headers={
             "X-Request-ID": "mine-1",
             "X-User-Id": "somebody",
+            "X-Client-Address": "1.2.3.4",
             "X-API-Key": "key",
             "Cookie": "a=b",
             "Forwarded": "for=1.2.3.4",
@@ -52,6 +53,13 @@ async def test_a_request_is_forwarded_with_an_assertion_and_little_else(fleet: A
     assert seen.headers["x-request-id"] == "mine-1"
     assert not {"x-user-id", "x-api-key", "cookie", "forwarded", "x-forwarded-for", "x-hop"} & set(seen.headers)
     assert user.token not in str(seen.headers)
+
+    assert "x-client-address" not in seen.headers, "nobody asks for it where data is read"
+    reply = await fleet.call(
+        "POST", "/api/v1/orders", token=user.token, json={}, address="10.9.8.7", headers={"X-Client-Address": "1.2.3.4"}
+    )
+    assert reply.status == 200
+    assert fleet.services["trading"].seen[-1].headers["x-client-address"] == "10.9.8.7"
 
 
 @pytest.mark.parametrize(

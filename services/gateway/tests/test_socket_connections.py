@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 import socket
 from datetime import timedelta
 from typing import Any
@@ -31,6 +32,22 @@ async def test_a_handshake_needs_a_token(fleet: Any, trader: Trader) -> None:
             headers = {"Authorization": f"Bearer {token}"}
             await fleet.http.ws_connect(fleet.url + path, headers=headers)
         assert refused.value.status == status
+
+
+async def test_refused_handshakes_count_for_their_address(second_gateway: Any) -> None:
+    async with second_gateway(gateway_rate_requests=0.001, gateway_rate_burst=1) as fleet:
+        for path, headers, status in (
+            ("/elsewhere", {}, 404),
+            ("/ws", {"Origin": "https://evil.example"}, 403),
+            ("/ws", {"Authorization": "Bearer x"}, 401),
+        ):
+            sent = headers | {"X-Forwarded-For": ".".join(["10", *map(str, secrets.token_bytes(3))])}
+            told = []
+            for _ in range(2):
+                with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                    await fleet.http.ws_connect(fleet.url + path, headers=sent)
+                told.append(refused.value.status)
+            assert told == [status, 429], path
 
 
 async def test_a_ticket_opens_one_socket(fleet: Any, trader: Trader) -> None:

@@ -239,12 +239,14 @@ async def logout(caller: SessionCaller, auth: AuthParts) -> Response:
 
 @router.get("/me", response_model=UserResource)
 async def me(caller: UserCaller, auth: AuthParts) -> Response:
-    """Who one is."""
+    """Who one is, and what one may do as one asks: a key may do less than its user."""
     async with auth.bus.transaction() as tx:
         user = await PostgresUnitOfWork(tx).user(caller.user_id)
     if user is None:
         raise Problem(404, "not_found", "The user does not exist.")
-    return FastJSON(user_resource(user).model_dump(mode="json"))
+    shown = user_resource(user)
+    scopes = [scope for scope in shown.scopes if scope in caller.scopes]
+    return FastJSON(shown.model_copy(update={"scopes": scopes}).model_dump(mode="json"))
 
 
 @router.get("/.well-known/jwks.json", response_model=KeySet, dependencies=[Gateway])

@@ -27,6 +27,17 @@ NOT_PASSED_ON = frozenset(
 
 Headers = list[tuple[bytes, bytes]]
 
+POLICY = b"content-security-policy"
+NO_STORE = (b"cache-control", b"no-store")
+GUARDS: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+"""On every answer."""
+HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
+"""On every one over TLS."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

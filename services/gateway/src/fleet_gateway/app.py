@@ -26,6 +26,7 @@ from starlette.datastructures import State
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .answers import HSTS
 from .api_keys import ApiKeys
 from .bodies import Room
 from .deployments import Deployments
@@ -39,7 +40,6 @@ from .settings import GatewaySettings
 from .sockets.hub import Hub
 from .sockets.server import Sockets
 from .sockets.snapshots import AccountsOfUsers, Snapshots
-from .tls import HSTS
 from .upstream import Upstream
 
 JWKS = "/api/v1/auth/.well-known/jwks.json"
@@ -89,6 +89,7 @@ class Gateway:
             for watch in hub.watches():
                 bus.add(watch)
 
+            always = [HSTS] if settings.gateway_tls_certificate else []
             is_starting = _latch(lambda: bus.ready() is None)
             health.check("access_token_keys", _keys_check(keys))
             health.check("rate_limits", rates.readiness)
@@ -102,6 +103,7 @@ class Gateway:
                 snapshots=Snapshots(upstream, accounts, lambda: str(new_id())),
                 clock=bus.clock,
                 is_starting=is_starting,
+                always=always,
             )
             edge = Edge(
                 settings=settings,
@@ -117,7 +119,7 @@ class Gateway:
                 markets=LastMarkets(),
                 new_id=new_id,
                 is_starting=is_starting,
-                always=[HSTS] if settings.gateway_tls_certificate else [],
+                always=always,
                 room=Room(settings.gateway_bodies_bytes, settings.gateway_bodies_streamed),
             )
             self._edge = instrumented(edge, settings)

@@ -14,7 +14,7 @@ from fleet_chassis.problems import Problem, problem_json
 from fleet_chassis.requests import take_request_id
 from starlette.types import Receive, Scope, Send
 
-from .answers import Answer, Headers
+from .answers import GUARDS, NO_STORE, POLICY, Answer, Headers
 from .bodies import Body, Incoming, Room, too_large
 from .encodings import (
     CODINGS,
@@ -42,13 +42,6 @@ FORWARDED = {
 }
 """What services get to see of a request's headers. Everything else, whatever it claims to be, stays here."""
 
-GUARDS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-]
-"""On every answer."""
-_NO_STORE = (b"cache-control", b"no-store")
 _VARY = (b"vary", b"accept-encoding")
 _SECRET = b"/api/v1/auth/"
 """Answers with tokens in them are not compressed: their length would tell of their content (BREACH)."""
@@ -214,9 +207,9 @@ class Exchange:
     async def send(self, answer: Answer, send: Send) -> None:
         """Answers, compressed where the client takes it and it is worth it."""
         headers = answer.headers + self.extra + GUARDS
-        headers.append((b"content-security-policy", answer.policy))
+        headers.append((POLICY, answer.policy))
         if not any(name == b"cache-control" for name, _ in answer.headers):
-            headers.append(_NO_STORE)
+            headers.append(NO_STORE)
         body, coding = answer.body, None
         if len(body) >= WORTH_BYTES:
             headers.append(_VARY)

@@ -13,7 +13,7 @@ from fleet_chassis.telemetry import is_traced
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from .answers import Headers
+from .answers import GUARDS, HSTS, NO_STORE, NOTHING_MAY_LOAD, POLICY, Headers
 
 WRITE_WHOLE = "fleet.write_whole"
 """Where in the ASGI scope a `WriteWhole` is found."""
@@ -133,11 +133,18 @@ class HttpProtocol(OneWriteProtocol):
         problem = self._problem or Problem(400, "bad_request", msg)
         request_id = str(new_id())
         body = problem_json(problem, instance="", request_id=request_id)
-        head = (
-            "content-type: application/problem+json\r\nx-content-type-options: nosniff\r\n"
-            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(STATUS_LINE[problem.status] + head.encode("ascii") + body)
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", request_id.encode()),
+            (b"connection", b"close"),
+            (POLICY, NOTHING_MAY_LOAD),
+            NO_STORE,
+            *GUARDS,
+            *([HSTS] if self.scheme == "https" else []),
+        ]
+        head = b"".join(b"%s: %s\r\n" % header for header in headers)
+        self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + body)
         self._cut()
 
     def _cut(self) -> None:

@@ -6,8 +6,6 @@ from typing import Any
 
 from .settings import GatewaySettings
 
-HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
-
 
 def tls_options(settings: GatewaySettings) -> dict[str, Any]:
     """Options of uvicorn.Config; none without a certificate."""

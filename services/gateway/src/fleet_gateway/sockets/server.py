@@ -13,6 +13,7 @@ from fleet_chassis.logging import get_logger
 from fleet_chassis.problems import Problem, unavailable
 from starlette.types import Message, Receive, Scope, Send
 
+from fleet_gateway.answers import Headers
 from fleet_gateway.bodies import Room
 from fleet_gateway.edge import Limits
 from fleet_gateway.exchange import Exchange
@@ -35,7 +36,7 @@ log = get_logger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class Sockets:
-    """Plain ASGI for `/ws`."""
+    """Plain ASGI for `/ws`. `always` are headers of every answer."""
 
     settings: GatewaySettings
     tokens: AccessTokens
@@ -46,15 +47,17 @@ class Sockets:
     snapshots: Snapshots
     clock: Clock
     is_starting: Callable[[], bool]
+    always: Headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         exchange = Exchange.of({**scope, "method": "GET"}, Room(0, 0))
+        exchange.extra += self.always
         address = exchange.address(self.settings.gateway_trusted_proxies)
         try:
             principal = await self._admit(exchange, address)
         except Problem as problem:
-            await _refuse(exchange, problem, send)
+            await _refuse(exchange, await self._counted(exchange, address, problem), send)
             return
         connection = Connection(
             principal,
@@ -77,12 +80,7 @@ class Sockets:
         if self.is_starting():
             raise starting()
         self._require_origin(exchange)
-        try:
-            principal = await self._principal(exchange)
-        except Problem:
-            (verdict,) = await self.rates.check(Check(self.limits.requests, address))
-            exchange.limited(verdict)
-            raise
+        principal = await self._principal(exchange)
         (verdict,) = await self.rates.check(Check(self.limits.requests, principal.key))
         exchange.limited(verdict)
         principal.require_scope("read")
@@ -95,6 +93,16 @@ class Sockets:
         if self.hub.count >= self.settings.gateway_sockets:
             raise unavailable("The gateway has as many sockets as it can serve.", retry_after_s=5)
         return principal
+
+    async def _counted(self, exchange: Exchange, address: str, problem: Problem) -> Problem:
+        """A refusal counts for the address, unless it was counted for its user or we are the cause; perhaps it is a 429."""
+        if exchange.verdict is None and problem.status != 503:
+            (verdict,) = await self.rates.check(Check(self.limits.requests, address))
+            try:
+                exchange.limited(verdict)
+            except Problem as limited:
+                return limited
+        return problem
 
     def _require_origin(self, exchange: Exchange) -> None:
         """Pages of others may not open sockets with what their reader knows: browsers do not ask first, as with CORS."""
