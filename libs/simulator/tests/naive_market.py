@@ -38,7 +38,7 @@ class NaiveMarket:
         order = {
             "ref": c.order_ref, "account": c.account_id, "buy": c.side == "buy", "limit": c.limit_price,
             "worst": c.limit_price or c.protection_price, "open": c.quantity, "filled": 0, "notional": 0,
-            "fee": Decimal(0), "tif": str(c.time_in_force), "at": at, "met": False,
+            "fee": Decimal(0), "tif": str(c.time_in_force), "at": at, "met": False, "taking": False,
         }  # fmt: skip
         self.live.append(order)
         self.out.append(("accepted", c.order_ref, at))
@@ -50,6 +50,8 @@ class NaiveMarket:
 
     def bar(self, bar: Bar) -> None:
         self.now, self.standing = bar.market_at, None
+        for order in self.live:
+            order["taking"] = False
         if not bar.volume:
             return
         left = None if self.share is None else int(bar.volume * self.share)
@@ -93,6 +95,7 @@ class NaiveMarket:
         if not good(order, price):
             if order["limit"] is None:
                 self.end(order, "price_protection", at)
+            order["taking"] = False
             return
         taker = order["limit"] is None or not self.rested(order)
         taken = self.standing["taken"].get(order["buy"], 0)
@@ -100,6 +103,7 @@ class NaiveMarket:
         after = self.fill(order, price if taker else order["limit"], before, at, taker)
         if before is not None and after is not None:
             self.standing["taken"][order["buy"]] = taken + before - after
+        order["taking"] = taker and order["limit"] is not None
 
     def session_end(self, at: int) -> None:
         for order in [o for o in self.live if o["tif"] == "day" and o["at"] < at]:
@@ -107,6 +111,8 @@ class NaiveMarket:
             self.out.append(("expired", order["ref"], at))
 
     def rested(self, order: dict[str, Any]) -> bool:
+        if order["taking"]:
+            return False
         return bool(order["met"]) or any(order["at"] <= latest and order["at"] < at for latest, at in self.prices)
 
     def fill(self, order: dict[str, Any], price: int, left: int | None, at: int, taker: bool) -> int | None:

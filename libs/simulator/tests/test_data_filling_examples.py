@@ -191,6 +191,18 @@ def test_quotes_elect_by_the_side_that_would_be_taken() -> None:
     assert fills(target.on_quote(Quote(12, 102, 50, 103, 50))) == [("b", 10, 103)]
 
 
+def test_who_takes_from_a_quote_pays_slippage_up_to_its_limit() -> None:
+    target = market(slippage=HalfSpread(Fraction(4, 100)))
+    target.on_quote(Quote(10, 99, 50, 100, 50))
+    assert fills(target.apply(order("free"), 10)) == [("free", 10, 102)]
+    assert fills(target.apply(order("limit", limit=101), 10)) == [("limit", 10, 101)]
+    assert fills(target.apply(order("out", Side.SELL), 10)) == [("out", 10, 97)]
+    target.apply(order("rests", limit=98), 10)
+    assert fills(target.on_quote(Quote(11, 96, 50, 97, 50))) == [("rests", 10, 98)]
+    target.on_book(BookSnapshot(12, ((99, 10),), ((100, 4), (101, 10))))
+    assert fills(target.apply(order("book"), 12)) == [("book", 4, 100), ("book", 6, 101)], "a book's levels are known"
+
+
 def test_latency_lets_an_order_miss_the_bar_and_slippage_makes_it_dearer() -> None:
     target = market(latency=ConstantLatency(5), slippage=HalfSpread(Fraction(4, 100)))
     assert target.apply(order("late"), 0) == []

@@ -301,6 +301,28 @@ def test_a_standing_quote_fills_at_once_unless_stale() -> None:
     assert fills(target.on_quote(Quote(20, 97, 50, 98, 50))) == [("late", 10, 98), ("maker", 10, 100)]
 
 
+def test_a_quote_that_is_told_again_is_not_whole_again_and_the_next_one_is() -> None:
+    target = market(Fraction(1))
+    target.on_quote(Quote(10, 99, 50, 101, 6, since=10))
+    assert fills(target.apply(buy(), 11)) == [("o1", 6, 101)]
+    assert target.on_quote(Quote(12, 99, 50, 101, 6, since=10)) == []
+    assert fills(target.apply(buy("o2"), 12)) == []
+    assert fills(target.on_quote(Quote(13, 99, 50, 102, 16, since=13))) == [("o1", 4, 102), ("o2", 10, 102)]
+
+
+def test_what_a_quote_has_not_enough_for_goes_on_at_the_next_ones_price_until_one_does_not_reach_it() -> None:
+    target = market(Fraction(1))
+    target.on_quote(Quote(10, 99, 50, 101, 4))
+    assert fills(target.apply(limit(110), 10)) == [("o1", 4, 101)]
+    (filled,) = target.on_quote(Quote(11, 99, 50, 102, 3))
+    assert isinstance(filled, Filled)
+    assert (filled.last_quantity, filled.last_price, filled.liquidity) == (3, 102, "taker")
+    assert target.on_quote(Quote(12, 110, 50, 111, 3)) == []
+    (filled,) = target.on_quote(Quote(13, 101, 50, 102, 2))
+    assert isinstance(filled, Filled)
+    assert (filled.last_quantity, filled.last_price, filled.liquidity) == (2, 110, "maker"), "it has rested by then"
+
+
 def test_commands_are_refused_with_a_reason() -> None:
     target = market()
     target.apply(limit(90), 5)

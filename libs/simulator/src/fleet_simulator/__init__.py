@@ -29,6 +29,7 @@ from fleet_simulator.fees import (
 from fleet_simulator.inputs import Bar, BookDelta, BookSnapshot, Quote, Trade
 from fleet_simulator.latency import ConstantLatency, Latency, LogNormalLatency
 from fleet_simulator.market import QUOTE_LIFETIME_NS, BarPath, BrokenBook, Market, PastPrice
+from fleet_simulator.models import Fees, Models, UnknownModel, models_of
 from fleet_simulator.orders import (
     Cancel,
     Command,
@@ -69,6 +70,7 @@ __all__ = [
     "Expired",
     "FeeModel",
     "FeeSchedule",
+    "Fees",
     "Filled",
     "HalfSpread",
     "Latency",
@@ -76,6 +78,7 @@ __all__ = [
     "LogNormalLatency",
     "MakerTaker",
     "Market",
+    "Models",
     "OffGrid",
     "Order",
     "OrderType",
@@ -98,10 +101,12 @@ __all__ = [
     "TimeInForce",
     "Trade",
     "Triggered",
+    "UnknownModel",
     "VolumeShare",
     "command_order",
     "fee",
     "is_protected",
+    "models_of",
     "protection_price",
     "protection_reference",
     "reservation",

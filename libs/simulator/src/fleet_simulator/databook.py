@@ -43,7 +43,7 @@ class DataBook:
     # The core's words
 
     def enter(self, order: Order, at: int) -> list[Match]:
-        order.met_quote = False
+        order.met_quote = order.taking = False
         order.ahead = self.depth.ahead(order) if self._stands(at) and self.depth else None
         self.resting.add(order)
         if self.spot:
@@ -83,7 +83,15 @@ class DataBook:
         return volume * self._share.numerator // self._share.denominator
 
     def has_rested(self, order: Order) -> bool:
-        return order.met_quote or order.entered_at < self.rested_before
+        return not order.taking and (order.met_quote or order.entered_at < self.rested_before)
+
+    def end_taking(self, before: int, *, always: bool = False) -> None:
+        """Limits that the standing prices no longer reach have rested from now on."""
+        for order in self.resting.taking():
+            best = self.depth.best(Side.SELL if order.is_buy else Side.BUY) if self.depth else None
+            is_over = best is not None and not order.takes(best) and order.accepted_at < before
+            if (is_over or always) and self.resting.set_taking(order, False):
+                self.changed.add(order.order_ref)
 
     def meet_spot(
         self, order: Order, *, is_taker: bool, most: int | None = None, price: int | None = None
@@ -103,18 +111,22 @@ class DataBook:
         if spot.left is not None:
             spot.left -= quantity
         own = price if price is not None else spot.price
-        at = self._slipped(order, quantity, spot) if is_taker else own
+        at = self._slipped(order, quantity, spot.price, spot.volume) if is_taker else own
         return self._filled(order, [(quantity, at)], is_taker=is_taker)
 
     def meet_depth(self, order: Order, *, is_taker: bool) -> list[Match]:
-        """Through the levels of the other side, at their prices for who takes, at its own limit for who has rested."""
+        """Through the levels of the other side, at their prices for who takes, at its own limit for who has rested.
+
+        Behind a quote nothing is known: who takes from one pays slippage, and a limit that it reaches, but has not enough
+        for, goes on taking with the next one.
+        """
         depth = self.depth
         assert depth is not None, "there is a price"
         other = Side.SELL if order.is_buy else Side.BUY
         best = depth.best(other)
         if is_taker and order.post_only and best is not None and order.takes(best):
             return self._leave(order, "post_only")
-        found: list[tuple[int, int]] = []
+        found: list[tuple[int, int, int]] = []  # quantity, the level's price, the fill's
         left = order.resting
         is_beyond = False
         for price, size, taken in depth.levels(other):
@@ -124,14 +136,18 @@ class DataBook:
             share = self.share_of(size, always=depth.is_book)
             quantity = left if share is None else min(left, share - taken)
             if quantity > 0:
-                found.append((quantity, price))
+                slips = is_taker and not depth.is_book
+                found.append((quantity, price, self._slipped(order, quantity, price, size) if slips else price))
                 left -= quantity
         if reason := _too_little(order, order.resting - left):
             return self._leave(order, reason)
-        for quantity, price in found:
+        for quantity, price, _ in found:
             depth.take(other, price, quantity)
         own = None if is_taker else order.limit_price
-        matches = self._filled(order, [(quantity, own or price) for quantity, price in found], is_taker=is_taker)
+        matches = self._filled(order, [(quantity, own or price) for quantity, _, price in found], is_taker=is_taker)
+        goes_on = left > 0 and order.type.has_limit and is_taker and not depth.is_book
+        if goes_on and best is not None and order.takes(best) and self.resting.set_taking(order, True):
+            self.changed.add(order.order_ref)
         if is_beyond and left and not order.type.has_limit:
             matches += self._leave(order, "price_protection")
         return matches
@@ -174,11 +190,11 @@ class DataBook:
         price = shown.to(order) if shown else None
         return price is not None and order.takes(price)
 
-    def _slipped(self, order: Order, quantity: int, spot: Spot) -> int:
+    def _slipped(self, order: Order, quantity: int, shown: int, volume: int) -> int:
         if self._slippage is None:
-            return spot.price
-        ticks = self._slippage.ticks(spot.price, quantity, spot.volume)
-        price = spot.price + ticks if order.is_buy else max(1, spot.price - ticks)
+            return shown
+        ticks = self._slippage.ticks(shown, quantity, volume)
+        price = shown + ticks if order.is_buy else max(1, shown - ticks)
         return price if order.takes(price) else order.worst_price or price
 
     def _filled(self, order: Order, fills: list[tuple[int, int]], *, is_taker: bool) -> list[Match]:

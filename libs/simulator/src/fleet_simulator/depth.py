@@ -13,15 +13,16 @@ class Depth:
     `is_book`: all levels are known, else only the best.
     """
 
-    def __init__(self, market_at: int, *, is_book: bool) -> None:
+    def __init__(self, market_at: int, *, is_book: bool, since: int | None = None) -> None:
         self.market_at = market_at
+        self.since = since
         self.is_book = is_book
         self._sizes: dict[Side, dict[int, int]] = {Side.BUY: {}, Side.SELL: {}}
         self._taken: dict[Side, dict[int, int]] = {Side.BUY: {}, Side.SELL: {}}
 
     @classmethod
     def of_quote(cls, quote: Quote) -> Self:
-        depth = cls(quote.market_at, is_book=False)
+        depth = cls(quote.market_at, is_book=False, since=quote.since)
         depth._sizes[Side.BUY] = {quote.bid: quote.bid_size} if quote.bid_size else {}
         depth._sizes[Side.SELL] = {quote.ask: quote.ask_size} if quote.ask_size else {}
         return depth
@@ -31,6 +32,10 @@ class Depth:
         depth = cls(book.market_at, is_book=True)
         depth._sizes = {Side.BUY: dict(book.bids), Side.SELL: dict(book.asks)}
         return depth
+
+    def is_again(self, quote: Quote) -> bool:
+        """Whether it is this quote that stands already."""
+        return not self.is_book and quote.since is not None and quote.since == self.since
 
     def change(self, delta: BookDelta) -> None:
         self.market_at = delta.market_at
@@ -72,11 +77,11 @@ class Depth:
 
     def to_data(self) -> dict[str, Any]:
         sides = {name: [list(level) for level in self.levels(side)] for name, side in _SIDES.items()}
-        return {"market_at": self.market_at, "is_book": self.is_book, **sides}
+        return {"market_at": self.market_at, "is_book": self.is_book, "since": self.since, **sides}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
-        depth = cls(data["market_at"], is_book=data["is_book"])
+        depth = cls(data["market_at"], is_book=data["is_book"], since=data.get("since"))
         for name, side in _SIDES.items():
             depth._sizes[side] = {price: size for price, size, _ in data[name]}
             depth._taken[side] = {price: taken for price, _, taken in data[name] if taken}

@@ -41,13 +41,17 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The best bid and ask from `market_at` until the next quote. A side of size 0 is empty."""
+    """The best bid and ask from `market_at` until the next quote. A side of size 0 is empty.
+
+    `since`: when it was said for the first time, for who tells again what stands; what was taken of it stays taken.
+    """
 
     market_at: int
     bid: int
     bid_size: int
     ask: int
     ask_size: int
+    since: int | None = None
 
     def __post_init__(self) -> None:
         if self.bid_size < 0 or self.ask_size < 0:

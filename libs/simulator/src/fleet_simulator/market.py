@@ -51,7 +51,7 @@ class Market:
 
     `volume_share` bounds what all orders together take of a bar's volume, or of a quote's size; `None` (the default)
     is without bound: every order fills in full at its price. Of a trade and of a full book's levels never more than
-    their size is taken. `slippage` is paid by who takes from bars and trades; `latency` is a command's way here: its
+    their size is taken. `slippage` is paid by who takes from bars, quotes and trades; `latency` is a command's way here: its
     events then come with the first price after its arrival. `market_at` is the time of the last price.
     """
 
@@ -131,6 +131,7 @@ class Market:
         at_open = self._go_on(bar.open_at)
         self.market_at = bar.market_at
         self._book.depth = None
+        self._book.end_taking(bar.market_at, always=True)
         if not bar.volume:
             return BarEvents(at_open, [], [])
         left = self._book.share_of(bar.volume)
@@ -151,7 +152,11 @@ class Market:
     def on_quote(self, quote: Quote) -> list[Event]:
         """The quote stands from now on; it fills what was accepted before it and is marketable against it."""
         events = self._next(quote.market_at, "quote")
-        self._book.depth = Depth.of_quote(quote)
+        depth = self._book.depth
+        if depth is not None and depth.is_again(quote):
+            depth.market_at = quote.market_at
+        else:
+            self._book.depth = Depth.of_quote(quote)
         return events + self._depth_changed()
 
     def on_book(self, book: BookSnapshot) -> list[Event]:
@@ -362,6 +367,7 @@ class Market:
             self._book.depth = None
             raise BrokenBook(f"{self.symbol}: the book at {depth.market_at} is crossed")
         self._book.cap_ahead()
+        self._book.end_taking(self.market_at)
         bid, ask = depth.best(Side.BUY), depth.best(Side.SELL)
         events = self._open(self.market_at) if bid is not None or ask is not None else []
         for order in self._book.resting.reached(lowest=ask, highest=bid):

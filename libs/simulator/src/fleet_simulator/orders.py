@@ -179,7 +179,8 @@ class Order:
     has rested since. `resting` is what of it the book holds (a slice, of an iceberg), `mark` the price a trailing stop
     is measured from, `ahead` what stands before it at its price (`None`: unknown). `declared` and `granted` are the
     quantity it was placed with, or asked for since, and what its parent's fills have released of it; `split_gain` what
-    splits have made of its fills beyond `filled_quantity`; `elected`: its trigger has fired.
+    splits have made of its fills beyond `filled_quantity`; `elected`: its trigger has fired. `taking`: a limit that
+    every quote since it came has reached, none with enough for all of it.
     """
 
     order_ref: str
@@ -221,6 +222,7 @@ class Order:
     granted: int = 0
     elected: bool = False
     split_gain: int = 0
+    taking: bool = False
 
     def __post_init__(self) -> None:
         # A row written before there was anything but market and limit orders lacks these: all of it is in the book.

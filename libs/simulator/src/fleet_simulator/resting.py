@@ -20,12 +20,15 @@ class RestingOrders:
         self._unlimited: dict[str, Order] = {}
         self._once: dict[str, Order] = {}
         self._limits: dict[Side, list[_Ranked]] = {Side.BUY: [], Side.SELL: []}
+        self._taking: dict[str, Order] = {}
 
     def add(self, order: Order) -> None:
         rank = rank_of(order)
         self._ranks[order.order_ref] = rank
         if order.time_in_force.is_immediate or order.minimum_quantity:
             self._once[order.order_ref] = order
+        if order.taking:
+            self._taking[order.order_ref] = order
         if order.limit_price is None:
             self._unlimited[order.order_ref] = order
         else:
@@ -35,6 +38,7 @@ class RestingOrders:
         """By the rank it came with: its price may have changed since."""
         rank = self._ranks.pop(order.order_ref)
         self._once.pop(order.order_ref, None)
+        self._taking.pop(order.order_ref, None)
         if order.limit_price is None:
             del self._unlimited[order.order_ref]
         else:
@@ -52,8 +56,24 @@ class RestingOrders:
         return list(self._unlimited.values())
 
     def nearest(self) -> list[Order]:
-        """Orders without a limit, and the limit of each side that comes first."""
-        return [*self._unlimited.values(), *(ranked[0][2] for ranked in self._limits.values() if ranked)]
+        """Orders without a limit, limits that still take, and the limit of each side that comes first."""
+        first = (ranked[0][2] for ranked in self._limits.values() if ranked)
+        return [*self._unlimited.values(), *self._taking.values(), *first]
+
+    def taking(self) -> list[Order]:
+        """Limits that go on taking with the next quote."""
+        return list(self._taking.values())
+
+    def set_taking(self, order: Order, taking: bool) -> bool:
+        """Whether that is new."""
+        if order.taking is taking:
+            return False
+        order.taking = taking
+        if taking:
+            self._taking[order.order_ref] = order
+        else:
+            del self._taking[order.order_ref]
+        return True
 
     def reached(self, *, lowest: int | None, highest: int | None) -> list[Order]:
         """Unlimited orders by priority, then buys whose limit `lowest` reaches, then sells that `highest` reaches.
