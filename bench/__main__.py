@@ -75,6 +75,8 @@ def _fleet(sustained_s: float, replicas: int, *, is_profiled: bool) -> dict[str,
     _say(f"orders: starting a fleet on the simulated feed, replicas of trading: {replicas}")
     # Thirty days of history would still be on their way while the first loads run.
     environment = {"FLEET_EXCHANGE_CONNECTOR_HISTORY_DAYS": "1"}
+    # What is measured is the way of an order, and not how much a quote shows.
+    environment |= {"FLEET_EXCHANGE_CONNECTOR_VOLUME_SHARE": "none"}
     # One user asks as often as he can.
     environment |= {"FLEET_GATEWAY_RATE_REQUESTS": "1000000", "FLEET_GATEWAY_RATE_BURST": "1000000"}
     with whole_fleet("simulated", port_offset=900, environment=environment, trading=replicas) as fleet:

@@ -120,7 +120,8 @@ class Paper(Served):
         # While no price stands, what would fill at the next one rests until there is one.
         return (await self.price() * Decimal("1.02")).quantize(Decimal("0.01"))
 
-    fills_parts = False
+    parts_lots = 5_000  # more than a quote shows: 600 or so
+    takes_amounts = False
 
     async def stop_price(self) -> Decimal:
         # As above: the next quote triggers it, and none stands yet.
@@ -135,11 +136,11 @@ class Paper(Served):
         await self.trade(order, order.quantity)
 
     async def trade(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
-        await self.desk.until(order, "working", "filled")
-        while not self.desk.believed(order).fills:
+        before = (await self.desk.until(order, "working", "filled")).filled
+        while self.desk.believed(order).filled == before < order.quantity:
             await self.feed("step")
             with contextlib.suppress(AssertionError):
-                await self.desk.until(order, that=lambda known: bool(known.fills), timeout_s=1)
+                await self.desk.until(order, that=lambda known: known.filled > before, timeout_s=1)
 
     async def feed(self, action: str) -> None:
         headers = self.keys.of_user("exchange-connector", uuid4(), "read", "admin", roles=["admin"])

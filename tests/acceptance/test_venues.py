@@ -4,6 +4,8 @@ Whatever happens at a venue or on the way to it: in the end trading has been tol
 order is doubled and none is forgotten."""
 
 from decimal import Decimal
+from functools import partial
+from itertools import accumulate
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,6 +16,7 @@ from fleet_contracts.exchange_connector import takes
 from fleet_contracts.execution import AnyReport, OrderFilled, OrderReports, OrderState
 from fleet_contracts.trading import Leg, SubmitOrder
 from fleet_contracts.vocabulary import OrderClass, OrderType, Side, VenueOrderStand
+from fleet_testkit.desk import Believed
 from fleet_testkit.eventually import eventually
 from fleet_testkit.venues import VenueUnderTest
 
@@ -49,17 +52,24 @@ async def test_02_a_limit_rests(venue: VenueUnderTest) -> None:
 
 
 async def test_03_an_order_fills_in_parts(venue: VenueUnderTest) -> None:
-    """4 of 10 → still working → 6 of 10 → filled; two fills, each with its own name and its part of the fee"""
-    if not venue.fills_parts:
-        venue.cannot("its market trades with an order whole")
-    order = await _resting(venue, lots=10)
-    await venue.trade(order, venue.lot * 4)
-    part = await venue.desk.until(order, that=lambda known: known.filled == venue.lot * 4)
+    """4 of 10 → still working → 6 of 10 → filled; two fills, each with its own name and its part of the fee; more of them at
+    a market that trades as much as it shows"""
+    order = await _resting(venue, lots=venue.parts_lots)
+    await venue.trade(order, order.quantity * 4 / 10)
+    part = await venue.desk.until(order, that=lambda known: known.filled > 0)
     assert part.stand == "working"
+    assert part.filled == order.quantity * 4 / 10 or not venue.takes_amounts
+    first = filled = part.filled
     await venue.agrees(order)
-    await venue.trade(order, venue.lot * 6)
+    while filled < order.quantity:
+        await venue.trade(order, order.quantity - filled)
+        filled = (await venue.desk.until(order, that=partial(_has_more_than, filled))).filled
     known = await venue.desk.until(order, "filled")
-    assert [f.cumulative_quantity for f in known.fills.values()] == [venue.lot * 4, venue.lot * 10]
+    fills = list(known.fills.values())
+    assert len(fills) == 2 or not venue.takes_amounts
+    assert [f.cumulative_quantity for f in fills] == list(accumulate(f.last_quantity for f in fills))
+    assert (fills[0].cumulative_quantity, fills[-1].cumulative_quantity) == (first, order.quantity)
+    assert all(f.fee > 0 for f in fills)
     await venue.agrees(order)
 
 
@@ -249,7 +259,7 @@ async def test_16_a_bracket_takes_its_profit(venue: VenueUnderTest) -> None:
     entry, profit, stop = await _bracket(venue)
     await venue.desk.say(entry)
     await venue.desk.until(entry, "working")
-    if venue.fills_parts:
+    if venue.takes_amounts:
         await venue.trade(entry, venue.lot * 4)
         await venue.desk.until(entry, that=lambda known: known.filled == venue.lot * 4)
     await venue.trade(entry, venue.lot * 6)
@@ -419,6 +429,10 @@ async def _bracket(
 
 def _leg(order: SubmitOrder) -> Leg:
     return Leg(**{name: getattr(order, name) for name in Leg.__struct_fields__})
+
+
+def _has_more_than(filled: Decimal, known: Believed) -> bool:
+    return known.filled > filled
 
 
 async def _resting(venue: VenueUnderTest, lots: int = 1) -> SubmitOrder:

@@ -12,7 +12,7 @@ from whole_fleet import User, until_priced, until_status
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 # It moves by many ticks a second, so that prices near the present one are reached within moments.
 SYMBOL = "BTC/USD"
-QUANTITY = Decimal("0.1")
+QUANTITY = Decimal("0.01")
 TICK = Decimal("0.01")
 
 
@@ -93,18 +93,18 @@ async def test_a_resting_order_is_replaced(user: User) -> None:
     placed = await user.client.place_order(order(type="limit", limit_price=str(price)))
     path = f"/orders/{placed['order_id']}"
     await until_status(user.client, placed["order_id"], "new")
-    await user.client.request("PATCH", path, {"quantity": "0.05", "limit_price": str(price - TICK)})
+    await user.client.request("PATCH", path, {"quantity": "0.005", "limit_price": str(price - TICK)})
 
     async def replaced() -> bool:
         shown = await user.client.order(placed["order_id"])
         terms = Decimal(shown["quantity"]), Decimal(shown["limit_price"])
-        return bool(shown["status"] == "new" and terms == (Decimal("0.05"), price - TICK))
+        return bool(shown["status"] == "new" and terms == (Decimal("0.005"), price - TICK))
 
     await eventually(replaced)
     reserved = Decimal((await user.client.portfolio())["cash"]) - Decimal(
         (await user.client.portfolio())["buying_power"]
     )
-    assert Decimal("0.05") * price <= reserved + 1 <= Decimal("0.06") * price
+    assert Decimal("0.005") * price <= reserved + 1 <= Decimal("0.006") * price
     await user.client.cancel_order(placed["order_id"])
     await until_status(user.client, placed["order_id"], "canceled")
     await assert_money(user.client)

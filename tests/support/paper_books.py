@@ -10,8 +10,9 @@ from uuid import UUID
 from fleet_exchange_connector.domain.bars import Bar
 from fleet_exchange_connector.domain.book import Book
 from fleet_exchange_connector.domain.instruments import offered
+from fleet_exchange_connector.domain.market import Quote
 from fleet_exchange_connector.domain.orders import CancelOrder, PlaceOrder, ReplaceOrder, Report, ReportKind
-from fleet_simulator import OrderType, Side, TimeInForce
+from fleet_simulator import Models, OrderType, Side, TimeInForce, models_of
 
 AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
 SYMBOL = "AAPL/USD"
@@ -74,22 +75,33 @@ def canceling(number: int) -> CancelOrder:
 class Stored:
     """A book, and the rows of it that the unit of work would write after each cause."""
 
-    book: Book = field(default_factory=lambda: Book(INSTRUMENT))
+    models: Models = field(default_factory=models_of)
+    book: Book = field(init=False)
     at: datetime = AT
     state: dict[str, Any] = field(default_factory=dict)
     rows: dict[UUID, Row] = field(default_factory=dict)
     held: dict[UUID, Decimal] = field(default_factory=dict)
     unreported: int = 0
+    standing: Quote | None = None
+
+    def __post_init__(self) -> None:
+        self.book = Book(INSTRUMENT, self.models)
 
     def quote(self, price: float, spread: float = 0.02) -> list[Report]:
         """A second later the bid is `price`, the ask `spread` above it."""
         self.at += SECOND
         bid, ask = (INSTRUMENT.scale.ticks(Decimal(str(each))) for each in (price, round(price + spread, 4)))
-        return self._kept(self.book.show(bid, 100, ask, 100, self.at, now=self.at))
+        self.standing = Quote(self.at, bid, 100, ask, 100)
+        return self._kept(self.book.show(self.standing, self.at, now=self.at))
+
+    def look_again(self) -> list[Report]:
+        """A second later the quote stands that stood before; nothing if none did."""
+        self.at += SECOND
+        return self._kept(self.book.show(self.standing, self.at, now=self.at)) if self.standing else []
 
     def bar(self, opened: float, high: float, low: float, close: float) -> list[Report]:
         """A day later: opened at `self.at`, closed six hours after it."""
-        self.at += timedelta(days=1)
+        self.at, self.standing = self.at + timedelta(days=1), None
         shown = {"open": opened, "high": high, "low": low, "close": close, "volume": 1000}
         prices: Any = {name: Decimal(str(value)) for name, value in shown.items()}
         return self._kept(self.book.show_bar(Bar(SYMBOL, self.at, self.closed_at, **prices), now=AT))
@@ -114,7 +126,7 @@ class Stored:
         return self._kept(self.book.end_session(self.at, now=self.at))
 
     def restored(self) -> Book:
-        book = Book(INSTRUMENT)
+        book = Book(INSTRUMENT, self.models)
         held = {account_id: quantity for account_id, quantity in self.held.items() if quantity}
         book.restore(self.book.version, self.state, list(self.rows.values()), held)
         return book

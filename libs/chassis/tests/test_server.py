@@ -109,6 +109,9 @@ async def test_what_cannot_start_exits(start_service: Start, environment: dict[s
     service = await start_service(**environment)
     output = await service.output()
     assert service.process.returncode == code, output
+    if code == 1:
+        (line,) = output.splitlines()
+        assert line.startswith("error: FLEET_PORT: "), "one line that names the setting"
 
 
 async def test_traces_are_exported_when_an_endpoint_is_set(start_service: Start) -> None:

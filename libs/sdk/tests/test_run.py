@@ -14,7 +14,7 @@ from fleet_sdk.orders import signal_id
 from fleet_sdk.parameters import Parameters
 from fleet_sdk.run import Deployment, RunResult, run
 from fleet_sdk.strategy import Context, Strategy
-from fleet_simulator import Side, TimeInForce
+from fleet_simulator import ConstantLatency, Side, TimeInForce, UnknownModel
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -206,6 +206,38 @@ def test_a_share_of_the_volume_fills_in_parts_and_fees_add_up() -> None:
     assert script.seen == [(0, 0), (10, 1), (20, 1), (25, 0)]
 
 
+def test_a_run_assumes_what_it_is_told_to() -> None:
+    """slippage for who takes, fees by who takes, an order that is on its way for longer than the market is closed, and the
+    path that is worse for who has a stop and a limit in one bar"""
+    day = 86_400_000_000_000
+    script = Script(at_1=lambda c: c.buy("X/USD", 10), at_2=lambda c: c.sell("X/USD", 10, limit_price=101))
+    result = play(
+        bars(FLAT, FLAT, FLAT), script, fee_rate=None, fees="maker_taker:0.001,0.002", slippage="half_spread:0.01"
+    )
+    assert [(f.price, f.fee, f.liquidity) for f in result.fills] == [
+        (Decimal("100.50"), Decimal("2.01"), "taker"),
+        (Decimal(101), Decimal("1.01"), "maker"),
+    ]
+    late = Script(at_1=lambda c: c.buy("X/USD", 1))
+    result = play(
+        bars(FLAT, ("101", "102", "98", "100"), ("102", "103", "98", "100")), late, latency=ConstantLatency(day // 2)
+    )
+    assert [f.price for f in result.fills] == [102]
+    for path, left_at in (("nearer_extreme", 103), ("worst_first", 98)):
+        both = Script(
+            at_1=lambda c: c.buy("X/USD", 1), at_2=lambda c: c.oco("X/USD", Side.SELL, 1, take_profit=103, stop_loss=98)
+        )
+        result = play(bars(FLAT, FLAT, ("101", "103", "98", "100")), both, bar_path=path)
+        assert result.fills[-1].price == left_at
+
+
+def test_what_names_no_model_stops_a_run() -> None:
+    with pytest.raises(UnknownModel, match="slippage is one of"):
+        play(bars(FLAT), Script(), slippage="some")
+    with pytest.raises(ValueError, match="either a fee rate or fees"):
+        play(bars(FLAT), Script(), fees="flat:0.001")
+
+
 def test_prices_off_the_grid_stop_a_run() -> None:
     with pytest.raises(ValueError, match=r"multiple of 0\.01"):
         play(bars(("100.001", "102", "98", "100")), Script())
@@ -252,6 +284,7 @@ def ask(context: Context, kind: str, side: Side, quantity: int, away: int, far: 
     st.lists(st.lists(WISHES, max_size=3), min_size=4, max_size=8),
     st.lists(st.lists(st.integers(96, 104), min_size=4, max_size=4), min_size=9, max_size=9),
     st.sampled_from([None, Fraction(1, 100), Fraction(1, 300)]),
+    st.sampled_from([{}, {"slippage": "half_spread:0.03"}, {"slippage": "square_root", "bar_path": "worst_first"}]),
 )
 @example(
     [
@@ -262,10 +295,11 @@ def ask(context: Context, kind: str, side: Side, quantity: int, away: int, far: 
     ],
     [[96] * 4, [96, 96, 97, 97], *[[96] * 4] * 7],
     Fraction(1, 300),
+    {},
 )  # a stop-loss that has filled all there was, whose entry then fills on to its end
 @settings(max_examples=200, deadline=None)
 def test_whatever_is_asked_for_nothing_is_sold_or_spent_that_is_not_there(
-    wishes: list[list[Any]], prices: list[list[int]], share: Fraction | None
+    wishes: list[list[Any]], prices: list[list[int]], share: Fraction | None, models: dict[str, str]
 ) -> None:
     """What an order and its exits reserve covers whatever they fill, in whatever order they do."""
 
@@ -282,7 +316,7 @@ def test_whatever_is_asked_for_nothing_is_sold_or_spent_that_is_not_there(
     for four in prices:
         low, first, last, high = sorted(four)
         found.append((str(first), str(high), str(low), str(last)))
-    result = play(bars(*found), script, volume_share=share, initial_cash=Decimal(1500))
+    result = play(bars(*found), script, volume_share=share, initial_cash=Decimal(1500), **models)
     cash, held = Decimal(1500), Decimal(0)
     for fill in result.fills:
         sign = 1 if fill.side is Side.BUY else -1

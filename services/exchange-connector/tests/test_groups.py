@@ -16,6 +16,7 @@ from fleet_exchange_connector.domain.book import Book
 from fleet_exchange_connector.domain.instruments import offered
 from fleet_exchange_connector.domain.orders import Report
 from fleet_exchange_connector.store.stocks import stock_bars
+from fleet_simulator import models_of
 from fleet_testkit.clock import FakeClock
 from fleet_testkit.eventually import eventually
 
@@ -60,7 +61,7 @@ def kinds(venue_: Any, order: Any) -> list[type]:
 
 async def as_stored(venue_: Any, symbol: str) -> Book:
     """The book, from nothing but its rows."""
-    book = Book(offered("replay")[symbol])
+    book = Book(offered("replay")[symbol], models_of())
     (row,) = await venue_.fetch("SELECT * FROM books WHERE symbol = $1", symbol)
     open_ = await venue_.fetch("SELECT open FROM venue_orders WHERE symbol = $1 AND open IS NOT NULL", symbol)
     held = await venue_.fetch("SELECT * FROM venue_positions WHERE symbol = $1 AND quantity <> 0", symbol)
@@ -97,7 +98,7 @@ async def test_a_venue_killed_at_every_step_keeps_the_book_of_one_that_was_not(o
         first = [profit, loss, entry, trailing, iceberg, waits, waits_for, reducing]
         dearer = replace_of(iceberg, limit_price=Decimal(406), quantity=Decimal(8))
 
-        twin = Book(offered("replay")[AAPL])
+        twin = Book(offered("replay")[AAPL], models_of())
         days = steps(stock_bars(), [AAPL], as_instant(datetime(2012, 1, 3, 5, tzinfo=UTC)), _day(6))
         async with venue_.running():
             await venue_.command(*first)
@@ -157,18 +158,18 @@ async def test_a_group_lives_on_a_market_that_moves_by_itself(open_venue: Any) -
             (status,) = (await venue_.heard(VenueStatus, count=1))[:1]
             wanted = {ORDER_GROUPS, *(takes(order_type) for order_type in OrderType)}
             assert wanted <= set(status.capabilities)
-            probe = venue_.place("ETH/USD")
+            probe = venue_.place("ETH/USD", quantity=Decimal("0.01"))
             await venue_.command(probe)
             _, fill = await venue_.told(probe.venue_order_ref, ACCEPTED, FILLED)
             near = fill.last_price
-            parent = venue_.place("ETH/USD", quantity=Decimal("0.5"), account_id=probe.account_id)
+            parent = venue_.place("ETH/USD", quantity=Decimal("0.05"), account_id=probe.account_id)
             profit, loss, parent = bracket(venue_, parent, near + 1, near - 1)
             await venue_.command(profit, loss, venue_.query_of(profit), profit)
             said = await venue_.told(profit.venue_order_ref, ACCEPTED, STATE, STATE)
             assert {(state.stand, state.cumulative_quantity) for state in said[1:]} == {(VenueOrderStand.WORKING, 0)}
             await venue_.command(parent)
             *_, grown = await venue_.told(loss.venue_order_ref, ACCEPTED, REPLACED)
-            assert (grown.quantity, grown.stop_price, grown.code) == (Decimal("0.5"), near - 1, "parent_filled")
+            assert (grown.quantity, grown.stop_price, grown.code) == (Decimal("0.05"), near - 1, "parent_filled")
             listed = await _listed(venue_, "ETH/USD")
             assert {(o.venue_order_ref, o.stop_price, o.is_triggered) for o in listed.orders} == {
                 (profit.venue_order_ref, None, False),

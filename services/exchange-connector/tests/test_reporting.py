@@ -11,7 +11,7 @@ from fleet_exchange_connector.domain.reporting import Reporter
 from fleet_exchange_connector.ports import BookListed, Event, OrdersReported
 from fleet_exchange_connector.store.books import BookCache
 from fleet_exchange_connector.store.unit_of_work import Stores, UnitOfWork
-from fleet_simulator import Accepted, Filled, Liquidity, Replaced
+from fleet_simulator import Accepted, Filled, Liquidity, Replaced, models_of
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -31,7 +31,9 @@ def test_a_leg_that_is_full_when_its_order_ends_stands_as_filled() -> None:
 
 async def test_what_a_batch_does_to_a_symbols_orders_is_told_in_one_record_before_anything_else() -> None:
     said: list[Event] = []
-    stores = Stores({}, BookCache(), None, lambda *_: Restriction.NONE, lambda *_: False, lambda _, e: said.append(e))
+    stores = Stores(
+        {}, models_of(), BookCache(), None, lambda *_: Restriction.NONE, lambda *_: False, lambda _, e: said.append(e)
+    )
     nowhere: Any = None
     work = UnitOfWork(Transaction(nowhere, NOW), stores)
 

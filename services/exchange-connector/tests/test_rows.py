@@ -3,7 +3,7 @@
 from typing import Any
 
 from fleet_exchange_connector.domain.orders import Report
-from fleet_simulator import OrderType, Side, TimeInForce
+from fleet_simulator import Models, OrderType, Side, TimeInForce, models_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paper_books import SECOND, Stored, bracket, canceling, order, ref, replacing, told
@@ -49,6 +49,7 @@ MOVES = st.one_of(
     st.tuples(st.just("bar"), PRICES, PRICES, PRICES, PRICES),
     st.tuples(st.just("cancel"), st.integers(1, 25)),
     st.tuples(st.just("replace"), st.integers(1, 25), st.integers(1, 15), PRICES),
+    st.tuples(st.just("again")),
     st.tuples(st.just("end")),
     st.tuples(st.just("kill")),
 )
@@ -81,14 +82,26 @@ def move(book: Stored, number: int, drawn: Any) -> list[Report]:
             elif known is not None and known.stop_price is not None:
                 changed = {"stop_price": price}
             return book.does(replacing(number, **changed))
+        case ("again",):
+            return book.look_again()
         case _:
             return book.end_session()
 
 
+MODELS = st.sampled_from(
+    [
+        models_of(),
+        models_of(volume_share="0.06", slippage="half_spread", fees="maker_taker"),
+        models_of(volume_share="1", slippage="square_root", fees="per_share", bar_path="worst_first"),
+        models_of(volume_share="0.03", slippage="volume_share", fees="tiered:0=0.003,500=0.001"),
+    ]
+)
+
+
 @settings(max_examples=150, deadline=None)
-@given(st.lists(MOVES, min_size=4, max_size=25))
-def test_whenever_it_is_killed_its_rows_are_the_truth(moves: list[Any]) -> None:
-    whole, killed = Stored(), Stored()
+@given(MODELS, st.lists(MOVES, min_size=4, max_size=25))
+def test_whenever_it_is_killed_its_rows_are_the_truth(models: Models, moves: list[Any]) -> None:
+    whole, killed = Stored(models), Stored(models)
     whole.quote(100)
     killed.quote(100)
     for number, drawn in enumerate(moves, 1):

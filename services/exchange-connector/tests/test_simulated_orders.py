@@ -269,7 +269,8 @@ async def test_a_halt_takes_a_large_book_out_in_several_transactions(simulated: 
 
 async def test_two_processes_are_one_venue(simulated: Any) -> None:
     async with simulated.running(ordinal=1):
-        orders = [simulated.place(symbol) for symbol in ("AAPL/USD", "FB/USD", "GOOG/USD", "IBM/USD") for _ in range(8)]
+        symbols = "AAPL/USD", "FB/USD", "GOOG/USD", "IBM/USD"
+        orders = [simulated.place(symbol, quantity=Decimal(1)) for symbol in symbols for _ in range(8)]
         await simulated.command(*orders)
         for order in orders:
             await simulated.told(order.venue_order_ref, ACCEPTED, FILLED, timeout_s=30)

@@ -9,11 +9,13 @@ import pytest
 from fleet_contracts import venue
 from fleet_contracts.audit import AdminActed
 from fleet_contracts.vocabulary import Liquidity, Side, VenueOrderStand
+from fleet_exchange_connector.domain.book import Book
 from fleet_exchange_connector.domain.corrections import CannotCorrect, Correction, Trade, correct
 from fleet_exchange_connector.domain.instruments import offered
 from fleet_exchange_connector.domain.orders import Fill, Stand, Status
 from fleet_simulator import Liquidity as Took
 from fleet_simulator import Side as Way
+from fleet_simulator import models_of
 from msgspec.structs import replace
 
 NOW = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
@@ -121,6 +123,7 @@ def test_trades_of_open_orders_and_old_ones_stay(changed: dict[str, Any], code: 
     )
     trade = Trade(fill=fill, symbol="AAPL/USD", side=Way.BUY, order=Status(stand=Stand.FILLED), first_quantity=D(10))
     wish = Correction(quantity=D(0), price=None, reason="No.", by=UUID(int=3))
+    book = Book(offered("simulated")["AAPL/USD"], models_of())
     with pytest.raises(CannotCorrect) as refused:
-        correct(replace(trade, **changed), wish, offered("simulated")["AAPL/USD"], now=NOW + timedelta(days=days))
+        correct(replace(trade, **changed), wish, book, now=NOW + timedelta(days=days))
     assert refused.value.code == code

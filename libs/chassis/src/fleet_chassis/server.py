@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 import uvicorn
+from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from .health import Health
@@ -28,10 +29,14 @@ S = TypeVar("S", bound=ServiceSettings)
 def serve(create_app: Callable[[S], ASGIApp], settings_class: type[S], **options: Any) -> None:
     """Reads the settings, serves the application until SIGTERM or SIGINT, and exits the process.
 
-    Exit code 0 when asked to stop, 3 when the lifespan failed to start, 70 when a background task died. The health is
-    taken from `app.state.health`. `options` are further ones of uvicorn.Config, as the gateway's protocols.
+    Exit code 0 when asked to stop, 1 when a setting is wrong (a line each on stderr), 3 when the lifespan failed to start,
+    70 when a background task died. The health is taken from `app.state.health`. `options` are further ones of
+    uvicorn.Config, as the gateway's protocols.
     """
-    settings = settings_class()  # type: ignore[call-arg]  # pydantic-settings fills it from the environment
+    try:
+        settings = settings_class()  # type: ignore[call-arg]  # pydantic-settings fills it from the environment
+    except ValidationError as error:
+        sys.exit("\n".join(f"error: {_name_of(each['loc'])}: {each['msg']}" for each in error.errors()))
     configure_logging(settings.log_level, service=settings.service, ordinal=settings.ordinal)
     app = create_app(settings)
     health: Health = app.state.health  # type: ignore[attr-defined]
@@ -67,6 +72,10 @@ def serve(create_app: Callable[[S], ASGIApp], settings_class: type[S], **options
         get_logger(__name__).error("stopped_by_dead_background_task", dead=health.dead)
         sys.exit(EXIT_BACKGROUND_DIED)
     sys.exit(0 if server.started else EXIT_STARTUP_FAILED)
+
+
+def _name_of(field: tuple[int | str, ...]) -> str:
+    return f"FLEET_{field[0]}".upper() if field else "settings"
 
 
 def _calm_garbage_collector() -> None:

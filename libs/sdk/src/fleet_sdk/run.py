@@ -15,15 +15,17 @@ from uuid import UUID, uuid5
 
 from fleet_simulator import (
     Accepted,
+    BarPath,
     Cancel,
     Canceled,
     CancelRejected,
     Command,
     Event,
     Expired,
-    FeeSchedule,
     Filled,
+    Latency,
     Market,
+    Models,
     OffGrid,
     OrderType,
     Place,
@@ -32,8 +34,10 @@ from fleet_simulator import (
     ReplaceRejected,
     Scale,
     Side,
+    Slippage,
     Triggered,
     is_protected,
+    models_of,
     protection_price,
     protection_reference,
     trail_ppm,
@@ -74,28 +78,46 @@ def run(
     deployments: Sequence[Deployment],
     steps: Iterable[Step],
     *,
-    fee_rate: Decimal,
+    fee_rate: Decimal | None = None,
     tick: Decimal,
     lot: Decimal = Decimal(1),
     protection_factor: Decimal = Decimal("1.05"),
     initial_cash: Decimal = Decimal(100_000),
     warm_up: Sequence[Bar] = (),
-    volume_share: Fraction | None = None,
+    volume_share: Fraction | str | None = None,
+    slippage: Slippage | str | None = None,
+    latency: Latency | str | None = None,
+    fees: str | None = None,
+    bar_path: str = BarPath.NEARER_EXTREME,
+    seed: int = 0,
     is_session: bool = True,
 ) -> RunResult:
     """Runs the deployments, given in order of their creation, over the steps and returns what happened.
 
     Every account starts with `initial_cash`. What the protection price of a market order or a trailing stop is measured
-    from is its symbol's last close. `volume_share` as of fleet_simulator.Market. `is_session`: each bar is a whole
-    session (daily bars), at whose end `day` orders expire; else they do not expire.
+    from is its symbol's last close. `is_session`: each bar is a whole session (daily bars), at whose end `day` orders
+    expire; else they do not expire.
+
+    What the market assumes is named as in the paper venue's settings (fleet_simulator.models): `fees`, or a `fee_rate`
+    for all; by default there is no slippage, no latency and no bound on what is taken of a bar's volume. Orders reserve
+    the highest of the fees. Raises UnknownModel.
     """
+    if (fee_rate is None) is (fees is None):
+        raise ValueError(f"either a fee rate or fees are given, was {fee_rate} and {fees}")
+    models = models_of(
+        fees=fees or f"flat:{fee_rate}",
+        volume_share=volume_share,
+        slippage=slippage,
+        latency=latency,
+        bar_path=bar_path,
+        seed=seed,
+    )
     fleet = _Run(
         runners=[(d, Runner(d.strategy, d.symbols)) for d in sorted(deployments, key=lambda d: d.account_id)],
-        accounts={d.account_id: RunAccount(initial_cash, fee_rate) for d in deployments},
+        accounts={d.account_id: RunAccount(initial_cash, models.fees.highest) for d in deployments},
         scale=Scale(tick, lot),
-        fee_rate=fee_rate,
+        models=models,
         protection_factor=protection_factor,
-        volume_share=volume_share,
         is_session=is_session,
     )
     for deployment, runner in fleet.runners:
@@ -119,9 +141,8 @@ class _Run:
     runners: list[tuple[Deployment, Runner]]
     accounts: dict[str, RunAccount]
     scale: Scale
-    fee_rate: Decimal
+    models: Models
     protection_factor: Decimal
-    volume_share: Fraction | None
     is_session: bool
     markets: dict[str, Market] = field(default_factory=dict)
     marks: dict[str, Decimal] = field(default_factory=dict)
@@ -297,8 +318,7 @@ class _Run:
 
     def _market(self, symbol: str) -> Market:
         if symbol not in self.markets:
-            fees = FeeSchedule.of(self.fee_rate, tick=self.scale.tick, lot=self.scale.lot)
-            self.markets[symbol] = Market(symbol, fees, volume_share=self.volume_share)
+            self.markets[symbol] = self.models.market(symbol, tick=self.scale.tick, lot=self.scale.lot)
         return self.markets[symbol]
 
     def _in_ticks(self, bar: Bar) -> MarketBar:

@@ -164,7 +164,8 @@ class OrderLifecycle:
             order.maker_quantity += fill.quantity
             order.maker_notional += notional
         taken = order.filled_quantity - order.maker_quantity, order.filled_notional - order.maker_notional
-        charge = self._fees.total(Executed(order.maker_quantity, order.maker_notional, *taken)) - order.fee
+        # A model that charges less than the one before it, after a restart, pays nothing back.
+        charge = max(self._fees.total(Executed(order.maker_quantity, order.maker_notional, *taken)) - order.fee, 0)
         order.fee += charge
         self._trades += not fill.is_second
         self.positions.book(order, fill.quantity)

@@ -59,8 +59,10 @@ class VenueUnderTest(ABC):
     async def trade(self, order: trading.SubmitOrder, quantity: Decimal) -> None:
         """Has the market trade so much with the order."""
 
-    fills_parts = True
-    """Whether `trade` can be told how much; else it trades with the whole order."""
+    parts_lots = 10
+    """An order of so many lots can be filled in parts."""
+    takes_amounts = True
+    """Whether `trade` can be told how much; else it trades as much as it happens to show."""
 
     @abstractmethod
     async def stop_price(self) -> Decimal:

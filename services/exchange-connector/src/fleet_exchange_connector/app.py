@@ -65,7 +65,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksFo
     def restriction(symbol: str, account_id: UUID) -> Restriction:
         return Restriction(gate.state(symbol=symbol, venue=VENUE, account_id=account_id).value)
 
-    unit_of_work = opening(Stores(instruments, BookCache(), row, restriction, deadlines.is_over, events.publish))
+    unit_of_work = opening(
+        Stores(instruments, settings.models, BookCache(), row, restriction, deadlines.is_over, events.publish)
+    )
     rest = ReplayRest(database, bus.clock.now)
     bus.add(consumers.commands(unit_of_work))
     if is_replay:

@@ -32,7 +32,7 @@ from fleet_simulator import OrderType, SelfTrade, Side, TimeInForce
 
 from fleet_exchange_connector.domain.bars import Bar
 from fleet_exchange_connector.domain.corrections import Correction, Trade
-from fleet_exchange_connector.domain.instruments import FEE_RATE, VENUE, Feed
+from fleet_exchange_connector.domain.instruments import VENUE, Feed
 from fleet_exchange_connector.domain.orders import (
     CancelOrder,
     Fill,
@@ -244,8 +244,8 @@ def _listed(event: InstrumentListed) -> Addressed:
         lot_size=instrument.lot,
         min_quantity=instrument.lot,
         min_notional=instrument.min_notional,
-        maker_fee=FEE_RATE,
-        taker_fee=FEE_RATE,
+        maker_fee=event.maker_fee,
+        taker_fee=event.taker_fee,
         calendar=event.calendar,
         simulated=event.is_simulated,
     )

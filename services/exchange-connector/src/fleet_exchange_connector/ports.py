@@ -74,6 +74,8 @@ class StepEnded:
 @dataclass(frozen=True, slots=True)
 class InstrumentListed:
     instrument: Instrument
+    maker_fee: Decimal
+    taker_fee: Decimal
     calendar: str
     is_simulated: bool
 

@@ -3,7 +3,9 @@
 from typing import Self
 
 from fleet_chassis.settings import DatabaseSettings
-from pydantic import Field, model_validator
+from fleet_simulator import BarPath, Models, models_of
+from fleet_simulator.models import FLAT, NONE
+from pydantic import Field, field_validator, model_validator
 
 
 class Settings(DatabaseSettings):
@@ -19,11 +21,48 @@ class Settings(DatabaseSettings):
     """Between two records of history: 210 of them take a minute and a half and leave the machine to its users."""
     exchange_connector_heartbeat_s: float = Field(default=5.0, ge=0.5)
 
+    exchange_connector_volume_share: str | None = None
+    """What all orders together may take of a quote's size or a bar's volume. By default all of a quote's size, as it is
+    what there is; on a replay no bound, as a bar's volume is not what stood at its prices."""
+    exchange_connector_slippage: str = NONE
+    """By default none: who takes from a simulated quote pays its spread, and what it has not enough for the next ones'."""
+    exchange_connector_fees: str = FLAT
+    exchange_connector_bar_path: BarPath = BarPath.NEARER_EXTREME
+
+    @field_validator("exchange_connector_volume_share")
+    @classmethod
+    def _is_share(cls, share: str | None) -> str | None:
+        models_of(volume_share=share)
+        return share
+
+    @field_validator("exchange_connector_slippage")
+    @classmethod
+    def _is_slippage(cls, slippage: str) -> str:
+        models_of(slippage=slippage)
+        return slippage
+
+    @field_validator("exchange_connector_fees")
+    @classmethod
+    def _is_fees(cls, fees: str) -> str:
+        models_of(fees=fees)
+        return fees
+
     @model_validator(mode="after")
     def _divides_a_minute(self) -> Self:
         if 60_000 % self.exchange_connector_quote_interval_ms:
             raise ValueError("a minute must be a whole number of quote intervals")
         return self
+
+    @property
+    def models(self) -> Models:
+        """What the venue's markets assume; fleet_simulator.models has the names."""
+        share = self.exchange_connector_volume_share
+        return models_of(
+            fees=self.exchange_connector_fees,
+            volume_share=share or (NONE if self.feed == "replay" else "1"),
+            slippage=self.exchange_connector_slippage,
+            bar_path=self.exchange_connector_bar_path,
+        )
 
     @property
     def stretches(self) -> int:

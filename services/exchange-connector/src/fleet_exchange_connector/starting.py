@@ -32,7 +32,7 @@ async def start(bus: Bus, unit_of_work: Opening, instruments: Mapping[str, Instr
     async with bus.transaction() as tx:
         work = unit_of_work(tx)
         await work.add_books(instruments)
-        await list_instruments(work, instruments.values(), settings.feed)
+        await list_instruments(work, instruments.values(), settings.models.fees, settings.feed)
         if settings.feed == "replay":
             if await work.is_news("status", settings.feed):
                 tell_status(work, settings.feed)

@@ -11,7 +11,8 @@ from uuid import UUID
 import fleet_simulator as core
 
 from fleet_exchange_connector.domain.bars import Bar
-from fleet_exchange_connector.domain.instruments import FEE_RATE, Instrument
+from fleet_exchange_connector.domain.instruments import Instrument
+from fleet_exchange_connector.domain.market import Quote
 from fleet_exchange_connector.domain.orders import (
     CancelOrder,
     OpenOrder,
@@ -37,13 +38,13 @@ class Book:
 
     `version` is that of its row; `round` the last round of quotes shown by hand while the feed was paused."""
 
-    def __init__(self, instrument: Instrument) -> None:
+    def __init__(self, instrument: Instrument, models: core.Models) -> None:
         self.instrument = instrument
         self.version = 0
         self.round = 0
         self._scale = instrument.scale
-        fees = core.FeeSchedule.of(FEE_RATE, tick=instrument.tick, lot=instrument.lot)
-        self._market = core.Market(instrument.symbol, fees)
+        self._fees = models.fees.of(instrument.tick, instrument.lot)
+        self._market = models.market(instrument.symbol, tick=instrument.tick, lot=instrument.lot)
         self._reporter = Reporter(instrument)
         self._filled_at: datetime | None = None
         self._groups: dict[str, str] = {}  # of each open order that has one
@@ -119,12 +120,11 @@ class Book:
 
     # Prices
 
-    def show(
-        self, bid: int, bid_size: int, ask: int, ask_size: int, market_at: datetime, *, now: datetime
-    ) -> list[Report]:
-        """A quote in ticks and lots; it stands until the next one."""
-        quote = core.Quote(to_ns(market_at), bid, bid_size, ask, ask_size)
-        return self._reports(self._market.on_quote(quote), now)
+    def show(self, quote: Quote, market_at: datetime, *, now: datetime) -> list[Report]:
+        """It stands until the next one. What was taken of it stays taken when it is shown again: `quoted_at` tells."""
+        sides = quote.bid, quote.bid_size, quote.ask, quote.ask_size
+        shown = core.Quote(to_ns(market_at), *sides, since=to_ns(quote.quoted_at))
+        return self._reports(self._market.on_quote(shown), now)
 
     def show_nothing(self, market_at: datetime, *, now: datetime) -> list[Report]:
         """No price stands from now on: what comes waits for the next one."""
@@ -199,6 +199,14 @@ class Book:
                 cumulative_notional=order.filled_notional * self.instrument.tick * self.instrument.lot,
                 fees=scale.fee(order.fee),
             )
+
+    def fee(self, quantity: Decimal, price: Decimal, liquidity: core.Liquidity) -> Decimal:
+        """Of an order that has executed this and no more."""
+        lots = self._scale.lots(quantity)
+        notional = lots * self._scale.ticks(price)
+        is_maker = liquidity is core.Liquidity.MAKER
+        executed = core.Executed(lots, notional, 0, 0) if is_maker else core.Executed(0, 0, lots, notional)
+        return self._scale.fee(self._fees.total(executed))
 
     def position(self, account_id: UUID) -> Decimal:
         """What the account holds by its fills here, negative if it is short."""

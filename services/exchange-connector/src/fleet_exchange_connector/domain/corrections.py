@@ -6,11 +6,10 @@ from typing import Literal
 from uuid import UUID
 
 from fleet_simulator import OffGrid, Side
-from fleet_simulator.fees import EXACT, fee
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fleet_exchange_connector.domain.instruments import FEE_RATE, Instrument
+from fleet_exchange_connector.domain.book import Book
 from fleet_exchange_connector.domain.orders import Fill, Report, ReportKind, Stand, Status
 
 CORRECTED_WITHIN = timedelta(days=30)
@@ -49,8 +48,8 @@ class Correction(Struct, frozen=True, kw_only=True):
         return "trade_corrected" if self.quantity is None or self.quantity else "trade_busted"
 
 
-def correct(trade: Trade, correction: Correction, instrument: Instrument, *, now: datetime) -> Trade:
-    """The trade as it is from now on; the same where it is so already. Its fee is that of what it comes to."""
+def correct(trade: Trade, correction: Correction, book: Book, *, now: datetime) -> Trade:
+    """The trade as it is from now on; the same where it is so already. Its fee is that of an order of what it comes to."""
     fill = trade.fill
     quantity = fill.quantity if correction.quantity is None else correction.quantity
     price = fill.price if correction.price is None else correction.price
@@ -63,12 +62,10 @@ def correct(trade: Trade, correction: Correction, instrument: Instrument, *, now
     if quantity > trade.first_quantity:
         raise CannotCorrect("invalid_quantity", f"What was traded was {trade.first_quantity:f}, was {quantity:f}.")
     try:
-        instrument.scale.lots(quantity)
-        instrument.scale.ticks(price)
+        charged = book.fee(quantity, price, fill.liquidity)
     except OffGrid as off:
         raise CannotCorrect("invalid_quantity" if off.what == "quantity" else "invalid_price", f"{off}") from off
     filled = trade.order.cumulative_quantity - fill.quantity + quantity
-    charged = fee(EXACT.multiply(quantity, price), FEE_RATE)
     return replace(
         trade,
         fill=replace(fill, quantity=quantity, price=price, fee=charged),

@@ -7,8 +7,6 @@ from enum import StrEnum
 from fleet_simulator import Scale
 
 VENUE = "paper"
-FEE_RATE = Decimal("0.001")
-"""Maker and taker alike: 0.1 % a side."""
 
 
 class Feed(StrEnum):

@@ -54,7 +54,7 @@ def _follow(book: Book, market: Market, until: datetime, now: datetime) -> list[
         quote = market.first_quote(book.instrument.symbol, book.reach().touched, after=since, until=until)
         if quote is None:
             break
-        reports += book.show(quote.bid, quote.bid_size, quote.ask, quote.ask_size, quote.quoted_at, now=now)
+        reports += book.show(quote, quote.quoted_at, now=now)
     return reports
 
 
@@ -63,7 +63,7 @@ def _end_session(book: Book, market: Market, ends_at: datetime, now: datetime) -
     last = market.said(book.instrument.symbol, ends_at - INSTANT)
     reports: list[Report] = []
     if last is not None and last.quoted_at > book.market_at:
-        reports = book.show(last.bid, last.bid_size, last.ask, last.ask_size, last.quoted_at, now=now)
+        reports = book.show(last, last.quoted_at, now=now)
     return reports + book.end_session(ends_at, now=now)
 
 
@@ -72,7 +72,7 @@ def _stand(book: Book, market: Market, at: datetime, now: datetime) -> list[Repo
     shown_at = max(at, book.market_at)
     if quote is None:
         return book.show_nothing(shown_at, now=now)
-    return book.show(quote.bid, quote.bid_size, quote.ask, quote.ask_size, shown_at, now=now)
+    return book.show(quote, shown_at, now=now)
 
 
 def _show_step(book: Book, market: Market, now: datetime) -> list[Report]:
@@ -82,4 +82,4 @@ def _show_step(book: Book, market: Market, now: datetime) -> list[Report]:
     if quote is None:
         return []
     at = max(market.shown_at, book.market_at)
-    return book.show(quote.bid, quote.bid_size, quote.ask, quote.ask_size, at, now=now)
+    return book.show(quote._replace(quoted_at=at), at, now=now)

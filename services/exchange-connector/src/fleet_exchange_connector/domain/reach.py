@@ -30,7 +30,7 @@ class _Side:
                 self.least = min(self.least, order.stop_price or 0)
             else:
                 self.most = max(self.most, order.stop_price or 0)
-        elif order.limit_price is None or order.phase is core.Phase.AUCTION:
+        elif order.limit_price is None or order.taking or order.phase is core.Phase.AUCTION:
             self.most = _ANY
         elif order.is_buy:
             self.most = max(self.most, order.limit_price)

@@ -13,7 +13,7 @@ async def correct_trade(work: CorrectionWork, trade: Trade, correction: Correcti
     book = work.book(trade.symbol)
     assert book is not None, "the venue trades what it has traded"
     reports = look_now(work, trade.symbol)
-    after = correct(trade, correction, book.instrument, now=work.now)
+    after = correct(trade, correction, book, now=work.now)
     if after is not trade:
         market_at = market_time(work, trade.symbol)
         moved = EXACT.subtract(after.fill.quantity, trade.fill.quantity)

@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 from fleet_bus import Transaction
 from fleet_chassis.database import columns
-from fleet_simulator import Liquidity
+from fleet_simulator import Liquidity, Models
 
 from fleet_exchange_connector.domain.book import Book
 from fleet_exchange_connector.domain.instruments import Instrument
@@ -106,6 +106,7 @@ async def lock_books(
     connection: asyncpg.Connection,
     symbols: Sequence[str],
     instruments: Mapping[str, Instrument],
+    models: Models,
     cache: BookCache,
     *,
     idle_too: bool = True,
@@ -134,7 +135,7 @@ async def lock_books(
             positions[held["symbol"]][held["account_id"]] = held["quantity"]
     for row in missing:
         symbol = row["symbol"]
-        book = Book(instruments[symbol])
+        book = Book(instruments[symbol], models)
         book.restore(row["version"], row["state"], orders[symbol], positions[symbol])
         found[symbol] = book
     return found

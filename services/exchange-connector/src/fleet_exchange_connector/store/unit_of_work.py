@@ -11,6 +11,7 @@ from uuid import UUID
 from fleet_bus import Transaction
 from fleet_chassis.ids import parse_ids
 from fleet_chassis.logging import get_logger
+from fleet_simulator import Models
 
 from fleet_exchange_connector.domain.book import Book
 from fleet_exchange_connector.domain.corrections import Correction, Trade
@@ -52,6 +53,7 @@ class Stores:
     """What every unit of work of this process shares. `market_row` is None on a replay."""
 
     instruments: Mapping[str, Instrument]
+    models: Models
     cache: books.BookCache
     market_row: MarketRow | None
     restriction: Callable[[str, UUID], Restriction]
@@ -275,7 +277,7 @@ class UnitOfWork:
     async def _lock_books(self, symbols: Sequence[str], *, idle_too: bool) -> None:
         stores = self._stores
         self._books = await books.lock_books(
-            self._tx.connection, symbols, stores.instruments, stores.cache, idle_too=idle_too
+            self._tx.connection, symbols, stores.instruments, stores.models, stores.cache, idle_too=idle_too
         )
 
     def _save_books(self) -> None:
