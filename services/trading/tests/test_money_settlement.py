@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from account_commands import a_fill, an_account, an_order, conditions, denial, done, entries_of
+from fleet_contracts import execution
 from fleet_contracts.topics import DATA_INSTRUMENTS, DATA_QUOTES
 from fleet_simulator import Side
 from fleet_testkit.eventually import eventually
@@ -58,6 +59,31 @@ def test_what_proceeds_on_their_way_have_bought_is_not_sold_before_they_come() -
     entry = entries_of(account)[-1]
     assert entry.settles_on == date(2026, 1, 7)
     assert unsettled(account.balances["USD"], date(2026, 1, 7)) == 0
+
+
+@pytest.mark.parametrize(("quantity", "price", "held"), [(5, 110, 550), (10, 120, 1_200), (0, 110, 0)])
+def test_what_a_sale_is_corrected_to_is_what_is_on_its_way(quantity: int, price: int, held: int) -> None:
+    account = an_account(1_001)
+    bought(account, 10, 10, 100, MONDAY)
+    sold(account, 11, 10, 110, MONDAY)
+    settles = date(2026, 1, 6)
+    done(account, a_fill(11, 11, quantity, price, revision=1, market_at=MONDAY, settles_on=settles))
+    assert unsettled(account.balances["USD"], MONDAY.date()) == held
+    # After it has settled a correction is cash at once.
+    done(account, a_fill(11, 11, 1, 110, revision=2, market_at=MONDAY + timedelta(days=1)))
+    assert unsettled(account.balances["USD"], settles) == 0
+
+
+def test_what_was_not_bought_after_all_is_not_held_back() -> None:
+    account = an_account(1_001)
+    bought(account, 10, 10, 100, MONDAY)
+    sold(account, 11, 10, 110, MONDAY)
+    bought(account, 12, 10, 100, MONDAY)  # With what is on its way.
+    assert unsettled(account.balances["AAPL"], MONDAY.date()) == 10
+    done(account, a_fill(12, 12, 4, 100, revision=1, market_at=MONDAY))
+    assert unsettled(account.balances["AAPL"], MONDAY.date()) == 4
+    done(account, a_fill(12, 12, 0, 100, revision=2, market_at=MONDAY))
+    assert account.balances["AAPL"].unsettled == {}
 
 
 def limited(account: Any, limit: int, at: datetime) -> Any:
@@ -169,6 +195,7 @@ async def test_proceeds_may_be_spent_but_not_leave_the_account(run_trading: Any)
         assert portfolio["buying_power"] == "100000"
         ledger = await fleet.call("GET", f"/api/v1/accounts/{fleet.account_of(user)}/ledger", user=user)
         assert ledger.body["data"][0]["settles_on"] == "2026-01-06"
+        await corrections_settle_with_their_trade(fleet, user, await accepted(quantity="10"))
         second = await fleet.call("POST", "/api/v1/accounts", {"name": "b", "kind": "paper"}, user=user)
         body = {"from_account_id": str(fleet.account_of(user)), "to_account_id": second.body["account_id"]}
         body |= {"currency": "USD", "amount": "10001"}
@@ -188,3 +215,31 @@ async def test_proceeds_may_be_spent_but_not_leave_the_account(run_trading: Any)
         assert risk["good_faith_violations"] == 1
         assert risk["limits"] == [{"name": "good_faith_violations", "symbol": None, "limit": "1", "used": "1"}]
         await fleet.books_hold()
+
+
+async def corrections_settle_with_their_trade(fleet: Any, user: UUID, order: Any) -> None:
+    """10 bought and sold again on Monday, of which half is sold and then, on Tuesday, all of it after all"""
+    await fleet.report(user, fleet.filled(order, 10, "1000"))
+    await fleet.becomes(order, user, "filled")
+    reply = await fleet.order(user, symbol="IBM/USD", side="sell", quantity="10")
+    fill = fleet.filled(reply.body, 10, "1000")
+    await fleet.report(user, fill)
+    await fleet.becomes(reply.body, user, "filled")
+    fields = {name: getattr(fill, name) for name in fill.__struct_fields__}
+
+    async def is_corrected(revision: int, quantity: int, days: int, settles_on: str, settled: str) -> None:
+        changed = {"last_quantity": D(quantity), "market_at": fill.market_at + timedelta(days=days)}
+        told = execution.TradeCorrected(**(fields | changed), revision=revision, code="no", detail="No.")
+        await fleet.report(user, told)
+        path = f"/api/v1/accounts/{fleet.account_of(user)}/ledger"
+
+        async def is_booked() -> bool:
+            entry = (await fleet.call("GET", path, user=user)).body["data"][0]
+            assert entry["kind"] != "correction" or entry["settles_on"] == settles_on
+            return bool(entry["reference"].startswith(f"correction {revision} "))
+
+        await eventually(is_booked, what=f"revision {revision} is booked")
+        assert (await fleet.call("GET", "/api/v1/portfolio", user=user)).body["settled_cash"] == settled
+
+    await is_corrected(1, 5, 0, "2026-01-06", "0")
+    await is_corrected(2, 10, 1, "2026-01-06", "5000")

@@ -14,7 +14,7 @@ from .events import AccountReset, Adjusted, OrderFilled, TradeCorrected
 from .exact import share
 from .ledger import AGAINST, FLOWS, Book, EntryKind, Pair, Posting
 from .order import Order, Trade
-from .settlement import hold_until, take_early, unsettled
+from .settlement import hold_at_most, hold_otherwise, hold_until, take_early, unsettled
 from .values import ZERO, AccountStatus
 
 
@@ -115,6 +115,10 @@ def book_correction(account: Account, order: Order, event: TradeCorrected) -> No
     ):
         if amount:
             _post(account, posting, EntryKind.CORRECTION, currency, amount, against=against)
+    day = fill.market_at.date()
+    if order.side is Side.SELL and fill.settles_on is not None:
+        hold_otherwise(balance_of(account, order.quote), notional, fill.settles_on, day)
+    hold_at_most(balance_of(account, order.base), day)
     for size, cost in ((EXACT.multiply(before.quantity, -sign), was), (EXACT.multiply(fill.quantity, sign), now)):
         _move(account, order.symbol, size, cost, fill.market_at)
 

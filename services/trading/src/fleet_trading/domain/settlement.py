@@ -41,6 +41,23 @@ def hold_until(balance: Balance, amount: Decimal, until: date, day: date) -> Non
         balance.unsettled[until] = EXACT.add(balance.unsettled.get(until, ZERO), amount)
 
 
+def hold_otherwise(balance: Balance, change: Decimal, until: date, day: date) -> None:
+    """What was held until then is so much more or, below zero, less, as far as it is still held."""
+    held = balance.unsettled.get(until, ZERO)
+    hold_until(balance, max(change, held.copy_negate()), until, day)
+
+
+def hold_at_most(balance: Balance, day: date) -> None:
+    """No more than there is: what is gone is taken from what would have been free last."""
+    _forget(balance, day)
+    beyond = EXACT.subtract(unsettled(balance, day), max(balance.total, ZERO))
+    for until in sorted(balance.unsettled, reverse=True):
+        gone = min(max(beyond, ZERO), balance.unsettled[until])
+        balance.unsettled[until] = EXACT.subtract(balance.unsettled[until], gone)
+        beyond = EXACT.subtract(beyond, gone)
+    _forget(balance, day)
+
+
 def take_early(balance: Balance, amount: Decimal, day: date) -> bool:
     """Before `amount` leaves: whether that takes what is not free, which is then taken from the earliest on."""
     _forget(balance, day)

@@ -28,9 +28,12 @@ def book(uow: UnitOfWork, account: Account, commands: Iterable[Command], *, mark
 
 
 def _settled(account: Account, fill: ReportFill, market: Market) -> date:
+    """What is corrected settles with the trade that it corrects."""
     order = account.orders.get(fill.order_id)
     instrument = market.instrument(fill.symbol or "" if order is None else order.symbol)
-    return fill.market_at.date() if instrument is None else settles_on(instrument.calendar, fill.market_at)
+    known = account.known_trades.get(fill.trade_id)
+    traded_at = fill.market_at if known is None else known.market_at
+    return traded_at.date() if instrument is None else settles_on(instrument.calendar, traded_at)
 
 
 async def ask_about_unanswered(uow: UnitOfWork, account: Account) -> None:
