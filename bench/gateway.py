@@ -106,7 +106,7 @@ async def _measure(endpoints: Endpoints, state: StateDir, peer: list[str]) -> di
     folder, prefix = state.path, f"bench-{secrets.token_hex(4)}."
     users, instances = Users(folder / "key-set.json"), folder / "instances.json"
     await create_topics(endpoints.kafka_url, TOPICS, prefix=prefix)
-    ports = _free_ports(3)
+    ports = free_ports(3)
     urls = [f"http://127.0.0.1:{port}" for port in ports]
     listed = [{"name": name, "ordinal": 0, "url": urls[0]} for name in ("auth", "trading")]
     instances.write_text(json.dumps({"instances": listed}))
@@ -298,7 +298,7 @@ async def _until_answering(session: aiohttp.ClientSession, url: str, log: Path) 
     raise RuntimeError(f"{url} does not answer 200:\n{await asyncio.to_thread(log.read_text)}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
