@@ -81,4 +81,4 @@ async def test_a_fleet_that_never_rests_is_looked_at_until_the_time_is_over(kafk
     readings = iter(range(1_000_000))
     verdict = await look(kafka, prefix, lambda ordinal: part(outbox=next(readings) % 2), wait_s=1.5)
     assert not verdict.at_rest
-    assert next(readings) > 100
+    assert next(readings) > 2, "more than the two readings of one look"

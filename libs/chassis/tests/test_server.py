@@ -35,8 +35,11 @@ class Running:
                 raise AssertionError((await self.output())[-2000:]) from None
             return False
 
-    async def get(self, path: str, method: str = "GET") -> Any:
-        async with aiohttp.ClientSession() as session, session.request(method, self.url + path) as answer:
+    async def get(self, path: str, method: str = "GET", **headers: str) -> Any:
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.request(method, self.url + path) as answer,
+        ):
             assert "Server" not in answer.headers
             return await answer.json()
 
@@ -114,7 +117,7 @@ async def test_what_cannot_start_exits(start_service: Start, environment: dict[s
         assert line.startswith("error: FLEET_PORT: "), "one line that names the setting"
 
 
-async def test_traces_are_exported_when_an_endpoint_is_set(start_service: Start) -> None:
+async def test_traces_are_exported_when_an_endpoint_is_set_and_go_on_from_the_caller(start_service: Start) -> None:
     received: list[bytes] = []
 
     async def collector(scope: Any, receive: Any, send: Any) -> None:
@@ -129,10 +132,13 @@ async def test_traces_are_exported_when_an_endpoint_is_set(start_service: Start)
     async with served(collector) as url:
         service = await start_service(OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_BSP_SCHEDULE_DELAY="50")
         await eventually(service.is_up, timeout_s=20)
-        await service.get("/slow")
+        trace_id, parent_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+        await service.get("/slow", traceparent=f"00-{trace_id}-{parent_id}-01")
         await eventually(lambda: received)
         assert b"GET /slow" in received[0]
         assert b"trading-0" in received[0]
+        assert bytes.fromhex(trace_id) in received[0]
+        assert bytes.fromhex(parent_id) in received[0]
         assert b"/health" not in b"".join(received)
         service.process.send_signal(signal.SIGTERM)
         await service.output()
