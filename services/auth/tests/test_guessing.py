@@ -15,8 +15,10 @@ import pyotp
 import pytest
 import pytest_asyncio
 from fleet_auth.app import create_app
-from fleet_auth.guessing.domain import Budget, Failures, TooManyFailedLogins
-from fleet_auth.guessing.networks import NetworkLists, Standing, parse_networks
+from fleet_auth.domain import Client
+from fleet_auth.guessing.domain import Budget, Failures, Standing, TooManyFailedLogins
+from fleet_auth.guessing.networks import NetworkLists, parse_networks
+from fleet_auth.guessing.service import Defence
 from fleet_auth.settings import AuthSettings
 from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
@@ -321,3 +323,44 @@ async def test_failures_from_allowed_networks_are_counted_by_account_only(listin
     assert {reply.status for reply in await asyncio.gather(*guesses)} == {401}
     statuses = [(await login(listing, "one@example.com", "wrong horse", "203.0.113.70")).status for _ in range(11)]
     assert statuses == [401] * 10 + [429]
+
+
+async def test_wrong_codes_count_for_their_address_whatever_the_accounts(auth: Any) -> None:
+    """30 codes at logins that nobody began → a wait there, for passwords too; not elsewhere"""
+    here, guess = {"X-Client-Address": "192.0.2.77"}, {"mfa_token": "invented", "code": "123456"}
+    replies = [await auth.call("POST", "/login/mfa", json=guess, headers=here) for _ in range(31)]
+    assert [reply.status for reply in replies] == [401] * 30 + [429]
+    assert replies[-1].body["code"] == "too_many_failed_logins"
+    assert int(replies[-1].headers["Retry-After"]) >= 1
+    assert (await login(auth, "anybody@example.com", "wrong horse", "192.0.2.77")).status == 429
+    elsewhere = {"X-Client-Address": "192.0.2.78"}
+    assert (await auth.call("POST", "/login/mfa", json=guess, headers=elsewhere)).status == 401
+
+
+async def test_right_codes_do_not_count_for_their_address(auth: Any) -> None:
+    user = await auth.registered()
+    claims = jwt.decode((await auth.logged_in(user))["access_token"], options={"verify_signature": False})
+    caller = {name: claims[name] for name in ("sub", "sid", "roles", "scopes")}
+    totp = pyotp.TOTP((await auth.call("POST", "/mfa/totp", user=caller)).body["secret"])
+    code = {"code": totp.at(auth.clock.now())}
+    recovery = (await auth.call("POST", "/mfa/totp/verify", json=code, user=caller)).body["recovery_codes"]
+    at = "192.0.2.79"
+    for n in range(len(recovery)):
+        begun = await login(auth, user["email"], user["password"], at)
+        shown = {"mfa_token": begun.body["mfa_token"], "code": recovery[n]}
+        done = await auth.call("POST", "/login/mfa", json=shown, headers={"X-Client-Address": at})
+        assert done.status == 200, done.body
+    guess = {"mfa_token": "invented", "code": "123456"}
+    replies = [await auth.call("POST", "/login/mfa", json=guess, headers={"X-Client-Address": at}) for _ in range(30)]
+    assert [reply.status for reply in replies] == [401] * 30
+
+
+def test_a_reputation_may_come_from_elsewhere() -> None:
+    class Bought:
+        """A service that knows one bad address."""
+
+        def standing(self, address: str) -> Standing:
+            return Standing.DENIED if address == ELSEWHERE else Standing.UNKNOWN
+
+    defence = Defence(account=BUDGET, address=BUDGET, known_for=MINUTE, reputation=Bought())
+    assert [defence.is_denied(Client(address)) for address in (ELSEWHERE, HOME, None)] == [True, False, False]

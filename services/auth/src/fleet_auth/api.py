@@ -193,14 +193,18 @@ async def login(body: LoginBody, auth: AuthParts, client: FromClient) -> Respons
 
 @router.post("/login/mfa", response_model=TokensResource, dependencies=OPEN_DOOR)
 async def login_with_second_factor(body: MfaLoginBody, auth: AuthParts, client: FromClient) -> Response:
-    """The second step of a login. 401 `invalid_code`, `mfa_token_unknown`; 429 `too_many_codes`."""
+    """The second step of a login. 401 `invalid_code`, `mfa_token_unknown`; 429 `too_many_codes`, and
+    `too_many_failed_logins` where too many from one address were wrong."""
     refresh_token = new_secret()
     with refusals():
+        async with auth.bus.transaction() as tx:
+            counted = await auth.defence.begin_code(Attempts(tx), client)
         async with auth.bus.transaction() as tx:
             uow = PostgresUnitOfWork(tx)
             factors, notices = SecondFactors(tx, auth.sealer), auth.notices(tx)
             answer = await mfa.answer_challenge(uow, factors, notices, body.mfa_token, body.code)
             if not isinstance(answer, CodeRefused):
+                await Attempts(tx).one_less(*counted)
                 await auth.defence.know(Attempts(tx), answer.email, client)
                 session = await service.begin_session(
                     uow,

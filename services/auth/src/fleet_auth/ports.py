@@ -8,6 +8,7 @@ from uuid import UUID
 from fleet_contracts.audit import Change
 
 from .domain import Client, RefreshToken, RevokedReason, Session, Ticket, User
+from .guessing.domain import Standing
 
 
 class UnitOfWork(Protocol):
@@ -90,4 +91,13 @@ class UnitOfWork(Protocol):
 
     async def note(self, action: str, target: str, *changes: Change, actor: str) -> None:
         """Keeps for ever that `actor` did this."""
+        ...
+
+
+class Reputation(Protocol):
+    """What is known of addresses beforehand: an operator's lists, or a service that sells such knowledge. It is asked at
+    every attempt, so it answers from memory."""
+
+    def standing(self, address: str) -> Standing:
+        """Of an address as the gateway tells it: IPv4, or the /64 of an IPv6."""
         ...

@@ -3,6 +3,15 @@
 import dataclasses
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class Standing(StrEnum):
+    """What is known of an address beforehand."""
+
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    UNKNOWN = "unknown"
 
 
 class TooManyFailedLogins(Exception):

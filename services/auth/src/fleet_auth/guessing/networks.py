@@ -1,11 +1,12 @@
 """What an operator knows of addresses beforehand: lists of networks in files, read again when they change."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from fleet_chassis.files import WatchedFile
+
+from .domain import Standing
 
 IPV6_PREFIX = 64
 """An IPv6 address is told and counted as its /64: who has one has all of it."""
@@ -14,14 +15,9 @@ Networks = Mapping[int, frozenset[IPv4Network | IPv6Network]]
 """By the length of their prefixes, so that a look-up costs the same however long a list is."""
 
 
-class Standing(StrEnum):
-    ALLOWED = "allowed"
-    DENIED = "denied"
-    UNKNOWN = "unknown"
-
-
 class NetworkLists:
-    """A network or address a line; what follows # is a remark. What is on both lists is allowed.
+    """The reputation that an operator gives in files: a network or address a line; what follows # is a remark. What is on
+    both lists is allowed.
 
     Raises OSError and ValueError for lists that cannot be read at the start; later the last good ones stay.
     """

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fleet_auth.domain import Client
+from fleet_auth.ports import Reputation
 from fleet_auth.settings import AuthSettings
 
-from .domain import Budget, TooManyFailedLogins
-from .networks import NetworkLists, Standing
+from .domain import Budget, Standing, TooManyFailedLogins
+from .networks import NetworkLists
 from .store import Attempts, Counted
 
 FOR_MAIL = Budget(allowed=5, first_wait=timedelta(hours=1), longest_wait=timedelta(hours=1))
@@ -22,10 +23,10 @@ class Defence:
     account: Budget
     address: Budget
     known_for: timedelta
-    lists: NetworkLists
+    reputation: Reputation
 
     def is_denied(self, client: Client) -> bool:
-        return client.address is not None and self.lists.standing(client.address) is Standing.DENIED
+        return client.address is not None and self.reputation.standing(client.address) is Standing.DENIED
 
     async def begin(self, attempts: Attempts, email: str, client: Client) -> tuple[Counted, ...]:
         """Counts an attempt before the password is looked at, so that many at once are counted too.
@@ -37,8 +38,20 @@ class Defence:
         if at is not None:
             if await attempts.is_known(email, at):
                 counted = ((_own(email, at), self.account),)
-            elif self.lists.standing(at) is not Standing.ALLOWED:
-                counted = (*counted, (f"address {at}", self.address))
+            else:
+                counted = (*counted, *self._of_address(at))
+        return await self._count(attempts, *counted)
+
+    async def begin_code(self, attempts: Attempts, client: Client) -> tuple[Counted, ...]:
+        """The same for a code of a second factor, whose account counts by itself (mfa/): so that what an address tries at many
+        accounts is seen."""
+        return await self._count(attempts, *self._of_address(client.address))
+
+    def _of_address(self, at: str | None) -> tuple[Counted, ...]:
+        is_counted = at is not None and self.reputation.standing(at) is not Standing.ALLOWED
+        return ((f"address {at}", self.address),) if is_counted else ()
+
+    async def _count(self, attempts: Attempts, *counted: Counted) -> tuple[Counted, ...]:
         wait = await attempts.one_more(*counted)
         if wait is not None:
             raise TooManyFailedLogins(wait)
@@ -59,7 +72,7 @@ def defence_of(settings: AuthSettings) -> Defence:
         account=Budget(allowed=settings.auth_failed_logins, first_wait=first_wait, longest_wait=longest_wait),
         address=Budget(allowed=settings.auth_failed_logins_address, first_wait=first_wait, longest_wait=longest_wait),
         known_for=timedelta(days=settings.auth_known_address_days),
-        lists=NetworkLists(allowed=settings.auth_allowed_networks_file, denied=settings.auth_denied_networks_file),
+        reputation=NetworkLists(allowed=settings.auth_allowed_networks_file, denied=settings.auth_denied_networks_file),
     )
 
 
