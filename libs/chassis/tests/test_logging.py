@@ -73,7 +73,7 @@ def test_printed_settings_tell_nothing_of_kafkas_password(trading_settings: Serv
 
 
 SCRIPT = f"""
-import logging
+import logging, sys
 from fleet_chassis.logging import configure_logging, get_logger
 configure_logging("info", service="trading", ordinal=1)
 log = get_logger("fleet_trading")
@@ -82,7 +82,7 @@ log.debug("unheard")
 logging.getLogger("aiokafka").warning("broker %s said %s", "b", {TOKEN!r})
 logging.getLogger("aiokafka").info("unheard")
 try:
-    raise ValueError("password=" + {SECRET!r})
+    raise ValueError("password=" + sys.argv[1])  # Python 3.13 shows this line in the traceback
 except ValueError:
     log.exception("failed")
 log.info("odd", value=object(), data=b"\\xff", secret_bytes=b"{SECRET}")
@@ -90,7 +90,7 @@ log.info("odd", value=object(), data=b"\\xff", secret_bytes=b"{SECRET}")
 
 
 def test_every_line_is_json_and_libraries_are_heard() -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", SCRIPT, SECRET], capture_output=True, text=True, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["event"] for line in lines] == ["order_submitted", f"broker b said {REDACTED}", "failed", "odd"]
     assert SECRET not in done.stdout

@@ -11,7 +11,7 @@ import pytest
 from fleet_contracts import MESSAGE_TYPES, TOPICS
 from fleet_contracts.check import check, incompatibilities
 from fleet_contracts.core_engine import Alert
-from fleet_contracts.message import encode, schema
+from fleet_contracts.message import encode, schema, unindented
 from fleet_contracts.partitioning import SLOTS, murmur2, partition, slot
 from fleet_contracts.samples import sample
 from fleet_contracts.topics import Reading
@@ -23,6 +23,13 @@ from hypothesis import strategies as st
 
 def test_committed_schemas_and_samples_are_todays() -> None:
     assert check() == []
+
+
+def test_a_schema_is_the_same_on_every_python() -> None:
+    """From 3.13 on docstrings have no indentation; a schema that was committed with it is no other one."""
+    told = schema(SubmitOrder)["$defs"]["OrderClass"]["description"]
+    assert told.splitlines()[2].startswith("`bracket`: ")
+    assert unindented({"a": [{"description": told.replace("\n", "\n    ")}]}) == {"a": [{"description": told}]}
 
 
 @pytest.mark.parametrize("name", sorted(MESSAGE_TYPES))

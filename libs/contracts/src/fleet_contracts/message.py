@@ -1,5 +1,6 @@
 """What every message has in common: a frozen struct, JSON on the wire, `Decimal` as string, times in UTC."""
 
+from inspect import cleandoc
 from typing import Any, ClassVar
 
 import msgspec
@@ -52,5 +53,19 @@ def encode_cut(message: Message, most_bytes: int) -> list[bytes]:
 
 
 def schema(message_type: type[Message]) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a message type."""
-    return msgspec.json.schema(message_type)
+    """The JSON Schema (2020-12) of a message type, the same on every Python: from 3.13 on docstrings are not indented."""
+    found: dict[str, Any] = unindented(msgspec.json.schema(message_type))
+    return found
+
+
+def unindented(part: Any) -> Any:
+    """A schema, or a part of one, whose descriptions have no indentation from the source."""
+    match part:
+        case dict():
+            return {
+                name: cleandoc(value) if name == "description" and isinstance(value, str) else unindented(value)
+                for name, value in part.items()
+            }
+        case list():
+            return [unindented(one) for one in part]
+    return part
