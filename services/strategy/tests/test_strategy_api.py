@@ -1,6 +1,7 @@
 """Strategies and deployments as their owners see them, and as nobody else does."""
 
 import asyncio
+import time
 from typing import Any
 from uuid import uuid4
 
@@ -112,7 +113,6 @@ async def test_the_repeat_of_a_deployment_is_answered_when_its_strategy_is_gone(
         ({"symbols": []}, "symbols"),
         ({"symbols": ["AAPL/USD", "AAPL-USD"]}, "symbols"),
         ({"timeframe": "2d"}, "timeframe"),
-        ({"mode": "live"}, "mode"),
         ({"version": 2}, "version"),
         ({"max_order_notional": "0"}, "max_order_notional"),
     ],
@@ -123,6 +123,21 @@ async def test_a_wrong_deployment_is_refused_by_field(
     reply = await strategy_service.deploy(a_user, **change)
     assert (reply.status, reply.body["errors"][0]["field"]) == (422, field), reply.body
     assert (await strategy_service.call(a_user, "GET", "/deployments")).body["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("factor_age_s", "refused"),
+    [(None, (403, "mfa_required")), (301, (403, "mfa_required")), (0, (422, "unsupported"))],
+)
+async def test_a_live_deployment_takes_a_fresh_second_factor(
+    strategy_service: Any, a_user: Any, factor_age_s: int | None, refused: tuple[int, str]
+) -> None:
+    """Before it is told that there are none yet."""
+    shown = {} if factor_age_s is None else {"mfa_at": int(time.time()) - factor_age_s}
+    body = {"symbols": ["AAPL/USD"], "timeframe": "1d", "mode": "live", "strategy_id": str(uuid4())}
+    claims = strategy_service.grant(a_user, str(uuid4())) | shown
+    reply = await strategy_service.call(a_user, "POST", "/deployments", body, claims=claims)
+    assert (reply.status, reply.body["code"]) == refused
 
 
 async def test_a_deployment_is_paused_resumed_and_stopped_for_good(strategy_service: Any, a_user: Any) -> None:

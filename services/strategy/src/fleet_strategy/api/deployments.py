@@ -125,8 +125,11 @@ def router(
 
     @routes.post("", status_code=201)
     async def create(body: DeploymentBody, caller: StrategyCaller, response: Response) -> DeploymentShown:
-        """Lets a strategy run on an account, within the grant that trading has given it. 409 `too_many_deployments`."""
+        """Lets a strategy run on an account, within the grant that trading has given it. 409 `too_many_deployments`. With
+        `mode` live it takes a second factor shown within five minutes (403 `mfa_required`)."""
         deployment_id, account_id = _granted(caller, body)
+        if body.mode == "live":
+            caller.require_fresh_factor(bus.clock.now())
         async with database.connection() as connection:
             before = await find_deployment(connection, deployment_id, caller.user_id)
         with told_as_problems():
