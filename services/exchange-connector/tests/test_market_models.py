@@ -60,6 +60,14 @@ def test_what_names_no_model_is_refused_at_start(name: str, text: str) -> None:
     assert error["loc"] == (f"exchange_connector_{name}",)
 
 
+def test_a_replay_has_no_latency() -> None:
+    with pytest.raises(ValidationError, match="every command waits for the next open"):
+        settings(feed="replay", exchange_connector_latency="constant")
+    with pytest.raises(ValidationError, match="latency is one of"):
+        settings(exchange_connector_latency="slow")
+    assert settings(feed="replay").models.latency is None
+
+
 SHARE: dict[str, Any] = {
     "volume_share": "0.0125",
     "slippage": "volume_share:0.5,0.025",

@@ -32,7 +32,14 @@ def test_a_leg_that_is_full_when_its_order_ends_stands_as_filled() -> None:
 async def test_what_a_batch_does_to_a_symbols_orders_is_told_in_one_record_before_anything_else() -> None:
     said: list[Event] = []
     stores = Stores(
-        {}, models_of(), BookCache(), None, lambda *_: Restriction.NONE, lambda *_: False, lambda _, e: said.append(e)
+        {},
+        models_of(),
+        None,
+        BookCache(),
+        None,
+        lambda *_: Restriction.NONE,
+        lambda *_: False,
+        lambda _, e: said.append(e),
     )
     nowhere: Any = None
     work = UnitOfWork(Transaction(nowhere, NOW), stores)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache, partial
 from uuid import UUID
@@ -65,8 +66,10 @@ def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksFo
     def restriction(symbol: str, account_id: UUID) -> Restriction:
         return Restriction(gate.state(symbol=symbol, venue=VENUE, account_id=account_id).value)
 
+    # A command comes to its book when its way is over: the book itself knows of no latency.
+    models, latency = replace(settings.models, latency=None), settings.models.latency
     unit_of_work = opening(
-        Stores(instruments, settings.models, BookCache(), row, restriction, deadlines.is_over, events.publish)
+        Stores(instruments, models, latency, BookCache(), row, restriction, deadlines.is_over, events.publish)
     )
     rest = ReplayRest(database, bus.clock.now)
     bus.add(consumers.commands(unit_of_work))

@@ -25,6 +25,7 @@ from fleet_exchange_connector.service import market, orders, replays
 from fleet_exchange_connector.service.telling import tell_status
 from fleet_exchange_connector.settings import Settings
 from fleet_exchange_connector.store.unit_of_work import (
+    ARRIVAL,
     BOOK,
     HISTORY,
     LOOK,
@@ -76,6 +77,7 @@ def simulated(unit_of_work: Opening, first_prices: Mapping[str, PriceState], set
     """What time causes on the simulated feed."""
     return (
         look(unit_of_work),
+        arrival(unit_of_work),
         minute(unit_of_work),
         history(
             unit_of_work,
@@ -94,6 +96,15 @@ def look(unit_of_work: Opening) -> DueKind:
         await orders.watch(work, due.aggregate_id)
 
     return DueKind(LOOK, "wall", unit_of_work, lambda symbol: (BOOK + symbol,), handle)
+
+
+def arrival(unit_of_work: Opening) -> DueKind:
+    """A command has been on its way for as long as the venue's latency says."""
+
+    async def handle(work: UnitOfWork, due: Due) -> None:
+        await orders.arrive(work, due.aggregate_id)
+
+    return DueKind(ARRIVAL, "wall", unit_of_work, lambda symbol: (BOOK + symbol,), handle)
 
 
 def minute(unit_of_work: Opening) -> DueKind:

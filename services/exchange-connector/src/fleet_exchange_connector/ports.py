@@ -136,8 +136,15 @@ class OrderWork(Says, Protocol):
     def record(self, symbol: str, reports: Iterable[Report]) -> None:
         """Keeps what the reports say of known orders and their fills."""
 
+    @property
+    def has_latency(self) -> bool:
+        """Whether commands are on their way for a time."""
+
     def wait(self, command: OrderCommand) -> None:
-        """Keeps a command until its symbol's next bar."""
+        """Keeps a command until its symbol's next bar, or until it arrives."""
+
+    async def take_arrived(self, symbol: str) -> list[OrderCommand]:
+        """Commands that have waited until they arrived, in that order."""
 
 
 class CorrectionWork(OrderWork, Protocol):

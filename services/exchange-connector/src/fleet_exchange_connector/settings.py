@@ -5,7 +5,7 @@ from typing import Self
 from fleet_chassis.settings import DatabaseSettings
 from fleet_simulator import BarPath, Models, models_of
 from fleet_simulator.models import FLAT, NONE
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 
 class Settings(DatabaseSettings):
@@ -27,6 +27,8 @@ class Settings(DatabaseSettings):
     exchange_connector_slippage: str = NONE
     """By default none: who takes from a simulated quote pays its spread, and what it has not enough for the next ones'."""
     exchange_connector_fees: str = FLAT
+    exchange_connector_latency: str = NONE
+    """How long a command is on its way, beside the time that it takes."""
     exchange_connector_bar_path: BarPath = BarPath.NEARER_EXTREME
 
     @field_validator("exchange_connector_volume_share")
@@ -40,6 +42,13 @@ class Settings(DatabaseSettings):
     def _is_slippage(cls, slippage: str) -> str:
         models_of(slippage=slippage)
         return slippage
+
+    @field_validator("exchange_connector_latency")
+    @classmethod
+    def _is_latency(cls, latency: str, info: ValidationInfo) -> str:
+        if models_of(latency=latency).latency is not None and info.data.get("feed") == "replay":
+            raise ValueError("on a replay every command waits for the next open; a latency is for the simulated feed")
+        return latency
 
     @field_validator("exchange_connector_fees")
     @classmethod
@@ -61,7 +70,9 @@ class Settings(DatabaseSettings):
             fees=self.exchange_connector_fees,
             volume_share=share or (NONE if self.feed == "replay" else "1"),
             slippage=self.exchange_connector_slippage,
+            latency=self.exchange_connector_latency,
             bar_path=self.exchange_connector_bar_path,
+            seed=self.exchange_connector_seed,
         )
 
     @property

@@ -32,7 +32,7 @@ async def place(work: OrderWork, command: PlaceOrder) -> None:
     reports = look_now(work, command.symbol)
     if work.known(ref) is not None or work.is_waiting(ref, command.account_id):
         reports.append(await _state(work, command, ref))
-    elif book is not None and work.market is None:
+    elif book is not None and (work.market is None or work.has_latency):
         work.wait(command)
     else:
         reports += apply(work, book, command, market_time(work, command.symbol))
@@ -42,11 +42,22 @@ async def place(work: OrderWork, command: PlaceOrder) -> None:
 def change(work: OrderWork, command: ReplaceOrder | CancelOrder) -> None:
     """Cancels are taken in every state of the fleet and at any time: a late one is still wanted."""
     book = work.book(command.symbol)
-    if book is not None and work.market is None:
+    if book is not None and (work.market is None or work.has_latency):
         work.wait(command)
         return
     reports = look_now(work, command.symbol) + apply(work, book, command, market_time(work, command.symbol))
     _tell(work, command.symbol, reports)
+
+
+async def arrive(work: OrderWork, symbol: str) -> None:
+    """What was on its way is done as if it had come now."""
+    reports: list[Report] = []
+    for command in await work.take_arrived(symbol):
+        if isinstance(command, PlaceOrder) and work.known(command.venue_order_ref) is not None:
+            continue  # it was told again after a start without the latency, and arrived at once
+        reports += look_now(work, symbol)
+        reports += apply(work, work.book(symbol), command, market_time(work, symbol))
+    _tell(work, symbol, reports)
 
 
 async def query(work: OrderWork, command: QueryOrders) -> None:

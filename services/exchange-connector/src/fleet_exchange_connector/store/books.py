@@ -44,11 +44,21 @@ _TAKE_WAITING = """
 WITH taken AS (DELETE FROM waiting_commands WHERE symbol = ANY($1::text[]) RETURNING symbol, kind, number, command)
 SELECT symbol, kind, command FROM taken ORDER BY number
 """
+# What an account has sent arrives in its order: the later does not overtake.
+_TAKE_ARRIVED = """
+WITH taken AS (
+    DELETE FROM waiting_commands w WHERE symbol = $1 AND arrives_at <= $2 AND NOT EXISTS (
+        SELECT 1 FROM waiting_commands b
+        WHERE b.symbol = $1 AND b.account_id = w.account_id AND b.number < w.number AND b.arrives_at > $2
+    ) RETURNING kind, number, account_id, arrives_at, command
+)
+SELECT kind, command FROM taken ORDER BY max(arrives_at) OVER (PARTITION BY account_id ORDER BY number), number
+"""
 _WAIT = """
-INSERT INTO waiting_commands (venue_order_ref, kind, command_sequence, symbol, account_id, command, received_at)
-SELECT venue_order_ref, kind, command_sequence, symbol, account_id, command, $7
-FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::uuid[], $6::jsonb[])
-     WITH ORDINALITY AS u (venue_order_ref, kind, command_sequence, symbol, account_id, command, place)
+INSERT INTO waiting_commands (venue_order_ref, kind, command_sequence, symbol, account_id, command, arrives_at, received_at)
+SELECT venue_order_ref, kind, command_sequence, symbol, account_id, command, arrives_at, $8
+FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::uuid[], $6::jsonb[], $7::timestamptz[])
+     WITH ORDINALITY AS u (venue_order_ref, kind, command_sequence, symbol, account_id, command, arrives_at, place)
 ORDER BY place
 ON CONFLICT DO NOTHING
 """
@@ -181,7 +191,13 @@ async def take_commands(connection: asyncpg.Connection, symbols: Sequence[str]) 
     return found
 
 
-def keep_commands(tx: Transaction, commands: Sequence[OrderCommand], now: datetime) -> None:
+async def take_arrived(connection: asyncpg.Connection, symbol: str, now: datetime) -> list[OrderCommand]:
+    """Those on their way to the symbol's book whose time has come, in the order of their arrival."""
+    rows = await connection.fetch(_TAKE_ARRIVED, symbol, now)
+    return [msgspec.convert(row["command"], _KINDS[row["kind"]], strict=False) for row in rows]
+
+
+def keep_commands(tx: Transaction, commands: Sequence[tuple[OrderCommand, datetime | None]], now: datetime) -> None:
     rows = [
         (
             command.venue_order_ref,
@@ -190,10 +206,11 @@ def keep_commands(tx: Transaction, commands: Sequence[OrderCommand], now: dateti
             command.symbol,
             command.account_id,
             command,
+            arrives_at,
         )
-        for command in commands
+        for command, arrives_at in commands
     ]
-    tx.write(_WAIT, *columns(rows, 6), now)
+    tx.write(_WAIT, *columns(rows, 7), now)
 
 
 def add_orders(

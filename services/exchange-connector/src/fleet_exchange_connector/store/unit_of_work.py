@@ -11,7 +11,7 @@ from uuid import UUID
 from fleet_bus import Transaction
 from fleet_chassis.ids import parse_ids
 from fleet_chassis.logging import get_logger
-from fleet_simulator import Models
+from fleet_simulator import Latency, Models
 
 from fleet_exchange_connector.domain.book import Book
 from fleet_exchange_connector.domain.corrections import Correction, Trade
@@ -29,12 +29,14 @@ from fleet_exchange_connector.domain.orders import (
     Status,
 )
 from fleet_exchange_connector.domain.replays import Replay
+from fleet_exchange_connector.domain.times import to_ns
 from fleet_exchange_connector.ports import Event, OrdersReported
 from fleet_exchange_connector.store import books, corrections, replays
 from fleet_exchange_connector.store.markets import MarketRow
 
 # Kinds of due rows; the aggregate is a symbol, a replay, or the venue.
 LOOK, MINUTE, HISTORY, REPLAY, STATUS = "paper.look", "paper.minute", "paper.history", "paper.replay", "paper.status"
+ARRIVAL = "paper.arrival"
 BOOK, ORDER, MARKET, REPLAY_ID = "book:", "order:", "market", "replay:"
 _TOLD = """
 INSERT INTO told (key, content) VALUES ($1, $2)
@@ -54,6 +56,7 @@ class Stores:
 
     instruments: Mapping[str, Instrument]
     models: Models
+    latency: Latency | None
     cache: books.BookCache
     market_row: MarketRow | None
     restriction: Callable[[str, UUID], Restriction]
@@ -76,7 +79,7 @@ class UnitOfWork:
         self._changed: dict[UUID, tuple[str, Status]] = {}
         self._fills: dict[UUID, list[Fill]] = {}
         self._moved: set[tuple[str, UUID]] = set()
-        self._to_wait: list[OrderCommand] = []
+        self._to_wait: list[tuple[OrderCommand, datetime | None]] = []
         self._replays: dict[UUID, Replay] = {}
         self._changed_replays: dict[UUID, Replay] = {}
         self._new_market: Market | None = None
@@ -94,6 +97,8 @@ class UnitOfWork:
             self._waiting = await books.waiting_orders(connection, refs)
         elif row is not None and refs:
             self.market, self._known = await row.read_with_orders(connection, refs)
+            if self.has_latency:
+                self._waiting = await books.waiting_orders(connection, refs)
         elif row is not None and (symbols or MARKET in ids):
             self.market = await row.read(connection, lock=MARKET in ids)
         for found in ids:
@@ -197,19 +202,38 @@ class UnitOfWork:
         self._changed[after.fill.venue_order_ref] = (after.symbol, after.order)
         self._moved.add((after.symbol, after.fill.account_id))
 
+    @property
+    def has_latency(self) -> bool:
+        return self._stores.latency is not None
+
     def wait(self, command: OrderCommand) -> None:
-        self._to_wait.append(command)
+        arrives_at, latency = None, self._stores.latency
+        if latency is not None:
+            delay_ns = latency.delay_ns(str(command.venue_order_ref), command.command_sequence)
+            arrives_at = self.now + timedelta(microseconds=delay_ns // 1_000)
+            # A row a time: what arrives together is taken together.
+            self._tx.schedule(ARRIVAL, command.symbol, to_ns(arrives_at), "wall", arrives_at)
+        self._to_wait.append((command, arrives_at))
         if isinstance(command, PlaceOrder):
             self._waiting.add((command.venue_order_ref, command.account_id))
+
+    async def take_arrived(self, symbol: str) -> list[OrderCommand]:
+        taken = await books.take_arrived(self._tx.connection, symbol, self.now)
+        self._known |= await books.known_orders(self._tx.connection, [command.venue_order_ref for command in taken])
+        await self._know_parents(taken)
+        return taken
 
     async def take_waiting(self, symbols: Iterable[str]) -> dict[str, list[OrderCommand]]:
         await self._lock_books(sorted(symbols), idle_too=False)
         found = await books.take_commands(self._tx.connection, list(self._books)) if self._books else {}
-        places = [command for commands in found.values() for command in commands if isinstance(command, PlaceOrder)]
+        await self._know_parents(command for commands in found.values() for command in commands)
+        return found
+
+    async def _know_parents(self, taken: Iterable[OrderCommand]) -> None:
+        places = [command for command in taken if isinstance(command, PlaceOrder)]
         parents = [command.parent_ref for command in places if command.parent_ref is not None]
         if parents:
             self._known |= await books.known_orders(self._tx.connection, parents)
-        return found
 
     # The simulated market
 
