@@ -87,6 +87,8 @@ async def test_a_leg_is_cancelled_for_itself(execution_service: Any, an_oco: Sub
     (stop,) = [place for place in places if place.order_type == "stop"]
     assert sent.venue_order_ref == stop.venue_order_ref
     await service.report(service.canceled(stop))
+    # Before that, one more cancel would be answered by the end itself.
+    await service.names(an_oco, 3)
     await service.command(msgspec.structs.replace(cancel, request=5))
     assert (await service.names(an_oco, 4))[2:] == [
         ("stop-loss", "OrderCanceled", "requested"),
