@@ -41,17 +41,6 @@ def test_an_operation_tells_what_it_takes(
     assert {schemes[name]["name"] for name in KEY} == {"X-API-Key", "X-Timestamp", "X-Signature"}
 
 
-def test_a_symbol_in_a_path_is_one_that_there_is(document: dict[str, Any]) -> None:
-    shown = {
-        parameter.get("example")
-        for path, methods in document["paths"].items()
-        for operation in methods.values()
-        for parameter in operation.get("parameters", ())
-        if "{symbol}" in path and parameter["name"] == "symbol"
-    }
-    assert shown == {"AAPL-USD"}
-
-
 def test_what_is_open_takes_nothing(document: dict[str, Any]) -> None:
     is_open = {
         path for path, methods in document["paths"].items() for one in methods.values() if one.get("security") == []

@@ -12,8 +12,6 @@ _OF_FORMAT = {
     "uri": "https://example.com/",
     "ipv4": "192.0.2.1",
 }
-_IN_PATHS = {"symbol": "AAPL-USD"}
-"""Of parameters, by name: what there is on every feed."""
 _DEEPEST = 12
 """A shape that contains itself ends here."""
 
@@ -21,10 +19,7 @@ Schema = Mapping[str, Any]
 
 
 def add_examples(operation: dict[str, Any], schemas: Mapping[str, Schema]) -> None:
-    """To the body, the good answers and the symbols of an operation, where they have none."""
-    for parameter in operation.get("parameters", ()):
-        if parameter["in"] == "path" and parameter["name"] in _IN_PATHS:
-            parameter.setdefault("example", _IN_PATHS[parameter["name"]])
+    """To the body and the good answers of an operation, where they have none."""
     answers = [answer for status, answer in operation.get("responses", {}).items() if status.startswith("2")]
     for told in (operation.get("requestBody", {}), *answers):
         media = told.get("content", {}).get("application/json", {})
