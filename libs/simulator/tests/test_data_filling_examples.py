@@ -8,6 +8,7 @@ from data_markets import market
 from fleet_simulator import (
     Accepted,
     Bar,
+    Cancel,
     Canceled,
     Event,
     Expired,
@@ -21,7 +22,7 @@ from fleet_simulator import (
     Triggered,
 )
 from fleet_simulator.inputs import BookDelta, BookSnapshot, Trade
-from fleet_simulator.latency import ConstantLatency
+from fleet_simulator.latency import ConstantLatency, LogNormalLatency
 from fleet_simulator.market import BarPath, BrokenBook
 from fleet_simulator.slippage import HalfSpread
 
@@ -189,6 +190,17 @@ def test_quotes_elect_by_the_side_that_would_be_taken() -> None:
     target.apply(stop("now", Side.BUY, 101), 11)
     assert list(target.orders) == ["b"], "a quote that stands is a price that a stop sees as it comes"
     assert fills(target.on_quote(Quote(12, 102, 50, 103, 50))) == [("b", 10, 103)]
+
+
+def test_what_an_account_sends_arrives_in_its_order_however_long_it_takes() -> None:
+    target = market(latency=LogNormalLatency(3, sigma=2.0))
+    for n in range(20):
+        target.apply(order(f"o{n}", limit=90, command_sequence=2 * n), 0)
+        target.apply(Cancel(f"o{n}", "A", 2 * n + 1), 0)
+    events = target.on_quote(Quote(10**12, 99, 50, 100, 50))
+    assert [(type(e), e.order_ref) for e in events] == [
+        (kind, f"o{n}") for n in range(20) for kind in (Accepted, Canceled)
+    ]
 
 
 def test_who_takes_from_a_quote_pays_slippage_up_to_its_limit() -> None:

@@ -113,7 +113,10 @@ class Market:
         at = max(market_at, self.market_at)
         if self._latency is None:
             return self._exchange.apply(command, at)
-        self._on_the_way.append((at + self._latency.delay_ns(command.order_ref, command.command_sequence), command))
+        arrives_at = at + self._latency.delay_ns(command.order_ref, command.command_sequence)
+        # What an account has sent arrives in its order.
+        before = [each_at for each_at, sent in self._on_the_way if sent.account_id == command.account_id]
+        self._on_the_way.append((max([arrives_at, *before[-1:]]), command))
         return []
 
     def reject(self, order_ref: str, market_at: int) -> list[Event]:
