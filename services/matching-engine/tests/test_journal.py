@@ -74,6 +74,9 @@ async def test_an_owner_stopped_past_its_session_and_an_orders_end_does_no_harm_
             await engine.lists(*(engine.instrument(symbol) for symbol in SYMBOLS))
         holder = await _spawn(engine)
         try:
+            here = engine.order("buy", "1", "50")
+            await engine.command(here)
+            await eventually(lambda: _is_said(engine, here), 60)
             # Longer than a session: it ends while nobody can end it but the one that takes over.
             ends_at = datetime.now(UTC) + timedelta(seconds=30)
             ending = [

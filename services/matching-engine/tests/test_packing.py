@@ -30,6 +30,7 @@ OTHER: dict[str, Any] = {
     "type": OrderType.STOP_LIMIT,
     "time_in_force": TimeInForce.DAY,
     "met_quote": True,
+    "taking": True,
     "post_only": True,
     "reduce_only": True,
     "self_trade": SelfTrade.CANCEL_NEWEST,

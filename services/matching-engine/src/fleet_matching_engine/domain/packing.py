@@ -21,6 +21,7 @@ _PLAIN: Final = {
     "phase": Phase.BOOK,
     "protection_price": None,
     "met_quote": False,
+    "taking": False,
     "stop_price": None,
     "trail_amount": None,
     "trail_ppm": None,

@@ -210,7 +210,8 @@ class Venue:
         Little is left to it where time is told first, a slice at a time (`ends_at`)."""
         for name in self.books if symbol is None else (symbol,):
             book = self.books.get(name)
-            if book is not None:
+            ends_at = None if book is None else book.ends_at
+            if book is not None and ends_at is not None and ends_at <= when.ns:
                 yield name, book.expire(when)
                 yield name, book.end_session(when)
 
