@@ -61,7 +61,8 @@ async def test_a_price_out_of_the_band_is_refused_and_a_market_order_ends_there(
 
 
 async def test_what_no_price_can_measure_is_refused(ruled: Any) -> None:
-    """no reference, no trade yet: a market order could be of any size -> refused; with a price to go to it is measured"""
+    """no reference, no trade yet, nobody on the other side: a market order could be of any size -> refused; with a price to go
+    to, or with an offer there, it is measured"""
     ibm: dict[str, Any] = {"symbol": "IBM/USD"}
     market = ruled.order("buy", "1", None, **ibm)
     trailing = ruled.order("sell", "1", None, order_type=OrderType.TRAILING_STOP, trail_amount=Decimal(1), **ibm)
@@ -71,6 +72,11 @@ async def test_what_no_price_can_measure_is_refused(ruled: Any) -> None:
     codes = [(await ruled.told(one.venue_order_ref, R))[0].code for one in (market, trailing, large)]
     assert codes == ["no_reference", "no_reference", "max_order_notional"]
     assert (await ruled.told(protected.venue_order_ref, A, C))[1].code == "no_liquidity"
+    offer, too_large = ruled.order("sell", "1", "100", **ibm), ruled.order("buy", "200000", None, **ibm)
+    taken = ruled.order("buy", "1", None, **ibm)
+    await ruled.command(offer, too_large, taken)
+    assert (await ruled.told(too_large.venue_order_ref, R))[0].code == "max_order_notional"
+    assert (await ruled.told(taken.venue_order_ref, A, F))[1].last_price == 100
 
 
 async def test_the_band_follows_its_reference(ruled: Any) -> None:

@@ -74,7 +74,7 @@ class Admission:
         band = self._band(book, placed.stop_price) if placed.type is not OrderType.TRAILING_STOP else None
         if not placed.type.has_limit:
             placed = _protected(placed, band)
-        price = placed.limit_price or placed.protection_price or placed.stop_price or book.price
+        price = placed.limit_price or placed.protection_price or placed.stop_price or book.measure(placed.side)
         self._fits(rules, book, price, placed.quantity)
         _in_band(placed.limit_price, band)
         return placed
@@ -93,8 +93,8 @@ class Admission:
             stop_price=_ticks(book.scale, command.stop_price),
         )
         if order is not None:
-            price = changed.limit_price or order.limit_price or order.protection_price or order.stop_price or book.price
-            self._fits(rules, book, price, changed.quantity or order.quantity)
+            price = changed.limit_price or order.limit_price or order.protection_price or order.stop_price
+            self._fits(rules, book, price or book.measure(order.side), changed.quantity or order.quantity)
             waits_at = None if order.elected else changed.stop_price or order.stop_price
             _in_band(changed.limit_price or order.limit_price, self._band(book, waits_at))
         return changed

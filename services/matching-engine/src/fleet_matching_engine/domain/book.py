@@ -22,6 +22,7 @@ from fleet_simulator import (
     Order,
     Rejected,
     Replaced,
+    Side,
     TimeInForce,
 )
 from fleet_simulator.book import Book
@@ -142,6 +143,14 @@ class SymbolBook:
     @property
     def is_open(self) -> bool:
         return self.session is None or self.session.is_open
+
+    def measure(self, side: Side) -> int:
+        """What tells how large an order without a price is, in ticks: the last trade, else the best on the other side; 0
+        where there is neither."""
+        if self.price:
+            return self.price
+        best = self.core.depth(int(side is Side.BUY), 1).tolist()
+        return int(best[0][0]) if best else 0
 
     # What is done
 
