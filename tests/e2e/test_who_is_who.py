@@ -19,6 +19,7 @@ from fleet_launcher.environment import service_environment
 from fleet_launcher.keys import COMMAND_KEY
 from fleet_launcher.places import StateDir
 from fleet_launcher.services import SERVICES, Service
+from fleet_routes import PUBLIC_ROUTES
 from whole_fleet import User, WholeFleet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -37,15 +38,21 @@ def internal_routes(state: StateDir, service: Service) -> Iterator[tuple[str, st
     for route in iter_route_contexts(app.routes):
         if route.path and route.path.startswith("/internal"):
             for method in route.methods or ():
-                yield method, re.sub(r"\{[^}]+\}", str(uuid4()), route.path)
+                yield method, _filled_in(route.path)
+
+
+def _filled_in(path: str) -> str:
+    return re.sub(r"\{[^}]+\}", str(uuid4()), path)
 
 
 @pytest.mark.parametrize("service", INSIDE, ids=lambda service: service.name)
-async def test_internal_routes_take_only_a_services_assertion_made_for_them(
+async def test_routes_take_only_a_services_assertion_made_for_them(
     fleet: WholeFleet, user: User, service: Service
 ) -> None:
+    """Internal or public, by the service itself: what has come round the gateway gets nothing."""
     routes = list(internal_routes(fleet.state, service))
     assert ("GET", "/internal/rest") in routes
+    routes += [(route.method, _filled_in(route.path)) for name, route in PUBLIC_ROUTES if name == service.name]
     elsewhere = next(other.name for other in INSIDE if other is not service)
     signer = AssertionSigner("gateway", fleet.state.private_key("gateway"))
     # Signed by a service, but in another's name.
