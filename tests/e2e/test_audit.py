@@ -29,11 +29,13 @@ ACTS: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
     ("PATCH", "/api/v1/users/{user_id}"): ({"status": "disabled"}, "user.changed"),
 }
 """What is sent, and what is kept. The first two take others too; on what is not theirs only an administrator acts."""
+SHOWN_ELSEWHERE = {("POST", "/api/v1/accounts/{account_id}/release"): "trading test_account_restriction.py"}
+"""What an act needs first that does not come by itself here: an account that a surprise has restricted."""
 
 
 def test_every_route_that_takes_administrators_only_and_changes_something_is_tried() -> None:
     theirs = {(route.method, route.path) for _, route in PUBLIC_ROUTES if route.permission == "admin"}
-    assert {(method, path) for method, path in theirs if method != "GET"} <= set(ACTS)
+    assert {(method, path) for method, path in theirs if method != "GET"} <= {*ACTS, *SHOWN_ELSEWHERE}
 
 
 def test_every_route_that_takes_operators_and_changes_something_is_known() -> None:
