@@ -5,8 +5,10 @@ import logging
 import os
 import random
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -14,8 +16,15 @@ from uuid import UUID, uuid5
 
 import msgspec
 import pytest
+from fleet_bus.received import Record
 from fleet_contracts.topics import VENUE_INTERNAL_COMMANDS, VENUE_INTERNAL_REPORTS
-from fleet_contracts.venue import VenueOrderFilled, VenueReports
+from fleet_contracts.venue import (
+    AnyVenueReport,
+    VenueOrderExpired,
+    VenueOrderFilled,
+    VenueOrderTriggered,
+    VenueReports,
+)
 from fleet_sdk.client import FleetClient
 from fleet_sdk.problems import ApiError, OutcomeUnknown, Unreachable
 from fleet_testkit.eventually import eventually
@@ -37,7 +46,8 @@ TICK = Decimal("0.01")
 LIMITS = {
     # The whole fleet is driven as fast as it goes; what is tested here is not its limits.
     "FLEET_MATCHING_ENGINE_RATE_MESSAGES": "1000000",
-    "FLEET_MATCHING_ENGINE_SNAPSHOT_EVERY": "20000",
+    # One a partition: behind the second the log would be cut, and could not be replayed from its beginning.
+    "FLEET_MATCHING_ENGINE_SNAPSHOT_EVERY": "25000",
     "FLEET_TRADING_SLOW_PATH_S": "20",
     "FLEET_TRADING_SEND_BY_S": "120",
 }
@@ -46,8 +56,9 @@ log_of_test = logging.getLogger(__name__)
 
 
 async def test_after_five_kills_books_fills_and_ledger_are_those_of_a_naive_replay() -> None:
-    """100,000 orders of eight accounts, the engine killed five times → the naive book, driven by the journal once, has
-    the same fills, the same books; trading has each fill once, and its ledger is the sum of them"""
+    """100,000 orders of eight accounts in the venue's log, stops and some that end at a date among them, the engine killed
+    five times → the naive book, driven by the journal once, has the same fills, the same books; trading has each fill once,
+    and its ledger is the sum of them"""
     log_of_test.info("seed %s, %s orders: FLEET_INTERNAL_SEED, FLEET_INTERNAL_ORDERS", SEED, ORDERS)
     with whole_fleet("simulated", port_offset=645, environment=LIMITS) as fleet:
         async with AsyncExitStack() as stack:
@@ -57,12 +68,19 @@ async def test_after_five_kills_books_fills_and_ledger_are_those_of_a_naive_repl
             traders = [Trader(user.client, random.Random(f"{SEED}-{n}"), prices) for n, user in enumerate(users)]
             await asyncio.gather(*(trader.equip() for trader in traders))
             progress = Progress(fleet)
-            await asyncio.gather(*(trader.trade(progress) for trader in traders))
+            while True:
+                await asyncio.gather(*(trader.trade(progress) for trader in traders))
+                # What execution refused while the engine was away never got there, and is made up for.
+                placed = len(await placements(fleet))
+                if placed >= ORDERS:
+                    break
+                progress.wanted += ORDERS - placed
             assert progress.kills == KILLS
             await fleet.until_ready(120)
             await admin.request("POST", "/exchanges/paper/feed", {"action": "pause"})
             rest = await asyncio.to_thread(fleet.command, "rest", "--wait", "--timeout-s", "300")
             assert rest.returncode == 0, rest.stdout + rest.stderr
+            await eventually(partial(none_ends_later, traders), 120, what="the end of all that is good till a date")
             await compare(fleet, traders)
         fleet.verify_books()
         parked = await asyncio.to_thread(fleet.command, "parked", "list")
@@ -76,6 +94,7 @@ class Progress:
     fleet: WholeFleet
     accepted: int = 0
     kills: int = 0
+    wanted: int = ORDERS
 
     def count(self, accepted: int) -> None:
         self.accepted += accepted
@@ -89,7 +108,7 @@ class Progress:
 
     @property
     def is_over(self) -> bool:
-        return self.accepted >= ORDERS and self.kills == KILLS
+        return self.accepted >= self.wanted and self.kills == KILLS
 
 
 @dataclass
@@ -127,16 +146,21 @@ class Trader:
         symbol = self.chance.choice(list(SYMBOLS))
         lots = self.chance.randint(1, 2)
         price = self.prices[symbol].quantize(TICK) + TICK * self.chance.randint(-5, 5)
-        return {
+        kind = self.chance.choices(["gtc", "ioc", "gtd", "stop"], [12, 6, 2, 1])[0]
+        order = {
             "client_order_id": f"o-{self.sent}",
             "symbol": symbol,
             "venue": "internal",
             "side": self.chance.choice(["buy", "sell"]),
-            "type": "limit",
+            "type": "stop" if kind == "stop" else "limit",
             "quantity": str(LOTS[symbol] * lots),
-            "limit_price": str(price),
-            "time_in_force": self.chance.choice(["gtc", "gtc", "ioc"]),
+            "stop_price" if kind == "stop" else "limit_price": str(price),
+            "time_in_force": "gtc" if kind == "stop" else kind,
         }
+        if kind == "gtd":
+            ends_at = datetime.now(UTC) + timedelta(seconds=self.chance.uniform(5, 20))
+            order["expires_at"] = ends_at.isoformat()
+        return order
 
     async def is_known(self, order_id: str) -> bool:
         try:
@@ -161,13 +185,22 @@ async def answered(ask: Any) -> Any:
     return (await eventually(answer, 120, what="an answer"))[0]
 
 
+async def placements(fleet: WholeFleet) -> list[Record]:
+    commands = await log(fleet.description["kafka"]["url"], VENUE_INTERNAL_COMMANDS)
+    return [record for record in commands if record.type == "venue.PlaceVenueOrder"]
+
+
+async def none_ends_later(traders: list[Trader]) -> bool:
+    found = [order for trader in traders async for order in trader.client.orders(status="open")]
+    return not any(order["time_in_force"] == "gtd" for order in found)
+
+
 async def compare(fleet: WholeFleet, traders: list[Trader]) -> None:
     """Journal, engine, trading: the same."""
     described = fleet.description
     reported = await said(described["kafka"]["url"])
     commands = await log(described["kafka"]["url"], VENUE_INTERNAL_COMMANDS)
-    placed = sum(record.type == "venue.PlaceVenueOrder" for record in commands)
-    assert placed + await never_sent(traders) >= ORDERS, Counter(record.type for record in commands)
+    await assert_refused_for_a_reason(traders)
     naive, machines = await naive_replay(commands, described["services"]["matching-engine"]["database_url"])
     # execution goes on asking what is open, and books are shown whole: what was said since is in the replay only.
     later = naive.keys() - reported.keys()
@@ -182,6 +215,8 @@ async def compare(fleet: WholeFleet, traders: list[Trader]) -> None:
         assert Decimal(shown["last_price"]) == book.scale.price(book.price)
     fills = fills_of(naive)
     assert len(fills) > ORDERS / 4, "the orders hardly met"
+    kinds = Counter(type(report) for report in reports_of(naive))
+    assert kinds[VenueOrderExpired] and kinds[VenueOrderTriggered], kinds
     resting = {UUID(ref) for book in books.values() for ref in book.orders}
     told: dict[UUID, tuple[Decimal, Decimal, Decimal]] = {}
     open_refs: set[UUID] = set()
@@ -201,15 +236,18 @@ async def compare(fleet: WholeFleet, traders: list[Trader]) -> None:
 def fills_of(naive: Any) -> dict[UUID, tuple[Decimal, Decimal, Decimal]]:
     """Each fill of an order by the id that trading must know it by."""
     found: dict[UUID, tuple[Decimal, Decimal, Decimal]] = {}
-    for (topic, _, _), (_, _, payload) in naive.items():
-        if topic != VENUE_INTERNAL_REPORTS.name or is_answer(payload):
-            continue
-        for report in msgspec.json.decode(payload, type=VenueReports).reports:
-            if isinstance(report, VenueOrderFilled):
-                trade_id = uuid5(report.venue_order_ref, f"internal:{report.venue_trade_id}")
-                assert trade_id not in found
-                found[trade_id] = (report.last_quantity, report.last_price, report.fee)
+    for report in reports_of(naive):
+        if isinstance(report, VenueOrderFilled):
+            trade_id = uuid5(report.venue_order_ref, f"internal:{report.venue_trade_id}")
+            assert trade_id not in found
+            found[trade_id] = (report.last_quantity, report.last_price, report.fee)
     return found
+
+
+def reports_of(naive: Any) -> Iterator[AnyVenueReport]:
+    for (topic, _, _), (_, _, payload) in naive.items():
+        if topic == VENUE_INTERNAL_REPORTS.name and not is_answer(payload):
+            yield from msgspec.json.decode(payload, type=VenueReports).reports
 
 
 def is_answer(payload: bytes | None) -> bool:
@@ -242,10 +280,10 @@ def _ref(order_id: str) -> UUID:
     return uuid5(UUID(order_id), "venue-order:1")
 
 
-async def never_sent(traders: list[Trader]) -> int:
-    """Orders that execution refused: while the engine is away, and until its books are compared with."""
+async def assert_refused_for_a_reason(traders: list[Trader]) -> None:
+    """Why orders were rejected: by execution while the engine is away and until its books are compared with, or by the
+    venue, having waited for it beyond their end."""
     closed = [order for trader in traders async for order in trader.client.orders(status="closed")]
     codes = Counter(order["reason"]["code"] for order in closed if order["status"] == "rejected")
     log_of_test.info("never sent: %s", dict(codes))
-    assert codes.keys() <= {"venue_in_doubt", "too_late"}, codes
-    return sum(codes.values())
+    assert codes.keys() <= {"venue_in_doubt", "too_late", "already_expired"}, codes
