@@ -55,6 +55,12 @@ class GroupMachine(RuleBasedStateMachine):
             return int(10 - filled)
         return int(10 - order.filled_quantity if order is self.parent else self.parent.filled_quantity - filled)
 
+    def size(self, order: Order, otherwise: int) -> int:
+        """What a fair venue tells of an order's size, once nothing makes it larger any more."""
+        if not self.fair or order is self.parent or not (self.is_oco or PARENT in self.ended):
+            return otherwise
+        return int(order.filled_quantity) + self.may_fill(order)
+
     @rule(data=st.data(), quantity=st.integers(1, 12), cents=st.integers(0, 6000))
     def fill(self, data: st.DataObject, quantity: int, cents: int) -> None:
         order = data.draw(st.sampled_from(self.orders))
@@ -89,11 +95,10 @@ class GroupMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), quantity=st.integers(0, 10))
     def tell(self, data: st.DataObject, quantity: int) -> None:
-        """A leg is made smaller or larger; late news while its order is open, the truth after it."""
+        """A leg is made smaller or larger; old news while the order is open that it waits for, the truth after it."""
         leg = data.draw(st.sampled_from(self.legs))
-        if self.fair and PARENT in self.ended:
-            quantity = int(leg.filled_quantity) + self.may_fill(leg)
-        done(self.account, told(leg, max(quantity, int(leg.filled_quantity))))
+        quantity = max(quantity, int(leg.filled_quantity))
+        done(self.account, told(leg, self.size(leg, quantity)))
 
     @precondition(lambda self: any(o.is_open and o.limit_price and not o.wanted for o in self.orders))
     @rule(data=st.data(), limit=st.integers(70, 130), answer=st.sampled_from(["none", "no", "yes"]))
@@ -103,7 +108,7 @@ class GroupMachine(RuleBasedStateMachine):
         if order.wanted is None:
             assert all(isinstance(event, ReplaceDenied) for event in events)
         elif answer == "yes":
-            report = told(order, int(order.quantity), "requested")
+            report = told(order, self.size(order, int(order.quantity)), "requested")
             done(self.account, replace(report, limit_price=D(limit)))
             assert order.wanted is None
         elif answer == "no":

@@ -184,7 +184,7 @@ def _replaced(account: Account, event: OrderReplaced) -> None:
     if parent is not None and event.reason is not None:
         if event.reason.code == "parent_filled":
             before = order.quantity if terms.first is not None else ZERO
-            grown = max(EXACT.add(grown, EXACT.subtract(figures.quantity, before)), parent.filled_quantity)
+            grown = EXACT.add(grown, EXACT.subtract(figures.quantity, before))
         else:
             grown = max(grown, order.quantity)
     order.terms = replace(
