@@ -22,6 +22,7 @@ from fleet_contracts.topics import (
     DATA_INSTRUMENTS,
     EXCHANGE_CONNECTOR_MARKET_DATA,
     EXCHANGE_CONNECTOR_STATUS,
+    EXECUTION_AUDIT,
     EXECUTION_REPORTS,
     TRADING_ORDER_COMMANDS,
     VENUE_PAPER_COMMANDS,
@@ -275,8 +276,8 @@ class ExecutionUnderTest:
         await eventually(lambda: self.told(order.account_id) or self.sent(venue.PlaceVenueOrder, order.account_id))
         return [getattr(r, "code", None) for r in self.told(order.account_id)] == ["venue_in_doubt"]
 
-    async def post(self, path: str, headers: dict[str, str]) -> tuple[int, Any]:
-        async with self.http.post(f"{self.url}/api/v1/executions/{path}", headers=headers) as response:
+    async def post(self, path: str, headers: dict[str, str], body: Any = None) -> tuple[int, Any]:
+        async with self.http.post(f"{self.url}/api/v1/executions/{path}", headers=headers, json=body) as response:
             return response.status, await response.json()
 
     async def get(self, path: str, headers: dict[str, str]) -> tuple[int, Any]:
@@ -297,7 +298,7 @@ async def execution_service(stack: Any, make_database: Any, tmp_path_factory: An
     # Time is moved by hand here, and the venue says what it says only when a test has it say so.
     settings["execution_silent_after_s"] = SILENT_AFTER_S
     own = [t for t in TOPICS if any(reader.service == "execution" for reader in t.readers)]
-    hears = [EXECUTION_REPORTS, VENUE_PAPER_COMMANDS]
+    hears = [EXECUTION_REPORTS, VENUE_PAPER_COMMANDS, EXECUTION_AUDIT]
     clock = FakeClock(datetime.now(UTC))
     async with (
         peers(await make_database([BUS_MIGRATIONS]), kafka, prefix, topics=own, hears=hears) as others,

@@ -284,12 +284,14 @@ CORE_ENGINE_AUDIT = audit_topic("core-engine")
 TRADING_AUDIT = audit_topic("trading")
 EXCHANGE_CONNECTOR_AUDIT = audit_topic("exchange-connector")
 MATCHING_ENGINE_AUDIT = audit_topic("matching-engine")
+EXECUTION_AUDIT = audit_topic("execution")
 AUDIT_TOPICS = (
     CORE_ENGINE_AUDIT,
     TRADING_AUDIT,
     EXCHANGE_CONNECTOR_AUDIT,
     MATCHING_ENGINE_AUDIT,
-    *(audit_topic(owner) for owner in ("auth", "data", "strategy", "execution")),
+    EXECUTION_AUDIT,
+    *(audit_topic(owner) for owner in ("auth", "data", "strategy")),
 )
 """Of every service with a database: what one could not handle is skipped there by hand. Other acts in auth it keeps itself."""
 

@@ -9,19 +9,16 @@ from fastapi import APIRouter
 from fleet_bus import Bus
 from fleet_chassis.assertions import Caller
 from fleet_chassis.database import Database
-from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
-from fleet_chassis.permissions import AdminCaller, ReadCaller, TradeCaller
+from fleet_chassis.permissions import ReadCaller, TradeCaller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import DecimalString, Resource
 
 from .domain import Filled, Leg, VenueOrder, venue_order_ref
 from .domain.groups import Group
-from .domain.reconciliation import Reconciliation
 from .domain.twap import Twap
 from .events import trade_id
 from .ports import UnitOfWork
 from .service import working
-from .store.comparing import reconciliations_page
 from .store.unit import Unit, group_of, venue_orders_of
 
 
@@ -120,45 +117,9 @@ class Execution(Resource):
     group: GroupShown | None
 
 
-class DifferenceShown(Resource):
-    """`kind`: unknown_order, unknown_fill, accept_missing, fill_missing, fill_differs, trigger_missing, terms,
-    ended_here_open_there, totals, not_open_there; and position, which is of an account and of no order."""
-
-    kind: str
-    venue_order_ref: UUID | None
-    account_id: UUID | None
-    detail: str
-    is_mended: bool
-
-
-class ReconciliationShown(Resource):
-    """`outcome`: asked (not answered yet), clean, mended, unresolved, unanswered."""
-
-    reconciliation_id: UUID
-    venue: str
-    symbol: str
-    cause: str
-    outcome: str
-    attempts: int
-    differences: list[DifferenceShown]
-    at: datetime
-    ended_at: datetime | None
-
-
 def router(bus: Bus, database: Database, unit: Unit, owner_of: Callable[[UUID], UUID | None]) -> APIRouter:
     """`owner_of` tells the user of an account, None for one not heard of."""
     routes = APIRouter(prefix="/api/v1/executions", tags=["executions"])
-
-    @routes.get("/reconciliations")
-    async def reconciliations(
-        _caller: AdminCaller, venue: str | None = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
-    ) -> Page[ReconciliationShown]:
-        """The comparisons with the venues, newest first; of all accounts, so for admins only."""
-        before = None if cursor is None else decode_cursor(cursor, datetime, UUID)
-        async with database.connection() as connection:
-            found = await reconciliations_page(connection, venue=venue, before=before, limit=limit + 1)
-        shown = [_reconciliation(reconciliation) for reconciliation in found]
-        return Page[ReconciliationShown].of(shown, limit, lambda last: (last.at, last.reconciliation_id))
 
     @routes.get("/{order_id}")
     async def execution_of(order_id: str, caller: ReadCaller) -> Execution:
@@ -302,29 +263,6 @@ def _shown(order: VenueOrder) -> VenueOrderShown:
         ended_at=order.ended_at,
         updated_at=order.updated_at,
         fills=[_fill(order, fill) for fill in order.fills],
-    )
-
-
-def _reconciliation(found: Reconciliation) -> ReconciliationShown:
-    return ReconciliationShown(
-        reconciliation_id=found.reconciliation_id,
-        venue=found.venue,
-        symbol=found.symbol,
-        cause=found.cause,
-        outcome=found.outcome,
-        attempts=found.attempt,
-        differences=[
-            DifferenceShown(
-                kind=d.kind,
-                venue_order_ref=d.venue_order_ref,
-                account_id=d.account_id,
-                detail=d.detail,
-                is_mended=d.is_mended,
-            )
-            for d in found.differences
-        ],
-        at=found.asked_at,
-        ended_at=found.ended_at,
     )
 
 

@@ -22,6 +22,7 @@ from fleet_gate import Deadlines, Gate, whenever
 
 from . import consumers
 from .api import router
+from .api_reconciliations import reconciliations_router
 from .domain import OrderKey, VenueOrder
 from .settings import Settings
 from .store.comparing import ROUND, ComparingPostgresUnitOfWork
@@ -116,8 +117,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet execution", lifespan, health)
-    app.include_router(gate.router)
-    app.include_router(deadlines.router)
-    app.include_router(router(bus, database, unit, owner_of))
-    app.include_router(internal_router(bus))
+    # The comparisons first: to the routes of one order their path is an order's.
+    compared = reconciliations_router(bus, database, comparing)
+    own = router(bus, database, unit, owner_of)
+    for routes in (gate.router, deadlines.router, compared, own, internal_router(bus)):
+        app.include_router(routes)
     return app

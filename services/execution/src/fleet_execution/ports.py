@@ -106,6 +106,24 @@ class ComparingUnitOfWork(UnitOfWork, Protocol):
         order and trade id; their orders are locked."""
         ...
 
+    async def lock(self, ids: Sequence[str]) -> None:
+        """Venue orders by reference, with what hangs together with them."""
+        ...
+
+    async def reconciliation(self, reconciliation_id: UUID) -> Reconciliation | None: ...
+
+    async def last_ended(self, venue: str, symbol: str) -> Reconciliation | None:
+        """The last one whose question is not open any more."""
+        ...
+
+    def hold(self, venue: str, symbol: str, account_id: UUID, more: Decimal) -> None:
+        """The account holds so much more, by no fill."""
+        ...
+
+    def settle(self, fills: Sequence[tuple[UUID, str]]) -> None:
+        """Fills of no order known here, by venue order and trade id, which are not found any more."""
+        ...
+
     def keep_reconciliation(self, reconciliation: Reconciliation) -> None: ...
 
     async def forget_clean(self, venue: str, *, before: datetime) -> None:

@@ -27,12 +27,14 @@ class Cause(StrEnum):
 
 
 class Ending(StrEnum):
-    """`asked`: the venue has not answered yet. Only `clean` and `mended` end a doubt."""
+    """`asked`: the venue has not answered yet. Only `clean` and `mended` end a doubt; `accepted`: it was unresolved, an
+    administrator has taken the venue's word, and the next one says whether anything is left."""
 
     ASKED = "asked"
     CLEAN = "clean"
     MENDED = "mended"
     UNRESOLVED = "unresolved"
+    ACCEPTED = "accepted"
     UNANSWERED = "unanswered"
 
 
@@ -68,13 +70,20 @@ class Listing(Struct, frozen=True):
 
 class Difference(Struct, frozen=True):
     """`kind`: unknown_order, unknown_fill, accept_missing, fill_missing, fill_differs, trigger_missing, terms,
-    ended_here_open_there, totals, not_open_there; and position, which is of an account and of no order."""
+    ended_here_open_there, totals, not_open_there; and position, which is of an account and of no order.
+
+    `venue_trade_id`: of unknown_fill and fill_differs. `here`, `there`: what is held, of position. `attempt`: the last
+    that found it."""
 
     kind: str
     venue_order_ref: UUID | None
     detail: str
     is_mended: bool
     account_id: UUID | None = None
+    venue_trade_id: str | None = None
+    here: Decimal | None = None
+    there: Decimal | None = None
+    attempt: int = 1
 
 
 class Reconciliation(Struct, frozen=True):
@@ -104,6 +113,15 @@ class Reconciliation(Struct, frozen=True):
         """Of the question that is open; an answer to another one comes too late."""
         return uuid5(self.reconciliation_id, f"{self.attempt}:{self.page}")
 
+    @property
+    def left(self) -> tuple[Difference, ...]:
+        """What it could not mend."""
+        return tuple(difference for difference in self.differences if not difference.is_mended)
+
+    def accepted(self) -> "Reconciliation":
+        """What it could not mend is settled by the venue's word."""
+        return replace(self, outcome=Ending.ACCEPTED, differences=_mended(self.differences))
+
     def unanswered(self, *, now: datetime) -> "Reconciliation":
         return replace(self, outcome=Ending.UNANSWERED, ended_at=now)
 
@@ -112,7 +130,7 @@ class Reconciliation(Struct, frozen=True):
         unmended = sum(not difference.is_mended for difference in found) + self.open_differences
         noted = replace(
             self,
-            differences=_kept(self.differences, found),
+            differences=_kept(self.differences, (replace(one, attempt=self.attempt) for one in found)),
             last_trade_id=listing.last_trade_id if self.page == 0 or self.since_trade_id else self.last_trade_id,
         )
         if listing.has_more_orders or listing.has_more_fills or listing.has_more_positions:
@@ -128,9 +146,11 @@ class Reconciliation(Struct, frozen=True):
             again = replace(noted, attempt=self.attempt + 1, page=0, after=None, positions_after=None, asked_at=now)
             return replace(again, open_differences=0)
         if unmended:
-            return replace(noted, outcome=Ending.UNRESOLVED, open_differences=unmended, ended_at=now)
+            # What only an attempt before this found, its questions have mended.
+            left = tuple(d if d.attempt == self.attempt else replace(d, is_mended=True) for d in noted.differences)
+            return replace(noted, outcome=Ending.UNRESOLVED, differences=left, open_differences=unmended, ended_at=now)
         # What an attempt before this could not mend, its questions have: nothing of it is found any more.
-        mended = tuple(replace(difference, is_mended=True) for difference in noted.differences)
+        mended = _mended(noted.differences)
         outcome = Ending.MENDED if mended else Ending.CLEAN
         return replace(noted, outcome=outcome, differences=mended, ended_at=now)
 
@@ -161,8 +181,12 @@ MOST_DIFFERENCES = 1_000
 
 def _kept(before: tuple[Difference, ...], found: Iterable[Difference]) -> tuple[Difference, ...]:
     """Each difference once, however many attempts it took."""
-    by_name = {(d.kind, d.venue_order_ref, d.account_id): d for d in (*before, *found)}
+    by_name = {(d.kind, d.venue_order_ref, d.account_id, d.venue_trade_id): d for d in (*before, *found)}
     return tuple(by_name.values())[:MOST_DIFFERENCES]
+
+
+def _mended(differences: Iterable[Difference]) -> tuple[Difference, ...]:
+    return tuple(replace(difference, is_mended=True) for difference in differences)
 
 
 Review = tuple[VenueOrder, tuple[Outcome, ...], tuple[Difference, ...]]
@@ -233,7 +257,7 @@ def compare_fill(ref: UUID, ours: Filled, theirs: Filled) -> Difference | None:
     if _figures(ours) == _figures(theirs):
         return None
     detail = f"{ours.venue_trade_id} is {_shown(theirs)} there, was {_shown(ours)} here"
-    return Difference("fill_differs", ref, detail, False)
+    return Difference("fill_differs", ref, detail, False, venue_trade_id=ours.venue_trade_id)
 
 
 def _figures(fill: Filled) -> tuple[Decimal, Decimal, Decimal]:
@@ -251,7 +275,7 @@ def compare_positions(ours: Mapping[UUID, Decimal], theirs: Mapping[UUID, Decima
         here, there = ours.get(account_id, Decimal(0)), theirs.get(account_id, Decimal(0))
         if here != there:
             detail = f"the account holds {there:f} there, was {here:f} here"
-            found.append(Difference("position", None, detail, False, account_id))
+            found.append(Difference("position", None, detail, False, account_id, here=here, there=there))
     return found
 
 

@@ -106,11 +106,12 @@ async def look_round(
         if cause is None or asked == MOST_SYMBOLS or is_asked:
             continue
         asked += 1
-        await _begin(uow, venue, symbol, cause)
+        await begin(uow, venue, symbol, cause)
     await uow.forget_clean(venue, before=uow.now - KEPT_CLEAN)
 
 
-async def _begin(uow: ComparingUnitOfWork, venue: str, symbol: str, cause: Cause) -> None:
+async def begin(uow: ComparingUnitOfWork, venue: str, symbol: str, cause: Cause) -> None:
+    """Asks the venue; whatever was open about the symbol has been given up."""
     begun = Reconciliation(
         reconciliation_id=uuid5(_SPACE, f"{venue} {symbol} {uow.now.isoformat()}"),
         venue=venue,
@@ -182,7 +183,10 @@ async def _take(uow: ComparingUnitOfWork, listing: Listing, market_at: datetime)
             continue
         known = uow.find(ref)
         if known is None:
-            found.append(Difference("unknown_fill", ref, f"{fill.venue_trade_id} is of no order known here", False))
+            name = fill.venue_trade_id
+            found.append(
+                Difference("unknown_fill", ref, f"{name} is of no order known here", False, venue_trade_id=name)
+            )
             continue
         ours_of_it = next((one for one in known.fills if one.venue_trade_id == fill.venue_trade_id), None)
         if ours_of_it is not None:

@@ -16,7 +16,7 @@ from fleet_execution.events import question, questions_about
 from fleet_execution.ports import VenueState
 
 from .families import Families
-from .unit import PostgresUnitOfWork
+from .unit import HOLD, PostgresUnitOfWork
 
 VENUES = "venues"
 """The id that locks what all venues said of themselves, and with it their doubts and comparisons."""
@@ -41,6 +41,12 @@ FROM unnest($1::uuid[], $2::text[], $3::numeric[], $4::numeric[], $5::numeric[])
     AS n (venue_order_ref, venue_trade_id, last_quantity, last_price, fee)
 WHERE NOT EXISTS (SELECT FROM fills f WHERE f.venue_order_ref = n.venue_order_ref AND f.venue_trade_id = n.venue_trade_id
                   AND (f.last_quantity, f.last_price, f.fee) = (n.last_quantity, n.last_price, n.fee))
+AND NOT EXISTS (SELECT FROM settled_fills p
+                WHERE p.venue_order_ref = n.venue_order_ref AND p.venue_trade_id = n.venue_trade_id)
+"""
+_SETTLE_FILLS = """
+INSERT INTO settled_fills (venue_order_ref, venue_trade_id) SELECT * FROM unnest($1::uuid[], $2::text[])
+ON CONFLICT DO NOTHING
 """
 _DOUBT = """
 INSERT INTO doubts (venue, symbol, reason, since) VALUES ($1, $2, $3, $4)
@@ -131,6 +137,28 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
         await self.lock([str(row[0]) for row in rows if row[0] not in self._orders])
         return {(row[0], row[1]) for row in rows}
 
+    async def reconciliation(self, reconciliation_id: UUID) -> Reconciliation | None:
+        row = await self._tx.connection.fetchrow(
+            f"SELECT {_COLUMNS} FROM reconciliations WHERE reconciliation_id = $1",  # noqa: S608 (constants)
+            reconciliation_id,
+        )
+        return None if row is None else _reconciliation(row)
+
+    async def last_ended(self, venue: str, symbol: str) -> Reconciliation | None:
+        row = await self._tx.connection.fetchrow(
+            f"SELECT {_COLUMNS} FROM reconciliations WHERE venue = $1 AND symbol = $2 AND outcome <> 'asked'"  # noqa: S608
+            " ORDER BY asked_at DESC LIMIT 1",
+            venue,
+            symbol,
+        )
+        return None if row is None else _reconciliation(row)
+
+    def hold(self, venue: str, symbol: str, account_id: UUID, more: Decimal) -> None:
+        self._tx.write(HOLD, [venue], [symbol], [account_id], [more])
+
+    def settle(self, fills: Sequence[tuple[UUID, str]]) -> None:
+        self._tx.write(_SETTLE_FILLS, *columns(fills, 2))
+
     def keep_reconciliation(self, reconciliation: Reconciliation) -> None:
         self._reconciliations[reconciliation.reconciliation_id] = reconciliation
 
@@ -211,14 +239,21 @@ ComparingUnit = Callable[[Transaction], ComparingPostgresUnitOfWork]
 
 
 async def reconciliations_page(
-    connection: asyncpg.Connection, *, venue: str | None, before: tuple[datetime, UUID] | None, limit: int
+    connection: asyncpg.Connection,
+    *,
+    venue: str | None,
+    symbol: str | None,
+    outcome: Ending | None,
+    before: tuple[datetime, UUID] | None,
+    limit: int,
 ) -> list[Reconciliation]:
     """Newest first."""
     rows = await connection.fetch(
         f"SELECT {_COLUMNS} FROM reconciliations WHERE ($1::text IS NULL OR venue = $1)"  # noqa: S608
-        " AND ($2::timestamptz IS NULL OR (asked_at, reconciliation_id) < ($2, $3))"
-        " ORDER BY asked_at DESC, reconciliation_id DESC LIMIT $4",
-        venue,
+        " AND ($2::text IS NULL OR symbol = $2) AND ($3::text IS NULL OR outcome = $3)"
+        " AND ($4::timestamptz IS NULL OR (asked_at, reconciliation_id) < ($4, $5))"
+        " ORDER BY asked_at DESC, reconciliation_id DESC LIMIT $6",
+        *(venue, symbol, outcome),
         *(before or (None, None)),
         limit,
     )

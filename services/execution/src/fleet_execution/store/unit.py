@@ -71,7 +71,7 @@ FROM unnest($1::uuid[], $2::text[], $3::numeric[], $4::numeric[], $5::numeric[],
     AS n (venue_order_ref, venue_trade_id, last_quantity, last_price, cumulative_quantity, fee, market_at, revision)
 WHERE f.venue_order_ref = n.venue_order_ref AND f.venue_trade_id = n.venue_trade_id
 """
-_HOLD = """
+HOLD = """
 INSERT INTO positions (venue, symbol, account_id, quantity)
 SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::numeric[])
 ON CONFLICT (venue, symbol, account_id) DO UPDATE SET quantity = positions.quantity + excluded.quantity
@@ -241,7 +241,7 @@ class PostgresUnitOfWork:
             self._tx.write(_CORRECT_FILLS, *_by_column(corrected))
         held = sorted(self.filled().items())
         if held:
-            self._tx.write(_HOLD, *_by_column([(*where, quantity) for where, quantity in held]))
+            self._tx.write(HOLD, *_by_column([(*where, quantity) for where, quantity in held]))
         if self._newly_never_sent:
             self._tx.write(
                 "INSERT INTO never_sent (venue_order_ref, order_id, account_id, said_at)"
