@@ -29,8 +29,12 @@ ACTS: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
     ("PATCH", "/api/v1/users/{user_id}"): ({"status": "disabled"}, "user.changed"),
 }
 """What is sent, and what is kept. The first two take others too; on what is not theirs only an administrator acts."""
-SHOWN_ELSEWHERE = {("POST", "/api/v1/accounts/{account_id}/release"): "trading test_account_restriction.py"}
-"""What an act needs first that does not come by itself here: an account that a surprise has restricted."""
+SHOWN_ELSEWHERE = {
+    ("POST", "/api/v1/accounts/{account_id}/release"): "trading test_account_restriction.py",
+    ("POST", "/api/v1/executions/reconciliations/{reconciliation_id}/accept"): "execution test_accepting.py",
+}
+"""What an act needs first that does not come by itself here: an account that a surprise has restricted, a venue that has
+forgotten an order."""
 
 
 def test_every_route_that_takes_administrators_only_and_changes_something_is_tried() -> None:

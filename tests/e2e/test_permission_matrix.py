@@ -170,7 +170,7 @@ OWNED = {
 }
 """What belongs to a user, and where he sees it alone."""
 ALIASES = {"from_account_id": "account_id", "to_account_id": "account_id", "target": "account_id"}
-OF_ALL = {"replay_id", "user_id", "client_order_id", "venue_trade_id"}
+OF_ALL = {"replay_id", "user_id", "client_order_id", "venue_trade_id", "reconciliation_id"}
 """Ids of what belongs to nobody, is an administrator's, or is the client's own."""
 ORDER = {"symbol": "AAPL/USD", "side": "buy", "type": "market", "quantity": "1", "client_order_id": "one"}
 DEPLOYMENT = {"symbols": ["AAPL/USD"], "timeframe": "1m", "mode": "paper"}
