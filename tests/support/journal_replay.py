@@ -1,6 +1,7 @@
 """The internal venue's journal of a running fleet, and what the naive book makes of it in one go."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from fleet_bus.journal_partition import JournalPartition, replayed
@@ -8,13 +9,32 @@ from fleet_bus.journal_store import JournalStore, Place
 from fleet_bus.kafka import consumer, partitions_of, read, started
 from fleet_bus.received import Record
 from fleet_chassis.database import Database
-from fleet_contracts import Topic
+from fleet_contracts import Topic, encode
 from fleet_contracts.topics import MATCHING_ENGINE_MARKET_DATA, VENUE_INTERNAL_COMMANDS, VENUE_INTERNAL_REPORTS
 from fleet_matching_engine.app import engine_of
 from fleet_matching_engine.service import VenueMachine
 
 Words = dict[tuple[str, str, int], tuple[UUID, datetime, bytes | None]]
 """What was said, by topic, key and sequence."""
+
+
+def record_of(message: Any, offset: int, at: datetime) -> Record:
+    """A command in the journal, told by the number of its place."""
+    return Record(
+        topic=VENUE_INTERNAL_COMMANDS.name,
+        partition=0,
+        offset=offset,
+        key=message.symbol,
+        writer="execution",
+        type=message.type_name(),
+        event_id=UUID(int=offset),
+        epoch=1,
+        sequence=offset + 1,
+        occurred_at=at,
+        market_at=at,
+        traceparent=None,
+        payload=encode(message),
+    )
 
 
 async def log(kafka_url: str, topic: Topic) -> list[Record]:

@@ -10,9 +10,8 @@ from uuid import UUID
 import msgspec
 from fleet_bus import CLOCK, Fact
 from fleet_bus.journal_partition import JournalPartition
-from fleet_bus.received import Record
 from fleet_chassis.database import Database
-from fleet_contracts import encode, venue
+from fleet_contracts import venue
 from fleet_contracts.topics import VENUE_INTERNAL_COMMANDS
 from fleet_contracts.vocabulary import OrderType, SelfTrade, Side, TimeInForce
 from fleet_matching_engine.app import engine_of
@@ -39,6 +38,7 @@ from fleet_matching_engine.service import VenueMachine, fact
 from fleet_matching_engine.store import PostgresArchive
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from journal_replay import record_of
 
 SYMBOL = "AAPL/USD"
 BEGIN = datetime(2026, 1, 5, 15, tzinfo=UTC)
@@ -216,24 +216,6 @@ def run(asked: list[Any], engine: str, snapshots_at: set[int]) -> tuple[list[tup
         if SYMBOL in machine.venue.books:
             hashes.append(machine.venue.books[SYMBOL].exchange.state_hash())
     return said, hashes
-
-
-def record_of(message: Any, offset: int, at: datetime) -> Record:
-    return Record(
-        topic=VENUE_INTERNAL_COMMANDS.name,
-        partition=0,
-        offset=offset,
-        key=SYMBOL,
-        writer="execution",
-        type=message.type_name(),
-        event_id=UUID(int=offset),
-        epoch=1,
-        sequence=offset + 1,
-        occurred_at=at,
-        market_at=at,
-        traceparent=None,
-        payload=encode(message),
-    )
 
 
 @settings(max_examples=20, deadline=None)

@@ -11,7 +11,7 @@ from fleet_bus import CLOCK, Fact
 from fleet_bus.journal_partition import JournalPartition
 from fleet_bus.journal_store import StoredFact
 from fleet_bus.received import Record
-from fleet_contracts import encode, venue
+from fleet_contracts import venue
 from fleet_contracts.matching_engine import BookDelta, BookSnapshot
 from fleet_contracts.topics import VENUE_INTERNAL_COMMANDS
 from fleet_contracts.vocabulary import OrderType, Side, TimeInForce
@@ -21,6 +21,7 @@ from fleet_matching_engine.domain.sessions import SESSION, Session
 from fleet_matching_engine.service import VenueMachine, fact
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from journal_replay import record_of
 
 SYMBOL = "AAPL/USD"
 BEGIN = datetime(2026, 1, 5, 15, tzinfo=UTC)
@@ -63,22 +64,7 @@ class Driven:
 
     def obey(self, at: datetime, *messages: Any) -> None:
         for message in messages:
-            offset = self.journal.place.offset
-            record = Record(
-                topic=VENUE_INTERNAL_COMMANDS.name,
-                partition=0,
-                offset=offset,
-                key=SYMBOL,
-                writer="execution",
-                type=message.type_name(),
-                event_id=UUID(int=offset),
-                epoch=1,
-                sequence=offset + 1,
-                occurred_at=at,
-                market_at=at,
-                traceparent=None,
-                payload=encode(message),
-            )
+            record = record_of(message, self.journal.place.offset, at)
             self.kept.append(record)
             self.said += self.journal.obey(record)
 

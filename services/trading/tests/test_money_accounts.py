@@ -166,6 +166,11 @@ async def test_a_reset_cancels_then_begins_anew_and_deletes_nothing(fleet: Any) 
     await fleet.books_hold()
 
 
+def an_entry(kind: str, amount: str) -> dict[str, str]:
+    named = {"transaction_id": str(uuid4()), "source": "AAPL 2026-01-05", "by": "ada"}
+    return named | {"kind": kind, "currency": "USD", "amount": amount}
+
+
 @pytest.mark.parametrize(
     ("kind", "amount"),
     [
@@ -181,14 +186,7 @@ async def test_a_reset_cancels_then_begins_anew_and_deletes_nothing(fleet: Any) 
 async def test_an_entry_with_a_source_is_booked_once(fleet: Any, kind: str, amount: str) -> None:
     user = fleet.a_user()
     await fleet.call("GET", ACCOUNTS, user=user)
-    entry = {
-        "transaction_id": str(uuid4()),
-        "kind": kind,
-        "currency": "USD",
-        "amount": amount,
-        "source": "AAPL 2026-01-05",
-        "by": "ada",
-    }
+    entry = an_entry(kind, amount)
     path = f"/internal/accounts/{fleet.account_of(user)}/entries"
     assert (await fleet.call("POST", path, entry, user=user)).status == 403  # The gateway's word is not enough.
     replies = [await fleet.call("POST", path, entry, user=user, issuer="cli") for _ in range(2)]
@@ -214,14 +212,7 @@ async def test_an_entry_with_a_source_is_booked_once(fleet: Any, kind: str, amou
 async def test_money_goes_the_way_that_its_kind_says(fleet: Any, kind: str, amount: str) -> None:
     user = fleet.a_user()
     await fleet.call("GET", ACCOUNTS, user=user)
-    entry = {
-        "transaction_id": str(uuid4()),
-        "kind": kind,
-        "currency": "USD",
-        "amount": amount,
-        "source": "w",
-        "by": "a",
-    }
+    entry = an_entry(kind, amount)
     path = f"/internal/accounts/{fleet.account_of(user)}/entries"
     assert (await fleet.call("POST", path, entry, user=user, issuer="cli")).code == "invalid_request"
     assert await fleet.balance(user) == (100_000, 0)
