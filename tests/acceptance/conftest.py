@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import aiohttp
+import pytest
 import pytest_asyncio
 from fleet_contracts import TOPICS, Topic, trading
 from fleet_contracts.data import InstrumentDefined
@@ -288,7 +289,9 @@ VENUES: dict[str, Callable[[Surroundings], contextlib.AbstractAsyncContextManage
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=VENUES)
-async def venue(request: Any, stack: Any, make_database: Any, tmp_path_factory: Any) -> AsyncIterator[VenueUnderTest]:
+async def running_venue(
+    request: Any, stack: Any, make_database: Any, tmp_path_factory: Any
+) -> AsyncIterator[VenueUnderTest]:
     name: str = request.param
     kafka, prefix = stack.kafka_url, f"acceptance-{name}-{secrets.token_hex(4)}."
     folder: Path = tmp_path_factory.mktemp(name)
@@ -316,6 +319,13 @@ async def venue(request: Any, stack: Any, make_database: Any, tmp_path_factory: 
             _time_goes_on(clock),
         ):
             yield under_test
+
+
+@pytest.fixture
+def venue(running_venue: VenueUnderTest) -> VenueUnderTest:
+    """Each of them, which does not misbehave before a case asks for it."""
+    running_venue.behave()
+    return running_venue
 
 
 def _topic(template: Topic) -> Topic:
