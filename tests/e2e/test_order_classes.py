@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fleet_sdk.client import FleetClient
 from fleet_testkit.eventually import eventually
-from orders_under_way import ENDED, OPENING_DEPOSIT
+from orders_under_way import ENDED, assert_money
 from whole_fleet import User, until_priced, until_status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -108,18 +108,3 @@ async def test_a_resting_order_is_replaced(user: User) -> None:
     await user.client.cancel_order(placed["order_id"])
     await until_status(user.client, placed["order_id"], "canceled")
     await assert_money(user.client)
-
-
-async def assert_money(client: FleetClient) -> None:
-    """Nothing is reserved, and cash is the deposit and the sum of the fills."""
-    cash = OPENING_DEPOSIT
-    async for trade in client.trades():
-        value = Decimal(trade["quantity"]) * Decimal(trade["price"])
-        cash += (value if trade["side"] == "sell" else -value) - Decimal(trade["fee"])
-
-    async def is_so() -> bool:
-        portfolio = await client.portfolio()
-        assert Decimal(portfolio["cash"]) == cash
-        return Decimal(portfolio["buying_power"]) == cash
-
-    await eventually(is_so)

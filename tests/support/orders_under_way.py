@@ -11,6 +11,7 @@ from typing import Any
 
 from fleet_sdk.client import FleetClient
 from fleet_sdk.problems import ApiError, OutcomeUnknown, Unreachable
+from fleet_testkit.eventually import eventually
 from whole_fleet import until_status
 
 ENDED = ("filled", "canceled", "expired", "denied", "rejected")
@@ -126,3 +127,18 @@ def assert_filled_in_time(order: Json, trade: Json) -> None:
     accepted_at, filled_at = (datetime.fromisoformat(text) for text in (order["created_at"], trade["market_at"]))
     # The simulated market quotes ten times a second: a fill may carry the time of the round that was current.
     assert accepted_at - timedelta(seconds=1) <= filled_at <= accepted_at + SEND_BY, (order, trade)
+
+
+async def assert_money(client: FleetClient) -> None:
+    """Nothing is reserved, and cash is the deposit and the sum of the fills."""
+    cash = OPENING_DEPOSIT
+    async for trade in client.trades():
+        value = Decimal(trade["quantity"]) * Decimal(trade["price"])
+        cash += (value if trade["side"] == "sell" else -value) - Decimal(trade["fee"])
+
+    async def is_so() -> bool:
+        portfolio = await client.portfolio()
+        assert Decimal(portfolio["cash"]) == cash
+        return Decimal(portfolio["buying_power"]) == cash
+
+    await eventually(is_so)
