@@ -7,11 +7,15 @@ import json
 import os
 import subprocess
 import sys
+from decimal import Decimal
 
 import pytest
 from fleet_cli.first_steps import curl_lines, new_user
 from fleet_sdk.client import FleetClient
-from whole_fleet import WholeFleet
+from fleet_sdk.problems import ApiError
+from fleet_testkit.eventually import eventually
+from orders_under_way import ENDED, market_order
+from whole_fleet import User, WholeFleet, until_priced, until_status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -137,6 +141,73 @@ def test_a_symbol_is_halted_from_the_shell(fleet: WholeFleet) -> None:
     assert [line.split() for line in halted.stdout.splitlines()[1:]] == [
         [gate, "ok"] for gate in ("trading-0", "execution-0", "exchange-connector-0", "matching-engine-0")
     ]
+
+
+async def test_what_the_shell_restricts_is_restricted_and_no_more_until_it_is_released(
+    fleet: WholeFleet, user: User, other_user: User
+) -> None:
+    """halt --scope account, --scope venue, --reduce: of each what it restricts is refused with its code, the rest taken →
+    an administrator resumes all three → everything is taken again"""
+    await until_priced(user.client, "IBM/USD")
+    for one in (user, other_user):
+        assert await bought(one) == "filled"
+    (account,) = await user.client.accounts()
+    halted = ("account", str(account["account_id"]))
+    scopes = {halted: "halted", ("venue", "internal"): "halted", ("system", None): "reducing"}
+    try:
+        await restricted(fleet, "--scope", "account", "--target", halted[1])
+        assert await bought(user) == await bought(user, side="sell") == "market_halted"
+        assert await bought(other_user) == "filled"
+        await restricted(fleet, "--scope", "venue", "--target", "internal")
+        assert await bought(other_user, **RESTS) == "market_halted"
+        assert await bought(other_user) == "filled"
+        await restricted(fleet, "--reduce")
+        assert await bought(other_user) == "market_reducing"
+        assert await bought(other_user, side="sell") == "filled"
+        assert await bought(user, side="sell") == "market_halted", "the stricter of two holds"
+    finally:
+        async with fleet.admin() as admin:
+            await eventually(lambda: is_known(admin, scopes), timeout_s=30)
+            for scope, target in scopes:
+                body = {"scope": scope, "target": target, "action": "resume", "reason": "a test"}
+                await admin.request("POST", "/risk/kill-switch", body)
+    assert await bought(user) == await bought(other_user) == "filled"
+    assert await bought(other_user, **RESTS) == "new"
+    await other_user.client.request("DELETE", "/orders")
+    # By itself, with nothing beside it: what an account holds is sold, and nothing bought.
+    await restricted(fleet, "--reduce", "--scope", "account", "--target", halted[1])
+    assert await bought(user) == "market_reducing"
+    assert await bought(user, side="sell") == await bought(other_user) == "filled"
+
+
+RESTS = {"venue": "internal", "type": "limit", "limit_price": "{below}"}
+
+
+async def restricted(fleet: WholeFleet, *words: str) -> None:
+    halted = await asyncio.to_thread(shell, fleet, "halt", "--reason", "a test", *words)
+    assert halted.returncode == 0, halted
+    assert {line.split()[1] for line in halted.stdout.splitlines()[1:]} == {"ok"}, halted
+
+
+async def bought(user: User, **changes: str) -> str:
+    """How it went: a status once the market has answered, or the code of the refusal."""
+    below = (await until_priced(user.client, "IBM/USD") * Decimal("0.97")).quantize(Decimal("0.01"))
+    body = market_order("IBM/USD") | {name: value.format(below=below) for name, value in changes.items()}
+    try:
+        placed = await user.client.place_order(body)
+    except ApiError as refused:
+        return refused.code
+    ended = await until_status(user.client, placed["order_id"], "new", *ENDED)
+    if ended["status"] == "new" and body["type"] == "market":
+        ended = await until_status(user.client, placed["order_id"], *ENDED)
+    return str(ended["status"])
+
+
+async def is_known(admin: FleetClient, scopes: dict[tuple[str, str | None], str]) -> bool:
+    """Whether core-engine has found with the gates what the shell told them."""
+    status = await admin.request("GET", "/system/status")
+    states = {(one["scope"], one["target"]): one["state"] for one in status["states"]}
+    return all(states.get(scope) == word for scope, word in scopes.items())
 
 
 @pytest.mark.long
