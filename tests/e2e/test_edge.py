@@ -1,12 +1,13 @@
 """The edge as a newcomer meets it: pages, documents, health, and what is not built."""
 
 import asyncio
+from decimal import Decimal
 
 import aiohttp
 import pytest
 from fleet_sdk.problems import SocketClosed
 from fleet_testkit.eventually import eventually
-from whole_fleet import User, WholeFleet
+from whole_fleet import User, WholeFleet, until_priced
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -35,8 +36,21 @@ async def test_what_is_not_there_is_404_and_what_is_internal_is_not_there(fleet:
 
 
 async def test_markets_are_labelled_and_priced(user: User) -> None:
+    """each says what it is, that its prices are made up, where it is traded and at what price, inside bid and ask"""
+    symbols = {"AAPL/USD", "FB/USD", "GOOG/USD", "IBM/USD", "MSFT/USD", "BTC/USD", "ETH/USD"}
+    for symbol in symbols:
+        await until_priced(user.client, symbol)
     markets = {market["symbol"]: market for market in await user.client.markets()}
-    assert set(markets) == {"AAPL/USD", "FB/USD", "GOOG/USD", "IBM/USD", "MSFT/USD", "BTC/USD", "ETH/USD"}
+    assert set(markets) == symbols
+    for symbol, market in markets.items():
+        assert market["simulated"] is True, market
+        assert market["name"] and f"{market['base']}/{market['quote']}" == symbol
+        assert market["asset_class"] == ("crypto" if market["base"] in {"BTC", "ETH"} else "stock")
+        assert set(market["venues"]) == {"paper", "internal"} and market["reference_venue"] == "paper"
+        assert Decimal(market["last_price"]) > 0, market
+        ticker = await user.client.ticker(symbol)
+        bid, last, ask = (Decimal(ticker[name]) for name in ("bid", "last", "ask"))
+        assert 0 < bid < ask and abs(last - Decimal(market["last_price"])) < last / 10, (market, ticker)
 
 
 async def test_logout_revokes_the_token_and_closes_the_sockets(fleet: WholeFleet, user: User) -> None:

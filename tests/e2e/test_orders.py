@@ -1,11 +1,18 @@
 """Orders through the gateway: what is accepted is filled and booked, what is wrong is refused and changes nothing."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import aiohttp
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fleet_auth.sealing import Sealer
+from fleet_auth.signing import KeyRing, SigningKeys
+from fleet_chassis.clock import SystemClock
+from fleet_chassis.database import Database
 from fleet_sdk.problems import ApiError
 from fleet_testkit.eventually import eventually
 from whole_fleet import User, WholeFleet, until_priced, until_status
@@ -141,19 +148,48 @@ async def test_a_denial_uses_up_its_client_order_id(user: User) -> None:
     assert left["status"] == "denied"
 
 
-async def test_tokens_that_are_expired_or_foreign_are_refused(fleet: WholeFleet) -> None:
-    foreign = (
-        "eyJhbGciOiJFZERTQSIsInR5cCI6IkpXVCIsImtpZCI6IngifQ."
-        "eyJzdWIiOiIwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDAiLCJleHAiOjQwMDAwMDAwMDB9.AAAA"
-    )
+async def test_tokens_that_are_expired_or_foreign_are_refused(fleet: WholeFleet, user: User) -> None:
+    """One that auth's own key signs is taken until its time is over; one of another key, or of none, never."""
+    (_, shown) = (await user.client._authorization())["Authorization"].split()
+    claims = jwt.decode(shown, options={"verify_signature": False})
+    keys = await signing_keys(fleet)
+    now = int(datetime.now(UTC).timestamp())
+
+    def signed(key: Ed25519PrivateKey, *, ends_in_s: int) -> str:
+        told = claims | {"iat": now - 300, "exp": now + ends_in_s}
+        return jwt.encode(told, key, "EdDSA", {"kid": keys.kid, "typ": "at+jwt"})
+
+    foreign = signed(Ed25519PrivateKey.generate(), ends_in_s=300)
+    refused = {
+        None: "unauthenticated",
+        "nonsense": "invalid_token",
+        foreign: "invalid_token",
+        signed(keys.private_key, ends_in_s=-60): "token_expired",
+    }
     async with aiohttp.ClientSession() as session:
-        for headers in ({}, {"Authorization": f"Bearer {foreign}"}, {"Authorization": "Bearer nonsense"}):
+        for token, code in refused.items():
+            headers = {} if token is None else {"Authorization": f"Bearer {token}"}
             async with session.get(f"{fleet.url}/api/v1/orders", headers=headers) as response:
-                assert response.status == 401
-                assert (await response.json(content_type=None))["request_id"]
+                problem = await response.json(content_type=None)
+                assert (response.status, problem.get("code")) == (401, code), (token, problem)
+                assert problem["request_id"]
             with pytest.raises(aiohttp.WSServerHandshakeError) as no_socket:
                 await session.ws_connect(f"{fleet.url}/ws", headers=headers)
             assert no_socket.value.status == 401
+        headers = {"Authorization": f"Bearer {signed(keys.private_key, ends_in_s=300)}"}
+        async with session.get(f"{fleet.url}/api/v1/orders", headers=headers) as response:
+            assert response.status == 200, "it is the time alone that the expired one is refused for"
+
+
+async def signing_keys(fleet: WholeFleet) -> SigningKeys:
+    """auth's own, as it reads them."""
+    sealer = Sealer(fleet.state.field_keys, fleet.state.private_key("auth"))
+    async with Database(fleet.description["services"]["auth"]["database_url"], application_name="test") as database:
+        ring = KeyRing(
+            database, sealer, SystemClock(), rotate_after=timedelta(days=365), tokens_live=timedelta(seconds=300)
+        )
+        await ring.load()
+    return ring.current
 
 
 async def test_another_users_things_do_not_exist(user: User, other_user: User) -> None:
