@@ -48,6 +48,7 @@ def test_every_route_that_takes_operators_and_changes_something_is_known() -> No
         "/internal/parked/replay": "libs/bus test_delivery.py",
         "/internal/parked/skip": "libs/bus test_delivery.py",
         "/internal/accounts/{account_id}/entries": "trading test_money_accounts.py",
+        "/internal/reconciliations/{reconciliation_id}/accept": "execution test_accepting.py",
         "/internal/mass-cancel": "matching-engine test_rules.py",
         "/internal/state": "core-engine test_kill_switch.py, which adopts what `fleet halt` has told",
     }

@@ -136,7 +136,12 @@ async def test_an_order_that_its_venue_has_forgotten_ends_and_the_symbol_is_open
     assert not await service.is_in_doubt(order, symbol)
     assert await _accept(service, found) == (200, body)
     assert len(service.told(order.account_id)) == 2
-    (acted,) = [a for a in service.peers.heard_of(audit.AdminActed) if found["reconciliation_id"] in a.target]
+
+    def acts() -> list[audit.AdminActed]:
+        heard: list[audit.AdminActed] = service.peers.heard_of(audit.AdminActed)
+        return [act for act in heard if found["reconciliation_id"] in act.target]
+
+    (acted,) = await service.some(acts, 1)
     assert (acted.actor, acted.action, acted.reason) == (str(ADMIN), "differences.accepted", "A test.")
     assert f"not_open_there {place.venue_order_ref}" in {change.name for change in acted.changes}
 

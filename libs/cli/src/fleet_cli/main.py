@@ -17,6 +17,7 @@ from fleet_cli.ledger import ledger
 from fleet_cli.mass_cancel import mass_cancel
 from fleet_cli.operate import audit, auth, mail, migrate, parked, rest, users
 from fleet_cli.orders import logout, order
+from fleet_cli.venues import venues
 
 app = typer.Typer(
     name="fleet",
@@ -63,6 +64,7 @@ app.add_typer(auth, name="auth")
 app.add_typer(audit, name="audit")
 app.add_typer(ledger, name="ledger")
 app.add_typer(parked, name="parked")
+app.add_typer(venues, name="venues")
 app.add_typer(bench, name="bench")
 
 

@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fleet_bus import Bus
 from fleet_bus.auditing import tell_acted
+from fleet_chassis.assertions import Caller
 from fleet_chassis.database import Database
 from fleet_chassis.logging import get_logger
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
-from fleet_chassis.permissions import AdminCaller
+from fleet_chassis.permissions import AdminCaller, service_caller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import Body, DecimalString, Resource
 from fleet_contracts.audit import Change
@@ -20,13 +21,19 @@ from pydantic import Field
 from .domain.accepting import NotAccepted
 from .domain.reconciliation import Difference, Ending, Reconciliation
 from .service.accepting import accept
-from .store.comparing import VENUES, ComparingUnit, reconciliations_page
+from .store.comparing import VENUES, ComparingUnit, reconciliations_page, unresolved_now
 
 log = get_logger("fleet_execution.api")
 
 
 class AcceptBody(Body):
     reason: Annotated[str, Field(min_length=1, max_length=500, examples=["The venue has confirmed it by mail"])]
+
+
+class OperatorAcceptBody(AcceptBody):
+    """`by`: who is at the shell."""
+
+    by: Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class DifferenceShown(Resource):
@@ -60,6 +67,13 @@ class ReconciliationShown(Resource):
     ended_at: datetime | None
 
 
+class UnresolvedShown(Resource):
+    """`since`: no new order of its symbol has gone to its venue from then on."""
+
+    since: datetime
+    comparison: ReconciliationShown
+
+
 def reconciliations_router(bus: Bus, database: Database, comparing: ComparingUnit) -> APIRouter:
     """Of all accounts, so for admins only."""
     routes = APIRouter(prefix="/api/v1/executions/reconciliations", tags=["executions"])
@@ -91,29 +105,57 @@ def reconciliations_router(bus: Bus, database: Database, comparing: ComparingUni
 
         409 `not_unresolved`: a later comparison of the symbol found something else, or nothing is left; `venue_must_mend`:
         its word cannot settle something of it, and `detail` says what to do at the venue; nothing is changed then."""
-        async with bus.transaction() as tx:
-            caller.require_fresh_factor(tx.now)
-            uow = comparing(tx)
-            await uow.lock([VENUES])
-            named = await uow.reconciliation(reconciliation_id)
-            if named is None:
-                raise Problem(404, "not_found", f"There is no such comparison, was {reconciliation_id}.")
-            if named.outcome is Ending.ACCEPTED:
-                return _reconciliation(named)
-            try:
-                accepted = await accept(uow, named)
-            except NotAccepted as refused:
-                raise Problem(409, refused.code, refused.detail) from refused
-            await uow.flush()
-            where = Change(name="venue", after=named.venue), Change(name="symbol", after=named.symbol)
-            changes = (*where, *map(_change, named.left))
-            target = f"reconciliation:{reconciliation_id}"
-            by, reason = str(caller.user_id), body.reason
-            tell_acted(tx, EXECUTION_AUDIT, "differences.accepted", target, *changes, by=by, reason=reason)
-        log.info("differences_accepted", venue=named.venue, symbol=named.symbol, differences=len(named.left), by=by)
-        return _reconciliation(accepted)
+        caller.require_fresh_factor(bus.clock.now())
+        by = str(caller.user_id)
+        return await _accept(bus, comparing, reconciliation_id, by=by, reason=body.reason)
 
     return routes
+
+
+def operators_router(bus: Bus, database: Database, comparing: ComparingUnit) -> APIRouter:
+    """The same for who is at the machine (`fleet venues`)."""
+    routes = APIRouter(prefix="/internal/reconciliations", include_in_schema=False)
+    operator = Depends(service_caller("cli"))
+
+    @routes.get("/unresolved")
+    async def unresolved(_caller: Annotated[Caller, operator]) -> list[UnresolvedShown]:
+        """The last comparison of each symbol that is in doubt for what it could not mend."""
+        async with database.connection() as connection:
+            found = await unresolved_now(connection)
+        return [UnresolvedShown(since=since, comparison=_reconciliation(last)) for since, last in found]
+
+    @routes.post("/{reconciliation_id}/accept")
+    async def accept_differences(
+        reconciliation_id: UUID, body: OperatorAcceptBody, caller: Annotated[Caller, operator]
+    ) -> ReconciliationShown:
+        by = f"{caller.issuer}:{body.by}"
+        return await _accept(bus, comparing, reconciliation_id, by=by, reason=body.reason)
+
+    return routes
+
+
+async def _accept(
+    bus: Bus, comparing: ComparingUnit, reconciliation_id: UUID, *, by: str, reason: str
+) -> ReconciliationShown:
+    async with bus.transaction() as tx:
+        uow = comparing(tx)
+        await uow.lock([VENUES])
+        named = await uow.reconciliation(reconciliation_id)
+        if named is None:
+            raise Problem(404, "not_found", f"There is no such comparison, was {reconciliation_id}.")
+        if named.outcome is Ending.ACCEPTED:
+            return _reconciliation(named)
+        try:
+            accepted = await accept(uow, named)
+        except NotAccepted as refused:
+            raise Problem(409, refused.code, refused.detail) from refused
+        await uow.flush()
+        where = Change(name="venue", after=named.venue), Change(name="symbol", after=named.symbol)
+        changes = (*where, *map(_change, named.left))
+        target = f"reconciliation:{reconciliation_id}"
+        tell_acted(tx, EXECUTION_AUDIT, "differences.accepted", target, *changes, by=by, reason=reason)
+    log.info("differences_accepted", venue=named.venue, symbol=named.symbol, differences=len(named.left), by=by)
+    return _reconciliation(accepted)
 
 
 def _change(settled: Difference) -> Change:

@@ -22,7 +22,7 @@ from fleet_gate import Deadlines, Gate, whenever
 
 from . import consumers
 from .api import router
-from .api_reconciliations import reconciliations_router
+from .api_reconciliations import operators_router, reconciliations_router
 from .domain import OrderKey, VenueOrder
 from .settings import Settings
 from .store.comparing import ROUND, ComparingPostgresUnitOfWork
@@ -119,7 +119,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app = new_app(settings, "Tradefleet execution", lifespan, health)
     # The comparisons first: to the routes of one order their path is an order's.
     compared = reconciliations_router(bus, database, comparing)
+    operators = operators_router(bus, database, comparing)
     own = router(bus, database, unit, owner_of)
-    for routes in (gate.router, deadlines.router, compared, own, internal_router(bus)):
+    for routes in (gate.router, deadlines.router, compared, own, operators, internal_router(bus)):
         app.include_router(routes)
     return app

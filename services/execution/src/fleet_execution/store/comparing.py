@@ -260,6 +260,16 @@ async def reconciliations_page(
     return [_reconciliation(row) for row in rows]
 
 
+async def unresolved_now(connection: asyncpg.Connection) -> list[tuple[datetime, Reconciliation]]:
+    """What has left something, of the symbols in doubt, with since when they are; by venue and symbol."""
+    rows = await connection.fetch(
+        f"SELECT d.since, r.* FROM doubts d CROSS JOIN LATERAL (SELECT {_COLUMNS} FROM reconciliations r"  # noqa: S608
+        " WHERE r.venue = d.venue AND r.symbol = d.symbol AND r.outcome <> 'asked' ORDER BY r.asked_at DESC LIMIT 1) r"
+        " WHERE r.outcome = 'unresolved' ORDER BY d.venue, d.symbol"
+    )
+    return [(row["since"], _reconciliation(row)) for row in rows]
+
+
 def _reconciliation(row: asyncpg.Record) -> Reconciliation:
     return Reconciliation(
         reconciliation_id=row["reconciliation_id"],
