@@ -142,6 +142,7 @@ async def test_the_union_of_both_sides_is_compared_and_mended(execution_service:
     await service.command(gone := a_limit(an_order, symbol))
     await eventually(lambda: len(service.sent(venue.PlaceVenueOrder, an_order.account_id)) == 2)
     gone_at = service.sent(venue.PlaceVenueOrder, an_order.account_id)[1]
+    service.clock.advance(seconds=11)  # before that its transaction could have ended after the question's
     await service.status(CONNECTED, LISTS_OPEN_ORDERS)
     asked = await service.asked(symbol, 1)
     strange = listed(ours[0], venue_order_ref=uuid4(), account_id=uuid4(), user_id=uuid4())
@@ -187,6 +188,22 @@ async def test_the_union_of_both_sides_is_compared_and_mended(execution_service:
     # No doubt is left.
     await service.command(late := a_limit(an_order, symbol))
     await eventually(lambda: service.sent(venue.PlaceVenueOrder, late.account_id)[2:])
+
+
+async def test_what_may_have_been_sent_after_the_question_is_no_difference(
+    execution_service: Any, an_order: SubmitOrder
+) -> None:
+    """an order's transaction begins before the question's and ends after it -> the venue cannot list it -> no doubt"""
+    service, symbol = execution_service, "AMZN/USD"
+    known = await service.placed(a_limit(an_order, symbol))
+    await service.command(a_limit(an_order, symbol))
+    await eventually(lambda: len(_places(service, an_order)) == 2)
+    await service.status(CONNECTED, LISTS_OPEN_ORDERS)
+    service.clock.advance(seconds=6)  # a round later
+    (asked,) = await eventually(lambda: service.peers.heard_of(venue.QueryVenueOpenOrders, symbol))
+    await service.answer(asked, listed(known))
+    found = await service.compared(symbol)
+    assert (found["attempts"], [d["kind"] for d in found["differences"]]) == (1, ["accept_missing"])
 
 
 def _named(order: SubmitOrder) -> dict[str, Any]:

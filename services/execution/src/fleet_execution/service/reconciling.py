@@ -27,6 +27,8 @@ MOST_SYMBOLS = 50
 """Asked about in one round; the rest follows in the next."""
 ROUND = timedelta(seconds=5)
 KEPT_CLEAN = timedelta(days=1)
+LONGEST_TRANSACTION = timedelta(seconds=10)
+"""The `transaction_timeout` of the services' roles."""
 
 
 async def learn_status(uow: ComparingUnitOfWork, venue: str, state: VenueState) -> None:
@@ -200,10 +202,13 @@ async def _take(uow: ComparingUnitOfWork, listing: Listing, market_at: datetime)
 
 
 async def _ours(uow: ComparingUnitOfWork, asked: Reconciliation, listing: Listing) -> Iterable[OrderKey]:
-    """Our side, read after the venue's answer; what was sent after the question cannot be in it."""
+    """Our side, read after the venue's answer; what was sent after the question cannot be in it.
+
+    An order's time is that at which its transaction began; one that ended after the question's was sent after it."""
     upto = listing.orders[-1].ref if listing.has_more_orders else None
+    sent_by = asked.asked_at - LONGEST_TRANSACTION
     return await uow.open_orders(
-        listing.venue, listing.symbol, before=asked.asked_at, after=asked.after, upto=upto, limit=MOST_LISTED
+        listing.venue, listing.symbol, before=sent_by, after=asked.after, upto=upto, limit=MOST_LISTED
     )
 
 
