@@ -107,6 +107,23 @@ async def test_who_cannot_tell_what_is_parked_hides_nothing_of_the_others(tmp_pa
     assert silent == ["auth: The database is away."]
 
 
+def test_a_service_that_cannot_be_asked_is_one_line(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.prepare()
+    ensure_keys(state, [COMMAND_KEY])
+    record(state, "trading-0", os.getpid())
+    nowhere = {"url": "kafka://me:secret@127.0.0.1:1"}
+    state.keep("fleet.json", {"services": {}, "kafka": nowhere, "postgres": nowhere, "redis": nowhere})
+    state.keep("options.json", {"feed": "simulated"})
+    state.keep("instances.json", {"instances": [{"name": "trading", "ordinal": 0, "url": "http://127.0.0.1:1"}]})
+    booked, verified = fleet(*BOOK, state=tmp_path), fleet("ledger", "verify", state=tmp_path)
+    assert booked.exit_code == verified.exit_code == 1
+    assert booked.stderr.startswith("error: trading-0") and "say the same again" in booked.stderr
+    assert verified.stderr.startswith("error: The books could not be read. "), verified.stderr
+    assert booked.stderr.count("\n") == verified.stderr.count("\n") == 1
+    assert not booked.stdout and not verified.stdout
+
+
 def test_what_is_listed_is_whole_however_narrow_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["execution.reports", "exchange-connector.market-data", "d" * 60, "a reason of several words " * 5]
     table = Table(*(str(number) for number in range(4)), box=None)

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from fleet_bus.rest import RestVerdict, asking, observing
 from fleet_chassis.assertions import AssertionSigner
@@ -54,28 +53,24 @@ async def parked_keys(state: StateDir) -> tuple[list[tuple[str, dict[str, Any]]]
     return rows, silent
 
 
-async def release(state: StateDir, name: str, what: str, body: dict[str, str]) -> bool:
+async def answer_of(
+    state: StateDir,
+    name: str,
+    method: str,
+    path: str,
+    body: dict[str, str] | None = None,
+    *,
+    remedy: str = "See `fleet status`",
+) -> Any:
+    """What a service answers, as JSON. Its refusal ends the command; so does its silence, with `remedy`."""
     async with service_client(state) as client:
         try:
-            answer = await client.request(name, 0, "POST", f"/internal/parked/{what}", json=body, timeout_s=_TIMEOUT_S)
+            answer = await client.request(name, 0, method, path, json=body, timeout_s=_TIMEOUT_S)
         except CallFailed as failed:
-            fail(str(failed), "See `fleet status`")
+            fail(str(failed), remedy)
     if not answer.is_success:
         fail(_problem(name, answer))
-    return bool(answer.decode(dict)["is_released"])
-
-
-async def book_entry(state: StateDir, account_id: UUID, body: dict[str, str]) -> dict[str, Any]:
-    """The entry as it is booked; `is_replay`: it was before."""
-    async with service_client(state) as client:
-        path = f"/internal/accounts/{account_id}/entries"
-        try:
-            answer = await client.request("trading", 0, "POST", path, json=body, timeout_s=_TIMEOUT_S)
-        except CallFailed as failed:
-            fail(str(failed), "See `fleet status`, and say the same again: it is booked once")
-    if not answer.is_success:
-        fail(_problem("trading", answer))
-    return answer.decode(dict)
+    return answer.decode(object)
 
 
 _TIMEOUT_S = 30.0

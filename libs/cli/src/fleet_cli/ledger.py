@@ -5,16 +5,15 @@ What talks to the services is imported where it is used: half a second that the 
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID, uuid5
 
 import typer
-from fleet_launcher.admin import run_admin
+from fleet_launcher.admin import verdict_of
 from rich.table import Table
 
-from fleet_cli.console import DEFAULT_STATE, StateOption, fail, operator, out, run, show, state_of
+from fleet_cli.console import DEFAULT_STATE, StateOption, operator, out, run, show, state_of
 
 ledger = typer.Typer(no_args_is_help=True, help="The books of all accounts.")
 
@@ -31,10 +30,7 @@ class Kind(StrEnum):
 @ledger.command("verify")
 def ledger_verify(state_dir: StateOption = DEFAULT_STATE) -> None:
     """Hold all books against themselves, from the first entry on; exit code 1 and the differences, if there are any."""
-    done = run_admin(state_of(state_dir), "trading", ["verify"])
-    if not done.stdout.startswith("{"):
-        fail("The books could not be read", done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "")
-    verdict = json.loads(done.stdout)
+    verdict = verdict_of(state_of(state_dir), "trading", "verify", what="The books")
     table = Table("currency", "debits", "credits", box=None, pad_edge=False)
     for total in verdict["totals"]:
         table.add_row(total["currency"], total["debits"], total["credits"])
@@ -60,7 +56,7 @@ def ledger_book(
     state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
     """Book what is no trade: a deposit, a withdrawal, a fee, a correction. Nothing is asked; it is kept with your user name."""
-    from fleet_cli.calls import book_entry
+    from fleet_cli.calls import answer_of
 
     body = {
         # The same words again are the same entry, also where the answer to the first was lost.
@@ -71,7 +67,9 @@ def ledger_book(
         "source": reference,
         "by": operator(),
     }
-    entry = run(book_entry(state_of(state_dir), account, body))
+    path = f"/internal/accounts/{account}/entries"
+    again = "See `fleet status`, and say the same again: it is booked once"
+    entry = run(answer_of(state_of(state_dir), "trading", "POST", path, body, remedy=again))
     if entry["is_replay"]:
         out.print("booked before, nothing has changed:")
     table = Table("at", "kind", "amount", "currency", "reference", "transaction", box=None, pad_edge=False)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from fleet_launcher.admin import run_admin
+from fleet_launcher.admin import run_admin, verdict_of
 from fleet_launcher.control import description
 from fleet_launcher.migrating import migrate as migrate_all
 from fleet_launcher.services import SERVICES
@@ -66,10 +66,10 @@ def parked_replay(
     state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
     """Hand a key's messages to the service again, in order; it is kept with your user name."""
-    from fleet_cli.calls import release
+    from fleet_cli.calls import answer_of
 
     body = {"subscription": subscription, "topic": topic, "key": key, "by": operator()}
-    released = run(release(state_of(state_dir), service_name, "replay", body))
+    released = run(answer_of(state_of(state_dir), service_name, "POST", "/internal/parked/replay", body))["is_released"]
     out.print("released" if released else "its first message failed again; see `fleet parked list`")
     raise typer.Exit(0 if released else 1)
 
@@ -85,10 +85,10 @@ def parked_skip(
     state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
     """Drop a key's first message for ever and hand the rest to the service."""
-    from fleet_cli.calls import release
+    from fleet_cli.calls import answer_of
 
     body = {"subscription": subscription, "topic": topic, "key": key, "reason": reason, "by": operator()}
-    released = run(release(state_of(state_dir), service_name, "skip", body))
+    released = run(answer_of(state_of(state_dir), service_name, "POST", "/internal/parked/skip", body))["is_released"]
     out.print("released" if released else "skipped; the next message of the key failed too, see `fleet parked list`")
 
 
@@ -146,10 +146,7 @@ def users_reset_mfa(
 @audit.command("verify")
 def audit_verify(state_dir: StateOption = DEFAULT_STATE) -> None:
     """Hold the audit log against its hashes and the signature of each day; exit code 1 and the first entry that differs."""
-    done = run_admin(state_of(state_dir), "auth", ["verify-audit"])
-    if not done.stdout.startswith("{"):
-        fail("The audit log could not be read", done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "")
-    verdict = json.loads(done.stdout)
+    verdict = verdict_of(state_of(state_dir), "auth", "verify-audit", what="The audit log")
     out.print(f"{verdict['entries']} entries, {verdict['digests']} digests, signed up to {verdict['signed_through']}")
     for problem in verdict["problems"]:
         out.print(problem, soft_wrap=True)

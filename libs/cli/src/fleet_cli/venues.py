@@ -9,22 +9,23 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
-from fleet_launcher.places import StateDir
 from rich.table import Table
 
-from fleet_cli.console import DEFAULT_STATE, StateOption, fail, operator, out, run, show, state_of
+from fleet_cli.console import DEFAULT_STATE, StateOption, operator, out, run, show, state_of
 
 venues = typer.Typer(
     no_args_is_help=True,
     help="Where a venue and we differ, no new order of the symbol goes there until that is settled.",
 )
-_TIMEOUT_S = 30.0
+_COMPARISONS = "/internal/reconciliations"
 
 
 @venues.command("differences")
 def venues_differences(state_dir: StateOption = DEFAULT_STATE) -> None:
     """Show what comparing with the venues could not mend; exit code 1 if there is anything."""
-    found: list[dict[str, Any]] = run(_call(state_of(state_dir), "GET", "unresolved"))
+    from fleet_cli.calls import answer_of
+
+    found: list[dict[str, Any]] = run(answer_of(state_of(state_dir), "execution", "GET", f"{_COMPARISONS}/unresolved"))
     if not found:
         out.print("nothing is unresolved")
         return
@@ -50,23 +51,9 @@ def venues_accept(
 
     Orders that it does not have are canceled here, what accounts hold is what it says, fills of unknown orders are passed
     over. What its word cannot settle is refused with what to do there. To say it again does no harm."""
+    from fleet_cli.calls import answer_of
+
     body = {"reason": reason, "by": operator()}
-    settled: dict[str, Any] = run(_call(state_of(state_dir), "POST", f"{reconciliation}/accept", body))
+    path = f"{_COMPARISONS}/{reconciliation}/accept"
+    settled: dict[str, Any] = run(answer_of(state_of(state_dir), "execution", "POST", path, body))
     out.print(f"accepted; {settled['venue']} is asked anew about {settled['symbol']}, see `fleet venues differences`")
-
-
-async def _call(state: StateDir, method: str, what: str, body: dict[str, str] | None = None) -> Any:
-    from fleet_chassis.calls import CallFailed
-
-    from fleet_cli.calls import service_client
-
-    async with service_client(state) as client:
-        path = f"/internal/reconciliations/{what}"
-        try:
-            answer = await client.request("execution", 0, method, path, json=body, timeout_s=_TIMEOUT_S)
-        except CallFailed as failed:
-            fail(str(failed), "See `fleet status`")
-    if not answer.is_success:
-        problem = answer.decode(dict)
-        fail(f"execution: {problem.get('detail') or problem.get('title')}")
-    return answer.decode(object)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from fleet_launcher.control import description
 from fleet_launcher.environment import service_environment
+from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.places import StateDir
 from fleet_launcher.services import service
 from fleet_launcher.stack import Endpoints
@@ -26,6 +29,15 @@ def run_admin(
         text=True,
         check=False,
     )
+
+
+def verdict_of(state: StateDir, name: str, command: str, *, what: str) -> dict[str, Any]:
+    """What a service's own check says of `what`, as JSON. LaunchFailure: it could not be read, or no fleet runs."""
+    done = run_admin(state, name, [command])
+    if not done.stdout.startswith("{"):
+        raise LaunchFailure(f"{what} could not be read", "".join(done.stderr.strip().splitlines()[-1:]))
+    verdict: dict[str, Any] = json.loads(done.stdout)
+    return verdict
 
 
 def described_endpoints(state: StateDir) -> Endpoints:
