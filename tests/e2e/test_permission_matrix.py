@@ -13,9 +13,10 @@ from uuid import UUID, uuid4
 import aiohttp
 import pytest
 import pytest_asyncio
-from fleet_auth.domain import SCOPES, Role
+from fleet_auth.domain import SCOPES
 from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.permissions import LOGIN, RoutePermission
+from fleet_contracts.vocabulary import Role
 from fleet_gateway.routes import PUBLIC
 from fleet_launcher.admin import run_admin
 from fleet_routes import PUBLIC_ROUTES

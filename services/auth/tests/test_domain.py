@@ -7,13 +7,13 @@ import pytest
 from fleet_auth.domain import (
     RefreshRefusal,
     RefreshToken,
-    Role,
     Session,
     User,
     UserStatus,
     normalise_email,
     scopes_of,
 )
+from fleet_contracts.vocabulary import Role
 from hypothesis import given
 from hypothesis import strategies as st
 

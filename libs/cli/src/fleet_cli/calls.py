@@ -79,7 +79,7 @@ HALT_TIMEOUT_S = 0.5
 
 
 async def tell_state(
-    state: StateDir, scope: str, target: str | None, word: str, *, by: str, reason: str
+    state: StateDir, scope: StateScope, target: str | None, word: TradingStateWord, *, by: str, reason: str
 ) -> list[tuple[str, str]]:
     """Tells every gate a state that is newer than all they obey; (instance, `ok` or what went wrong).
 
@@ -88,9 +88,9 @@ async def tell_state(
         gates = StateGates(client, timeout_s=HALT_TIMEOUT_S)
         newest = max(((one.epoch, one.version) for one in await gates.obeyed()), default=(0, 0))
         change = TradingStateChanged(
-            scope=StateScope(scope),
+            scope=scope,
             target=target,
-            state=TradingStateWord(word),
+            state=word,
             epoch=newest[0],
             version=newest[1] + 1,
             by=by,

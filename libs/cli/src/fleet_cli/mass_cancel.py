@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from fleet_contracts.vocabulary import StateScope
 from fleet_launcher.places import StateDir
 from rich.table import Table
 
 from fleet_cli.console import DEFAULT_STATE, StateOption, fail, operator, run, show, state_of
-from fleet_cli.halt import Scope, target_of
+from fleet_cli.halt import target_of
 
 _VENUE = "matching-engine"
 _TIMEOUT_S = 30.0
@@ -28,8 +29,8 @@ def mass_cancel(
     nobody keeps some of the books at the time. To say it again does no harm. To stop trading: fleet halt."""
     if symbol is None and account is None:
         fail("Nothing is canceled: neither a symbol nor an account is named", "--symbol AAPL/USD or --account …")
-    symbol = None if symbol is None else target_of(Scope.SYMBOL, symbol)
-    account = None if account is None else target_of(Scope.ACCOUNT, account)
+    symbol = None if symbol is None else target_of(StateScope.SYMBOL, symbol)
+    account = None if account is None else target_of(StateScope.ACCOUNT, account)
     body = {"symbol": symbol, "account_id": account, "by": operator(), "reason": reason}
     told = run(_tell(state_of(state_dir), body))
     table = Table("instance", "answer", "partitions", box=None, pad_edge=False)

@@ -6,10 +6,10 @@ What talks to the services is imported where it is used: half a second that the 
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from typing import Annotated
 
 import typer
+from fleet_contracts.vocabulary import Role
 from fleet_launcher.admin import run_admin, verdict_of
 from fleet_launcher.control import description
 from fleet_launcher.migrating import migrate as migrate_all
@@ -30,13 +30,6 @@ users = typer.Typer(
 
 ServiceArgument = Annotated[str, typer.Argument(help="The service that set the key aside.")]
 ListedArgument = Annotated[str, typer.Argument(help="As `fleet parked list` shows it.")]
-
-
-class Role(StrEnum):
-    ADMIN = "admin"
-    TRADER = "trader"
-    VIEWER = "viewer"
-    COMPLIANCE = "compliance"
 
 
 @parked.command("list")

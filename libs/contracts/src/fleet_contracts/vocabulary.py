@@ -3,6 +3,15 @@
 from enum import StrEnum
 
 
+class Role(StrEnum):
+    """What a user is; auth says what each may do."""
+
+    ADMIN = "admin"
+    TRADER = "trader"
+    VIEWER = "viewer"
+    COMPLIANCE = "compliance"
+
+
 class Side(StrEnum):
     BUY = "buy"
     SELL = "sell"

@@ -22,10 +22,11 @@ from fleet_chassis.clock import SystemClock
 from fleet_chassis.database import Database
 from fleet_chassis.ids import SystemIds
 from fleet_contracts.audit import Change
+from fleet_contracts.vocabulary import Role
 
 from . import service
 from .audit.service import Verdict, verify
-from .domain import EmailTaken, Role, User, UserUnknown, normalise_email
+from .domain import EmailTaken, User, UserUnknown, normalise_email
 from .mfa import service as mfa
 from .mfa.domain import NotEnabled
 from .mfa.store import SecondFactors

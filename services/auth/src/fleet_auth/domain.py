@@ -8,16 +8,10 @@ from enum import StrEnum
 from uuid import UUID
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
+from fleet_contracts.vocabulary import Role
 
 # Nothing is sent to the address here, and a house installation may well live under `.local` or `.test`.
 SPECIAL_USE_DOMAIN_NAMES.clear()
-
-
-class Role(StrEnum):
-    ADMIN = "admin"
-    TRADER = "trader"
-    VIEWER = "viewer"
-    COMPLIANCE = "compliance"
 
 
 _TRADER_SCOPES = ("read", "trade", "strategy", "transfer")

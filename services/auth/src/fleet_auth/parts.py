@@ -12,10 +12,11 @@ from fleet_chassis.permissions import service_caller
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.requests import current_client_address
 from fleet_chassis.shapes import FastJSON, Resource
+from fleet_contracts.vocabulary import Role
 from pydantic import AfterValidator, Field
 from starlette.requests import HTTPConnection
 
-from .domain import Client, Role, Session, User, UserStatus, normalise_email, scopes_of
+from .domain import Client, Session, User, UserStatus, normalise_email, scopes_of
 from .guessing.service import Defence
 from .notices.service import Notices
 from .passwords import MAX_PASSWORD_LENGTH, MIN_LENGTH_WITH_MFA, PasswordRefused, Passwords

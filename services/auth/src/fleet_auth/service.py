@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fleet_chassis.ids import Ids
 from fleet_contracts.audit import Change
+from fleet_contracts.vocabulary import Role
 
 from .domain import (
     Client,
@@ -16,7 +17,6 @@ from .domain import (
     LastAdministrator,
     RefreshRefusal,
     RevokedReason,
-    Role,
     Session,
     Ticket,
     User,

@@ -7,10 +7,11 @@ from uuid import UUID
 import asyncpg
 from fleet_bus import Transaction
 from fleet_contracts.audit import Change
+from fleet_contracts.vocabulary import Role
 
 from . import events
 from .audit.store import AuditLog
-from .domain import Client, RefreshToken, RevokedReason, Role, Session, Ticket, User, UserStatus
+from .domain import Client, RefreshToken, RevokedReason, Session, Ticket, User, UserStatus
 
 _PURGED = 20
 """Rows past their time that one request takes away: more than it adds, so that the tables do not grow."""

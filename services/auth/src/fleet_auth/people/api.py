@@ -9,11 +9,12 @@ from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_curso
 from fleet_chassis.permissions import AdminCaller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import Body
+from fleet_contracts.vocabulary import Role
 from pydantic import Field
 
 from fleet_auth import service
 from fleet_auth.api_keys.store import ApiKeys
-from fleet_auth.domain import LastAdministrator, Role, UserStatus, UserUnknown
+from fleet_auth.domain import LastAdministrator, UserStatus, UserUnknown
 from fleet_auth.parts import AuthParts, UserResource, user_resource
 from fleet_auth.store import PostgresUnitOfWork, users_page
 

@@ -13,6 +13,7 @@ from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_curso
 from fleet_chassis.permissions import ReadCaller, TradeCaller
 from fleet_chassis.problems import FieldError, Problem
 from fleet_chassis.shapes import Body, DecimalString, FastJSON, Symbol
+from fleet_contracts.vocabulary import Role
 from pydantic import Field, TypeAdapter, ValidationError
 from starlette.responses import Response
 
@@ -31,7 +32,6 @@ from .documents import answers, page_of
 
 router = APIRouter(prefix="/api/v1/risk", tags=["risk"])
 
-ROLES = ("admin", "trader", "viewer", "compliance")
 _SYMBOL: TypeAdapter[str] = TypeAdapter(Symbol)
 
 
@@ -208,8 +208,8 @@ async def _target(trading: Trading, caller: Caller, scope: Scope, target: str | 
                 return _SYMBOL.validate_python(target)
             except ValidationError as error:
                 raise _invalid("target", "must be a symbol such as AAPL/USD") from error
-        case Scope.ROLE if target not in ROLES:
-            raise _invalid("target", f"must be one of {', '.join(ROLES)}")
+        case Scope.ROLE if target not in set(Role):
+            raise _invalid("target", f"must be one of {', '.join(Role)}")
         case _:
             return target or ""
 
