@@ -14,6 +14,7 @@ from fleet_sdk.builtin import create
 from fleet_sdk.client import FleetClient
 from fleet_sdk.run import Deployment, RunResult, run
 from fleet_testkit.eventually import eventually
+from orders_under_way import ENDED
 from whole_fleet import whole_fleet
 
 STRATEGIES: dict[str, dict[str, object]] = {
@@ -24,7 +25,6 @@ STRATEGIES: dict[str, dict[str, object]] = {
 """Entries by stop and by limit order that ends with its time; exits by bracket, by trailing stop and by OCO, which is
 cancelled for a market order when it has taken too long."""
 END = datetime(2012, 6, 1, tzinfo=UTC)
-ENDED = {"filled", "canceled", "expired", "denied", "rejected"}
 
 
 @pytest.mark.long

@@ -9,12 +9,13 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from fleet_contracts.vocabulary import OrderStatus
 from fleet_sdk.client import FleetClient
 from fleet_sdk.problems import ApiError, OutcomeUnknown, Unreachable
 from fleet_testkit.eventually import eventually
 from whole_fleet import until_status
 
-ENDED = ("filled", "canceled", "expired", "denied", "rejected")
+ENDED = tuple(status for status in OrderStatus if status.is_ended)
 SEND_BY = timedelta(seconds=5)
 OPENING_DEPOSIT = Decimal(100_000)
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
 
+from fleet_contracts.vocabulary import OrderStatus
 from fleet_sdk.bars import Bar
 from fleet_sdk.run import RunResult
 from rich.console import Console
@@ -12,8 +13,8 @@ from .follow import Seen
 from .outcome import Outcome, differences
 from .scenario import INITIAL_CASH, SYMBOLS
 
-_ENDED = {"filled", "canceled", "expired", "denied", "rejected"}
-_RESTS = {"new", "partially_filled", "pending_new"}
+_ENDED = {status for status in OrderStatus if status.is_ended}
+_RESTS = {OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.PENDING_NEW}
 """`pending_new`: decided at the last close, it waits for an open that did not come."""
 _SHOWN = 20
 
