@@ -17,6 +17,7 @@ from fleet_cli.first_steps import curl_lines
 from fleet_cli.main import app
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.keys import COMMAND_KEY, ensure_keys
+from fleet_launcher.leftovers import LOCK
 from fleet_launcher.places import StateDir
 from fleet_launcher.postgres import user_namespace_works
 from fleet_launcher.processes import record
@@ -71,6 +72,10 @@ def test_status_of_a_fleet_without_supervisor_and_kafka_says_so(tmp_path: Path) 
     told = {line.split()[0]: line.rstrip() for line in done.stdout.splitlines()}
     assert "was killed" in told["supervisor"] and "is down: `fleet logs kafka`" in told["kafka"]
     assert told["postgres"].split()[-2:] == ["127.0.0.1:2/x", "yes"] and told["redis"].endswith("given by URL")
+    with state.locked(LOCK, timeout_s=0):  # as a supervisor that lives
+        assert fleet("status", state=tmp_path).exit_code == 1
+        record(state, "kafka", os.getpid())
+        assert fleet("status", state=tmp_path).exit_code == 0
 
 
 def test_nothing_is_stopped_that_nobody_would_start_again(tmp_path: Path) -> None:

@@ -107,29 +107,31 @@ def status(state_dir: StateOption = DEFAULT_STATE) -> None:
     described = control.description(state)
     from fleet_cli.calls import rest_parts
 
-    checks = run(_health(described))
+    unready = run(_unready(described))
     parts = run(rest_parts(state))
     table = Table("part", "pid", "up", "memory", "where", "behind", "parked", "ready", box=None, pad_edge=False)
-    is_supervised = control.is_up(state)
-    table.add_row(SUPERVISOR, *_process(_pid(state, SUPERVISOR)), "", "", "", "yes" if is_supervised else _UNWATCHED)
-    is_down = not is_supervised
+    wrong = None if control.is_up(state) else _UNWATCHED
+    is_ready = wrong is None
+    table.add_row(SUPERVISOR, *_process(_pid(state, SUPERVISOR)), "", "", "", wrong or "yes")
     for part, where, name in (
         ("kafka", "bootstrap", "kafka"),
         ("postgres", "url", "postgres"),
         ("redis", "url", "valkey"),
     ):
         pid = _pid(state, name)
-        # Of a part that was given by URL there is no record.
-        ready = "yes" if pid else "given by URL" if record_of(state, name) is None else f"is down: `fleet logs {name}`"
-        is_down |= ready.startswith("is down")
+        is_given = record_of(state, name) is None  # of a part that was given by URL there is no record
+        wrong = None if pid or is_given else f"is down: `fleet logs {name}`"
+        is_ready &= wrong is None
+        ready = wrong or ("given by URL" if is_given else "yes")
         table.add_row(part, *_process(pid), _without_password(described[part][where]), "", "", ready)
     for name, service in described["services"].items():
         for instance in service["instances"]:
-            ready = checks[instance["health_url"]] if not instance["gave_up"] else _gave_up(name)
+            wrong = _gave_up(name) if instance["gave_up"] else unready[instance["health_url"]]
+            is_ready &= wrong is None
             who = f"{name}-{instance['ordinal']}"
-            table.add_row(who, *_process(instance["pid"]), instance["url"], *_waiting(parts.get(who)), ready)
+            table.add_row(who, *_process(instance["pid"]), instance["url"], *_waiting(parts.get(who)), wrong or "yes")
     show(table)
-    if is_down or any(answer != "yes" for answer in checks.values()):
+    if not is_ready:
         raise typer.Exit(1)
 
 
@@ -150,20 +152,21 @@ def _waiting(part: RestPart | None) -> tuple[str, str]:
     return f"{behind.records} in {name.partition('.')[2]}{age}", str(len(part.parked))
 
 
-async def _health(described: dict[str, Any]) -> dict[str, str]:
+async def _unready(described: dict[str, Any]) -> dict[str, str | None]:
+    """Of each process's health, by URL, why it is not ready; None where it is."""
     import aiohttp
 
     urls = [i["health_url"] for service in described["services"].values() for i in service["instances"]]
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as client:
 
-        async def one(url: str) -> str:
+        async def one(url: str) -> str | None:
             try:
                 async with client.get(url) as answer:
                     checks = (await answer.json(content_type=None)).get("checks", {})
             except (aiohttp.ClientError, TimeoutError, ValueError):
                 return "does not answer"
             if answer.status == 200:
-                return "yes"
+                return None
             return "; ".join(f"{name}: {said}" for name, said in checks.items() if said != "ok") or "no"
 
         return dict(zip(urls, await asyncio.gather(*map(one, urls)), strict=True))
