@@ -1,43 +1,15 @@
 """`fleet venues` against execution as it runs."""
 
-import asyncio
-import os
-import shutil
-import sys
-from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from fleet_command import command, fleet_of
 from fleet_contracts.audit import AdminActed
 from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS
 from fleet_contracts.trading import SubmitOrder
 from fleet_contracts.vocabulary import VenueStateWord
-from fleet_launcher.keys import COMMAND_KEY
-from fleet_launcher.places import StateDir
-from fleet_launcher.processes import record
 from fleet_testkit.eventually import eventually
-
-
-def a_state(folder: Path, service: Any) -> StateDir:
-    """A state folder in which this execution is the fleet."""
-    state = StateDir(folder)
-    state.prepare()
-    key = state.private_key(COMMAND_KEY)
-    key.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(service.settings.private_key_file.parent / "cli.pem", key)
-    record(state, "execution-0", os.getpid())
-    state.keep("fleet.json", {"services": {}})
-    state.keep("instances.json", {"instances": [{"name": "execution", "ordinal": 0, "url": service.url}]})
-    return state
-
-
-async def venues(state: StateDir, *words: str) -> tuple[int, str, str]:
-    """Exit status, stdout and stderr of the command."""
-    command = (sys.executable, "-m", "fleet_cli.main", "venues", *words, "--state-dir", str(state.path))
-    done = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
-    told, wrong = await done.communicate()
-    return done.returncode or 0, told.decode(), wrong.decode()
 
 
 async def test_an_operator_sees_what_is_left_and_settles_it(
@@ -45,23 +17,23 @@ async def test_an_operator_sees_what_is_left_and_settles_it(
 ) -> None:
     """a stranger holds 3 there → shown → accepted → asked anew: nothing is left, and the symbol is open"""
     service, symbol, stranger = execution_service, "ETH/USD", uuid4()
-    state = a_state(tmp_path, service)
+    state = fleet_of(tmp_path, service.keys.state.keys, "execution", service.url)
     await service.status(VenueStateWord.CONNECTED, LISTS_OPEN_ORDERS)
     await service.lists(symbol)
     for number in (1, 2, 3):
         await service.answer(await service.asked(symbol, number), positions={stranger: 3})
     named = (await service.compared(symbol))["reconciliation_id"]
-    status, told, wrong = await venues(state, "differences")
+    status, told, wrong = await command(state, "venues", "differences")
     assert (status, wrong) == (1, "")
     assert told.startswith(f"paper {symbol} since ") and named in told
     assert told.splitlines()[2].split()[:2] == ["position", str(stranger)]
     assert "the account holds 3 there, was 0 here" in told
     service.clock.advance(seconds=1)
     done = f"accepted; paper is asked anew about {symbol}, see `fleet venues differences`\n"
-    assert await venues(state, "accept", named, "--reason", "a test") == (0, done, "")
+    assert await command(state, "venues", "accept", named, "--reason", "a test") == (0, done, "")
     await service.answer(await service.asked(symbol, 4), positions={stranger: 3})
     assert (await service.compared(symbol, 1))["outcome"] == "clean"
-    assert await venues(state, "differences") == (0, "nothing is unresolved\n", "")
+    assert await command(state, "venues", "differences") == (0, "nothing is unresolved\n", "")
     assert not await service.is_in_doubt(an_order, symbol)
     (acted,) = await eventually(lambda: service.peers.heard_of(AdminActed))
     assert (acted.actor.partition(":")[0], acted.action, acted.reason) == ("cli", "differences.accepted", "a test")

@@ -1,44 +1,28 @@
 """Operators take orders out of all books, whichever instance keeps them, with the command."""
 
-import asyncio
 import contextlib
-import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet_command import command, fleet_of
 from fleet_contracts.audit import AdminActed
 from fleet_contracts.venue import VenueOrderAccepted, VenueOrderCanceled
-from fleet_launcher.processes import record
 from fleet_testkit.eventually import eventually
 
+MASS_CANCEL = ("mass-cancel", "--reason", "a test")
 A, C = VenueOrderAccepted, VenueOrderCanceled
 
 
 @pytest.mark.long
-async def test_it_reaches_every_instance_and_says_what_was_not_reached(open_engine: Any) -> None:
+async def test_it_reaches_every_instance_and_says_what_was_not_reached(open_engine: Any, tmp_path: Path) -> None:
     """two instances share the partitions -> an account's orders are out of the books of both, another's stay, and both acts
     are kept -> one instance is away: exit code 1, with its name"""
     symbols = [f"S{number}/USD" for number in range(6)]
     async with open_engine() as engine, contextlib.AsyncExitStack() as second, engine.running() as url:
         await engine.lists(*(engine.instrument(symbol) for symbol in symbols))
         urls = [url, await second.enter_async_context(engine.running(ordinal=1))]
-        state = engine.keys.state
-        listed = [{"name": "matching-engine", "ordinal": n, "url": each} for n, each in enumerate(urls)]
-        state.instances_json.write_text(json.dumps({"instances": listed}))
-        state.keep("fleet.json", {"services": {}})
-        record(state, "supervisor-of-the-test", os.getpid())
-
-        async def fleet(*words: str) -> tuple[int | None, str]:
-            process = await asyncio.create_subprocess_exec(
-                str(Path(sys.executable).with_name("fleet")),
-                *("mass-cancel", *words, "--reason", "a test", "--state-dir", str(state.path)),
-                stdout=asyncio.subprocess.PIPE,
-            )
-            told, _ = await process.communicate()
-            return process.returncode, told.decode()
+        state = fleet_of(tmp_path, engine.keys.state.keys, "matching-engine", *urls)
 
         async def kept(instance: str) -> set[str]:
             headers, found = engine.keys.of_service("matching-engine", "matching-engine"), set()
@@ -59,7 +43,7 @@ async def test_it_reaches_every_instance_and_says_what_was_not_reached(open_engi
         await engine.command(*mine, *others)
         for each in (*mine, *others):
             await engine.told(each.venue_order_ref, A)
-        code, table = await fleet("--account", str(account))
+        code, table, _ = await command(state, *MASS_CANCEL, "--account", str(account))
         assert code == 0, table
         rows = [line.split() for line in table.splitlines()[1:]]
         assert [row[:2] for row in rows] == [["matching-engine-0", "ok"], ["matching-engine-1", "ok"]]
@@ -72,6 +56,6 @@ async def test_it_reaches_every_instance_and_says_what_was_not_reached(open_engi
         assert all(act.actor.startswith("cli:") for act in acts)
         theirs = await kept(urls[1])
         await second.aclose()
-        code, table = await fleet("--symbol", next(iter(theirs)))
+        code, table, _ = await command(state, *MASS_CANCEL, "--symbol", next(iter(theirs)))
         assert code == 1 and "matching-engine-1  unreachable" in table, table
         assert all(len(engine.reports(each.venue_order_ref)) == 1 for each in others)

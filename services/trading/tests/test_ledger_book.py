@@ -1,66 +1,41 @@
 """`fleet ledger book` against trading as it runs."""
 
-import asyncio
-import os
-import shutil
-import sys
-from asyncio.subprocess import PIPE
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from fleet_command import command, fleet_of
 from fleet_contracts.audit import AdminActed
-from fleet_launcher.keys import COMMAND_KEY
-from fleet_launcher.places import StateDir
-from fleet_launcher.processes import record
 from fleet_testkit.eventually import eventually
-
-
-def a_state(folder: Path, fleet: Any) -> StateDir:
-    """A state folder in which this trading is the fleet."""
-    state = StateDir(folder)
-    state.prepare()
-    key = state.private_key(COMMAND_KEY)
-    key.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(fleet.settings.private_key_file.parent / "cli.pem", key)
-    record(state, "trading-0", os.getpid())
-    state.keep("fleet.json", {"services": {}})
-    state.keep("instances.json", {"instances": [{"name": "trading", "ordinal": 0, "url": fleet.url}]})
-    return state
-
-
-async def booked(state: StateDir, *words: str) -> tuple[int, str, str]:
-    """Exit status, stdout and stderr of the command."""
-    command = (sys.executable, "-m", "fleet_cli.main", "ledger", "book", *words, "--state-dir", str(state.path))
-    done = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
-    told, wrong = await done.communicate()
-    return done.returncode or 0, told.decode(), wrong.decode()
 
 
 async def test_an_operator_books_what_is_no_trade(fleet: Any, tmp_path: Path) -> None:
     """a fee → said again → another amount under the same reference → more than is there → all of it in the ledger once"""
     user: UUID = fleet.a_user()
     await fleet.call("GET", "/api/v1/accounts", user=user)
-    account, state = str(fleet.account_of(user)), a_state(tmp_path, fleet)
+    account = str(fleet.account_of(user))
+    state = fleet_of(tmp_path, fleet.settings.private_key_file.parent, "trading", fleet.url)
     fee = (account, "fee", "-3.50", "--reference", "data of November")
-    status, told, wrong = await booked(state, *fee)
+    status, told, wrong = await command(state, "ledger", "book", *fee)
     assert status == 0, wrong
     heads, row = told.splitlines()
     assert heads.split() == ["at", "kind", "amount", "currency", "reference", "transaction"]
     assert row.split()[1:-1] == ["fee", "-3.5", "USD", "data", "of", "November"]
-    status, again, _ = await booked(state, *fee)
+    status, again, _ = await command(state, "ledger", "book", *fee)
     assert (status, again) == (0, f"booked before, nothing has changed:\n{told}")
     assert await fleet.balance(user) == (D("99996.5"), 0)
-    status, _, wrong = await booked(state, account, "fee", "-4", "--reference", "data of November")
+    status, _, wrong = await command(state, "ledger", "book", account, "fee", "-4", "--reference", "data of November")
     assert (status, wrong) == (1, "error: trading: It is booked already, as a fee of -3.50 USD.\n")
-    status, _, wrong = await booked(state, account, "withdrawal", "-100000", "--reference", "to the bank")
+    status, _, wrong = await command(
+        state, "ledger", "book", account, "withdrawal", "-100000", "--reference", "to the bank"
+    )
     assert status == 1 and "settled and not reserved was 99996.5" in wrong
     for words in (
         ("correction", "3.5", "--reference", "of the fee"),
         ("withdrawal", "-100000", "--reference", "to the bank"),
     ):
-        status, _, wrong = await booked(state, account, *words)
+        status, _, wrong = await command(state, "ledger", "book", account, *words)
         assert status == 0, wrong
     assert await fleet.balance(user) == (0, 0)
     ledger = (await fleet.call("GET", f"/api/v1/accounts/{account}/ledger", user=user)).body["data"]
