@@ -1,6 +1,6 @@
 """The settings of exchange-connector, read from FLEET_*."""
 
-from typing import Self
+from typing import Any, Self
 
 from fleet_chassis.settings import DatabaseSettings
 from fleet_simulator import BarPath, Models, models_of
@@ -31,30 +31,14 @@ class Settings(DatabaseSettings):
     """How long a command is on its way, beside the time that it takes."""
     exchange_connector_bar_path: BarPath = BarPath.NEARER_EXTREME
 
-    @field_validator("exchange_connector_volume_share")
+    @field_validator(*(f"exchange_connector_{what}" for what in ("volume_share", "slippage", "fees", "latency")))
     @classmethod
-    def _is_share(cls, share: str | None) -> str | None:
-        models_of(volume_share=share)
-        return share
-
-    @field_validator("exchange_connector_slippage")
-    @classmethod
-    def _is_slippage(cls, slippage: str) -> str:
-        models_of(slippage=slippage)
-        return slippage
-
-    @field_validator("exchange_connector_latency")
-    @classmethod
-    def _is_latency(cls, latency: str, info: ValidationInfo) -> str:
-        if models_of(latency=latency).latency is not None and info.data.get("feed") == "replay":
+    def _names_a_model(cls, name: str | None, info: ValidationInfo) -> str | None:
+        assert info.field_name is not None
+        named: dict[str, Any] = {info.field_name.removeprefix("exchange_connector_"): name}
+        if models_of(**named).latency is not None and info.data.get("feed") == "replay":
             raise ValueError("on a replay every command waits for the next open; a latency is for the simulated feed")
-        return latency
-
-    @field_validator("exchange_connector_fees")
-    @classmethod
-    def _is_fees(cls, fees: str) -> str:
-        models_of(fees=fees)
-        return fees
+        return name
 
     @model_validator(mode="after")
     def _divides_a_minute(self) -> Self:
