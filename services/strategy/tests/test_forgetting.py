@@ -10,7 +10,8 @@ from fleet_bus import Bus, Due
 from fleet_chassis.database import Database
 from fleet_strategy.domain import MOST_WAITING
 from fleet_strategy.settings import Settings
-from fleet_strategy.store.forgetting import FORGET, KEPT_BARS, KEPT_SIGNALS, Forgetting
+from fleet_strategy.store import forgetting
+from fleet_strategy.store.forgetting import FORGET, KEPT_BARS, KEPT_SIGNALS
 from fleet_testkit.fixtures import MakeDatabase
 from fleet_testkit.peers import Keys
 
@@ -28,7 +29,7 @@ async def silent_bus(make_database: MakeDatabase, tmp_path: Path) -> Any:
 
 async def forget(bus: Bus) -> None:
     async with bus.transaction() as tx:
-        await Forgetting(tx).forget(Due(FORGET, "", 0, NOW))
+        await forgetting.forget(tx, Due(FORGET, "", 0, NOW))
 
 
 async def execute(bus: Bus, statement: str, *values: object) -> None:

@@ -9,7 +9,7 @@ from fleet_bus import Due
 from fleet_testkit.eventually import eventually
 from fleet_testkit.fixtures import MakeDatabase
 from fleet_trading.events import ALARMS
-from fleet_trading.store.checking import BookCheck
+from fleet_trading.store.checking import check
 
 START = UUID(int=0)
 
@@ -32,7 +32,7 @@ async def passed(connection: asyncpg.Connection) -> tuple[list[str], int]:
     come_to, rounds = str(START), 0
     while True:
         opened: Any = Opened(connection)
-        problems += await BookCheck(opened).check(Due("check-books", come_to, 0, opened.now))
+        problems += await check(opened, Due("check-books", come_to, 0, opened.now))
         come_to, rounds = opened.next, rounds + 1
         if come_to == str(START):
             return problems, rounds

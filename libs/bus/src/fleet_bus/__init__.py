@@ -11,7 +11,7 @@ from .journal_partition import CLOCK, Machine, Said
 from .journal_store import Fact
 from .journaled import Archive, Journaled
 from .received import Received, Record
-from .subscription import Due, DueKind, Live, Watch, Work
+from .subscription import Due, DueKind, Live, Watch, Work, housekeeping
 from .table import TableView
 from .transaction import Transaction
 
@@ -37,5 +37,6 @@ __all__ = [
     "Transaction",
     "Watch",
     "Work",
+    "housekeeping",
     "tell_acted",
 ]

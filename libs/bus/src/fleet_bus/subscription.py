@@ -87,3 +87,26 @@ class DueKind:
     when: Callable[[Due], Awaitable[bool]] | None = None
     counts_at_rest: bool = True
     batch: int = field(default=200)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lockless:
+    """A transaction as it is."""
+
+    transaction: Transaction
+
+    async def lock(self, ids: Sequence[str]) -> None:
+        """Nothing is locked."""
+
+    async def flush(self) -> None:
+        """Nothing is left to write."""
+
+
+def housekeeping(kind: str, do: Callable[[Transaction, Due], Awaitable[None]]) -> DueKind:
+    """What a service does for itself again and again: it needs no lock but that of its due row, and must not keep the fleet
+    from rest. `do` schedules the row that comes next."""
+
+    async def handle(uow: _Lockless, due: Due) -> None:
+        await do(uow.transaction, due)
+
+    return DueKind(kind, "wall", _Lockless, lambda _: (), handle, counts_at_rest=False)

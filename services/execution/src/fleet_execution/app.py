@@ -7,7 +7,7 @@ from functools import partial
 from uuid import UUID
 
 from fastapi import FastAPI
-from fleet_bus import Bus, NotYet
+from fleet_bus import Bus, NotYet, housekeeping
 from fleet_chassis.app import new_app
 from fleet_chassis.background import Background
 from fleet_chassis.clock import Clock
@@ -27,7 +27,7 @@ from .domain import OrderKey, VenueOrder
 from .settings import Settings
 from .store.comparing import ROUND, ComparingPostgresUnitOfWork
 from .store.families import Families
-from .store.forgetting import FORGET
+from .store.forgetting import FORGET, forget
 from .store.unit import PostgresUnitOfWork, watched
 from .watching import PriceWatch
 
@@ -88,7 +88,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     bus.add(watch.subscription())
     bus.add(consumers.reports(comparing, settings.execution_venues))
     bus.add(consumers.statuses(comparing))
-    bus.add(consumers.forgetting())
+    bus.add(housekeeping(FORGET, forget))
     bus.add(
         consumers.rounds(
             comparing,

@@ -24,7 +24,6 @@ from .service import deadlines, learning, orders, reconciling, triggers
 from .service.refusing import Refusal
 from .service.triggers import Look
 from .store.comparing import ROUND, VENUES, ComparingPostgresUnitOfWork, ComparingUnit
-from .store.forgetting import FORGET, Forgetting
 from .store.unit import NEW, STEP, PostgresUnitOfWork, Unit, held_until
 
 log = get_logger("fleet_execution")
@@ -126,15 +125,6 @@ def rounds(
             )
 
     return DueKind(ROUND, "wall", unit, lambda _: (VENUES,), handle, counts_at_rest=False)
-
-
-def forgetting() -> DueKind:
-    """What is over for long. Housekeeping, which must not keep a fleet from rest."""
-
-    async def handle(uow: Forgetting, due: Due) -> None:
-        await uow.forget(due)
-
-    return DueKind(FORGET, "wall", Forgetting, lambda _: (), handle, counts_at_rest=False)
 
 
 STARTED = 1

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from fleet_bus import Bus
+from fleet_bus import Bus, housekeeping
 from fleet_chassis.app import new_app
 from fleet_chassis.clock import Clock
 from fleet_chassis.database import Database
@@ -18,6 +18,7 @@ from . import consumers
 from .api import deployments, strategies
 from .runtime import Runners
 from .settings import Settings
+from .store.forgetting import FORGET, forget
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None) -> FastAPI:
@@ -35,7 +36,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, ids: Ids | Non
     runners = Runners()
     bus.add(consumers.market(runners))
     bus.add(consumers.steps_left(runners))
-    bus.add(consumers.forgetting())
+    bus.add(housekeeping(FORGET, forget))
     bus.add(consumers.outcomes())
     bus.add(consumers.activity())
 

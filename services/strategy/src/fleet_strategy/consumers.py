@@ -25,7 +25,6 @@ from .events import bars_of, deployment_orders, step_of
 from .ports import Activity, Market
 from .runtime import Runners, run_ready_steps
 from .store.activity import PostgresActivity, PostgresOutcomes
-from .store.forgetting import FORGET, Forgetting
 from .store.market import STEPS, PostgresMarket
 
 OTHER_TABLES: tuple[tuple[Topic, type[Message]], ...] = (
@@ -75,15 +74,6 @@ def steps_left(runners: Runners) -> DueKind:
         """The unit of work runs what is ready when it is flushed."""
 
     return DueKind(STEPS, "wall", market_with(runners), _nothing, nothing_more)
-
-
-def forgetting() -> DueKind:
-    """What nobody reads any more. Housekeeping, which must not keep a fleet from rest."""
-
-    async def forget(uow: Forgetting, due: Due) -> None:
-        await uow.forget(due)
-
-    return DueKind(FORGET, "wall", Forgetting, _nothing, forget, counts_at_rest=False)
 
 
 def outcomes() -> Live:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from fastapi import FastAPI
-from fleet_bus import Bus
+from fleet_bus import Bus, housekeeping
 from fleet_chassis.app import new_app
 from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.background import Background
@@ -31,6 +31,7 @@ from .settings import Settings
 from .store import AccountCache, Readings
 from .store.holders import Holders
 from .store.limits import SharedLimits
+from .store.months import MONTHS, look_at_months
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
@@ -79,7 +80,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     bus.add(consumers.unanswered(trading.unit))
     bus.add(consumers.resets(trading.unit, desk, market, settings.trading_opening_deposit))
     bus.add(consumers.forgetting())
-    bus.add(consumers.order_months())
+    bus.add(housekeeping(MONTHS, look_at_months))
     bus.add(consumers.checking())
     bus.add(consumers.hourly_snapshots(trading.unit, market, is_live=is_live))
     bus.add(consumers.step_snapshots(trading.unit, market))

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from fleet_bus import Due, DueKind, NotYet, Received, Transaction, Work
+from fleet_bus import Due, DueKind, NotYet, Received, Transaction, Work, housekeeping
 from fleet_chassis.logging import get_logger
 from fleet_contracts import Message
 from fleet_contracts.auth import User
@@ -25,9 +25,8 @@ from .service.money import go_on_with_reset
 from .service.orders import Cancellation, OrderDesk, Refused, Submission
 from .service.reports import ask_about_unanswered, book
 from .store import Forgetting, PostgresUnit
-from .store.checking import CHECK, BookCheck
+from .store.checking import CHECK, check
 from .store.forgetting import FORGET
-from .store.months import MONTHS, Months
 from .store.snapshots import EVERY, SNAPSHOTS, STEP_SNAPSHOTS
 from .store.unit import RESET, UNANSWERED
 
@@ -198,11 +197,11 @@ def step_snapshots(unit: Unit, market: Market) -> DueKind:
 def checking() -> DueKind:
     """The books, some accounts a second. Housekeeping too."""
 
-    async def on_due(uow: BookCheck, due: Due) -> None:
-        for problem in await uow.check(due):
+    async def on_due(tx: Transaction, due: Due) -> None:
+        for problem in await check(tx, due):
             books_do_not_hold(problem)
 
-    return DueKind(CHECK, "wall", BookCheck, lambda aggregate_id: [aggregate_id], on_due, counts_at_rest=False)
+    return housekeeping(CHECK, on_due)
 
 
 def forgetting() -> DueKind:
@@ -212,12 +211,3 @@ def forgetting() -> DueKind:
         await uow.forget(due)
 
     return DueKind(FORGET, "wall", Forgetting, lambda aggregate_id: [aggregate_id], on_due, counts_at_rest=False)
-
-
-def order_months() -> DueKind:
-    """The months of the table of orders, made before they come. Housekeeping too."""
-
-    async def on_due(uow: Months, due: Due) -> None:
-        await uow.look(due)
-
-    return DueKind(MONTHS, "wall", Months, lambda aggregate_id: [aggregate_id], on_due, counts_at_rest=False)

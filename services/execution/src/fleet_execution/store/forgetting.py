@@ -4,7 +4,6 @@ order not known here.
 No index is there for it, as every order would pay for one: order ids begin with their time, so the index that finds an
 order's rows meets the oldest first. What lives longer than that is met each time, and is little."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 from fleet_bus import Due, Transaction
@@ -34,21 +33,9 @@ DELETE FROM venue_orders USING old WHERE venue_orders.venue_order_ref = old.venu
 """  # noqa: S608 (constants)
 
 
-class Forgetting:
+async def forget(tx: Transaction, due: Due) -> None:
     """Takes away the oldest of what is over. It needs no lock: nothing that is asked of it changes any more."""
-
-    def __init__(self, transaction: Transaction) -> None:
-        self._tx = transaction
-
-    async def lock(self, ids: Sequence[str]) -> None:
-        pass
-
-    async def forget(self, due: Due) -> None:
-        before = self._tx.now - KEPT
-        gone = await self._tx.connection.fetch(_FORGET, first_id_of(before), before, BATCH)
-        await self._tx.connection.execute("DELETE FROM never_sent WHERE said_at < $1", before)
-        again = _PAUSE if len(gone) == BATCH else _REST
-        self._tx.schedule(FORGET, due.aggregate_id, 0, "wall", self._tx.now + again)
-
-    async def flush(self) -> None:
-        pass
+    before = tx.now - KEPT
+    gone = await tx.connection.fetch(_FORGET, first_id_of(before), before, BATCH)
+    await tx.connection.execute("DELETE FROM never_sent WHERE said_at < $1", before)
+    tx.schedule(FORGET, due.aggregate_id, 0, "wall", tx.now + (_PAUSE if len(gone) == BATCH else _REST))

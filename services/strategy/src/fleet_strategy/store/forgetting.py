@@ -1,6 +1,5 @@
 """What nobody reads any more is forgotten: old bars, bars that were withheld, and signals."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 from fleet_bus import Due, Transaction
@@ -49,37 +48,28 @@ LIMIT $3
 """
 
 
-class Forgetting:
+async def forget(tx: Transaction, due: Due) -> None:
     """It needs no lock: what it takes away changes no more."""
+    is_all = [
+        await _forget_series(tx, "bars", KEPT_BARS),
+        await _forget_series(tx, "withheld_bars", MOST_WAITING),
+        await _forget_signals(tx),
+    ]
+    tx.schedule(FORGET, due.aggregate_id, 0, "wall", tx.now + (_REST if all(is_all) else _PAUSE))
 
-    def __init__(self, transaction: Transaction) -> None:
-        self._tx = transaction
 
-    async def lock(self, ids: Sequence[str]) -> None:
-        pass
+async def _forget_series(tx: Transaction, table: str, kept: int) -> bool:
+    """Whether that was all."""
+    gone = 0
+    for series in await tx.connection.fetch(_TOO_MANY.format(table=table), kept):
+        if gone >= BATCH:
+            return False
+        status = await tx.connection.execute(_FORGET_OF_SERIES.format(table=table), *series)
+        gone += int(status.removeprefix("DELETE "))
+    return True
 
-    async def forget(self, due: Due) -> None:
-        is_all = [
-            await self._forget_series("bars", KEPT_BARS),
-            await self._forget_series("withheld_bars", MOST_WAITING),
-            await self._forget_signals(),
-        ]
-        self._tx.schedule(FORGET, due.aggregate_id, 0, "wall", self._tx.now + (_REST if all(is_all) else _PAUSE))
 
-    async def _forget_series(self, table: str, kept: int) -> bool:
-        """Whether that was all."""
-        gone = 0
-        for series in await self._tx.connection.fetch(_TOO_MANY.format(table=table), kept):
-            if gone >= BATCH:
-                return False
-            status = await self._tx.connection.execute(_FORGET_OF_SERIES.format(table=table), *series)
-            gone += int(status.removeprefix("DELETE "))
-        return True
-
-    async def _forget_signals(self) -> bool:
-        rows = await self._tx.connection.fetch(_OLD_SIGNALS, KEPT_SIGNALS, KEPT, BATCH)
-        await self._tx.connection.execute("DELETE FROM signals WHERE signal_id = ANY($1)", [row[0] for row in rows])
-        return len(rows) < BATCH
-
-    async def flush(self) -> None:
-        pass
+async def _forget_signals(tx: Transaction) -> bool:
+    rows = await tx.connection.fetch(_OLD_SIGNALS, KEPT_SIGNALS, KEPT, BATCH)
+    await tx.connection.execute("DELETE FROM signals WHERE signal_id = ANY($1)", [row[0] for row in rows])
+    return len(rows) < BATCH

@@ -58,35 +58,23 @@ ON CONFLICT (account_id) DO UPDATE SET entry_no = excluded.entry_no
 """
 
 
-class BookCheck:
-    """One round. It locks nothing: what it reads is of one moment, and nobody else writes its rows."""
+async def check(tx: Transaction, due: Due) -> list[str]:
+    """What does not hold of the next accounts, in words; and schedules the round after this.
 
-    def __init__(self, tx: Transaction) -> None:
-        self._tx = tx
-
-    async def lock(self, ids: Sequence[str]) -> None:
-        """Nothing is locked."""
-
-    async def flush(self) -> None:
-        """Nothing is left to write."""
-
-    async def check(self, due: Due) -> list[str]:
-        """What does not hold of the next accounts, in words; and schedules the round after this."""
-        connection = self._tx.connection
-        rows = await connection.fetch(_LOOK, UUID(due.aggregate_id), _ACCOUNTS, _ENTRIES)
-        places = {row["account_id"]: row["upto"] for row in rows}
-        fresh = [row for row in rows if row["entries"]]
-        if fresh:
-            columns = ([row[name] for row in fresh] for name in ("account_id", "currency", "client", "everything"))
-            await connection.execute(_KEEP_SUMS, *columns)
-            touched = sorted({row["account_id"] for row in fresh})
-            await connection.execute(_KEEP_PLACES, touched, [places[account_id] for account_id in touched])
-        is_end = len(places) < _ACCOUNTS
-        come_to = _START if is_end else max(places)
-        self._tx.schedule(CHECK, str(come_to), due.sequence + 1, "wall", self._tx.now + (_REST if is_end else _PAUSE))
-        return [problem for row in rows if row["currency"] is not None for problem in _problems(row)] + list(
-            _gaps(rows)
-        )
+    It locks nothing: what it reads is of one moment, and nobody else writes its rows."""
+    connection = tx.connection
+    rows = await connection.fetch(_LOOK, UUID(due.aggregate_id), _ACCOUNTS, _ENTRIES)
+    places = {row["account_id"]: row["upto"] for row in rows}
+    fresh = [row for row in rows if row["entries"]]
+    if fresh:
+        columns = ([row[name] for row in fresh] for name in ("account_id", "currency", "client", "everything"))
+        await connection.execute(_KEEP_SUMS, *columns)
+        touched = sorted({row["account_id"] for row in fresh})
+        await connection.execute(_KEEP_PLACES, touched, [places[account_id] for account_id in touched])
+    is_end = len(places) < _ACCOUNTS
+    come_to = _START if is_end else max(places)
+    tx.schedule(CHECK, str(come_to), due.sequence + 1, "wall", tx.now + (_REST if is_end else _PAUSE))
+    return [problem for row in rows if row["currency"] is not None for problem in _problems(row)] + list(_gaps(rows))
 
 
 def _problems(row: asyncpg.Record) -> Iterator[str]:

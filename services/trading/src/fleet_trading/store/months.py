@@ -5,7 +5,6 @@ Behind the last month lies a part for all ids beyond it. Nothing is written ther
 them where no process has run for months: who makes the months that are missing then takes their orders in."""
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -21,43 +20,33 @@ _LOOK = timedelta(days=1)
 _BEYOND = "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE oid = 'orders_beyond'::regclass"
 
 
-class Months:
-    """One look; it makes one month at most, and looks again at once."""
+async def look_at_months(tx: Transaction, due: Due) -> None:
+    """Makes one month at most, and then is due again at once."""
+    start = await _first_missing(tx)
+    is_missing = start <= tx.now + _AHEAD
+    if is_missing:
+        await _make(tx, start)
+    tx.schedule(MONTHS, due.aggregate_id, due.sequence + 1, "wall", tx.now if is_missing else tx.now + _LOOK)
 
-    def __init__(self, tx: Transaction) -> None:
-        self._tx = tx
 
-    async def lock(self, ids: Sequence[str]) -> None:
-        """The due row itself keeps others away."""
+async def _first_missing(tx: Transaction) -> datetime:
+    bound = await tx.connection.fetchval(_BEYOND)
+    first = re.search(r"FROM \('([-0-9a-f]{36})'\)", bound)
+    assert first is not None, f"the part beyond the months begins with an id, was {bound}"
+    return datetime.fromtimestamp((UUID(first[1]).int >> 80) / 1000, UTC)
 
-    async def flush(self) -> None:
-        """Nothing is left to write."""
 
-    async def look(self, due: Due) -> None:
-        now = self._tx.now
-        start = await self._first_missing()
-        is_missing = start <= now + _AHEAD
-        if is_missing:
-            await self._make(start)
-        self._tx.schedule(MONTHS, due.aggregate_id, due.sequence + 1, "wall", now if is_missing else now + _LOOK)
-
-    async def _first_missing(self) -> datetime:
-        bound = await self._tx.connection.fetchval(_BEYOND)
-        first = re.search(r"FROM \('([-0-9a-f]{36})'\)", bound)
-        assert first is not None, f"the part beyond the months begins with an id, was {bound}"
-        return datetime.fromtimestamp((UUID(first[1]).int >> 80) / 1000, UTC)
-
-    async def _make(self, start: datetime) -> None:
-        """Some milliseconds, in which nobody reads or writes orders."""
-        end = (start + _AHEAD).replace(day=1)
-        first, beyond = first_id_of(start), first_id_of(end)
-        await self._tx.connection.execute(
-            f"""
-            ALTER TABLE orders DETACH PARTITION orders_beyond;
-            CREATE TABLE orders_{start:%Y_%m} PARTITION OF orders FOR VALUES FROM ('{first}') TO ('{beyond}')
-                WITH (fillfactor = 80);
-            WITH taken AS (DELETE FROM orders_beyond WHERE order_id < '{beyond}' RETURNING *)
-            INSERT INTO orders SELECT * FROM taken;
-            ALTER TABLE orders ATTACH PARTITION orders_beyond FOR VALUES FROM ('{beyond}') TO (MAXVALUE);
-            """  # noqa: S608  our own names and ids
-        )
+async def _make(tx: Transaction, start: datetime) -> None:
+    """Some milliseconds, in which nobody reads or writes orders."""
+    end = (start + _AHEAD).replace(day=1)
+    first, beyond = first_id_of(start), first_id_of(end)
+    await tx.connection.execute(
+        f"""
+        ALTER TABLE orders DETACH PARTITION orders_beyond;
+        CREATE TABLE orders_{start:%Y_%m} PARTITION OF orders FOR VALUES FROM ('{first}') TO ('{beyond}')
+            WITH (fillfactor = 80);
+        WITH taken AS (DELETE FROM orders_beyond WHERE order_id < '{beyond}' RETURNING *)
+        INSERT INTO orders SELECT * FROM taken;
+        ALTER TABLE orders ATTACH PARTITION orders_beyond FOR VALUES FROM ('{beyond}') TO (MAXVALUE);
+        """  # noqa: S608  our own names and ids
+    )
