@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 from fleet_chassis.problems import Problem
@@ -33,7 +33,7 @@ class Deployments:
         """Grant first: one whose deployment never comes does no harm, and both calls are idempotent by the id."""
         asked = _parse(body)
         key = exchange.forwarded.get("Idempotency-Key")
-        deployment_id = uuid5(principal.user_id, key) if key else self.new_id()
+        deployment_id = principal.id_under(key, self.new_id)
         granted = await self._grant(
             exchange,
             principal,

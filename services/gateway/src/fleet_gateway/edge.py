@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import unquote_to_bytes
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from fleet_chassis.health import Health
 from fleet_chassis.logging import get_logger
@@ -203,8 +203,7 @@ class Edge:
         name = name_order if exchange.raw_path == routes.ORDERS else name_batch
         refused, key = None, exchange.forwarded.get("Idempotency-Key")
         try:
-            # Who sends the same again under a key means the same orders.
-            named = name(body, partial(uuid5, principal.user_id, key) if key else self.new_id)
+            named = name(body, partial(principal.id_under, key, self.new_id))
         except Problem as problem:
             named, refused = NamedOrders(body), problem
         if named.header is not None:

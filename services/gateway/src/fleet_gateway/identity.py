@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import jwt
 import msgspec
@@ -54,6 +54,10 @@ class Principal:
     def require_scope(self, scope: str | None) -> None:
         if scope is not None and scope not in self.scopes:
             raise Problem(403, "insufficient_scope", f"This needs the scope {scope}.")
+
+    def id_under(self, idempotency_key: str | None, new_id: Callable[[], UUID]) -> UUID:
+        """The id of what is made: who sends the same again under an `Idempotency-Key` means the same thing."""
+        return uuid5(self.user_id, idempotency_key) if idempotency_key else new_id()
 
 
 class _Claims(msgspec.Struct, frozen=True):
