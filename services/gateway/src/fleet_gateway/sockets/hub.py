@@ -1,8 +1,7 @@
 """Brings what Kafka tells to the sockets that want it."""
 
 import asyncio
-from collections.abc import Callable, Iterable
-from decimal import Decimal
+from collections.abc import Iterable
 from functools import partial
 
 from fleet_bus import Received, TableView, Watch
@@ -20,8 +19,9 @@ from fleet_gateway.identity import AccessTokens
 from .alerts import Alerts
 from .connection import TOKEN_ENDED, TOO_SLOW, Connection
 from .feeds import BehindSnapshot
+from .quotes import Quotes, Text
 from .requests import MARKET_DATA
-from .updates import AccountUpdate, bar_text, market_version, quote_text, trade_text
+from .updates import AccountUpdate, bar_text, trade_text
 
 TICK_S = 0.5
 """Heartbeats are due after a second; ended tokens are to be found within five."""
@@ -43,14 +43,11 @@ class Hub:
         self.alerts = Alerts(alerts)
         self._tokens = tokens
         self._instruments = instruments
-        self._quotes = quotes
-        self._clock = clock
+        self._quotes = Quotes(clock)
         self._by_user: dict[str, set[Connection]] = {}
         self._by_symbol: dict[str, set[Connection]] = {}
         self._by_address: dict[str, set[Connection]] = {}
         self._count = 0
-        self._quoted: dict[str, int] = {}
-        self._last: dict[str, Decimal] = {}
         quotes.on_change(self._best_quote)
 
     def watches(self) -> Iterable[Watch]:
@@ -88,12 +85,12 @@ class Hub:
         return self._instruments.get(symbol) is not None
 
     def follow(self, connection: Connection, symbol: str) -> None:
-        """Sends the last quote of a symbol, then what comes."""
+        """Sends the last quotes of a symbol, then what comes."""
+        # First, so that who watches already is told what the snapshot shows.
+        self._tell_stale(symbol)
         connection.symbols.add(symbol)
         self._by_symbol.setdefault(symbol, set()).add(connection)
-        quote = self._quotes.get(symbol)
-        data = b"" if quote is None else quote_text(quote, quote.last, stale=self._is_stale(quote))
-        connection.emit(MARKET_DATA, "snapshot", b"[" + data + b"]")
+        connection.emit(MARKET_DATA, "snapshot", b"[" + b",".join(self._quotes.shown(symbol)) + b"]")
 
     def unfollow(self, connection: Connection, symbol: str) -> None:
         connection.symbols.discard(symbol)
@@ -105,15 +102,15 @@ class Hub:
             case AccountChanged() as message:
                 self._account_changed(message)
             case Quote() as message:
-                self._quote(message, self._last.get(message.symbol))
+                self._quote(message)
             case Trade() as message:
-                self._last[message.symbol] = message.price
+                self._quotes.take_trade(message)
                 self._market(message.symbol, partial(trade_text, message))
             case BarClosed() as message:
                 self._market(message.symbol, partial(bar_text, message))
 
     async def run(self) -> None:
-        """Heartbeats, and the end of sockets whose token counts no more."""
+        """Heartbeats, the end of sockets whose token counts no more, and of trust in quotes that nobody renews."""
         while True:
             await asyncio.sleep(TICK_S)
             for connections in list(self._by_user.values()):
@@ -122,6 +119,10 @@ class Hub:
                         connection.close(TOKEN_ENDED)
                     else:
                         connection.beat()
+            for symbol in list(self._by_symbol):
+                if self._tell_stale(symbol):
+                    # All symbols of a source may fall silent at once: between them other work gets its turn.
+                    await asyncio.sleep(0)
 
     def _account_changed(self, message: AccountChanged) -> None:
         connections = self._by_user.get(str(message.user_id))
@@ -138,27 +139,26 @@ class Hub:
     def _best_quote(self, _symbol: str, received: Received[Message] | None) -> None:
         if received is None or not isinstance(received.message, BestQuote):
             return
-        quote = received.message
-        self._last[quote.symbol] = quote.last
-        self._quote(quote, quote.last)
+        self._quote(received.message)
 
-    def _quote(self, quote: Quote | BestQuote, last: Decimal | None) -> None:
-        """The connector's quote and data's best quote tell the same, in either order: the first of a moment is sent."""
-        version = market_version(quote.market_at)
-        if version <= self._quoted.get(quote.symbol, -1):
-            return
-        self._quoted[quote.symbol] = version
-        self._market(quote.symbol, partial(quote_text, quote, last, stale=False))
+    def _quote(self, quote: Quote | BestQuote) -> None:
+        text = self._quotes.take(quote)
+        if text is not None:
+            self._market(quote.symbol, text)
 
-    def _market(self, symbol: str, text: Callable[[], bytes]) -> None:
+    def _tell_stale(self, symbol: str) -> bool:
+        """Whether there was anything to tell."""
+        texts = list(self._quotes.fallen_stale(symbol))
+        for text in texts:
+            self._market(symbol, text)
+        return bool(texts)
+
+    def _market(self, symbol: str, text: Text) -> None:
         connections = self._by_symbol.get(symbol)
         if connections:
             data = b"[" + text() + b"]"
             for connection in connections:
                 connection.emit(MARKET_DATA, "update", data)
-
-    def _is_stale(self, quote: BestQuote) -> bool:
-        return quote.stale_after is not None and quote.stale_after <= self._clock.now()
 
 
 def _drop(groups: dict[str, set[Connection]], key: str, connection: Connection) -> None:

@@ -131,6 +131,7 @@ def market_version(market_at: datetime) -> int:
 
 
 def quote_text(quote: BestQuote | Quote, last: Decimal | None, *, stale: bool) -> bytes:
+    """A quote that has become stale is the same once more, and one version later, so that it counts as news."""
     return encode_json(
         _QuoteData(
             symbol=quote.symbol,
@@ -142,7 +143,7 @@ def quote_text(quote: BestQuote | Quote, last: Decimal | None, *, stale: bool) -
             last=last,
             as_of=quote.market_at,
             stale=stale,
-            version=market_version(quote.market_at),
+            version=market_version(quote.market_at) + stale,
         )
     )
 
