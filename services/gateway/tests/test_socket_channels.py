@@ -57,6 +57,32 @@ async def test_orders_snapshot_then_what_is_newer(fleet: Any, trader: Trader) ->
         assert update["data"][0]["created_at"] == "2026-01-05T14:30:00Z"
 
 
+async def test_a_snapshot_that_is_cut_off_says_so_and_what_it_lacks_is_told_when_it_changes(
+    fleet: Any, trader: Trader
+) -> None:
+    resting, left_out = trader.order(3), trader.order(3)
+    trader.orders = [resting]
+    trader.answer()
+    trading_answers = fleet.services["trading"].answers
+    status, page = trading_answers[("GET", "/api/v1/orders")]
+    trading_answers[("GET", "/api/v1/orders")] = (status, page | {"next_cursor": "more", "has_more": True})
+    async with connected(fleet, trader.user.token) as client:
+        await client.say(method="subscribe", params={"channel": "order_updates"}, req_id=1)
+        assert (await client.hear())["success"]
+        snapshot = await client.hear()
+        assert (snapshot["type"], snapshot["sequence"], snapshot["truncated"]) == ("snapshot", 1, True)
+        assert [order["order_id"] for order in snapshot["data"]] == [str(resting.order_id)]
+        await trader.changed(trader.order(4, OrderStatus.CANCELED, left_out.order_id))
+        update = await client.hear()
+        assert [order["order_id"] for order in update["data"]] == [str(left_out.order_id)]
+        assert "truncated" not in update
+    trader.answer()
+    async with connected(fleet, trader.user.token) as client:
+        await client.say(method="subscribe", params={"channel": "order_updates"}, req_id=1)
+        assert (await client.hear())["success"]
+        assert "truncated" not in await client.hear()
+
+
 async def test_what_comes_while_the_snapshot_is_read_is_kept(fleet: Any, trader: Trader) -> None:
     recorder = fleet.services["trading"]
     asked, go_on = asyncio.Event(), asyncio.Event()

@@ -45,7 +45,10 @@ class Socket:
                 raise problem(400, message.get("problem", {}))
 
     async def __aiter__(self) -> AsyncIterator[Message]:
-        """Messages of channels, `{channel, type, sequence, data}`, without heartbeats. Ends with SocketClosed only."""
+        """Messages of channels, `{channel, type, sequence, data}`, without heartbeats. Ends with SocketClosed only.
+
+        A snapshot with `truncated: True` does not hold all of an account's open orders or positions: read the rest over
+        HTTP, and keep of each object the highest version."""
         while True:
             message = self._waiting.popleft() if self._waiting else await self._receive()
             if _is_of_channel(message):

@@ -219,7 +219,9 @@ def _own_paths() -> dict[str, Any]:
                 "tags": ["gateway"],
                 "summary": "The socket: market_data, order_updates, trades, portfolio, alerts",
                 "description": 'Send `{"method":"subscribe","params":{"channel":"order_updates"},"req_id":1}`. '
-                "Where no header can be sent, open it with `?ticket=` from `POST /api/v1/auth/ws-tickets`.",
+                "Where no header can be sent, open it with `?ticket=` from `POST /api/v1/auth/ws-tickets`. "
+                "A snapshot with `truncated: true` shows the newest 10,000 open orders or positions of an account: read the "
+                "rest over HTTP, and keep of each object the highest `version`.",
                 "security": _security(takes_keys=False),
                 "responses": {
                     "101": {"description": "The connection is a WebSocket now"},

@@ -43,11 +43,12 @@ class Connection:
         self._heard_at = time.monotonic()
         outlet.on_writable, outlet.on_frame = self._drain, self.hear
 
-    def emit(self, channel: str, kind: str, data: bytes) -> None:
+    def emit(self, channel: str, kind: str, data: bytes, *, is_truncated: bool = False) -> None:
         """Sends a message of a channel, with the next number of this socket's channel."""
         sequence = self._sequences.get(channel, 0) + 1
         self._sequences[channel] = sequence
-        head = f'{{"channel":"{channel}","type":"{kind}","sequence":{sequence},"data":'
+        mark = '"truncated":true,' if is_truncated else ""
+        head = f'{{"channel":"{channel}","type":"{kind}","sequence":{sequence},{mark}"data":'
         self._put(head.encode(), data, b"}")
 
     def answer(self, text: bytes) -> None:

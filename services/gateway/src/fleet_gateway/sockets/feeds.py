@@ -1,7 +1,7 @@
 """What one socket has seen of one account channel: a snapshot first, then only what is newer."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from .updates import AccountSnapshot, AccountUpdate, joined
 
@@ -10,12 +10,18 @@ class BehindSnapshot(Exception):
     """More came while the snapshot was read than is kept for a reader."""
 
 
+class Emit(Protocol):
+    """Sends a message of the feed's channel."""
+
+    def __call__(self, kind: str, data: bytes, *, is_truncated: bool = False) -> None: ...
+
+
 @dataclass(slots=True)
 class AccountFeed:
-    """`emit(type, data)` sends. Updates that come before the snapshot wait for it."""
+    """Updates that come before the snapshot wait for it."""
 
     channel: str
-    emit: Callable[[str, bytes], None]
+    emit: Emit
     most_waiting: int
     _waiting: list[AccountUpdate] | None = field(default_factory=list)
     _versions: dict[str, int] = field(default_factory=dict)
@@ -25,7 +31,7 @@ class AccountFeed:
         waiting, self._waiting = self._waiting or [], None
         self._versions = dict(snapshot.versions)
         self._known = dict(snapshot.known)
-        self.emit("snapshot", snapshot.data)
+        self.emit("snapshot", snapshot.data, is_truncated=snapshot.is_truncated)
         for update in waiting:
             self.take(update)
 

@@ -16,7 +16,8 @@ from .updates import AccountSnapshot
 
 PAGE = 500
 MAX_PAGES = 20
-"""10,000 open orders or positions of one account; who has more reads them page by page over HTTP."""
+"""10,000 open orders or positions of one account: 7 MB, so that a reader need not hold more than 16 MiB. Who has more is told
+so, and reads the rest page by page over HTTP, once the stream has begun: whatever changes meanwhile comes with its version."""
 TRIES = 3
 """Readings of a portfolio until nothing changed meanwhile."""
 
@@ -69,6 +70,7 @@ class Snapshots:
         versions: dict[str, int] = {}
         known: dict[str, int] = {}
         texts: list[bytes] = []
+        is_truncated = False
         # A user's first request of all opens his default account.
         accounts: Sequence[str | None] = self.accounts.of(principal.key) or (None,)
         for account_id in accounts:
@@ -76,20 +78,28 @@ class Snapshots:
             at = msgspec.json.decode(portfolio, type=_Portfolio)
             versions[at.account_id] = at.version
             if channel == "portfolio":
-                texts.append(await self._whole_portfolio(principal, at, portfolio, versions))
+                whole, is_cut = await self._whole_portfolio(principal, at, portfolio, versions)
+                texts.append(whole)
+            elif channel == "trades":
+                found, is_cut = await self._newest_trades(principal, at.account_id, known), False
+                texts += found
             else:
-                texts += await self._items(channel, principal, at.account_id, known)
-        return AccountSnapshot(b"[" + b",".join(texts) + b"]", versions, known)
+                found, is_cut = await self._orders(principal, at.account_id, known)
+                texts += found
+            is_truncated = is_truncated or is_cut
+        return AccountSnapshot(b"[" + b",".join(texts) + b"]", versions, known, is_truncated)
 
-    async def _items(self, channel: str, principal: Principal, account_id: str, known: dict[str, int]) -> list[bytes]:
-        if channel == "trades":
-            newest = await self._page(principal, "trades", account_id=account_id)
-            trades = [(msgspec.json.decode(raw, type=_Trade), raw) for raw in newest.data]
-            known.update((trade.trade_id, trade.version) for trade, _ in trades)
-            return [bytes(raw) for _, raw in trades]
+    async def _newest_trades(self, principal: Principal, account_id: str, known: dict[str, int]) -> list[bytes]:
+        newest = await self._page(principal, "trades", account_id=account_id)
+        trades = [(msgspec.json.decode(raw, type=_Trade), raw) for raw in newest.data]
+        known.update((trade.trade_id, trade.version) for trade, _ in trades)
+        return [bytes(raw) for _, raw in trades]
+
+    async def _orders(self, principal: Principal, account_id: str, known: dict[str, int]) -> tuple[list[bytes], bool]:
+        """The open ones and the newest of any status; and whether there are more open ones."""
         # The newest of any status too: whoever was cut off learns how orders ended meanwhile. They are read last, so
         # that of an order that ends between the two readings the end is shown.
-        found = await self._all(principal, "orders", status="open", account_id=account_id)
+        found, is_cut = await self._all(principal, "orders", status="open", account_id=account_id)
         newest = await self._page(principal, "orders", status="all", account_id=account_id)
         orders: dict[str, bytes] = {}
         for raw in (*newest.data, *found):
@@ -97,16 +107,17 @@ class Snapshots:
             if order.order_id not in orders:
                 orders[order.order_id] = bytes(raw)
                 known[order.order_id] = order.version
-        return list(orders.values())
+        return list(orders.values()), is_cut
 
     async def _whole_portfolio(
         self, principal: Principal, at: _Portfolio, portfolio: bytes, versions: dict[str, int]
-    ) -> bytes:
+    ) -> tuple[bytes, bool]:
         """Portfolio, balances and positions of one moment, if there is one in which nothing changes; else with the version
-        of before they were read, so that what changed meanwhile is told as an update, and not taken for known."""
+        of before they were read, so that what changed meanwhile is told as an update, and not taken for known. And whether
+        there are more positions."""
         for tries_left in reversed(range(TRIES)):
-            balances = await self._all(principal, f"accounts/{at.account_id}/balances")
-            positions = await self._all(principal, "positions", account_id=at.account_id)
+            balances, _ = await self._all(principal, f"accounts/{at.account_id}/balances")
+            positions, is_cut = await self._all(principal, "positions", account_id=at.account_id)
             if not tries_left:
                 break
             again = await self._portfolio(principal, at.account_id)
@@ -114,21 +125,23 @@ class Snapshots:
             if version == versions[at.account_id]:
                 break
             portfolio, versions[at.account_id] = again, version
-        return msgspec.json.encode({"portfolio": msgspec.Raw(portfolio), "balances": balances, "positions": positions})
+        told = {"portfolio": msgspec.Raw(portfolio), "balances": balances, "positions": positions}
+        return msgspec.json.encode(told), is_cut
 
     async def _portfolio(self, principal: Principal, account_id: str | None) -> bytes:
         return await self._get(principal, "portfolio", **({"account_id": account_id} if account_id else {}))
 
-    async def _all(self, principal: Principal, what: str, **query: Any) -> list[msgspec.Raw]:
+    async def _all(self, principal: Principal, what: str, **query: Any) -> tuple[list[msgspec.Raw], bool]:
+        """As many as a snapshot holds, and whether there are more."""
         found: list[msgspec.Raw] = []
         cursor: dict[str, str] = {}
         for _ in range(MAX_PAGES):
             page = await self._page(principal, what, limit=PAGE, **query, **cursor)
             found += page.data
             if page.next_cursor is None:
-                break
+                return found, False
             cursor = {"cursor": page.next_cursor}
-        return found
+        return found, True
 
     async def _page(self, principal: Principal, what: str, **query: Any) -> _Page:
         return msgspec.json.decode(await self._get(principal, what, **query), type=_Page)

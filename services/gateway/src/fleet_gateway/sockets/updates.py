@@ -186,8 +186,11 @@ def bar_text(message: BarClosed) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class AccountSnapshot:
-    """What a channel shows when it begins. `versions` are the accounts' when reading began, `known` the objects'."""
+    """What a channel shows when it begins. `versions` are the accounts' when reading began, `known` the objects'.
+
+    `is_truncated`: an account has more than `data` shows; what is left out is told when it changes."""
 
     data: bytes
     versions: dict[str, int]
     known: dict[str, int]
+    is_truncated: bool = False
