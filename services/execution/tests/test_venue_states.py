@@ -1,6 +1,7 @@
-"""What a venue says of itself, several times in one batch."""
+"""What a venue says of itself, several times in one batch; and when it counts as silent."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fleet_bus import Bus
@@ -8,10 +9,12 @@ from fleet_chassis.database import Database
 from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS
 from fleet_contracts.trading import SubmitOrder
 from fleet_contracts.vocabulary import VenueStateWord
+from fleet_execution.domain.reconciliation import Ending, Listing, Reconciliation
 from fleet_execution.ports import VenueState
-from fleet_execution.service.reconciling import learn_status
+from fleet_execution.service.reconciling import learn_listing, learn_status, look_round
 from fleet_execution.store.comparing import ROUND, ComparingPostgresUnitOfWork
 from fleet_execution.store.families import Families
+from fleet_testkit.clock import FakeClock
 from fleet_testkit.eventually import eventually
 from fleet_testkit.peers import Process
 
@@ -39,6 +42,51 @@ async def test_a_venue_that_was_away_and_is_back_in_one_batch_is_compared_with(k
     assert kept is not None
     assert VenueState(kept[0], kept[1], frozenset(kept[2]), kept[3]) == here
     assert (is_asked, doubts) == (1, 1)
+
+
+async def test_a_venue_that_answers_page_by_page_is_not_silent(kafka: Any, make_database: Any) -> None:
+    """seven pages of fills, 10 s each: longer than an answer may take, and than until the next comparison -> it is asked
+    on, nothing is in doubt; the eighth does not come -> in doubt"""
+    clock = FakeClock(AT)
+    async with Database(await make_database("execution"), application_name="test") as database:
+        bus = Bus(Process("execution", kafka.url, kafka.unique("t") + "."), database, clock=clock)
+
+        async def look(answered: Reconciliation | None = None) -> tuple[Reconciliation, Mapping[str, datetime]]:
+            """A round, after the answer to the question that is open: the symbol's comparison, and what is in doubt."""
+            async with bus.transaction() as tx:
+                uow = ComparingPostgresUnitOfWork(tx, Families())
+                if answered is not None:
+                    await learn_listing(uow, _a_page_of_fills(answered), market_at=AT)
+                await uow.flush()
+            async with bus.transaction() as tx:
+                await tx.connection.execute("DELETE FROM due")
+                uow = ComparingPostgresUnitOfWork(tx, Families())
+                await look_round(uow, "paper", ["IBM/USD"], is_start=False, every=EVERY, within=WITHIN)
+                await uow.flush()
+            async with bus.transaction() as tx:
+                uow = ComparingPostgresUnitOfWork(tx, Families())
+                return (await uow.latest("paper"))["IBM/USD"], await uow.doubts("paper")
+
+        begun, _ = await look()
+        found = begun
+        for page in range(1, 8):
+            clock.advance(seconds=10)
+            found, doubts = await look(found)
+            assert (found.reconciliation_id, found.outcome, found.page) == (begun.reconciliation_id, Ending.ASKED, page)
+            assert doubts == {}
+        clock.advance(seconds=16)
+        found, doubts = await look()
+        assert (found.page, list(doubts)) == (7, ["IBM/USD"])
+        clock.advance(seconds=60)
+        anew, _ = await look()
+        assert (anew.reconciliation_id != begun.reconciliation_id, anew.page) == (True, 0)
+
+
+EVERY, WITHIN = timedelta(seconds=60), timedelta(seconds=15)
+
+
+def _a_page_of_fills(asked: Reconciliation) -> Listing:
+    return Listing(asked.query_id, asked.venue, asked.symbol, AT, (), False, (), True, f"t{asked.page}")
 
 
 async def test_a_venue_that_falls_silent_is_away_and_compared_with_when_it_is_back(

@@ -13,6 +13,6 @@ class Settings(DatabaseSettings):
     execution_reconcile_every_s: float = Field(default=60.0, gt=0)
     """So often each symbol of a venue is compared with it: what may go unseen otherwise is seen within that time."""
     execution_answer_within_s: float = Field(default=15.0, gt=0)
-    """A venue that has not answered so long after it was asked is in doubt."""
+    """A venue that has not answered a question so long after it was put is in doubt; each page of an answer is asked for."""
     execution_silent_after_s: float = Field(default=30.0, gt=0)
     """A venue that has said nothing of itself for so long is not there: six heartbeats of ours."""
