@@ -1,6 +1,6 @@
 """What nobody reads any more is forgotten, and no more than that."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -8,10 +8,11 @@ from uuid import UUID, uuid4
 import pytest_asyncio
 from fleet_bus import Bus, Due
 from fleet_chassis.database import Database
+from fleet_chassis.ids import first_id_of
 from fleet_strategy.domain import MOST_WAITING
 from fleet_strategy.settings import Settings
 from fleet_strategy.store import forgetting
-from fleet_strategy.store.forgetting import FORGET, KEPT_BARS, KEPT_SIGNALS
+from fleet_strategy.store.forgetting import FORGET, KEPT_BARS, KEPT_ORDERS, KEPT_SIGNALS
 from fleet_testkit.fixtures import MakeDatabase
 from fleet_testkit.peers import Keys
 
@@ -68,17 +69,17 @@ async def test_of_each_series_the_newest_bars_stay(silent_bus: Bus) -> None:
     assert again
 
 
-async def test_of_each_deployment_the_newest_signals_stay_and_those_at_work(silent_bus: Bus) -> None:
-    busy, quiet = uuid4(), uuid4()
+async def add_deployments(bus: Bus, *deployment_ids: UUID) -> None:
+    """All of one strategy, stopped at NOW."""
     await execute(
-        silent_bus,
+        bus,
         "INSERT INTO strategies VALUES ($1, $1, 'a', 'sma_cross', 1, false, '', $2, $2)",
         UUID(int=1),
         NOW,
     )
-    for deployment_id in (busy, quiet):
+    for deployment_id in deployment_ids:
         await execute(
-            silent_bus,
+            bus,
             "INSERT INTO deployments (deployment_id, strategy_id, strategy_version, builtin, account_id, user_id, symbols,"
             " timeframe, parameters, mode, state, version, last_step_at, body_hash, created_at, updated_at)"
             " VALUES ($1, $2, 1, 'sma_cross', $2, $2, '{A/USD}', '1d', '{}', 'paper', 'stopped', 1, $3, '', $3, $3)",
@@ -86,6 +87,11 @@ async def test_of_each_deployment_the_newest_signals_stay_and_those_at_work(sile
             UUID(int=1),
             NOW,
         )
+
+
+async def test_of_each_deployment_the_newest_signals_stay_and_those_at_work(silent_bus: Bus) -> None:
+    busy, quiet = uuid4(), uuid4()
+    await add_deployments(silent_bus, busy, quiet)
     # One an hour of the busy one: more than a week of them, then more than are kept.
     add_signals = (
         "INSERT INTO signals (signal_id, deployment_id, market_at, number, action, symbol, raised_at)"
@@ -106,3 +112,37 @@ async def test_of_each_deployment_the_newest_signals_stay_and_those_at_work(sile
     await forget(silent_bus)
     kept = dict(await rows(silent_bus, "SELECT deployment_id, count(*) FROM signals GROUP BY 1"))
     assert kept == {busy: 7 * 24, quiet: KEPT_SIGNALS + 1}
+
+
+async def test_orders_that_ended_long_ago_go_after_their_signals(silent_bus: Bus) -> None:
+    """ended 90 days ago and its signal gone -> forgotten; open, ended since, or shown with its signal -> kept"""
+    now = await _now(silent_bus)
+    long_ago, lately = now - KEPT_ORDERS - timedelta(hours=1), now - KEPT_ORDERS + timedelta(hours=1)
+    deployment_id, kept_signal = uuid4(), uuid4()
+    await add_deployments(silent_bus, deployment_id)
+    await execute(
+        silent_bus,
+        "INSERT INTO signals (signal_id, deployment_id, market_at, number, action, symbol, raised_at)"
+        " VALUES ($1, $2, $3, 0, 'submit', 'A/USD', $3)",
+        *(kept_signal, deployment_id, long_ago),
+    )
+    names = ("over", "open", "ended since", "shown")
+    ids = [UUID(int=first_id_of(long_ago).int + n) for n, _ in enumerate(names)]
+    for order_id, name in zip(ids, names, strict=True):
+        await execute(
+            silent_bus,
+            "INSERT INTO deployment_orders (order_id, deployment_id, signal_id, symbol, side, order_type, quantity,"
+            " filled_quantity, status, is_open, version, updated_at)"
+            " VALUES ($1, $2, $3, 'A/USD', 'buy', 'limit', 1, 0, $4, $5, 1, $6)",
+            *(order_id, deployment_id, kept_signal if name == "shown" else uuid4(), name, name == "open"),
+            lately if name == "ended since" else long_ago,
+        )
+    await forget(silent_bus)
+    assert await rows(silent_bus, "SELECT status FROM deployment_orders ORDER BY order_id") == [
+        (name,) for name in names if name != "over"
+    ]
+
+
+async def _now(bus: Bus) -> datetime:
+    async with bus.transaction() as tx:
+        return tx.now
