@@ -23,6 +23,8 @@ class States:
 
     def __init__(self) -> None:
         self._held: dict[str, TradingStateChanged] = {}
+        self._restricting: dict[str, TradingStateWord] = {}
+        """Of those the ones that are not active: nearly always none, and every order asks."""
 
     def obey(self, change: TradingStateChanged) -> bool:
         """Takes the change if it is newer than what is held of its scope and target; tells whether it was."""
@@ -31,6 +33,10 @@ class States:
         if held is not None and (held.epoch, held.version) >= (change.epoch, change.version):
             return False
         self._held[key] = change
+        if change.state is TradingStateWord.ACTIVE:
+            self._restricting.pop(key, None)
+        else:
+            self._restricting[key] = change.state
         return True
 
     def held(self, scope: StateScope, target: str | None) -> TradingStateChanged | None:
@@ -43,6 +49,8 @@ class States:
         self, *, symbol: str | None = None, venue: str | None = None, account_id: UUID | None = None
     ) -> TradingStateWord:
         """The strictest state of the system and of each target that is named."""
+        if not self._restricting:
+            return TradingStateWord.ACTIVE
         keys = [state_key(StateScope.SYSTEM, None)]
         if symbol is not None:
             keys.append(state_key(StateScope.SYMBOL, symbol))
@@ -50,4 +58,4 @@ class States:
             keys.append(state_key(StateScope.VENUE, venue))
         if account_id is not None:
             keys.append(state_key(StateScope.ACCOUNT, str(account_id)))
-        return strictest(*(self._held[key].state for key in keys if key in self._held))
+        return strictest(*(self._restricting[key] for key in keys if key in self._restricting))
