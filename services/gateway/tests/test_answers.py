@@ -9,12 +9,10 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
-from fleet_gateway.app import create_app
+from fleet_gateway.app import create_app, uvicorn_options
 from fleet_gateway.connections import COLLECTED_BYTES
 from fleet_gateway.encodings import chosen
 from fleet_gateway.http_protocol import WRITE_WHOLE, HttpProtocol
-from fleet_gateway.sockets.protocol import SocketProtocol
-from fleet_gateway.tls import tls_options
 from fleet_testkit.http import served
 
 TRUSTED_ORIGIN = "https://app.example"
@@ -202,9 +200,9 @@ async def test_tls_is_1_3_and_says_so_for_two_years(fleet: Any, tmp_path: Path) 
     settings = fleet.settings.model_copy(
         update={"gateway_tls_certificate": certificate, "gateway_tls_key": key, "ordinal": 1}
     )
-    options = {"http": HttpProtocol, "ws": SocketProtocol, "ws_per_message_deflate": False} | tls_options(settings)
+    app = create_app(settings)
     connector = aiohttp.TCPConnector(force_close=True)  # each request shows its hands anew
-    async with served(create_app(settings), **options) as url, aiohttp.ClientSession(connector=connector) as http:
+    async with served(app, **uvicorn_options(app)) as url, aiohttp.ClientSession(connector=connector) as http:
         secure = url.replace("http://127.0.0.1", "https://localhost")
         trusting = ssl.create_default_context()
         authority.configure_trust(trusting)

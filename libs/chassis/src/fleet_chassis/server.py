@@ -3,7 +3,7 @@
 import gc
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -24,14 +24,19 @@ EXIT_BACKGROUND_DIED = 70
 EXIT_STARTUP_FAILED = 3
 
 S = TypeVar("S", bound=ServiceSettings)
+A = TypeVar("A", bound=ASGIApp)
 
 
-def serve(create_app: Callable[[S], ASGIApp], settings_class: type[S], **options: Any) -> None:
+def serve(
+    create_app: Callable[[S], A],
+    settings_class: type[S],
+    options_of: Callable[[A], Mapping[str, Any]] = lambda _app: {},
+) -> None:
     """Reads the settings, serves the application until SIGTERM or SIGINT, and exits the process.
 
     Exit code 0 when asked to stop, 1 when a setting is wrong (a line each on stderr), 3 when the lifespan failed to start,
-    70 when a background task died. The health is taken from `app.state.health`. `options` are further ones of
-    uvicorn.Config, as the gateway's protocols.
+    70 when a background task died. The health is taken from `app.state.health`. `options_of` are further ones of
+    uvicorn.Config for the application, as the gateway's protocols.
     """
     try:
         settings = settings_class()  # type: ignore[call-arg]  # pydantic-settings fills it from the environment
@@ -55,7 +60,7 @@ def serve(create_app: Callable[[S], ASGIApp], settings_class: type[S], **options
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_TIMEOUT_S,
             backlog=2048,
-            **({"http": OneWriteProtocol} | options),
+            **{"http": OneWriteProtocol, **options_of(app)},
         )
     )
 

@@ -31,6 +31,7 @@ from .api_keys import ApiKeys
 from .bodies import Room
 from .deployments import Deployments
 from .edge import Edge, Limits
+from .http_protocol import HttpProtocol
 from .identity import AccessTokens, KeySet, Tickets
 from .markets import LastMarkets
 from .openapi import OpenApi
@@ -38,8 +39,10 @@ from .pages import Pages
 from .rates import RateLimits
 from .settings import GatewaySettings
 from .sockets.hub import Hub
+from .sockets.protocol import SocketProtocol
 from .sockets.server import Sockets
 from .sockets.snapshots import AccountsOfUsers, Snapshots
+from .tls import Certificate
 from .upstream import Upstream
 
 JWKS = "/api/v1/auth/.well-known/jwks.json"
@@ -55,6 +58,15 @@ class Gateway:
         self._edge: ASGIApp | None = None
         self._sockets: Sockets | None = None
         self._lifespan = Router(lifespan=self._running)
+        self.certificate = (
+            None
+            if settings.gateway_tls_certificate is None
+            else Certificate(
+                settings.gateway_tls_certificate,
+                settings.gateway_tls_key,
+                look_every_s=settings.gateway_tls_look_every_s,
+            )
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._edge is not None:
@@ -89,7 +101,7 @@ class Gateway:
             for watch in hub.watches():
                 bus.add(watch)
 
-            always = [HSTS] if settings.gateway_tls_certificate else []
+            always = [HSTS] if self.certificate else []
             is_starting = _latch(lambda: bus.ready() is None)
             health.check("access_token_keys", _keys_check(keys))
             health.check("rate_limits", rates.readiness)
@@ -131,12 +143,30 @@ class Gateway:
             background.start("sockets", hub.run())
             background.start("access_token_keys", keys.run())
             background.start("uses_of_api_keys", api_keys.run())
+            if self.certificate is not None:
+                health.check("certificate", self.certificate.readiness)
+                background.start("certificate", self.certificate.run())
             yield
 
 
 def create_app(settings: GatewaySettings, *, clock: Clock | None = None) -> Gateway:
-    """The application; its state holds `health`."""
+    """The application; its state holds `health`. Raises OSError if its certificate cannot be used."""
     return Gateway(settings, clock)
+
+
+def uvicorn_options(app: Gateway) -> dict[str, Any]:
+    """How it is served: further options of uvicorn.Config."""
+    options: dict[str, Any] = {
+        "http": HttpProtocol,
+        "ws": SocketProtocol,
+        # A frame is taken up to the largest body; the application judges messages by its own, smaller limit.
+        "ws_max_size": 1_048_576,
+        "ws_per_message_deflate": False,
+    }
+    certificate = app.certificate
+    if certificate is not None:
+        options["ssl_context_factory"] = lambda _config, _default: certificate.context
+    return options
 
 
 def _key_reader(upstream: Upstream) -> Callable[[], Any]:

@@ -33,6 +33,8 @@ class GatewaySettings(ServiceSettings):
     gateway_tls_certificate: Path | None = None
     """The chain as PEM. Without it TLS ends before the gateway, or it is reached on this machine only."""
     gateway_tls_key: Path | None = None
+    gateway_tls_look_every_s: float = Field(default=60, gt=0)
+    """How often the two are looked at: renewed ones are taken up without a restart."""
 
     gateway_connect_timeout_s: float = Field(default=1.0, gt=0)
     gateway_upstream_timeout_s: float = Field(default=15.0, gt=0)
