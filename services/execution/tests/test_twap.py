@@ -215,5 +215,41 @@ async def test_it_is_paused_resumed_and_cancelled(execution_service: Any, an_ord
     assert (await service.post(f"{ordinary.order_id}/pause", headers))[1]["code"] == "no_algorithm"
 
 
+async def test_a_cancel_that_its_venue_refuses_is_asked_for_again_after_a_pause(
+    execution_service: Any, an_order: SubmitOrder
+) -> None:
+    """its part is in the way of the next one, and the venue keeps it → asked again when 5 s, then 10 s have passed"""
+    service = execution_service
+    order = a_twap(
+        an_order,
+        order_type=OrderType.LIMIT,
+        limit_price=D(90),
+        time_in_force=TimeInForce.GTC,
+        algo=Twap(duration_s=120, slices=2),
+    )
+    headers = await begun(service, order)
+    await service.command(order)
+    first = await part(service, order, 1)
+    service.clock.advance(seconds=60)
+    refused = venue.VenueCancelRejected(
+        venue_order_ref=first.venue_order_ref, account_id=first.account_id, market_at=AT, code="no", detail="no"
+    )
+    for asked, pause_s in ((1, 6.25), (2, 12.5)):
+        await service.some(lambda: service.sent(venue.CancelVenueOrder, order.account_id), asked)
+        await service.report(refused, symbol=order.symbol)
+        await eventually(lambda: is_no_cancel_pending(service, order, headers), what=f"refusal {asked} is heard")
+        service.clock.advance(seconds=pause_s)
+    await service.some(lambda: service.sent(venue.CancelVenueOrder, order.account_id), 3)
+    await service.report(canceled(first), symbol=order.symbol)
+    second = await part(service, order, 2)
+    assert second.quantity == 10
+    assert (await progress(service, order, headers))["state"] == "working"
+
+
+async def is_no_cancel_pending(service: Any, order: SubmitOrder, headers: dict[str, str]) -> bool:
+    _, body = await service.get(str(order.order_id), headers)
+    return not any(one["is_cancel_pending"] for one in body["venue_orders"])
+
+
 def replace_algo(order: SubmitOrder) -> SubmitOrder:
     return msgspec.structs.replace(order, order_id=UUID(int=order.order_id.int ^ 1))

@@ -20,6 +20,7 @@ from fleet_execution.domain import (
 from fleet_execution.domain.twap import Twap as Schedule
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
 KEY = OrderKey.of(UUID(int=1), UUID(int=2), UUID(int=3), "AAPL/USD", "paper")
@@ -72,15 +73,18 @@ class _Venue:
         self.open: dict[UUID, D] = {}
         self.filled: dict[UUID, D] = {}
         self.look_at: datetime | None = None
+        self.alarms = 0
 
     def take(self, work: working.Work) -> None:
-        self.parent, self.look_at = work.parent, work.look_at
+        self.parent, self.look_at = work.parent, work.look_at or self.look_at
+        self.alarms += work.is_alarming
         for child in work.children:
             if child.key.ref not in self.children:
                 self.open[child.key.ref], self.filled[child.key.ref] = child.terms.quantity, D(0)
             self.children[child.key.ref] = child
 
     def step(self, refusal: str | None = None) -> None:
+        self.look_at = None
         kids = list(self.children.values())
         self.take(
             working.step(
@@ -92,9 +96,7 @@ class _Venue:
         before = self.children[ref]
         after, _ = before.learn(fact, now=self.now)
         self.children[ref] = after
-        gave_way = before.is_cancel_pending and after.stand.is_terminal and not before.stand.is_terminal
-        kids = list(self.children.values())
-        self.take(working.heard(self.parent, kids, gave_way, now=self.now, market_at=self.now))
+        self.take(working.heard(self.parent, list(self.children.values()), before, after, now=self.now, market_at=self.now))
 
 
 moves = st.lists(
@@ -195,3 +197,32 @@ def test_a_late_fill_that_completes_the_order_takes_out_what_is_open() -> None:
     world.step()
     assert world.look_at is None
     assert world.parent.cumulative_quantity == 100
+
+
+def test_a_cancel_that_is_refused_each_time_is_asked_for_ever_more_rarely() -> None:
+    """too much is at the venue, which refuses to cancel it → asked again after 5 s, 10 s, … 5 minutes and a little, though
+    fills and parts come meanwhile; someone is told once; it gives in → nothing is left of it"""
+    world, first, second = after_a_confirmed_cancel()
+    world.parent = replace(world.parent, algo=Schedule(AT, 60 * 60, 60, D(1)))
+    world.learn(first, Filled(world.now, "late", D(50), D(50), D(50), D(0), "USD", "maker", world.now))
+    pauses: list[float] = []
+    for _ in range(12):
+        assert world.children[second].is_cancel_pending
+        world.now += timedelta(milliseconds=321)
+        refused_at = world.now
+        world.learn(second, CancelRejected(world.now, "no", "no"))
+        assert not world.children[second].is_cancel_pending, "not asked again at once"
+        fills = len(world.children[second].fills) + 1
+        fill = Filled(world.now, f"f{fills}", D(1), D(50), D(fills), D(0), "USD", "maker", world.now)
+        world.learn(second, fill)
+        while not world.children[second].is_cancel_pending:
+            assert world.look_at is not None
+            world.now = world.look_at
+            world.step()
+        pauses.append((world.now - refused_at).total_seconds())
+    expected = [5, 10, 20, 40, 80, 160, *[300] * 6]
+    assert all(e <= pause <= e * 1.25 for e, pause in zip(expected, pauses, strict=True)), pauses
+    assert world.alarms == 1
+    world.learn(second, Canceled(world.now, "requested", "", D(12)))
+    assert world.parent.algo is not None
+    assert world.parent.algo.refusals is None, "the next part is another one"

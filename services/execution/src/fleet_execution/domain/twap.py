@@ -25,11 +25,20 @@ class Algorithm(Protocol):
     def has_ended(self, now: datetime) -> bool: ...
 
 
+class Refusals(Struct, frozen=True):
+    """How often in a row its venue has refused to cancel the part that is there. Before `again_at` time does not ask again."""
+
+    count: int
+    again_at: datetime
+
+
 class Twap(Struct, frozen=True):
     """`paused` is how long it stood still so far, not counting a pause that lasts.
 
     Part n of N (from 0) begins at n/N of the duration; from then on (n + 1)/N of the quantity should be done, rounded
-    down to the lot, so what a part did not get filled is in the next. The last part ends with the duration."""
+    down to the lot, so what a part did not get filled is in the next. The last part ends with the duration.
+
+    `refusals`, of the part that is at the venue, do not belong to the schedule, and are kept with it."""
 
     started_at: datetime
     duration_s: int
@@ -37,6 +46,7 @@ class Twap(Struct, frozen=True):
     lot: Decimal
     paused: timedelta = timedelta(0)
     paused_at: datetime | None = None
+    refusals: Refusals | None = None
 
     def wanted(self, *, now: datetime, quantity: Decimal, filled: Decimal) -> Decimal:
         if self.paused_at is not None or self.has_ended(now):

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .order import Decision, VenueOrder, submit
-from .twap import Twap
+from .twap import Refusals, Twap
 from .values import (
     REQUESTED,
     Accepted,
@@ -31,16 +31,24 @@ from .values import (
 )
 
 AGAIN = timedelta(seconds=5)
-"""When to ask where a child stands whose cancel is not answered, if no part comes before."""
+"""When to ask where a child stands whose cancel is not answered, if no part comes before; and when to ask for a cancel
+again that was refused, the first time. Each further pause is twice as long."""
+LATEST_AGAIN = timedelta(minutes=5)
+"""The longest of these pauses, as of trading's questions: so long a venue that allows it at last may go unnoticed."""
+ALARMING_REFUSALS = 3
+"""One is a fill on its way; after so many in a row someone should look. Told once of a child."""
 
 
 class Work(Struct, frozen=True):
-    """What a step came to: the parent and the children that changed, what is told of whom, when to look again."""
+    """What a step came to: the parent and the children that changed, what is told of whom, when to look again.
+
+    `is_alarming`: a child is not to be cancelled."""
 
     parent: VenueOrder
     children: tuple[VenueOrder, ...] = ()
     told: tuple[tuple[OrderKey, Outcome], ...] = ()
     look_at: datetime | None = None
+    is_alarming: bool = False
 
 
 def begin(
@@ -80,8 +88,11 @@ def step(
     look_at = None if parent.stand.is_terminal else algo.next_at(now)
     open_children = [child for child in children if not child.stand.is_terminal]
     if open_children:
+        if (waits := _refused_until(parent, now)) is not None:
+            return Work(parent, look_at=waits if look_at is None else min(waits, look_at))
         changed, told = _clear(open_children, now=now, market_at=market_at)
         return Work(parent, changed, told, look_at or now + AGAIN)
+    parent = _unrefused(parent)
     if parent.stand.is_terminal:
         return Work(parent)
     if parent.is_cancel_pending:
@@ -108,16 +119,22 @@ def step(
 def heard(
     parent: VenueOrder,
     children: Sequence[VenueOrder],
-    ended_by_us: bool,
+    before: VenueOrder,
+    after: VenueOrder,
     *,
     now: datetime,
     market_at: datetime,
 ) -> Work:
-    """A child's fills or end have been learnt. `ended_by_us`: one has ended that we had asked to cancel."""
+    """What one of the children, `before`, has learnt has made it `after`: it has filled, ended, or is not to be cancelled."""
     parent = _counted(parent, children, now)
+    if before.is_cancel_pending and not after.is_cancel_pending and not after.stand.is_terminal:
+        return _refused(parent, now)
     open_children = [child for child in children if not child.stand.is_terminal]
+    if not open_children:
+        parent = _unrefused(parent)
     open_quantity = sum((c.terms.quantity - c.cumulative_quantity for c in open_children), Decimal(0))
-    if open_children and parent.cumulative_quantity + open_quantity > parent.terms.quantity:
+    is_too_much = bool(open_children) and parent.cumulative_quantity + open_quantity > parent.terms.quantity
+    if is_too_much and _refused_until(parent, now) is None:
         # A fill came after the cancel of its order was confirmed: what is at the venue is too much by that.
         changed, told = _clear(open_children, now=now, market_at=market_at)
         return Work(parent, changed, told, now + AGAIN)
@@ -126,7 +143,8 @@ def heard(
     if not open_children and parent.is_cancel_pending:
         return _end(parent, *_why(parent), now, market_at)
     # A child that ended by itself waits for the next part; one that was cancelled for the next part gives way to it.
-    return Work(parent, look_at=now if not open_children and ended_by_us else None)
+    has_given_way = before.is_cancel_pending and after.stand.is_terminal and not before.stand.is_terminal
+    return Work(parent, look_at=now if not open_children and has_given_way else None)
 
 
 def cancel(
@@ -217,6 +235,33 @@ def _clear(
         changed.append(after)
         told += [(child.key, outcome) for outcome in outcomes]
     return tuple(changed), tuple(told)
+
+
+def _refused(parent: VenueOrder, now: datetime) -> Work:
+    """A cancel was refused: the next is asked for after a pause. A client's own wish to cancel or pause does not wait."""
+    assert parent.algo is not None
+    count = 1 if parent.algo.refusals is None else parent.algo.refusals.count + 1
+    pause = min(AGAIN * 2 ** min(count - 1, 10), LATEST_AGAIN)
+    # Of many orders whose cancels are refused at once not all come back at once: what has passed of the second, by the
+    # clock that is passed in, makes it up to a quarter longer.
+    again_at = now + pause * (1 + now.microsecond / 4_000_000)
+    parent = replace(parent, algo=replace(parent.algo, refusals=Refusals(count, again_at)), updated_at=now)
+    next_at = None if parent.stand.is_terminal else parent.algo.next_at(now)
+    look_at = again_at if next_at is None else min(again_at, next_at)
+    return Work(parent, look_at=look_at, is_alarming=count == ALARMING_REFUSALS)
+
+
+def _refused_until(parent: VenueOrder, now: datetime) -> datetime | None:
+    """Until when no cancel is asked for again; None if one may be."""
+    refusals = None if parent.algo is None else parent.algo.refusals
+    return None if refusals is None or refusals.again_at <= now else refusals.again_at
+
+
+def _unrefused(parent: VenueOrder) -> VenueOrder:
+    """With nothing at the venue that it would not let go."""
+    if parent.algo is None or parent.algo.refusals is None:
+        return parent
+    return replace(parent, algo=replace(parent.algo, refusals=None))
 
 
 def _why(parent: VenueOrder) -> Why:

@@ -2,11 +2,15 @@
 
 from datetime import datetime
 
+from fleet_chassis.logging import get_logger
+
 from fleet_execution.domain import REQUESTED, OrderKey, Refused, Terms, VenueOrder, Why, working
 from fleet_execution.domain.twap import Twap
 from fleet_execution.ports import Told, UnitOfWork, told_of
 
 from .refusing import Refusal, refusal_of
+
+log = get_logger("fleet_execution")
 
 
 def begin(
@@ -63,9 +67,18 @@ async def heard(uow: UnitOfWork, before: VenueOrder, after: VenueOrder, *, marke
     parent = None if after.parent_ref is None else uow.find(after.parent_ref)
     if parent is None:
         return []
-    has_given_way = before.is_cancel_pending and after.stand.is_terminal and not before.stand.is_terminal
     children = await uow.children(parent)
-    return _keep(uow, working.heard(parent, children, has_given_way, now=uow.now, market_at=market_at))
+    work = working.heard(parent, children, before, after, now=uow.now, market_at=market_at)
+    if work.is_alarming:
+        key = after.key
+        log.warning(
+            "cancel_keeps_being_refused",
+            order_id=key.order_id,
+            venue_order_ref=key.ref,
+            venue=key.venue,
+            account_id=key.account_id,
+        )
+    return _keep(uow, work)
 
 
 def _carry_out(uow: UnitOfWork, work: working.Work, market_at: datetime) -> None:
