@@ -1,12 +1,16 @@
 """What ended 90 days ago goes, with its fills; what is open, or hangs together with what is, stays."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest_asyncio
+from fleet_bus import Bus, Due
 from fleet_chassis.database import Database
 from fleet_contracts.trading import SubmitOrder
-from fleet_execution.store.forgetting import BATCH
+from fleet_execution.store.forgetting import BATCH, FORGET, forget
+from fleet_testkit.clock import FakeClock
 from fleet_testkit.eventually import eventually
+from fleet_testkit.peers import Process
 from pydantic import SecretStr
 
 _OLD = {
@@ -76,3 +80,39 @@ async def test_what_is_over_for_90_days_is_forgotten(
     await eventually(is_forgotten)
     assert await database.fetchval("SELECT count(*) FROM fills") == 0
     assert await database.fetchval("SELECT count(*) FROM never_sent") == 1
+
+
+NOW = datetime(2026, 1, 5, 15, tzinfo=UTC)
+
+
+async def test_of_comparisons_stays_what_tells_something_or_is_needed(kafka: Any, make_database: Any) -> None:
+    """hours ago and outcome, in order; those with a fill say from where on to ask → who is left"""
+    symbols = {
+        # A doubt that lasts: the last of it is what is left to do.
+        "A/USD": ([(2_300, "clean t1"), (50, "clean t2"), (49, "unresolved"), (48, "unresolved"), (25, "unresolved")])
+    } | {
+        # Settled by the venue's word, and gone by itself: shown for 90 days, and then no more.
+        "B/USD": [(2_300, "unresolved"), (2_200, "accepted"), (2_100, "unresolved"), (2_000, "mended"), (47, "clean")],
+        # No fill for long: of what found nothing the last alone.
+        "C/USD": [(30, "clean"), (29, "unanswered"), (28, "clean"), (0, "asked")],
+    }
+    async with Database(await make_database("execution"), application_name="test") as database:
+        bus = Bus(Process("execution", kafka.url, kafka.unique("t") + "."), database, clock=FakeClock(NOW))
+        async with bus.transaction() as tx:
+            for symbol, comparisons in symbols.items():
+                for hours, said in comparisons:
+                    outcome, *fill = said.split()
+                    await tx.connection.execute(
+                        "INSERT INTO reconciliations (reconciliation_id, venue, symbol, cause, asked_at, outcome, attempt,"
+                        " page, last_trade_id, open_differences, differences)"
+                        " VALUES (gen_random_uuid(), 'paper', $1, 'continuous', $2, $3, 1, 0, $4, 0, '[]')",
+                        *(symbol, NOW - timedelta(hours=hours), outcome, fill[0] if fill else None),
+                    )
+        async with bus.transaction() as tx:
+            await forget(tx, Due(FORGET, "execution", 0, NOW))
+        async with bus.transaction() as tx:
+            rows = await tx.connection.fetch("SELECT symbol, asked_at FROM reconciliations ORDER BY symbol, asked_at")
+    left: dict[str, list[int]] = {}
+    for symbol, asked_at in rows:
+        left.setdefault(symbol, []).append(int((NOW - asked_at) / timedelta(hours=1)))
+    assert left == {"A/USD": [2_300, 50, 25], "B/USD": [2_100, 2_000, 47], "C/USD": [28, 0]}

@@ -274,6 +274,31 @@ async def test_a_venue_that_denies_an_open_order_stays_in_doubt(execution_servic
     assert [r.code for r in await eventually(lambda: _rejections(service, an_order))] == ["venue_in_doubt"]
 
 
+async def test_a_doubt_about_a_symbol_that_is_listed_no_more_ends_like_any_other(
+    execution_service: Any, an_order: SubmitOrder
+) -> None:
+    """nothing is open in a symbol that no venue trades now, and its venue speaks of an order of it → asked about, trusted"""
+    service, symbol = execution_service, "TSLA/USD"
+    await service.status(CONNECTED, LISTS_OPEN_ORDERS)
+    stranger = venue.VenueOpenOrder(
+        venue_order_ref=uuid4(),
+        account_id=uuid4(),
+        user_id=uuid4(),
+        side=Side.BUY,
+        order_type=OrderType.LIMIT,
+        time_in_force=TimeInForce.GTC,
+        quantity=D(10),
+        limit_price=D(100),
+        cumulative_quantity=D(0),
+    )
+    await service.report(a_fill(stranger, 10, "x1"), symbol=symbol)
+    asked = await service.asked(symbol, 1)
+    assert await service.is_in_doubt(an_order, symbol)
+    await service.answer(asked)
+    assert (await service.compared(symbol))["outcome"] == "clean"
+    assert not await service.is_in_doubt(an_order, symbol)
+
+
 async def test_only_admins_see_the_comparisons(execution_service: Any) -> None:
     trader = execution_service.keys.of_user("execution", uuid4(), "read", "trade")
     status, body = await execution_service.get("reconciliations", trader)

@@ -96,7 +96,9 @@ class _Venue:
         before = self.children[ref]
         after, _ = before.learn(fact, now=self.now)
         self.children[ref] = after
-        self.take(working.heard(self.parent, list(self.children.values()), before, after, now=self.now, market_at=self.now))
+        self.take(
+            working.heard(self.parent, list(self.children.values()), before, after, now=self.now, market_at=self.now)
+        )
 
 
 moves = st.lists(

@@ -126,10 +126,6 @@ class ComparingUnitOfWork(UnitOfWork, Protocol):
 
     def keep_reconciliation(self, reconciliation: Reconciliation) -> None: ...
 
-    async def forget_clean(self, venue: str, *, before: datetime) -> None:
-        """Comparisons that found nothing are not kept for ever."""
-        ...
-
     async def open_orders(
         self, venue: str, symbol: str, *, before: datetime, after: UUID | None, upto: UUID | None, limit: int
     ) -> Sequence[OrderKey]:

@@ -245,10 +245,10 @@ def _refused(parent: VenueOrder, now: datetime) -> Work:
     # Of many orders whose cancels are refused at once not all come back at once: what has passed of the second, by the
     # clock that is passed in, makes it up to a quarter longer.
     again_at = now + pause * (1 + now.microsecond / 4_000_000)
-    parent = replace(parent, algo=replace(parent.algo, refusals=Refusals(count, again_at)), updated_at=now)
-    next_at = None if parent.stand.is_terminal else parent.algo.next_at(now)
+    algo = replace(parent.algo, refusals=Refusals(count, again_at))
+    next_at = None if parent.stand.is_terminal else algo.next_at(now)
     look_at = again_at if next_at is None else min(again_at, next_at)
-    return Work(parent, look_at=look_at, is_alarming=count == ALARMING_REFUSALS)
+    return Work(replace(parent, algo=algo, updated_at=now), look_at=look_at, is_alarming=count == ALARMING_REFUSALS)
 
 
 def _refused_until(parent: VenueOrder, now: datetime) -> datetime | None:

@@ -26,7 +26,6 @@ from .learning import learn, learnt
 MOST_SYMBOLS = 50
 """Asked about in one round; the rest follows in the next."""
 ROUND = timedelta(seconds=5)
-KEPT_CLEAN = timedelta(days=1)
 LONGEST_TRANSACTION = timedelta(seconds=10)
 """The `transaction_timeout` of the services' roles."""
 
@@ -79,8 +78,9 @@ async def look_round(
 ) -> None:
     """Asks about the symbols whose turn it is; the next round follows."""
     uow.look_again(venue, uow.now + ROUND)
-    symbols = sorted({*listed, *(await uow.open_symbols(venue))})
     latest, doubts = await uow.latest(venue), dict(await uow.doubts(venue))
+    # Also one that is listed no more, and has nothing open: no other question ends its doubt.
+    symbols = sorted({*listed, *(await uow.open_symbols(venue)), *doubts} - {""})
     is_back = "" in doubts
     if is_back:
         since = doubts.pop("")
@@ -109,7 +109,6 @@ async def look_round(
             continue
         asked += 1
         await begin(uow, venue, symbol, cause)
-    await uow.forget_clean(venue, before=uow.now - KEPT_CLEAN)
 
 
 async def begin(uow: ComparingUnitOfWork, venue: str, symbol: str, cause: Cause) -> None:

@@ -163,15 +163,6 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
     def keep_reconciliation(self, reconciliation: Reconciliation) -> None:
         self._reconciliations[reconciliation.reconciliation_id] = reconciliation
 
-    async def forget_clean(self, venue: str, *, before: datetime) -> None:
-        # The last two of a symbol stay: they say from which fill on to ask.
-        await self._tx.connection.execute(
-            "DELETE FROM reconciliations r WHERE venue = $1 AND outcome = 'clean' AND asked_at < $2 AND (SELECT count(*)"
-            " FROM reconciliations n WHERE n.venue = r.venue AND n.symbol = r.symbol AND n.asked_at > r.asked_at) > 2",
-            venue,
-            before,
-        )
-
     async def open_orders(
         self, venue: str, symbol: str, *, before: datetime, after: UUID | None, upto: UUID | None, limit: int
     ) -> Sequence[OrderKey]:
