@@ -3,18 +3,27 @@
 import asyncio
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from counting_service import NUMBERS, Effects, Service, producing, record
-from fleet_bus import Live, NotYet, Received, Watch
+from counting_service import NUMBERS, Effects, Service, number, producing, record
+from fleet_bus import Glance, Live, NotYet, Received, Record, Watch
 from fleet_bus.admin import admin_client, create_topics
 from fleet_bus.kafka import consumer, partitions_of, started
-from fleet_contracts import Topic
+from fleet_contracts import Topic, encode
 from fleet_contracts.core_engine import SignalAccepted
 from fleet_testkit.eventually import eventually
 
+
+class _Numbered(msgspec.Struct):
+    signal_id: UUID
+
+
+ODD = Glance(_Numbered, lambda message: message.signal_id.int % 2 == 1)
 STATES = replace(NUMBERS, name="states", compacted=True)
 
 
@@ -88,7 +97,7 @@ async def test_a_table_drops_older_versions_also_of_what_was_taken_out(make_serv
 async def test_what_does_not_concern_a_live_reader_costs_no_transaction(make_service: Any, new_database: Any) -> None:
     """Odd numbers concern it: evens leave no trace in the database, and a restart repeats nothing."""
     writer, url = await make_service("writer"), await new_database()
-    odd = replace(live(), concerns=lambda message: message.signal_id.int % 2 == 1, handlers={SignalAccepted: record})
+    odd = replace(live(), ours=ODD, handlers={SignalAccepted: record})
     first, second = [await make_service("reader", url=url) for _ in range(2)]
     async with writer.running():
         first.bus.add(odd)
@@ -228,6 +237,29 @@ async def test_live_passes_over_what_is_bad_and_waits_for_what_is_not_there(make
         await eventually(lambda: _count(service, 2))
     assert await service.effects("a") == [2, 3]
     assert not await service.bus.parked()
+
+
+async def test_a_watch_hears_only_of_what_is_its_own(make_service: Any) -> None:
+    watcher = await make_service("watcher")
+    heard: list[int] = []
+    watcher.bus.add(Watch("eyes", (NUMBERS,), lambda received: heard.append(_number(received)), ODD))
+    async with watcher.running(), producing(watcher) as produce:
+        await eventually(lambda: watcher.bus.ready() is None)
+        await produce(*(("a", n, 1, n) for n in range(1, 6)))
+        await eventually(lambda: 5 in heard)
+    assert heard == [1, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("payload", "concerns"),
+    [(encode(number(1)), True), (encode(number(2)), False), (b"{}", True), (b"", True), (None, False)],
+)
+def test_what_cannot_be_read_at_a_glance_concerns_whoever_decodes_all_of_it(
+    payload: bytes | None, concerns: bool
+) -> None:
+    now = datetime.now(UTC)
+    record = Record("numbers", 0, 0, "a", "writer", "SignalAccepted", uuid4(), 1, 1, now, None, None, payload)
+    assert ODD.concerns(record) is concerns
 
 
 async def _hears_from(watcher: Service, writer: Service, start: int) -> None:

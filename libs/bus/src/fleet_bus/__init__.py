@@ -6,6 +6,7 @@ from .auditing import tell_acted
 from .bus import Bus
 from .commit import GroupCommitter, Overloaded
 from .failures import NotYet
+from .glance import Glance
 from .journal import JournalReading
 from .journal_partition import CLOCK, Machine, Said
 from .journal_store import Fact
@@ -22,6 +23,7 @@ __all__ = [
     "Due",
     "DueKind",
     "Fact",
+    "Glance",
     "GroupCommitter",
     "JournalReading",
     "Journaled",

@@ -4,14 +4,16 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from fleet_chassis.logging import get_logger
 from fleet_contracts import Message
 
 from .failures import NotYet, is_down
+from .glance import Glance
 from .inbox import Inbox, KnownPlaces, Verdict, park
 from .metrics import AGE_SECONDS, BATCH_SECONDS, DUPLICATES, HANDLED, PARKED
-from .received import Received, Record, UnreadableRecord, decode
+from .received import Received, Record, decode
 from .settings import BusSettings
 from .subscription import Live, UnitOfWork, Work
 from .tracing import handling
@@ -58,7 +60,7 @@ class Applier:
     async def apply(self, records: Sequence[Record]) -> None:
         """Applies all of them, or sets aside what is bad. Raises only what is down, with nothing of the rest applied."""
         started = time.perf_counter()
-        if isinstance(self._subscription, Live) and not self._is_worth_keeping(records, self._subscription.concerns):
+        if isinstance(self._subscription, Live) and not self._is_worth_keeping(records, self._subscription.ours):
             return
         try:
             await self._together(records, self._known)
@@ -73,10 +75,12 @@ class Applier:
                 await self._alone(record)
         BATCH_SECONDS.labels(self.name).observe(time.perf_counter() - started)
 
-    def _is_worth_keeping(self, records: Sequence[Record], concerns: Callable[[Message], bool]) -> bool:
+    def _is_worth_keeping(self, records: Sequence[Record], ours: Glance[Any] | None) -> bool:
         """Whether something in the batch concerns us, or so much was passed that a restart would read too much again."""
+        if ours is None:
+            return True
         self._passed += len(records)
-        if self._passed < _MOST_PASSED and not any(_concerns(record, concerns) for record in records):
+        if self._passed < _MOST_PASSED and not any(map(ours.concerns, records)):
             return False
         self._passed = 0
         return True
@@ -191,12 +195,3 @@ class Applier:
             [partition for _, partition in places],
             [ends[place] for place in places],
         )
-
-
-def _concerns(record: Record, concerns: Callable[[Message], bool]) -> bool:
-    if record.payload is None:
-        return False
-    try:
-        return concerns(decode(record).message)
-    except UnreadableRecord:
-        return True  # the usual way says what is wrong with it

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from fleet_contracts import Message, Topic
 
+from .glance import Glance
 from .received import Received
 from .transaction import ClockName, Transaction
 
@@ -42,24 +43,26 @@ class Work:
 class Live:
     """Every process reads every partition. With effects: positions and sequences are kept in the effects' transaction.
 
-    It never parks: what cannot be applied is logged, counted and passed over; *not yet* waits. A batch in which nothing
-    `concerns` this service costs no transaction: its place is kept with a later one."""
+    It never parks: what cannot be applied is logged, counted and passed over; *not yet* waits. A batch in which nothing is
+    `ours` by a glance costs no transaction: its place is kept with a later one."""
 
     name: str
     topics: tuple[Topic, ...]
     unit_of_work: Callable[[Transaction], UnitOfWork]
     handlers: Mapping[type[Message], Handler]
     touches: Touches
-    concerns: Callable[[Any], bool] = lambda message: True
+    ours: Glance[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A live subscription without effects: begins at the end, keeps nothing. `handle` must not block nor fail."""
+    """A live subscription without effects: begins at the end, keeps nothing. `handle` must not block nor fail; it hears only
+    of what is `ours` by a glance."""
 
     name: str
     topics: tuple[Topic, ...]
     handle: Callable[[Received[Any]], None]
+    ours: Glance[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

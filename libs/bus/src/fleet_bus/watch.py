@@ -95,6 +95,8 @@ class Watching:
         self._numbers[record.place] = record.number
         if len(self._numbers) > _KEYS:
             del self._numbers[next(iter(self._numbers))]
+        if self._watch.ours is not None and not self._watch.ours.concerns(record):
+            return
         try:
             received = decode(record)
         except UnreadableRecord as error:

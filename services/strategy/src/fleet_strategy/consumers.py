@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from fleet_bus import Due, DueKind, Live, Received, Transaction
+import msgspec
+from fleet_bus import Due, DueKind, Glance, Live, Received, Transaction
 from fleet_contracts import Message, Topic
 from fleet_contracts.core_engine import BarWithheld, SignalAccepted, SignalDropped, TradingStateChanged
 from fleet_contracts.data import BarClosed, BarsBackfilled, BestQuote
@@ -87,6 +88,16 @@ def outcomes() -> Live:
     )
 
 
+class _OrderOf(msgspec.Struct):
+    deployment_id: str | None
+
+
+class _OrdersOf(msgspec.Struct):
+    """Of an AccountChanged."""
+
+    orders: tuple[_OrderOf, ...]
+
+
 def activity() -> Live:
     """What trading says of the orders that came of signals."""
     return Live(
@@ -96,7 +107,7 @@ def activity() -> Live:
         touches=lambda message: (str(order.order_id) for order in deployment_orders(message)),
         handlers={AccountChanged: _account_changed},
         # Most orders are clients' own.
-        concerns=lambda message: any(deployment_orders(message)),
+        ours=Glance(_OrdersOf, lambda message: any(order.deployment_id is not None for order in message.orders)),
     )
 
 

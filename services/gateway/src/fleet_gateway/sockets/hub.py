@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Iterable
 from functools import partial
 
-from fleet_bus import Received, TableView, Watch
+import msgspec
+from fleet_bus import Glance, Received, TableView, Watch
 from fleet_chassis.clock import Clock
 from fleet_contracts import Message
 from fleet_contracts.core_engine import Alert
@@ -27,6 +28,12 @@ TICK_S = 0.5
 """Heartbeats are due after a second; ended tokens are to be found within five."""
 
 _SOCKETS = Gauge("fleet_gateway_sockets", "Sockets that are open.")
+
+
+class _Whose(msgspec.Struct):
+    """Of an AccountChanged."""
+
+    user_id: str
 
 
 class Hub:
@@ -52,7 +59,10 @@ class Hub:
 
     def watches(self) -> Iterable[Watch]:
         """Live subscriptions, each of its own, so that a storm of quotes never delays a fill."""
-        yield Watch("activity", (TRADING_ACTIVITY,), self.take)
+        # Most of what happens is of users who have no socket here.
+        yield Watch(
+            "activity", (TRADING_ACTIVITY,), self.take, Glance(_Whose, lambda whose: whose.user_id in self._by_user)
+        )
         yield Watch("market-data", (EXCHANGE_CONNECTOR_MARKET_DATA,), self.take)
         yield Watch("bars", (DATA_BARS,), self.take)
 
