@@ -48,6 +48,11 @@ from fleet_trading.domain.decisions import UnbookableFill
         (an_order(type=OrderType.LIMIT), "invalid_price"),
         (an_order(venue="elsewhere"), "unsupported"),
         (an_order(conditions=conditions(state=TradingState.HALTED)), "market_halted"),
+        (an_order(conditions=conditions(state=TradingState.HALTED, instrument=None)), "market_halted"),
+        (
+            an_order(quantity=0, notional=D(500), conditions=conditions(state=TradingState.HALTED, reference=None)),
+            "market_halted",
+        ),
         (an_order(conditions=conditions(state=TradingState.REDUCING)), "market_reducing"),
         (an_order(conditions=conditions(reference=None)), "no_reference"),
         (an_order(conditions=conditions(reference=Reference(D(99), D(100), D(100), NOW, True))), "stale_reference"),

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import msgspec
 from fleet_contracts import execution
 from fleet_contracts.auth import User
 from fleet_contracts.core_engine import TradingStateChanged
@@ -204,6 +205,49 @@ async def test_no_order_is_judged_before_the_market_is_known(fleet: Any) -> None
         assert (reply.status, reply.code, reply.headers["Retry-After"]) == (503, "unavailable", "1")
         assert (await early.call("GET", "/api/v1/portfolio", user=user)).body["equity"] == "100000"
     assert (await fleet.order(user, client_order_id="early")).status == 201
+
+
+async def test_a_halt_is_known_before_the_market_is(fleet: Any) -> None:
+    """halted → another replica starts, which Kafka does not answer → it denies by the halt that is kept, and says so again"""
+    user, halted = fleet.a_user(), TradingStateWord.HALTED
+    change = TradingStateChanged(
+        scope=StateScope.SYSTEM,
+        target=None,
+        state=halted,
+        epoch=1,
+        version=1,
+        by="test",
+        reason="test",
+        changed_at=fleet.clock.now(),
+    )
+    await fleet.publish(CORE_ENGINE_STATE, "system", change)
+    connection = await asyncpg.connect(fleet.settings.database_url.get_secret_value())
+    try:
+        await eventually(lambda: connection.fetch("SELECT FROM trading_state WHERE scope = 'system'"))
+    finally:
+        await connection.close()
+    settings = fleet.settings.model_copy(update={"kafka_url": "127.0.0.1:1", "ordinal": 7})
+    async with served(create_app(settings, clock=fleet.clock)) as url:
+        early = dataclasses.replace(fleet, url=url)
+        for replayed in (None, "true"):
+            denied = await early.order(user, client_order_id="halted")
+            assert (denied.status, denied.code) == (422, "market_halted")
+            assert denied.headers.get("Idempotent-Replayed") == replayed
+        assert (await early.order(user, quantity=None, notional="500")).code == "market_halted"
+        (kept,) = await early.orders(user, client_order_id="halted")
+        assert (kept["status"], kept["reason"]["code"]) == ("denied", "market_halted")
+        body = {"symbol": "AAPL/USD", "side": "buy", "type": "market", "quantity": "10"}
+        batch = await early.call("POST", f"{ORDERS}/batch", {"orders": [body, body]}, user=user)
+        assert [one["problem"]["code"] for one in batch.body] == ["market_halted"] * 2
+        preview = await early.call("POST", f"{ORDERS}/preview", body, user=user)
+        assert [reason["code"] for reason in preview.body["reasons"]] == ["market_halted"]
+    active = msgspec.structs.replace(change, state=TradingStateWord.ACTIVE, version=2)
+    await fleet.publish(CORE_ENGINE_STATE, "system", active)
+
+    async def is_accepted() -> bool:
+        return bool((await fleet.order(user)).status == 201)
+
+    await eventually(is_accepted)
 
 
 async def test_openapi_names_the_routes_and_their_shapes(fleet: Any) -> None:

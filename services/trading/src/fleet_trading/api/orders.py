@@ -19,7 +19,7 @@ from fleet_chassis.shapes import FastJSON, Instant, Symbol
 from fleet_contracts import trading as shown
 from starlette.responses import Response
 
-from fleet_trading.domain import Order
+from fleet_trading.domain import Order, TradingState
 from fleet_trading.domain.exact import tidy
 from fleet_trading.domain.waiting import waits_for as why_it_waits
 from fleet_trading.events import first_view, order_view
@@ -79,9 +79,10 @@ router = APIRouter(prefix="/api/v1/orders", tags=["orders"])
 async def post_order(request: Request, caller: Caller) -> Response:
     """Places an order, with its legs if it has a class. A denial is 422 with the code of the check, and leaves an order
     with status `denied` and no legs."""
-    trading = _knowing(request)
+    trading = trading_of(request)
     order = parse_order(await _json(request))
     submission = await _submission(trading, caller, order)
+    _can_judge(trading, submission)
     outcome = await _committed(trading, [submission])
     return _answer(outcome[0])
 
@@ -96,7 +97,7 @@ async def post_order(request: Request, caller: Caller) -> Response:
 @TRADE.guards
 async def post_batch(request: Request, caller: Caller) -> Response:
     """Places 1 to 500 orders, each accepted or refused by itself."""
-    trading = _knowing(request)
+    trading = trading_of(request)
     items: list[BatchItem | None] = []
     submissions: list[Submission] = []
     for raw in parse_batch(await _json(request)):
@@ -105,6 +106,7 @@ async def post_batch(request: Request, caller: Caller) -> Response:
             items.append(None)
         except Problem as problem:
             items.append(_problem_item(request, problem))
+    _can_judge(trading, *submissions)
     committed = await _committed(trading, submissions)
     if committed and all(isinstance(o, Refused) and o.reason is ORDER_PATH_SLOW for o in committed):
         raise _slow_path()
@@ -132,8 +134,9 @@ class Previewed(msgspec.Struct):
 @TRADE.guards
 async def post_preview(request: Request, caller: Caller) -> Response:
     """Says whether an order would be accepted, all that is against it, and what it would cost. Nothing is kept of it."""
-    trading = _knowing(request)
+    trading = trading_of(request)
     submission = await _submission(trading, caller, parse_order(await _json(request)))
+    _can_judge(trading, submission)
     async with trading.bus.transaction() as tx:
         uow = trading.unit(tx)
         await uow.lock(touches(submission))
@@ -151,11 +154,19 @@ async def post_preview(request: Request, caller: Caller) -> Response:
     return FastJSON(answer)
 
 
-def _knowing(request: Request) -> Trading:
-    trading = trading_of(request)
-    if not trading.knows_the_market:
-        raise unavailable("Instruments and prices are still being read; try again.")
-    return trading
+def _can_judge(trading: Trading, *submissions: Submission) -> None:
+    """Raises Problem 503 until the market is known, as no denial would be true; but what is halted, by a state that was
+    kept, is denied whatever the market is."""
+    if trading.knows_the_market:
+        return
+    for asked in submissions:
+        state = trading.market.state(asked.symbol, asked.venue or "", asked.account_id)
+        if state is not TradingState.HALTED:
+            raise _market_unknown()
+
+
+def _market_unknown() -> Problem:
+    return unavailable("Instruments and prices are still being read; try again.")
 
 
 def _slow_path() -> Problem:
@@ -342,7 +353,8 @@ async def patch_order(order_id: str, request: Request, caller: TradeCaller, trad
         expected_version=wanted.expected_version,
         key=key,
     )
-    _knowing(request)
+    if not trading.knows_the_market:
+        raise _market_unknown()
     (outcome,) = await _committed(trading, [command])
     return _asked(outcome)
 

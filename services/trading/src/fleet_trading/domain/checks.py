@@ -53,8 +53,19 @@ def known_instrument(command: PlaceOrder) -> Instrument:
     if conditions.forbidden is not None:
         raise Denial(conditions.forbidden.code, conditions.forbidden.detail)
     if conditions.instrument is None:
-        raise Denial("unknown_symbol", f"No such symbol is traded here, was {command.symbol}.")
+        raise _not_known(
+            conditions, command.symbol, "unknown_symbol", f"No such symbol is traded here, was {command.symbol}."
+        )
     return conditions.instrument
+
+
+def _not_known(conditions: Conditions, symbol: str, code: str, detail: str) -> Denial:
+    """What is not known of a market may be known in a moment; that it is halted is true whatever that is."""
+    return _halted(symbol) if conditions.state is TradingState.HALTED else Denial(code, detail)
+
+
+def _halted(symbol: str) -> Denial:
+    return Denial("market_halted", f"Trading of {symbol} is halted.")
 
 
 def _check_size(_account: Account, command: PlaceOrder, instrument: Instrument) -> None:
@@ -94,7 +105,7 @@ def _leg_side(command: PlaceOrder) -> Side:
 def check_open_for(account: Account, conditions: Conditions, instrument: Instrument, *, buys: Decimal | None) -> None:
     """`buys`: so much more than is open already, which may be nothing; None of what does not buy."""
     if conditions.state is TradingState.HALTED:
-        raise Denial("market_halted", f"Trading of {instrument.symbol} is halted.")
+        raise _halted(instrument.symbol)
     if account.status is AccountStatus.RESETTING:
         raise Denial("account_resetting", "The account begins anew; its orders are being cancelled.")
     if buys is not None:
@@ -203,7 +214,7 @@ def market_price(command: PlaceOrder) -> Decimal:
 def _trusted(conditions: Conditions, symbol: str) -> Reference:
     reference = conditions.reference
     if reference is None:
-        raise Denial("no_reference", f"There is no price of {symbol} to measure the order by.")
+        raise _not_known(conditions, symbol, "no_reference", f"There is no price of {symbol} to measure the order by.")
     if reference.is_stale:
         raise Denial(
             "stale_reference", f"The last price of {symbol} is too old, was of {reference.market_at.isoformat()}."
