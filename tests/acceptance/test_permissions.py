@@ -21,8 +21,9 @@ def test_only_auth_takes_every_user_and_only_internal_routes_take_services() -> 
             assert service == "auth", route
 
 
-def test_an_api_key_does_with_its_user_no_more_than_tell_who_he_is() -> None:
-    assert [route.path for _, route in ROUTES if route.permission == "any user"] == ["/api/v1/auth/me"]
+def test_an_api_key_does_with_its_user_no_more_than_tell_who_he_is_and_open_sockets() -> None:
+    paths = [route.path for _, route in ROUTES if route.permission == "any user"]
+    assert paths == ["/api/v1/auth/me", "/api/v1/auth/ws-tickets"]
 
 
 @pytest.mark.parametrize(("service", "route"), PUBLIC_ROUTES, ids=lambda value: str(getattr(value, "path", value)))

@@ -106,12 +106,12 @@ async def test_what_no_key_may_be(auth: Any, fields: dict[str, Any], status: int
     assert (reply.status, reply.body["code"]) == (status, code), reply.body
 
 
-async def test_a_key_makes_no_key_and_opens_no_socket_and_ends_no_session(auth: Any) -> None:
+async def test_a_key_makes_no_key_and_ends_no_session(auth: Any) -> None:
     owner = await Owner.new(auth)
     made = await owner.key()
     owner.claims |= {"sid": made["api_key_id"], "api_key_id": made["api_key_id"]}
     body = {"name": "bot", "scopes": ["read"]}
-    for method, path in (("POST", PATH), ("GET", PATH), ("POST", "/ws-tickets"), ("POST", "/logout")):
+    for method, path in (("POST", PATH), ("GET", PATH), ("POST", "/logout")):
         reply = await owner.call(method, path, json=body if path == PATH and method == "POST" else None)
         assert (reply.status, reply.body["code"]) == (403, "session_required"), path
 
@@ -131,8 +131,47 @@ async def test_a_revoked_key_is_unknown_and_gateways_hear_it(auth: Any) -> None:
         told = await eventually(lambda: sessions.get(made["api_key_id"]), 5)
         assert told is not None
         assert str(told.user_id) == owner.claims["sub"]
-        auth.clock.advance(seconds=121)
+        # As long as a socket may live that the key has opened.
+        auth.clock.advance(seconds=301)
+        assert sessions.get(made["api_key_id"]) is not None
+        auth.clock.advance(seconds=60)
         await eventually(lambda: sessions.get(made["api_key_id"]) is None, 10)
+
+
+async def test_a_ticket_of_a_key_stands_for_the_key_once_and_while_it_counts(auth: Any) -> None:
+    """redeemed: the key as it is today → again: 404 → too late: 404 → the key revoked, or its user disabled: 404"""
+    owner = await Owner.new(auth)
+    ends_at = auth.clock.now() + timedelta(seconds=200)
+    made = await owner.key(scopes=["read", "trade"], symbols=["AAPL/USD"], expires_at=ends_at.isoformat())
+    user, key_id = dict(owner.claims), made["api_key_id"]
+    owner.claims |= {"sid": key_id, "api_key_id": key_id, "scopes": ["read", "trade"]}
+
+    async def ticket() -> str:
+        given = await owner.call("POST", "/ws-tickets", factor_age_s=None)
+        assert (given.status, given.body["expires_in"]) == (201, 30)
+        return str(given.body["ticket"])
+
+    async def redeem(shown: str) -> Any:
+        return await auth.call("POST", "/internal/ws-tickets/redeem", json={"ticket": shown}, prefix="")
+
+    shown = await ticket()
+    kept = await statement(auth, "SELECT ticket_hash FROM api_key_tickets")
+    assert shown.encode() not in [row["ticket_hash"] for row in kept]
+    told = (await redeem(shown)).body
+    assert told == {"api_key": told["api_key"], "exp": ends_at.timestamp(), "told_at": told["told_at"]}
+    _, known = await lookup(auth, made["key"])
+    assert known == told["api_key"] | {"secret": made["secret"], "known_for_s": 60}
+    assert (await redeem(shown)).status == 404
+    late = await ticket()
+    auth.clock.advance(seconds=31)
+    assert (await redeem(late)).status == 404
+    unused = await ticket()
+    await statement(auth, "UPDATE users SET status = 'disabled' WHERE user_id = $1", UUID(user["sub"]))
+    assert (await redeem(unused)).status == 404
+    await statement(auth, "UPDATE users SET status = 'active' WHERE user_id = $1", UUID(user["sub"]))
+    unused, owner.claims = await ticket(), user
+    assert (await owner.call("DELETE", f"{PATH}/{key_id}", factor_age_s=None)).status == 204
+    assert (await redeem(unused)).status == 404
 
 
 async def test_a_key_does_what_its_user_may_today_and_nothing_once_it_has_expired(auth: Any) -> None:

@@ -4,70 +4,25 @@ import asyncio
 import dataclasses
 import json
 import secrets
-import time
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pyotp
 import pytest
 import pytest_asyncio
 from fleet_gateway.app import create_app
 from fleet_sdk.signing import ApiKey
 from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
+from key_signers import PORTFOLIO, Signer, new_signer, refused
 from pydantic import SecretStr
 
 ORDERS = "/api/v1/orders"
-PORTFOLIO = "/api/v1/portfolio"
-
-
-@dataclass
-class Signer:
-    """A user with a fresh second factor, who makes keys and signs with them."""
-
-    fleet: Any
-    token: str
-    user_id: str
-
-    async def key(self, **fields: Any) -> tuple[ApiKey, str]:
-        body = {"name": "bot", "scopes": ["read", "trade"]} | fields
-        made = await self.fleet.call("POST", "/api/v1/auth/api-keys", token=self.token, json=body)
-        assert made.status == 201, made.body
-        return ApiKey(made.body["key"], made.body["secret"]), made.body["api_key_id"]
-
-    async def send(
-        self, key: ApiKey, method: str = "GET", path: str = PORTFOLIO, body: bytes = b"", **changes: str | None
-    ) -> Any:
-        """`changes` are headers to be sent instead."""
-        return await self.repeat(key.headers(method, path, body), method, path, body, **changes)
-
-    async def repeat(
-        self, signed: dict[str, str], method: str, path: str, body: bytes = b"", **changes: str | None
-    ) -> Any:
-        headers = signed | {name.replace("_", "-"): value for name, value in changes.items() if value is not None}
-        headers |= {"Content-Type": "application/json"} if body else {}
-        return await self.fleet.call(method, path, headers=headers, data=body or None)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def signer(fleet: Any) -> Signer:
     return await new_signer(fleet)
-
-
-async def new_signer(fleet: Any) -> Signer:
-    user = await fleet.new_user()
-    begun = await fleet.call("POST", "/api/v1/auth/mfa/totp", token=user.token)
-    code = {"code": pyotp.TOTP(begun.body["secret"]).at(int(time.time()))}
-    codes = await fleet.call("POST", "/api/v1/auth/mfa/totp/verify", token=user.token, json=code)
-    recovery = {"code": codes.body["recovery_codes"][0]}
-    fresh = await fleet.call("POST", "/api/v1/auth/mfa/step-up", token=user.token, json=recovery)
-    return Signer(fleet, fresh.body["access_token"], user.user_id)
-
-
-def refused(reply: Any) -> tuple[int, str]:
-    return reply.status, reply.body["code"]
 
 
 async def test_a_signed_request_reaches_the_service_with_what_the_key_may(signer: Signer) -> None:
@@ -90,7 +45,7 @@ async def test_a_signed_request_reaches_the_service_with_what_the_key_may(signer
     assert not {"x-api-key", "x-signature", "x-timestamp"} & set(seen.headers)
     assert key.secret not in str(seen)
     assert refused(await signer.send(key, "POST", "/api/v1/strategies")) == (403, "insufficient_scope")
-    assert refused(await signer.send(key, "POST", "/api/v1/auth/ws-tickets")) == (403, "session_required")
+    assert refused(await signer.send(key, "POST", "/api/v1/auth/logout")) == (403, "session_required")
 
 
 async def test_who_signs_is_told_what_his_key_may(signer: Signer) -> None:

@@ -26,7 +26,7 @@ class FleetClient:
     """`async with FleetClient("http://127.0.0.1:8000") as client: await client.login(email, password)`.
 
     Decimals, times and UUIDs may be passed as such; answers have them as strings. `timeout_s` bounds each request. With an
-    `api_key` there is no login: each request is signed. A socket takes a login.
+    `api_key` there is no login: each request is signed, and a socket opened with a ticket.
     Raises ApiError, Unreachable or OutcomeUnknown.
     """
 
@@ -241,8 +241,11 @@ class FleetClient:
     async def socket(self, *, silence_s: float = SILENCE_S) -> AsyncIterator[Socket]:
         """A connected socket, closed at the end; subscribe before iterating. Silent so long, it counts as lost."""
         headers = await self._authorization()
+        url = URL(f"{self._url}/ws")
+        if self._api_key is not None:
+            url = url.with_query(ticket=(await self._object("POST", "/auth/ws-tickets"))["ticket"])
         try:
-            connection = await self._open_session().ws_connect(f"{self._url}/ws", headers=headers, max_msg_size=0)
+            connection = await self._open_session().ws_connect(url, headers=headers, max_msg_size=0)
         except aiohttp.WSServerHandshakeError as error:
             raise problem(error.status, {"detail": error.message, "code": "socket_refused"}) from error
         except (aiohttp.ClientError, TimeoutError) as error:

@@ -13,10 +13,12 @@ from fleet_chassis.shapes import Body, FastJSON, Resource
 from pydantic import Field
 
 from . import service
+from .api_keys.api import told_to_gateway
+from .api_keys.store import ApiKeys
 from .confirmations import service as confirmations
 from .confirmations.domain import Purpose
 from .confirmations.store import Confirmations
-from .domain import Client, EmailTaken, RefreshRefusal, WrongCredentials
+from .domain import Client, EmailTaken, RefreshRefusal, WrongCredentials, hash_token
 from .guessing.store import Attempts
 from .mfa import service as mfa
 from .mfa.api import CodeBody, code_problem
@@ -260,22 +262,39 @@ async def jwks(auth: AuthParts) -> Response:
 
 
 @router.post("/ws-tickets", status_code=201, response_model=TicketResource)
-async def give_ticket(caller: SessionCaller, auth: AuthParts) -> Response:
-    """A ticket that opens one socket, `/ws?ticket=…`, for clients that cannot send headers with it."""
+async def give_ticket(caller: UserCaller, auth: AuthParts) -> Response:
+    """A ticket that opens one socket, `/ws?ticket=…`, for API keys and for clients that cannot send headers with it."""
     ticket = new_secret()
+    key_id = caller.claims.get("api_key_id")
     async with auth.bus.transaction() as tx:
-        session_id = UUID(caller.session_id)
-        await service.give_ticket(PostgresUnitOfWork(tx), ticket, session_id=session_id, scopes=caller.scopes)
+        if key_id is None:
+            session_id = UUID(caller.session_id)
+            await service.give_ticket(PostgresUnitOfWork(tx), ticket, session_id=session_id, scopes=caller.scopes)
+        else:
+            ends_at = tx.now + service.TICKET_LIFETIME
+            await ApiKeys(tx, auth.sealer).add_ticket(hash_token(ticket), UUID(str(key_id)), ends_at)
     told = TicketResource(ticket=ticket, expires_in=int(service.TICKET_LIFETIME.total_seconds()))
     return FastJSON(told.model_dump(), 201, headers={"Cache-Control": "no-store"})
 
 
 @internal.post("/ws-tickets/redeem")
 async def redeem_ticket(body: RedeemBody, auth: AuthParts) -> Response:
-    """Who shows the ticket, and until when the socket may live: as long as an access token given now."""
+    """Who shows the ticket, and until when the socket may live: as long as an access token given now. Of an API key what it
+    may do, and when this was told: what auth tells of the key from then on ends the socket."""
     async with auth.bus.transaction() as tx:
-        ticket = await service.redeem_ticket(PostgresUnitOfWork(tx), body.ticket, lifetimes=auth.lifetimes)
+        uow = PostgresUnitOfWork(tx)
+        ticket = await service.redeem_ticket(uow, body.ticket, lifetimes=auth.lifetimes)
+        key = None if ticket is not None else await ApiKeys(tx, auth.sealer).take_ticket(hash_token(body.ticket))
+        user = None if key is None else await uow.user(key.user_id)
         now = tx.now
+    if key is not None and user is not None and key.is_good(user, now):
+        return FastJSON(
+            {
+                "api_key": told_to_gateway(key, user),
+                "exp": key.socket_ends_at(now).timestamp(),
+                "told_at": now.timestamp(),
+            }
+        )
     if ticket is None:
         raise Problem(404, "ticket_unknown", "The ticket is not known, used or expired.")
     return FastJSON(

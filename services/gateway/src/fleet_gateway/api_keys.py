@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -42,7 +42,7 @@ MOST_TOLD = 500
 log = get_logger(__name__)
 
 
-class _Told(msgspec.Struct, frozen=True):
+class KeyTold(msgspec.Struct, frozen=True):
     """What auth tells of a key."""
 
     api_key_id: UUID
@@ -53,6 +53,35 @@ class _Told(msgspec.Struct, frozen=True):
     max_order_notional: str | None
     ip_allowlist: list[str] | None
     expires_at: float | None
+
+    def principal(self, *, expires_at: float | None, told_at: float | None = None) -> Principal:
+        """`expires_at` None: never."""
+        key_id = str(self.api_key_id)
+        claims: dict[str, object] = {
+            "sub": str(self.user_id),
+            "sid": key_id,
+            "api_key_id": key_id,
+            "roles": self.roles,
+            "scopes": self.scopes,
+        }
+        if self.symbols is not None:
+            claims["symbols"] = self.symbols
+        if self.max_order_notional is not None:
+            claims["max_order_notional"] = self.max_order_notional
+        return Principal(
+            user_id=self.user_id,
+            session_id=key_id,
+            scopes=frozenset(self.scopes),
+            expires_at=float("inf") if expires_at is None else expires_at,
+            claims=claims,
+            key=str(self.user_id),
+            api_key_id=key_id,
+            networks=None if self.ip_allowlist is None else tuple(ip_network(one) for one in self.ip_allowlist),
+            told_at=told_at,
+        )
+
+
+class _Told(KeyTold, frozen=True):
     known_for_s: float
     secret: str
 
@@ -71,34 +100,7 @@ class _Key:
 
     secret: bytes
     principal: Principal
-    networks: tuple[IPv4Network | IPv6Network, ...] | None
     is_use_noted: bool = False
-
-    @classmethod
-    def of(cls, told: _Told) -> "_Key":
-        key_id = str(told.api_key_id)
-        claims: dict[str, object] = {
-            "sub": str(told.user_id),
-            "sid": key_id,
-            "api_key_id": key_id,
-            "roles": told.roles,
-            "scopes": told.scopes,
-        }
-        if told.symbols is not None:
-            claims["symbols"] = told.symbols
-        if told.max_order_notional is not None:
-            claims["max_order_notional"] = told.max_order_notional
-        principal = Principal(
-            user_id=told.user_id,
-            session_id=key_id,
-            scopes=frozenset(told.scopes),
-            expires_at=float("inf") if told.expires_at is None else told.expires_at,
-            claims=claims,
-            key=str(told.user_id),
-            api_key_id=key_id,
-        )
-        networks = None if told.ip_allowlist is None else tuple(ip_network(one) for one in told.ip_allowlist)
-        return cls(told.secret.encode(), principal, networks)
 
 
 @dataclass(slots=True)
@@ -152,7 +154,7 @@ class ApiKeys:
         expected = hmac.digest(key.secret, said, "sha256").hex().encode()
         if not hmac.compare_digest(expected, signature):
             raise unauthenticated("invalid_signature", "The signature is not that of this request.")
-        self._check_address(key, exchange)
+        check_address(key.principal, exchange, self.trusted_proxies)
         await self._check_once(exchange, key.principal.session_id, signature)
         self._note_use(key, exchange)
         return key.principal
@@ -206,7 +208,7 @@ class ApiKeys:
         if answer.status != 200:
             raise unavailable("The service auth cannot judge the API key.")
         told = msgspec.json.decode(answer.body, type=_Told)
-        key = _Key.of(told)
+        key = _Key(told.secret.encode(), told.principal(expires_at=told.expires_at))
         # What has changed while auth was asked may be older than its answer, or newer: it is not kept.
         if changes == self._changes:
             if len(self._known) >= MOST_KNOWN:
@@ -215,18 +217,6 @@ class ApiKeys:
             self._known[name] = (time.monotonic() + told.known_for_s, key)
             self._names[key.principal.session_id] = name
         return key
-
-    def _check_address(self, key: _Key, exchange: Exchange) -> None:
-        if key.networks is None:
-            return
-        try:
-            address = ip_address(exchange.client_address(self.trusted_proxies).partition("%")[0])
-            if isinstance(address, IPv6Address):
-                address = address.ipv4_mapped or address
-        except ValueError:
-            address = None
-        if address is None or not any(address in network for network in key.networks):
-            raise Problem(403, "address_not_allowed", "The API key may not be used from this address.")
 
     async def _check_once(self, exchange: Exchange, key_id: str, signature: bytes) -> None:
         once, of_key = await self.rates.check(Check(ONCE, f"{key_id}:{signature.decode()}"), Check(self.limit, key_id))
@@ -247,6 +237,22 @@ class ApiKeys:
             headers={"Content-Type": "application/json"},
             body=msgspec.json.encode(content),
         )
+
+
+def check_address(
+    principal: Principal, exchange: Exchange, trusted_proxies: Sequence[IPv4Network | IPv6Network]
+) -> None:
+    """Raises Problem 403 where an API key may not be used."""
+    if principal.networks is None:
+        return
+    try:
+        address = ip_address(exchange.client_address(trusted_proxies).partition("%")[0])
+        if isinstance(address, IPv6Address):
+            address = address.ipv4_mapped or address
+    except ValueError:
+        address = None
+    if address is None or not any(address in network for network in principal.networks):
+        raise Problem(403, "address_not_allowed", "The API key may not be used from this address.")
 
 
 def _unknown() -> Problem:

@@ -32,7 +32,7 @@ from .bodies import Room
 from .deployments import Deployments
 from .edge import Edge, Limits
 from .http_protocol import HttpProtocol
-from .identity import AccessTokens, KeySet, Tickets
+from .identity import AccessTokens, KeySet
 from .markets import LastMarkets
 from .openapi import OpenApi
 from .pages import Pages
@@ -42,6 +42,7 @@ from .sockets.hub import Hub
 from .sockets.protocol import SocketProtocol
 from .sockets.server import Sockets
 from .sockets.snapshots import AccountsOfUsers, Snapshots
+from .tickets import Tickets
 from .tls import Certificate
 from .upstream import Upstream
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid5
 
@@ -18,12 +19,12 @@ from fleet_chassis.logging import get_logger
 from fleet_chassis.problems import Problem, unavailable
 from fleet_contracts.auth import SessionRevoked
 
-from .upstream import Upstream
-
 ISSUER = "auth"
 AUDIENCE = "tradefleet"
 LEEWAY_S = 3
 """The clocks of auth's machine and ours may differ by this much; a socket is closed within 5 s of its token's end."""
+TOLD_TOLERANCE_S = 10.0
+"""Two replicas of auth differ by less, and a transaction that revokes a key takes less from its beginning to its end."""
 MAX_TOKEN_BYTES = 4_096
 MAX_CACHED = 20_000
 """Tokens active within their five minutes; about 2 kB each."""
@@ -49,7 +50,12 @@ class Principal:
     signed_with: str | None = None
     """The id of auth's key, where a token was signed with one."""
     api_key_id: str | None = None
-    """Of the key that signed the request, which has a limit of its own."""
+    """Of the key that signed the request or opened the socket, which has a limit of its own."""
+    networks: tuple[IPv4Network | IPv6Network, ...] | None = None
+    """From where the key may be used; None: from anywhere."""
+    told_at: float | None = None
+    """When auth has told of a key what the socket lives by. Of a key, unlike a session, auth may tell several times that
+    it has changed."""
 
     def require_scope(self, scope: str | None) -> None:
         if scope is not None and scope not in self.scopes:
@@ -60,7 +66,9 @@ class Principal:
         return uuid5(self.user_id, idempotency_key) if idempotency_key else new_id()
 
 
-class _Claims(msgspec.Struct, frozen=True):
+class Claims(msgspec.Struct, frozen=True):
+    """Of an access token, or of a ticket that stands for one."""
+
     sub: UUID
     sid: str
     roles: list[str]
@@ -193,7 +201,10 @@ class AccessTokens:
             return unauthenticated("token_expired", "The access token is expired.")
         if principal.signed_with is not None and not self._keys.knows(principal.signed_with):
             return unauthenticated("invalid_token", "The access token is signed by nobody we know any more.")
-        if self._revoked.get(principal.session_id) is not None:
+        revoked = self._revoked.get(principal.session_id)
+        if revoked is not None and (
+            principal.told_at is None or revoked.revoked_at.timestamp() > principal.told_at - TOLD_TOLERANCE_S
+        ):
             return unauthenticated("session_revoked", "The session is revoked; log in again.")
         return None
 
@@ -220,34 +231,10 @@ class AccessTokens:
                 },
             )
             _members(token, 1)
-            claims = msgspec.convert(decoded, _Claims)
+            claims = msgspec.convert(decoded, Claims)
         except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, RecursionError) as error:
             raise unauthenticated("invalid_token", f"The access token is not valid: {type(error).__name__}.") from error
         return claims.principal(header.kid)
-
-
-@dataclass(frozen=True, slots=True)
-class Tickets:
-    """Tickets that open sockets, where headers cannot be sent; auth knows them, and takes each once."""
-
-    upstream: Upstream
-
-    async def redeem(self, ticket: str, request_id: str) -> Principal:
-        """Raises Problem 401 or 503."""
-        answer = await self.upstream.send(
-            "auth",
-            "POST",
-            "/internal/ws-tickets/redeem",
-            claims=None,
-            request_id=request_id,
-            headers={"Content-Type": "application/json"},
-            body=msgspec.json.encode({"ticket": ticket}),
-        )
-        if answer.status == 503:
-            raise unavailable("The service auth cannot judge the ticket.")
-        if answer.status != 200:
-            raise unauthenticated("ticket_unknown", "The ticket is not known, used or expired.")
-        return msgspec.json.decode(answer.body, type=_Claims).principal()
 
 
 def unauthenticated(code: str, detail: str) -> Problem:

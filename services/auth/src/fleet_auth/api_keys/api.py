@@ -14,6 +14,7 @@ from fleet_contracts.audit import Change
 from pydantic import Field
 
 from fleet_auth.audit.store import AuditLog
+from fleet_auth.domain import User
 from fleet_auth.notices.domain import Event
 from fleet_auth.parts import AuthParts, not_stored
 from fleet_auth.store import PostgresUnitOfWork
@@ -144,19 +145,7 @@ async def lookup(body: LookupBody, auth: AuthParts) -> Response:
     if found is None or user is None or not found[0].is_good(user, now):
         raise Problem(404, "api_key_unknown", "The API key is not known, revoked or expired.")
     key, secret = found
-    told = {
-        "api_key_id": key.api_key_id,
-        "user_id": key.user_id,
-        "roles": user.roles,
-        "scopes": key.scopes_for(user),
-        "symbols": key.symbols,
-        "max_order_notional": key.max_order_notional,
-        "ip_allowlist": key.ip_allowlist,
-        "expires_at": None if key.expires_at is None else key.expires_at.timestamp(),
-        "known_for_s": KNOWN_FOR_S,
-        "secret": secret,
-    }
-    return not_stored(told)
+    return not_stored({**told_to_gateway(key, user), "known_for_s": KNOWN_FOR_S, "secret": secret})
 
 
 @internal.post("/used", status_code=204)
@@ -166,6 +155,20 @@ async def note_uses(body: UsesBody, auth: AuthParts) -> Response:
         uses = [Use(api_key_id=use.api_key_id, used_at=use.used_at, address=use.address) for use in body.uses]
         await ApiKeys(tx, auth.sealer).note_uses(uses)
     return Response(status_code=204)
+
+
+def told_to_gateway(key: ApiKey, user: User) -> dict[str, object]:
+    """What requests and sockets of the key may do today."""
+    return {
+        "api_key_id": key.api_key_id,
+        "user_id": key.user_id,
+        "roles": user.roles,
+        "scopes": key.scopes_for(user),
+        "symbols": key.symbols,
+        "max_order_notional": key.max_order_notional,
+        "ip_allowlist": key.ip_allowlist,
+        "expires_at": None if key.expires_at is None else key.expires_at.timestamp(),
+    }
 
 
 def _api_key(body: ApiKeyBody, user_id: UUID, api_key_id: UUID, now: datetime) -> ApiKey:

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -13,6 +13,8 @@ MOST_KEYS = 50
 """Of a user: more than programs he runs."""
 KNOWN_FOR_S = 60
 """So long a gateway keeps what it was told of a key."""
+SOCKET_LIFETIME = timedelta(minutes=5)
+"""So long a socket lives that a key has opened, as with a login; a revocation is told for as long."""
 
 
 class TooManyKeys(Exception):
@@ -50,6 +52,11 @@ class ApiKey:
 
     def is_good(self, user: User, now: datetime) -> bool:
         return user.is_active and (self.expires_at is None or now < self.expires_at)
+
+    def socket_ends_at(self, now: datetime) -> datetime:
+        """Of one that is opened now."""
+        ends_at = now + SOCKET_LIFETIME
+        return ends_at if self.expires_at is None else min(ends_at, self.expires_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The table of API keys."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -9,8 +9,9 @@ from fleet_bus import Transaction
 
 from fleet_auth import events
 from fleet_auth.sealing import API_KEY_SECRET, Sealer
+from fleet_auth.store import purge
 
-from .domain import KNOWN_FOR_S, ApiKey, Use
+from .domain import SOCKET_LIFETIME, ApiKey, Use
 
 _KEY = """
 api_key_id, user_id, name, key, scopes, symbols, max_order_notional, ip_allowlist, expires_at, created_at, last_used_at,
@@ -67,6 +68,27 @@ class ApiKeys:
         found = _api_key(row)
         return found, self._sealer.unseal(row["secret"], API_KEY_SECRET.place(found.api_key_id)).decode()
 
+    async def add_ticket(self, ticket_hash: bytes, api_key_id: UUID, expires_at: datetime) -> None:
+        await purge(self._connection, "api_key_tickets", "ticket_hash", "expires_at", self.now)
+        await self._connection.execute(
+            "INSERT INTO api_key_tickets (ticket_hash, api_key_id, expires_at) VALUES ($1, $2, $3)",
+            ticket_hash,
+            api_key_id,
+            expires_at,
+        )
+
+    async def take_ticket(self, ticket_hash: bytes) -> ApiKey | None:
+        """The key that a ticket was given to, which is there no more; None if it is over, or the key is revoked."""
+        row = await self._connection.fetchrow(
+            f"""
+            WITH taken AS (DELETE FROM api_key_tickets WHERE ticket_hash = $1 RETURNING api_key_id, expires_at AS ends_at)
+            SELECT {_KEY} FROM taken JOIN api_keys USING (api_key_id) WHERE ends_at > $2 AND revoked_at IS NULL
+            """,  # noqa: S608
+            ticket_hash,
+            self.now,
+        )
+        return None if row is None else _api_key(row)
+
     async def note_uses(self, uses: Iterable[Use]) -> None:
         """What was noted of a later one stays; whoever else notes them takes them in the same order."""
         await self._connection.executemany(
@@ -100,8 +122,8 @@ class ApiKeys:
             self._tell_changed(user_id, key.api_key_id)
 
     def _tell_changed(self, user_id: UUID, api_key_id: UUID) -> None:
-        """Gateways forget the key; what they were told just before is forgotten by itself until the tombstone."""
-        events.publish_revoked(self._tx, api_key_id, user_id, self.now + timedelta(seconds=KNOWN_FOR_S))
+        """Gateways forget the key and close its sockets; what they were told just before ends by itself until the tombstone."""
+        events.publish_revoked(self._tx, api_key_id, user_id, self.now + SOCKET_LIFETIME)
 
 
 def _api_key(row: asyncpg.Record) -> ApiKey:

@@ -1,7 +1,7 @@
 """The socket's life: opened with a token, heard, written to, closed for a reason."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -14,12 +14,14 @@ from fleet_chassis.problems import Problem, unavailable
 from starlette.types import Message, Receive, Scope, Send
 
 from fleet_gateway.answers import Headers
+from fleet_gateway.api_keys import check_address
 from fleet_gateway.bodies import Room
 from fleet_gateway.edge import Limits
 from fleet_gateway.exchange import Exchange
-from fleet_gateway.identity import AccessTokens, Principal, Tickets, starting
+from fleet_gateway.identity import AccessTokens, Principal, starting
 from fleet_gateway.rates import Check, RateLimits
 from fleet_gateway.settings import GatewaySettings
+from fleet_gateway.tickets import Tickets
 
 from . import requests
 from .connection import TOO_LONG, Connection
@@ -81,8 +83,9 @@ class Sockets:
             raise starting()
         self._require_origin(exchange)
         principal = await self._principal(exchange)
-        (verdict,) = await self.rates.check(Check(self.limits.requests, principal.key))
-        exchange.limited(verdict)
+        for check in self._checks(principal, 1):
+            (verdict,) = await self.rates.check(check)
+            exchange.limited(verdict)
         principal.require_scope("read")
         most = self.settings.gateway_sockets_per_user
         if self.hub.count_of(principal.key) >= most:
@@ -117,7 +120,9 @@ class Sockets:
         if exchange.authorization is None:
             tickets = parse_qs(exchange.scope["query_string"].decode("latin-1")).get("ticket")
             if tickets is not None:
-                return await self.tickets.redeem(tickets[0], exchange.request_id)
+                principal = await self.tickets.redeem(tickets[0], exchange.request_id)
+                check_address(principal, exchange, self.settings.gateway_trusted_proxies)
+                return principal
         return await self.tokens.verify(exchange.authorization)
 
     async def _hear(self, connection: Connection, receive: Receive) -> None:
@@ -258,9 +263,16 @@ class Sockets:
 
     async def _count(self, principal: Principal) -> None:
         """Snapshots count as what they ask of trading. Raises Problem 429."""
-        (verdict,) = await self.rates.check(Check(self.limits.requests, principal.key, SNAPSHOT_WEIGHT))
-        if not verdict.allowed:
-            raise Problem(429, "rate_limited", "Too many subscriptions at once.")
+        for check in self._checks(principal, SNAPSHOT_WEIGHT):
+            (verdict,) = await self.rates.check(check)
+            if not verdict.allowed:
+                raise Problem(429, "rate_limited", "Too many subscriptions at once.")
+
+    def _checks(self, principal: Principal, weight: float) -> Iterator[Check]:
+        """A key's own limit first: what it is refused takes nothing of its user's."""
+        if principal.api_key_id is not None:
+            yield Check(self.limits.api_key, principal.api_key_id, weight)
+        yield Check(self.limits.requests, principal.key, weight)
 
 
 async def _refuse(exchange: Exchange, problem: Problem, send: Send) -> None:
