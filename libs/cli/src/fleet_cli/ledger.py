@@ -52,7 +52,12 @@ def ledger_book(
     reference: Annotated[
         str, typer.Option(help="Its source, kept with the entry. Of one account and kind it books once.")
     ],
-    currency: Annotated[str, typer.Option(help="The account's base currency.")] = "USD",
+    currency: Annotated[
+        str, typer.Option(help="The account's base currency, or an asset that is traded for it.")
+    ] = "USD",
+    unit_cost: Annotated[
+        str | None, typer.Option(help="Of an asset that comes in: what one of it cost, in the base currency.")
+    ] = None,
     state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
     """Book what is no trade: a deposit, a withdrawal, a fee, a correction. Nothing is asked; it is kept with your user name."""
@@ -67,6 +72,8 @@ def ledger_book(
         "source": reference,
         "by": operator(),
     }
+    if unit_cost is not None:
+        body["unit_cost"] = unit_cost
     path = f"/internal/accounts/{account}/entries"
     again = "See `fleet status`, and say the same again: it is booked once"
     entry = run(answer_of(state_of(state_dir), "trading", "POST", path, body, remedy=again))

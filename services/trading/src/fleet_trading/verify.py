@@ -50,12 +50,20 @@ CHECKS: dict[str, str] = {
     "the two sides of a transfer are not the same": """
         SELECT transaction_id, currency, sum(amount) AS amount FROM entries
         WHERE book = 'transfers' GROUP BY 1, 2 HAVING sum(amount) <> 0""",
-    "a position is not the sum of its trades": """
+    "a position is not the sum of its trades and of what came and went in kind": """
         SELECT coalesce(p.account_id, t.account_id) AS account_id, coalesce(p.symbol, t.symbol) AS symbol,
-               p.quantity, t.quantity AS of_trades
+               p.quantity, t.quantity AS moved
         FROM positions AS p FULL JOIN (
-            SELECT account_id, symbol, sum(CASE side WHEN 'buy' THEN quantity ELSE -quantity END) AS quantity
-            FROM trades JOIN accounts AS a USING (account_id) WHERE trades.trade_no > a.epoch_trade_no GROUP BY 1, 2
+            SELECT account_id, symbol, sum(quantity) AS quantity FROM (
+                SELECT account_id, symbol, CASE side WHEN 'buy' THEN quantity ELSE -quantity END AS quantity
+                FROM trades JOIN accounts AS a USING (account_id) WHERE trades.trade_no > a.epoch_trade_no
+                UNION ALL
+                SELECT account_id, j.currency || '/' || a.base_currency, j.amount
+                FROM adjustments AS j JOIN accounts AS a USING (account_id)
+                WHERE j.currency <> a.base_currency AND NOT EXISTS (
+                    SELECT FROM adjustments AS r
+                    WHERE r.account_id = j.account_id AND r.kind = 'reset' AND r.entry_no > j.entry_no)
+            ) AS moved GROUP BY 1, 2
         ) AS t ON t.account_id = p.account_id AND t.symbol = p.symbol
         WHERE coalesce(p.quantity, 0) <> coalesce(t.quantity, 0)""",
     "a trade is booked twice": """

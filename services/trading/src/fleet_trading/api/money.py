@@ -54,12 +54,14 @@ class TransferBody(Body):
 
 class EntryBody(Body):
     """`amount` is signed: below zero it is taken from the account, as a withdrawal always is and a deposit never.
-    `transaction_id`: the same again changes nothing. `by`: who books it, which is kept."""
+    `unit_cost`: of what comes in and is not the account's money, such as shares; in that. `transaction_id`: the same again
+    changes nothing. `by`: who books it, which is kept."""
 
     transaction_id: UUID
     kind: Literal["deposit", "withdrawal", "funding", "fee", "dividend", "correction"]
     currency: Currency
     amount: DecimalString
+    unit_cost: Annotated[DecimalString, Field(ge=0)] | None = None
     source: str = Field(min_length=1, max_length=200)
     by: str = Field(min_length=1, max_length=100)
 
@@ -254,6 +256,7 @@ async def post_entry(
             currency=body.currency,
             source=body.source,
             market=trading.market,
+            unit_cost=body.unit_cost,
         )
         if isinstance(booked, money.Booked) and not booked.is_replay:
             tell_entry_booked(tx, booked.adjustment, by=f"{caller.issuer}:{body.by}")

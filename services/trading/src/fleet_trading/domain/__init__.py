@@ -51,7 +51,7 @@ from .events import (
     ResetBegun,
     TradeCorrected,
 )
-from .ledger import FLOWS, Adjustment, Book, EntryKind, Growth, Posting
+from .ledger import FLOWS, IN_KIND, Adjustment, Book, EntryKind, Growth, InKind, Posting
 from .order import Order, Trade, first_transition
 from .portfolio import Marks, Portfolio, valued
 from .preview import Preview, preview
@@ -75,6 +75,7 @@ from .values import (
 
 __all__ = [
     "FLOWS",
+    "IN_KIND",
     "NO_TERMS",
     "TERMINAL",
     "ZERO",
@@ -102,6 +103,7 @@ __all__ = [
     "FillsMissing",
     "Grant",
     "Growth",
+    "InKind",
     "Instrument",
     "Marks",
     "Order",

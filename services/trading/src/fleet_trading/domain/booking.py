@@ -160,13 +160,19 @@ def move(position: Position, quantity: Decimal, notional: Decimal) -> None:
         return
     size, held = quantity.copy_abs(), before.copy_abs()
     if size <= held:
-        released = position.cost if size == held else share(position.cost, size, held)
+        released = cost_of(position, size)
         _release(position, released, signed_cost)
         position.quantity = after or ZERO
         return
     closing = share(signed_cost, held, size)
     _release(position, position.cost, closing)
     position.quantity, position.cost = after, EXACT.subtract(signed_cost, closing)
+
+
+def cost_of(position: Position, size: Decimal) -> Decimal:
+    """What so much of it, which is no more than there is, has cost on average; below 0 if it is short."""
+    held = position.quantity.copy_abs()
+    return position.cost if size == held else share(position.cost, size, held)
 
 
 def _release(position: Position, released: Decimal, traded_for: Decimal) -> None:
@@ -179,12 +185,16 @@ def book_adjustment(account: Account, event: Adjusted) -> None:
     posting = _begin(account, event.transaction_id, event.source, event.now, event.market_at)
     _post(account, posting, event.kind, event.currency, event.amount, against=AGAINST[event.kind])
     account.changes.market_at = event.market_at
-    if event.kind in FLOWS and event.currency == account.base_currency and account.day is not None:
-        account.day_open_equity = EXACT.add(account.day_open_equity, event.amount)
+    worth = event.amount
+    if event.in_kind is not None:
+        worth = event.in_kind.worth
+        _move(account, event.in_kind.symbol, event.amount, event.in_kind.cost.copy_abs(), event.market_at)
+    if event.kind in FLOWS and account.day is not None:
+        account.day_open_equity = EXACT.add(account.day_open_equity, worth)
     peak = account.risk.peak_equity
-    if event.kind in FLOWS and event.currency == account.base_currency and peak is not None:
+    if event.kind in FLOWS and peak is not None:
         # What is paid in is no profit to fall from.
-        account.risk = replace(account.risk, peak_equity=EXACT.add(peak, event.amount))
+        account.risk = replace(account.risk, peak_equity=EXACT.add(peak, worth))
 
 
 def book_reset(account: Account, event: AccountReset) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fleet_simulator import OrderType, Side, TimeInForce
 
-from .ledger import EntryKind
+from .ledger import EntryKind, InKind
 from .portfolio import Marks
 from .risk.limits import NO_LIMITS, Values
 from .terms import Terms
@@ -216,7 +216,7 @@ class QueryUnanswered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adjust:
-    """A fact that is no trade: the balance changes by `amount`, which is signed."""
+    """A fact that is no trade: the balance changes by `amount`, which is signed. `in_kind`: of what is not money."""
 
     transaction_id: UUID
     kind: EntryKind
@@ -225,6 +225,7 @@ class Adjust:
     source: str
     now: datetime
     market_at: datetime
+    in_kind: InKind | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

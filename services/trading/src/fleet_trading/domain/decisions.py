@@ -327,7 +327,9 @@ def _query(account: Account, command: QueryUnanswered) -> list[Event]:
 
 def _adjust(account: Account, command: Adjust) -> list[Event]:
     c = command
-    events: list[Event] = [Adjusted(c.transaction_id, c.kind, c.currency, c.amount, c.source, c.now, c.market_at)]
+    events: list[Event] = [
+        Adjusted(c.transaction_id, c.kind, c.currency, c.amount, c.source, c.now, c.market_at, c.in_kind)
+    ]
     left = EXACT.add(account.balance(c.currency).available, c.amount)
     if c.amount < 0 and left < 0:
         detail = f"{-c.amount:f} {c.currency} were taken ({c.kind}), available is {left:f}."

@@ -6,7 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from .commands import ReportFill
-from .ledger import EntryKind
+from .ledger import EntryKind, InKind
 from .order import Order, Trade
 from .risk.state import RiskState
 from .risk.usage import LimitsMeasured
@@ -189,6 +189,7 @@ class Adjusted:
     source: str
     now: datetime
     market_at: datetime
+    in_kind: InKind | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,21 @@ AGAINST = {
 """The book of the house against which an adjustment is booked."""
 
 
+IN_KIND = frozenset({EntryKind.DEPOSIT, EntryKind.WITHDRAWAL, EntryKind.DIVIDEND})
+"""What may be booked in something that is traded: shares or coins that come or go without a trade."""
+
+
+class InKind(NamedTuple):
+    """What an adjustment in something that is traded does to its position: it comes in for `cost`, or goes for what it has
+    cost on average. `unit_cost` is as it was stated, None of what goes. Both `cost` and `worth`, the value at the mark, have
+    the sign of the amount and are in the account's base currency."""
+
+    symbol: str
+    unit_cost: Decimal | None
+    cost: Decimal
+    worth: Decimal
+
+
 class Growth(NamedTuple):
     """What one unit of money has become since the account began, by the time of its last flow, and what the account was
     worth after that: so the time-weighted return of any stretch is known without looking back (each stretch between two
@@ -66,7 +81,7 @@ class Growth(NamedTuple):
 class Adjustment(NamedTuple):
     """What was booked on an account by anything but a trade; its fields are the columns of `adjustments`.
 
-    `growth` of what is a flow only."""
+    `growth` of what is a flow only, `unit_cost` of what came in kind."""
 
     account_id: UUID
     entry_no: int
@@ -78,6 +93,7 @@ class Adjustment(NamedTuple):
     other_account_id: UUID | None
     at: datetime
     market_at: datetime
+    unit_cost: Decimal | None
     growth: Growth | None
 
 

@@ -33,8 +33,11 @@ def tell_limits_set(
 
 def tell_entry_booked(tx: Transaction, booked: Adjustment, *, by: str) -> None:
     """What is no trade, and nobody but an operator books."""
-    change, target = Change(name=booked.currency, after=plain(booked.amount)), f"account:{booked.account_id}"
-    tell_acted(tx, TRADING_AUDIT, f"{booked.kind.value}.booked", target, change, by=by, reason=booked.source)
+    changes = [Change(name=booked.currency, after=plain(booked.amount))]
+    if booked.unit_cost is not None:
+        changes.append(Change(name="unit_cost", after=plain(booked.unit_cost)))
+    target = f"account:{booked.account_id}"
+    tell_acted(tx, TRADING_AUDIT, f"{booked.kind.value}.booked", target, *changes, by=by, reason=booked.source)
 
 
 def tell_account_released(tx: Transaction, account_id: UUID, *, by: UUID, reason: str) -> None:

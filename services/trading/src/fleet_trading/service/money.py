@@ -9,6 +9,7 @@ from fleet_simulator.fees import EXACT
 
 from fleet_trading.domain import (
     FLOWS,
+    IN_KIND,
     ZERO,
     Account,
     AccountStatus,
@@ -17,9 +18,11 @@ from fleet_trading.domain import (
     BeginReset,
     EntryKind,
     Growth,
+    InKind,
     Reason,
     Reset,
 )
+from fleet_trading.domain.booking import cost_of
 from fleet_trading.domain.portfolio import equity_of
 from fleet_trading.domain.settlement import unsettled
 from fleet_trading.ports import Market, UnitOfWork
@@ -45,7 +48,8 @@ async def adjust(
         before = equity_of(account, market)
         last = await uow.last_growth(account)
         factor = Decimal(1) if last is None else last.at(before)
-        growth = Growth(factor, EXACT.add(before, command.amount))
+        worth = command.amount if command.in_kind is None else command.in_kind.worth
+        growth = Growth(factor, EXACT.add(before, worth))
     carry_out(uow, account, command, market=market, day=command.market_at.date())
     return _keep(uow, account, command, growth, other_account_id)
 
@@ -64,6 +68,7 @@ def _keep(
         other_account_id=other_account_id,
         at=command.now,
         market_at=command.market_at,
+        unit_cost=None if command.in_kind is None else command.in_kind.unit_cost,
         growth=growth,
     )
     uow.add_adjustment(adjustment)
@@ -86,23 +91,32 @@ async def book_entry(
     currency: str,
     source: str,
     market: Market,
+    unit_cost: Decimal | None = None,
 ) -> Booked | Reason:
     """What another part of the platform says has happened. A withdrawal is asked for and may be refused; the rest are
-    facts. The same id again changes nothing."""
+    facts. The same id again changes nothing. `unit_cost`: of what comes in and is not money."""
     if account is None:
         return ACCOUNT_NOT_FOUND
     for known in await uow.adjustments(transaction_id):
-        if (known.account_id, known.kind, known.amount, known.currency) != (account.account_id, kind, amount, currency):
-            detail = f"It is booked already, as a {known.kind} of {known.amount:f} {known.currency}."
+        said = (known.account_id, known.kind, known.amount, known.currency, known.unit_cost)
+        if said != (account.account_id, kind, amount, currency, unit_cost):
+            at = "" if known.unit_cost is None else f" at {known.unit_cost:f}"
+            detail = f"It is booked already, as a {known.kind} of {known.amount:f} {known.currency}{at}."
             return Reason(KEY_REUSED.code, detail)
         return Booked(known, is_replay=True)
-    if currency != account.base_currency:
-        return Reason("unsupported", f"Only {account.base_currency} is booked without a trade, was {currency}.")
     if (
         kind is EntryKind.WITHDRAWAL
         and (short := _short(account, currency, amount.copy_negate(), market.day())) is not None
     ):
         return short
+    in_kind: InKind | None = None
+    if currency != account.base_currency:
+        found = _in_kind(account, kind, currency, amount, unit_cost=unit_cost, market=market)
+        if isinstance(found, Reason):
+            return found
+        in_kind = found
+    elif unit_cost is not None:
+        return Reason("unsupported", f"{currency} is money of the account, and has no unit_cost.")
     command = Adjust(
         transaction_id=transaction_id,
         kind=kind,
@@ -111,8 +125,34 @@ async def book_entry(
         source=source,
         now=uow.now,
         market_at=market.market_at(),
+        in_kind=in_kind,
     )
     return Booked(await adjust(uow, account, command, market=market), is_replay=False)
+
+
+def _in_kind(
+    account: Account, kind: EntryKind, currency: str, amount: Decimal, *, unit_cost: Decimal | None, market: Market
+) -> InKind | Reason:
+    """What comes in comes for what is said that it cost; what is withdrawn leaves without profit or loss."""
+    symbol = f"{currency}/{account.base_currency}"
+    comes = amount > 0
+    if kind not in IN_KIND or comes != (kind is not EntryKind.WITHDRAWAL) or market.instrument(symbol) is None:
+        detail = (
+            f"Besides {account.base_currency}, what is traded for it is deposited, withdrawn, or comes as a dividend"
+        )
+        return Reason("unsupported", f"{detail}, was a {kind} of {amount:f} {currency}.")
+    if comes != (unit_cost is not None):
+        return Reason("unsupported", "What comes in has a unit_cost; what is withdrawn leaves for what it has cost.")
+    if unit_cost is not None:
+        cost = EXACT.multiply(amount, unit_cost)
+    else:
+        size, held = amount.copy_negate(), account.positions.get(symbol)
+        if held is None or held.quantity < size:
+            quantity = ZERO if held is None else held.quantity
+            return Reason("insufficient_funds", f"{size:f} of {symbol} are wanted, held was {quantity:f}.")
+        cost = cost_of(held, size).copy_negate()
+    mark = market.mark(symbol)
+    return InKind(symbol, unit_cost, cost, cost if mark is None else EXACT.multiply(amount, mark))
 
 
 def _short(account: Account, currency: str, amount: Decimal, day: date) -> Reason | None:

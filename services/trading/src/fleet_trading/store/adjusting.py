@@ -7,9 +7,9 @@ import asyncpg
 from fleet_trading.domain import Adjustment, EntryKind, Growth
 
 _COLUMNS = """account_id, entry_no, transaction_id, kind, currency, amount, source, other_account_id, at, market_at,
-growth, equity"""
+unit_cost, growth, equity"""
 _BY_TRANSACTION = f"SELECT {_COLUMNS} FROM adjustments WHERE transaction_id = $1 ORDER BY account_id"  # noqa: S608  constant
-ADD = f"INSERT INTO adjustments ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"  # noqa: S608
+ADD = f"INSERT INTO adjustments ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"  # noqa: S608
 _GROWTH = """
 SELECT growth, equity FROM adjustments WHERE account_id = $1 AND growth IS NOT NULL ORDER BY entry_no DESC LIMIT 1
 """
