@@ -99,7 +99,7 @@ MATCHING_ENGINE_MARKET_DATA = Topic(
     "matching-engine",
     "symbol",
     (matching_engine.BookDelta, matching_engine.BookSnapshot, exchange_connector.Trade),
-    _work("data"),
+    _work("data") + _live("gateway"),
     direct=True,
 )
 MATCHING_ENGINE_STATUS = Topic(

@@ -142,6 +142,7 @@ class Gateway:
             await stack.enter_async_context(bus.running(health))
             background = await stack.enter_async_context(Background(health))
             background.start("sockets", hub.run())
+            background.start("books", hub.run_books())
             background.start("access_token_keys", keys.run())
             background.start("uses_of_api_keys", api_keys.run())
             if self.certificate is not None:

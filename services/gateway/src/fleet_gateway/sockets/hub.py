@@ -11,13 +11,20 @@ from fleet_contracts import Message
 from fleet_contracts.core_engine import Alert
 from fleet_contracts.data import BarClosed, BestQuote, InstrumentDefined
 from fleet_contracts.exchange_connector import Quote, Trade
-from fleet_contracts.topics import DATA_BARS, EXCHANGE_CONNECTOR_MARKET_DATA, TRADING_ACTIVITY
+from fleet_contracts.matching_engine import BookDelta, BookSnapshot
+from fleet_contracts.topics import (
+    DATA_BARS,
+    EXCHANGE_CONNECTOR_MARKET_DATA,
+    MATCHING_ENGINE_MARKET_DATA,
+    TRADING_ACTIVITY,
+)
 from fleet_contracts.trading import AccountChanged
 from prometheus_client import Gauge
 
 from fleet_gateway.identity import AccessTokens
 
 from .alerts import Alerts
+from .books import Books
 from .connection import TOKEN_ENDED, TOO_SLOW, Connection
 from .feeds import BehindSnapshot
 from .quotes import Quotes, Text
@@ -26,6 +33,8 @@ from .updates import AccountUpdate, bar_text, trade_text
 
 TICK_S = 0.5
 """Heartbeats are due after a second; ended tokens are to be found within five."""
+BOOKS_TICK_S = 0.1
+"""As often as data tells a quote; a book of ours may change thousands of times in a second."""
 
 _SOCKETS = Gauge("fleet_gateway_sockets", "Sockets that are open.")
 
@@ -51,6 +60,7 @@ class Hub:
         self._tokens = tokens
         self._instruments = instruments
         self._quotes = Quotes(clock)
+        self._books = Books(instruments)
         self._by_user: dict[str, set[Connection]] = {}
         self._by_symbol: dict[str, set[Connection]] = {}
         self._by_address: dict[str, set[Connection]] = {}
@@ -64,6 +74,7 @@ class Hub:
             "activity", (TRADING_ACTIVITY,), self.take, Glance(_Whose, lambda whose: whose.user_id in self._by_user)
         )
         yield Watch("market-data", (EXCHANGE_CONNECTOR_MARKET_DATA,), self.take)
+        yield Watch("books", (MATCHING_ENGINE_MARKET_DATA,), self.take)
         yield Watch("bars", (DATA_BARS,), self.take)
 
     @property
@@ -97,6 +108,7 @@ class Hub:
     def follow(self, connection: Connection, symbol: str) -> None:
         """Sends the last quotes of a symbol, then what comes."""
         # First, so that who watches already is told what the snapshot shows.
+        self._tell_tops(symbol)
         self._tell_stale(symbol)
         connection.symbols.add(symbol)
         self._by_symbol.setdefault(symbol, set()).add(connection)
@@ -116,6 +128,8 @@ class Hub:
             case Trade() as message:
                 self._quotes.take_trade(message)
                 self._market(message.symbol, partial(trade_text, message))
+            case BookSnapshot() | BookDelta() as message:
+                self._books.take(message)
             case BarClosed() as message:
                 self._market(message.symbol, partial(bar_text, message))
 
@@ -133,6 +147,14 @@ class Hub:
                 if self._tell_stale(symbol):
                     # All symbols of a source may fall silent at once: between them other work gets its turn.
                     await asyncio.sleep(0)
+
+    async def run_books(self) -> None:
+        """What the best prices of books have come to."""
+        while True:
+            await asyncio.sleep(BOOKS_TICK_S)
+            for symbol in self._books.changed & self._by_symbol.keys():
+                self._tell_tops(symbol)
+                await asyncio.sleep(0)
 
     def _account_changed(self, message: AccountChanged) -> None:
         connections = self._by_user.get(str(message.user_id))
@@ -155,6 +177,12 @@ class Hub:
         text = self._quotes.take(quote)
         if text is not None:
             self._market(quote.symbol, text)
+
+    def _tell_tops(self, symbol: str) -> None:
+        for venue, top in self._books.tops(symbol):
+            text = self._quotes.distrust(symbol, venue) if top is None else self._quotes.take_top(top)
+            if text is not None:
+                self._market(symbol, text)
 
     def _tell_stale(self, symbol: str) -> bool:
         """Whether there was anything to tell."""

@@ -10,7 +10,8 @@ from fleet_chassis.clock import Clock
 from fleet_contracts.data import BestQuote
 from fleet_contracts.exchange_connector import Quote, Trade
 
-from .updates import quote_text
+from .books import BookTop
+from .updates import market_version, quote_text
 
 Text = Callable[[], bytes]
 """Encodes what is to be told, once, if anybody wants it."""
@@ -18,10 +19,11 @@ Text = Callable[[], bytes]
 
 @dataclass(slots=True)
 class _Shown:
-    quote: Quote | BestQuote
+    quote: Quote | BestQuote | BookTop
     last: Decimal | None
-    trusted_for: timedelta | None
-    """None: as long as the market stands."""
+    version: int
+    trusted_for: timedelta | None = None
+    """None: as long as the market stands, or no delta of its book is missing."""
     is_told_stale: bool = False
 
 
@@ -49,9 +51,34 @@ class Quotes:
         if before is not None and quote.market_at <= before.quote.market_at:
             before.trusted_for = trusted_for
             return None
-        shown = venues[quote.venue] = _Shown(quote, self._last.get((quote.symbol, quote.venue)), trusted_for)
+        last, version = self._last.get((quote.symbol, quote.venue)), market_version(quote.market_at)
+        shown = venues[quote.venue] = _Shown(quote, last, version, trusted_for)
         # One that was long under way is told as what it is.
         shown.is_told_stale = self._is_stale(shown)
+        return _text(shown)
+
+    def take_top(self, top: BookTop) -> Text | None:
+        """What is to be told of a book; None where the best prices are what they were."""
+        venues = self._shown.setdefault(top.symbol, {})
+        before, version = venues.get(top.venue), market_version(top.market_at)
+        if before is None:
+            if top.bid is None and top.ask is None:
+                return None
+        else:
+            was = before.quote
+            if (was.bid, was.bid_size, was.ask, was.ask_size) == top.prices and not before.is_told_stale:
+                return None
+            # A book may change several times within a moment; the version between is that of the same, stale.
+            version = max(version, before.version + 2)
+        shown = venues[top.venue] = _Shown(top, self._last.get((top.symbol, top.venue)), version)
+        return _text(shown)
+
+    def distrust(self, symbol: str, venue: str) -> Text | None:
+        """What is to be told of a book of which something is missing."""
+        shown = self._shown.get(symbol, {}).get(venue)
+        if shown is None or shown.is_told_stale:
+            return None
+        shown.is_told_stale = True
         return _text(shown)
 
     def shown(self, symbol: str) -> Iterator[bytes]:
@@ -71,4 +98,4 @@ class Quotes:
 
 
 def _text(shown: _Shown) -> Text:
-    return partial(quote_text, shown.quote, shown.last, stale=shown.is_told_stale)
+    return partial(quote_text, shown.quote, shown.last, version=shown.version, stale=shown.is_told_stale)

@@ -12,6 +12,8 @@ from fleet_contracts.encoding import encode_json
 from fleet_contracts.exchange_connector import Quote, Trade
 from fleet_contracts.trading import AccountChanged, Balance, Portfolio, Position
 
+from .books import BookTop
+
 
 class Part(NamedTuple):
     """One object of a message's `data`. `key` and `version` tell whether it is newer than what was seen of it."""
@@ -88,10 +90,10 @@ class AccountUpdate:
 class _QuoteData(msgspec.Struct, tag_field="type", tag="quote"):
     symbol: str
     venue: str
-    bid: Decimal
-    bid_size: Decimal
-    ask: Decimal
-    ask_size: Decimal
+    bid: Decimal | None
+    bid_size: Decimal | None
+    ask: Decimal | None
+    ask_size: Decimal | None
     last: Decimal | None
     as_of: datetime
     stale: bool
@@ -130,7 +132,7 @@ def market_version(market_at: datetime) -> int:
     return int(market_at.timestamp() * 1_000_000)
 
 
-def quote_text(quote: BestQuote | Quote, last: Decimal | None, *, stale: bool) -> bytes:
+def quote_text(quote: BestQuote | Quote | BookTop, last: Decimal | None, *, version: int, stale: bool) -> bytes:
     """A quote that has become stale is the same once more, and one version later, so that it counts as news."""
     return encode_json(
         _QuoteData(
@@ -143,7 +145,7 @@ def quote_text(quote: BestQuote | Quote, last: Decimal | None, *, stale: bool) -
             last=last,
             as_of=quote.market_at,
             stale=stale,
-            version=market_version(quote.market_at) + stale,
+            version=version + stale,
         )
     )
 
