@@ -1,5 +1,6 @@
 """The API's document tells how one may call each operation, and what can be done next."""
 
+import json
 from copy import deepcopy
 from typing import Any
 
@@ -73,3 +74,11 @@ def test_links_lead_from_what_is_made_to_what_can_be_done_with_it(document: dict
     }
     assert {"get /api/v1/orders/{order_id}/events", "delete /api/v1/orders/{order_id}"} <= found["post /api/v1/orders"]
     assert "post /api/v1/deployments" in found["post /api/v1/strategies"]
+
+
+def test_no_array_has_members_of_different_shapes(document: dict[str, Any]) -> None:
+    """Of `prefixItems` what reads documents makes all sorts of things; levels of books are lists of two that are alike."""
+    assert "prefixItems" not in json.dumps(document)
+    for name in ("BookShown", "OrderBookShown"):
+        levels = document["components"]["schemas"][name]["properties"]["bids"]["items"]
+        assert (levels["minItems"], levels["maxItems"], levels["items"]["type"]) == (2, 2, "string")

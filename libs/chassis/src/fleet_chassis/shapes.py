@@ -44,13 +44,21 @@ def _parse_symbol(value: Any) -> str:
     raise PydanticCustomError("symbol", "must be a symbol such as AAPL/USD")
 
 
+_DECIMAL_SCHEMA = {"type": "string", "pattern": r"^-?\d{1,24}(\.\d{1,18})?$", "examples": ["101.25"]}
 DecimalString = Annotated[
     Decimal,
     BeforeValidator(_parse_decimal),
     PlainSerializer(plain, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": r"^-?\d{1,24}(\.\d{1,18})?$", "examples": ["101.25"]}),
+    WithJsonSchema(_DECIMAL_SCHEMA),
 ]
 """A Decimal that is a string in JSON. Taken: strings and integers; refused: floats, exponents, NaN, Infinity."""
+
+Level = Annotated[
+    tuple[DecimalString, DecimalString],
+    WithJsonSchema({"type": "array", "items": _DECIMAL_SCHEMA, "minItems": 2, "maxItems": 2}),
+]
+"""[price, quantity] in a book. Told as a list of two: of `prefixItems`, which a tuple is by itself, tools that read OpenAPI
+make all sorts of things, and both members are alike."""
 
 Symbol = Annotated[
     str,

@@ -60,7 +60,7 @@ def _made(schema: Schema, kind: str | None, schemas: Mapping[str, Schema], name:
     if kind == "array":
         if "prefixItems" in schema:
             return [example(item, schemas, name, depth + 1) for item in schema["prefixItems"]]
-        few = schema.get("minItems", 0) if depth > _DEEPEST else 1
+        few = max(schema.get("minItems", 0), 0 if depth > _DEEPEST else 1)
         return [example(schema.get("items", {}), schemas, name, depth + 1) for _ in range(few)]
     if kind == "string":
         text = _OF_FORMAT.get(schema.get("format", ""), name.replace("_", " "))

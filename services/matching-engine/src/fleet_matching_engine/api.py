@@ -10,7 +10,7 @@ from fleet_chassis.assertions import Caller
 from fleet_chassis.clock import Clock
 from fleet_chassis.permissions import ReadCaller, service_caller
 from fleet_chassis.problems import Problem
-from fleet_chassis.shapes import Body, DecimalString, Resource, Symbol
+from fleet_chassis.shapes import Body, DecimalString, Level, Resource, Symbol
 from fleet_contracts.audit import Change
 from fleet_contracts.matching_engine import BookLevel
 from fleet_contracts.topics import MATCHING_ENGINE_AUDIT
@@ -31,8 +31,8 @@ class BookShown(Resource):
 
     symbol: str
     venue: str
-    bids: list[tuple[DecimalString, DecimalString]]
-    asks: list[tuple[DecimalString, DecimalString]]
+    bids: list[Level]
+    asks: list[Level]
     last_price: DecimalString | None
     orders: int
     sequence: int

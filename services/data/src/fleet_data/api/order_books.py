@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fleet_chassis.database import Database
 from fleet_chassis.permissions import ReadCaller
 from fleet_chassis.problems import Problem
-from fleet_chassis.shapes import DecimalString, Resource
+from fleet_chassis.shapes import Level, Resource
 
 from fleet_data.store import order_books
 
@@ -23,8 +23,8 @@ class OrderBookShown(Resource):
 
     symbol: str
     venue: str
-    bids: list[tuple[DecimalString, DecimalString]]
-    asks: list[tuple[DecimalString, DecimalString]]
+    bids: list[Level]
+    asks: list[Level]
     sequence: int
     market_at: datetime
     as_of: datetime
