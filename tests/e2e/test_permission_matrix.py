@@ -23,6 +23,7 @@ from fleet_routes import PUBLIC_ROUTES
 from fleet_sdk.client import FleetClient
 from fleet_sdk.signing import ApiKey
 from fleet_testkit.eventually import eventually
+from merged_document import members
 from whole_fleet import WholeFleet, show_second_factor, until_priced
 from yarl import URL
 
@@ -196,19 +197,6 @@ SENT: dict[tuple[str, str], list[dict[str, Any]]] = {
 """Bodies that would be taken, were the ids in them one's own."""
 
 Operation = tuple[str, str, dict[str, Any]]
-
-
-def members(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[str]:
-    """The names of all members in a schema, however deep."""
-    if "$ref" in schema:
-        yield from members(schemas[schema["$ref"].rpartition("/")[2]], schemas)
-    for kind in ("anyOf", "oneOf", "allOf"):
-        for inner in schema.get(kind, ()):
-            yield from members(inner, schemas)
-    yield from members(schema["items"], schemas) if "items" in schema else ()
-    for name, inner in schema.get("properties", {}).items():
-        yield name
-        yield from members(inner, schemas)
 
 
 def owned(name: str) -> str | None:
