@@ -84,8 +84,9 @@ async def tried(fleet: WholeFleet, folder: Path, *runs: str) -> None:
             )
             assert done.returncode == 0, done.stdout + done.stderr
             report.add(written)
+    # Methods that a path does not take are asked too.
     told = set(operations(document))
-    assert set(report.answers) == told
+    assert told <= set(report.answers)
     # Both ways: what is taken after all is to leave the list.
     assert told - report.taken() == set(NOT_TAKEN), {name: report.answers[name] for name in told - report.taken()}
     assert {(name, following) for name, following, _ in links(document)} & report.followed
