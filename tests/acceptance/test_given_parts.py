@@ -95,3 +95,14 @@ def test_reset_names_the_servers_on_which_it_deletes(
     asked = CliRunner().invoke(app, reset, input="y\n")
     assert "topics" not in asked.stdout and asked.exit_code == 0
     assert "trading" not in given
+
+
+def test_reset_deletes_on_given_servers_unasked_only_where_that_is_said(given: Given, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    reset = ["reset", "--yes", "--state-dir", str(tmp_path / "state")]
+    refused = CliRunner().invoke(app, reset)
+    assert refused.exit_code == 1 and f"on {given.url.rpartition('@')[2]}" in refused.stderr
+    assert PASSWORD not in refused.output
+    assert "trading" in given and (tmp_path / "state").exists()
+    assert CliRunner().invoke(app, [*reset, "--given-servers"]).exit_code == 0
+    assert "trading" not in given

@@ -90,11 +90,21 @@ def down(state_dir: StateOption = DEFAULT_STATE) -> None:
 
 
 def reset(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, state_dir: StateOption = DEFAULT_STATE
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask. With servers given by URL: only with --given-servers.")
+    ] = False,
+    given_servers: Annotated[
+        bool, typer.Option("--given-servers", help="With --yes: delete on servers given by URL, too.")
+    ] = False,
+    state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
     """Stop the fleet and delete its data: users, accounts, orders, keys, logs."""
     state = state_of(state_dir)
-    what = "; ".join([f"all users, accounts, orders, keys and logs in {state.path}", *control.reset_elsewhere()])
+    elsewhere = control.reset_elsewhere()
+    what = "; ".join([f"all users, accounts, orders, keys and logs in {state.path}", *elsewhere])
+    # They may be others', or only be named in this shell: a habit must not empty them.
+    if yes and elsewhere and not given_servers:
+        fail(f"Nothing was deleted: it would be {what}", "Say --given-servers, too, or leave --yes away to be asked")
     if not yes and not typer.confirm(f"Delete {what}?"):
         fail("Nothing was deleted")
     control.reset(state)
