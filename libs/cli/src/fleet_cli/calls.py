@@ -80,8 +80,9 @@ HALT_TIMEOUT_S = 0.5
 
 async def tell_state(
     state: StateDir, scope: StateScope, target: str | None, word: TradingStateWord, *, by: str, reason: str
-) -> list[tuple[str, str]]:
-    """Tells every gate a state that is newer than all they obey; (instance, `ok` or what went wrong).
+) -> tuple[list[tuple[str, str]], bool]:
+    """Tells every gate a state that is newer than all they obey; (instance, `ok` or what went wrong), and whether there is
+    such a target as far as they can tell.
 
     Needs the files of the state folder and the gates themselves. core-engine takes the state over when it finds it."""
     async with service_client(state) as client:
@@ -97,7 +98,9 @@ async def tell_state(
             reason=reason,
             changed_at=datetime.now(UTC),
         )
-        return [(told.instance.instance, _obeys(told, change)) for told in await gates.tell_state(change)]
+        told = await gates.tell_state(change)
+        known = {one.is_known for one in told}
+        return [(one.instance.instance, _obeys(one, change)) for one in told], True in known or False not in known
 
 
 def _obeys(told: StateTold, change: TradingStateChanged) -> str:

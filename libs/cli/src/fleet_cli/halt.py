@@ -24,6 +24,8 @@ def halt(
 ) -> None:
     """Stop trading: told directly to every process that must obey; exit code 1 if one did not answer.
 
+    Also if there is no such symbol or account: it is told all the same, as who is asked may not know of it yet.
+
     It holds over restarts. An administrator resumes it: POST /api/v1/risk/kill-switch."""
     from fleet_cli.calls import tell_state
 
@@ -31,11 +33,16 @@ def halt(
         fail("--target is given for every scope but system", "fleet halt --scope symbol --target AAPL/USD --reason …")
     target = None if target is None else target_of(scope, target)
     word = TradingStateWord.REDUCING if reduce else TradingStateWord.HALTED
-    told = run(tell_state(state_of(state_dir), scope, target, word, by=f"cli:{operator()}", reason=reason))
+    told, is_known = run(tell_state(state_of(state_dir), scope, target, word, by=f"cli:{operator()}", reason=reason))
     table = Table("instance", "answer", box=None, pad_edge=False)
     for instance, answer in told:
         table.add_row(instance, answer)
     show(table)
+    if not is_known:
+        fail(
+            f"There is no {scope} {target} here: it is told, but nothing that is traded is stopped by it",
+            "Look how it is spelled, and say it again",
+        )
     raise typer.Exit(0 if told and all(answer == "ok" for _, answer in told) else 1)
 
 

@@ -48,8 +48,20 @@ class ObeyedState(BaseModel):
     changed_at: datetime
 
 
-def state_router(states: States, told: Callable[[TradingStateChanged], Awaitable[TradingStateChanged]]) -> APIRouter:
-    """`POST` tells a state, answered once it is kept; `GET` lists what is obeyed. For core-engine and the CLI."""
+class TakenState(ObeyedState):
+    """`is_known`: whether there is such a target; null where this service, or nobody at this moment, can tell."""
+
+    is_known: bool | None
+
+
+Knows = Callable[[StateScope, str], Awaitable[bool | None]]
+
+
+def state_router(
+    states: States, told: Callable[[TradingStateChanged], Awaitable[TradingStateChanged]], knows: Knows | None
+) -> APIRouter:
+    """`POST` tells a state, answered once it is kept, of whatever target; `GET` lists what is obeyed. For core-engine and
+    the CLI."""
     router = APIRouter(
         prefix="/internal/state",
         include_in_schema=False,
@@ -57,8 +69,10 @@ def state_router(states: States, told: Callable[[TradingStateChanged], Awaitable
     )
 
     @router.post("")
-    async def tell(body: StateBody) -> ObeyedState:
-        return _obeyed(await told(body.change()))
+    async def tell(body: StateBody) -> TakenState:
+        held = _obeyed(await told(body.change()))
+        is_known = None if knows is None or held.target is None else await knows(held.scope, held.target)
+        return TakenState(**held.model_dump(), is_known=is_known)
 
     @router.get("")
     async def obeyed() -> list[ObeyedState]:

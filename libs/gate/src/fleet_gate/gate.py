@@ -22,7 +22,7 @@ from fleet_contracts.topics import CORE_ENGINE_STATE
 from fleet_contracts.vocabulary import TradingStateWord
 
 from . import store
-from .api import state_router
+from .api import Knows, state_router
 from .states import States, state_key, strictest
 from .unkept import Unkept
 
@@ -49,9 +49,13 @@ class Gate:
     replay, which has none, nor before core-engine has started for the first time.
 
     `has_halt` is set whenever a halt is obeyed, and at the start where one holds: the last gate before a venue waits for
-    it, clears it, and takes out what is open there."""
+    it, clears it, and takes out what is open there.
 
-    def __init__(self, bus: Bus, database: Database, *, alone_after: timedelta = ALONE_AFTER) -> None:
+    `knows` tells whether there is a target, for who tells a state directly: what is told is obeyed in any case."""
+
+    def __init__(
+        self, bus: Bus, database: Database, *, alone_after: timedelta = ALONE_AFTER, knows: Knows | None = None
+    ) -> None:
         self.has_halt = asyncio.Event()
         self._bus = bus
         self._database = database
@@ -61,7 +65,7 @@ class Gate:
         self._is_loaded = False
         self._unkept = Unkept(self._keep, self._held)
         bus.table(CORE_ENGINE_STATE, TradingStateChanged).on_change(self._heard)
-        self.router: APIRouter = state_router(self._states, self._told)
+        self.router: APIRouter = state_router(self._states, self._told, knows)
 
     def state(
         self, *, symbol: str | None = None, venue: str | None = None, account_id: UUID | None = None

@@ -29,10 +29,17 @@ class InstanceTold(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class StateTold:
-    """What became of telling a state. `ok`: the instance obeys this one or a later one, `other`, and keeps it."""
+    """What became of telling a state. `ok`: the instance obeys this one or a later one, `other`, and keeps it.
+
+    `is_known`: whether there is such a target, where the instance can tell."""
 
     instance: InstanceTold
     other: TradingStateChanged | None = None
+    is_known: bool | None = None
+
+
+class _Known(msgspec.Struct, frozen=True):
+    is_known: bool | None = None
 
 
 class Gates:
@@ -95,10 +102,10 @@ def _obeying(told: InstanceTold, answer: Answer | None, change: TradingStateChan
     if answer is None:
         return StateTold(told)
     try:
-        held = answer.decode(TradingStateChanged)
+        held, is_known = answer.decode(TradingStateChanged), answer.decode(_Known).is_known
     except msgspec.MsgspecError:
         return StateTold(msgspec.structs.replace(told, result="error", detail="the answer was not understood"))
     if (held.epoch, held.version) < (change.epoch, change.version):
         detail = f"obeys version {held.version} of epoch {held.epoch}"
         return StateTold(msgspec.structs.replace(told, result="error", detail=detail))
-    return StateTold(told, None if held == change else held)
+    return StateTold(told, None if held == change else held, is_known)

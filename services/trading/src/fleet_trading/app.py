@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from uuid import UUID
 
 from fastapi import FastAPI
 from fleet_bus import Bus, housekeeping
@@ -16,6 +17,7 @@ from fleet_chassis.health import Health
 from fleet_chassis.ids import SystemIds
 from fleet_chassis.instances import Instances
 from fleet_chassis.internal import internal_router
+from fleet_contracts.vocabulary import StateScope
 from fleet_gate import LAST_GATES, Gate, Gates
 
 from . import consumers
@@ -44,7 +46,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         plans_once=True,
     )
     bus = Bus(settings, database, clock=clock)
-    gate = Gate(bus, database)
+    readings = Readings(database)
+
+    async def knows(scope: StateScope, target: str) -> bool | None:
+        if scope is StateScope.ACCOUNT:
+            return await readings.owner_of(UUID(target)) is not None
+        return None if scope is StateScope.VENUE else market.knows(target)
+
+    gate = Gate(bus, database, knows=knows)
     is_live = settings.feed != "replay"
     send_by = timedelta(seconds=settings.trading_send_by_s) if is_live else None
     market = SeenMarket(bus, gate, is_live=is_live)
@@ -68,7 +77,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         market=market,
         announcer=announcer,
         desk=desk,
-        readings=Readings(database),
+        readings=readings,
         cache=cache,
         limits=limits,
         last_gates=Gates(client, LAST_GATES, timeout_s=settings.trading_call_timeout_s),

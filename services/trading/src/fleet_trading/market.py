@@ -76,6 +76,10 @@ class SeenMarket:
     def instrument(self, symbol: str) -> Instrument | None:
         return self._instruments.get(symbol)
 
+    def knows(self, symbol: str) -> bool | None:
+        """Whether it is an instrument; None before any was heard of: Kafka may be down since the start."""
+        return symbol in self._instruments if self._instruments else None
+
     def reference(self, symbol: str) -> Reference | None:
         quote = self._quotes.get(symbol)
         if quote is None:
