@@ -84,14 +84,14 @@ class Owned:
         return self.journal.machine.ends_at() if self.journaled.ticks else None
 
     def _next_records(self) -> list[tuple[int, Record | UnreadableRecord]]:
-        """Those that come before what rests ends; the first does."""
-        ends_at, found = self._ends_at(), list(self.waiting)
-        later = (
-            n
-            for n, (_, record) in enumerate(found)
-            if n and ends_at is not None and isinstance(record, Record) and record.occurred_at >= ends_at
-        )
-        return found[: next(later, len(found))]
+        """The first, and those behind it that come before what rests ends."""
+        ends_at = self._ends_at()
+        found: list[tuple[int, Record | UnreadableRecord]] = []
+        for offset, record in self.waiting:
+            if found and ends_at is not None and isinstance(record, Record) and record.occurred_at >= ends_at:
+                break
+            found.append((offset, record))
+        return found
 
     async def learn(self, facts: Sequence[Fact], at: datetime) -> bool:
         """Claims facts and learns them. False: another owns the partition, nothing is done."""
