@@ -6,9 +6,11 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextvars import ContextVar
+from types import CoroutineType
 from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, errors
+from aiokafka.producer.sender import Sender
 from aiokafka.structs import TopicPartition
 from fleet_chassis.logging import get_logger
 from fleet_contracts import Topic
@@ -114,11 +116,26 @@ async def _abandon(client: AIOKafkaProducer) -> None:
     """Closes a producer without stop()'s flush.
 
     What was not acknowledged is still in the outbox and will be sent by the next producer, and two must not send at
-    once: an older version could come to lie behind a newer one."""
+    once: an older version could come to lie behind a newer one. So a request that waits for a connection ends, too: it
+    would go out as soon as it had one, however long after."""
     if client._sender.sender_task is not None:
         client._sender.sender_task.cancel()
+    for task in asyncio.all_tasks():
+        if _is_request_of(task, client._sender):
+            task.cancel()
     await client.client.close()
     await _is_stopped(client)
+
+
+def _is_request_of(task: asyncio.Task[object], sender: Sender) -> bool:
+    """The sender keeps its requests to itself, as locals of its task."""
+    running = task.get_coro()
+    return (
+        isinstance(running, CoroutineType)
+        and running.cr_code is Sender._send_produce_req.__code__
+        and running.cr_frame is not None
+        and running.cr_frame.f_locals["self"] is sender
+    )
 
 
 @contextlib.asynccontextmanager
