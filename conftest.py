@@ -1,6 +1,7 @@
 """Every test session of the checkout shares one real stack: see libs/testkit."""
 
 import structlog
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["fleet_testkit.fixtures"]
 
@@ -13,3 +14,7 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+# How quick an example is, is not asserted: on a busy machine any of them may stand still for a while.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")

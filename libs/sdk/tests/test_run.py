@@ -297,7 +297,7 @@ def ask(context: Context, kind: str, side: Side, quantity: int, away: int, far: 
     Fraction(1, 300),
     {},
 )  # a stop-loss that has filled all there was, whose entry then fills on to its end
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_is_asked_for_nothing_is_sold_or_spent_that_is_not_there(
     wishes: list[list[Any]], prices: list[list[int]], share: Fraction | None, models: dict[str, str]
 ) -> None:

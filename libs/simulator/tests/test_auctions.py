@@ -118,7 +118,7 @@ def naively_prevented(target: BookExchange) -> dict[str, int]:
 
 
 @given(orders, st.one_of(st.none(), st.integers(96, 104)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_prevention_is_that_of_the_plain_model_in_either_book(drawn: Drawn, reference: int | None) -> None:
     target, placed = driven(NaiveBook(), drawn)
     fast, _ = driven(FastBook(), drawn)

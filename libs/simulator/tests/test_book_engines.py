@@ -79,7 +79,7 @@ COMMANDS = st.one_of(NARROW, wide())
 
 
 @given(COMMANDS)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_every_command_gives_the_same_events_and_state(rows: list[Row]) -> None:
     naive, fast = NaiveBook(), FastBook()
     for row in rows:
@@ -104,7 +104,7 @@ def _same_answers(naive: Book, fast: Book, rows: Iterable[Row]) -> None:
 
 
 @given(COMMANDS, st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_no_batch_size_changes_anything(rows: list[Row], data: st.DataObject) -> None:
     commands = batch(rows)
     whole = FastBook()
@@ -117,7 +117,7 @@ def test_no_batch_size_changes_anything(rows: list[Row], data: st.DataObject) ->
 
 
 @given(COMMANDS, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_book_restored_from_either_engine_goes_on_as_if_nothing_had_been(
     rows: list[Row], data: st.DataObject
 ) -> None:
@@ -134,7 +134,7 @@ def test_a_book_restored_from_either_engine_goes_on_as_if_nothing_had_been(
 
 
 @given(COMMANDS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_laws(rows: list[Row]) -> None:
     """Nothing is lost or made, no book is crossed, the best price and the oldest order trade first."""
     book = FastBook()

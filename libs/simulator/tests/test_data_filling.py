@@ -111,7 +111,7 @@ rules = st.sampled_from(
 
 
 @given(moves(), rules, st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_market_restored_at_any_point_goes_on_alike(
     found: list[Move], models: dict[str, Any], data: st.DataObject
 ) -> None:
@@ -136,7 +136,7 @@ def check_orders(target: Market, fees: Counter[str]) -> None:
 
 
 @given(moves(), rules)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_laws_of_filling(found: list[Move], models: dict[str, Any]) -> None:
     target = market(**models)
     orders: dict[str, Place] = {}

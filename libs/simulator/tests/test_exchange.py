@@ -92,7 +92,7 @@ def commands(draw: st.DrawFn, *, wild: bool = False) -> list[Command]:
 
 
 @given(commands())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_exchange_and_naive_model_say_the_same(found: list[Command]) -> None:
     target, naive = exchange(), _naive.NaiveExchange()
     for at, command in enumerate(found):
@@ -132,7 +132,7 @@ def drive(target: BookExchange, command: Command, at: int) -> list[Event]:
 
 
 @given(commands(wild=True), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_an_exchange_restored_at_any_point_goes_on_alike(found: list[Command], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(found)))
     target, other = exchange(), exchange()
@@ -146,7 +146,7 @@ def test_an_exchange_restored_at_any_point_goes_on_alike(found: list[Command], d
 
 
 @given(commands(wild=True))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_the_laws_of_orders(found: list[Command]) -> None:
     target = exchange()
     orders: dict[str, Place] = {}
@@ -195,7 +195,7 @@ def test_the_laws_of_orders(found: list[Command]) -> None:
     st.lists(st.tuples(st.booleans(), st.one_of(st.none(), st.integers(90, 110)), st.integers(1, 50)), max_size=12),
     st.one_of(st.none(), st.integers(85, 115)),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_the_auctions_price_is_that_of_a_scan_of_all_ticks(
     found: list[tuple[bool, int | None, int]], reference: int | None
 ) -> None:

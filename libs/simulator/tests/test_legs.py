@@ -83,7 +83,7 @@ ACTIONS = st.one_of(
 
 
 @given(st.lists(ACTIONS, max_size=14), st.sampled_from(SelfTrade), st.booleans(), st.booleans())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_whatever_happens_legs_protect_what_was_bought_and_all_is_told(
     actions: list[tuple[Any, ...]], self_trade: SelfTrade, reduce_only: bool, starts_short: bool
 ) -> None:

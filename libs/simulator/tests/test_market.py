@@ -149,7 +149,7 @@ def plain(event: Event) -> tuple[Any, ...]:
 
 
 @given(moves(), shares)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_market_and_naive_model_say_the_same(found: list[Move], share: Fraction | None) -> None:
     target = market(share)
     events = [plain(event) for move in found for event in show(target, move)]
@@ -157,7 +157,7 @@ def test_market_and_naive_model_say_the_same(found: list[Move], share: Fraction 
 
 
 @given(moves(), shares, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_market_restored_at_any_point_goes_on_alike(
     found: list[Move], share: Fraction | None, data: st.DataObject
 ) -> None:
@@ -173,7 +173,7 @@ def test_a_market_restored_at_any_point_goes_on_alike(
 
 
 @given(moves(quotes=False), shares)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_fills_keep_the_laws_of_bars(found: list[Move], share: Fraction | None) -> None:
     target = market(share)
     orders: dict[str, tuple[int, Place]] = {}

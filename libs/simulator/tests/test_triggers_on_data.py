@@ -142,7 +142,7 @@ def plain(event: Event) -> tuple[Any, ...]:
 
 
 @given(st.one_of(moves("bbbbb"), moves("qqqqq"), moves("bbbqq")))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_market_and_the_naive_model_say_the_same(found: list[Move]) -> None:
     target = Market("X/USD", FeeSchedule.of(Decimal(0), tick=Decimal(1), lot=Decimal(1)), quote_lifetime_ns=LIFETIME)
     naive = _naive.NaiveTriggers(LIFETIME)

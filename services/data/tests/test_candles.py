@@ -135,7 +135,7 @@ async def store(database: Database, bars: list[Candle]) -> None:
 
 
 @given(minute_bars(), COARSE, st.integers(0, 3 * 24), st.integers(1, 20), st.booleans())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_what_the_database_makes_is_what_the_reference_makes(
     data_database: Database, bars: list[Candle], timeframe: str, hour: int, limit: int, is_from_start: bool
 ) -> None:

@@ -123,7 +123,7 @@ def run(
     return sorted(told, key=lambda t: (t[2], t[0], t[1]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(orders, QUANTITIES, st.lists(st.integers(1, 1199), max_size=8), st.integers(600, 1199))
 def test_fills_do_not_depend_on_when_the_book_looks(
     drawn: list[Drawn], quantity: int, tenths: list[int], closed: int
@@ -145,7 +145,7 @@ def test_fills_do_not_depend_on_when_the_book_looks(
             assert at == (order.expires_at or MIDNIGHT)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(orders, QUANTITIES)
 def test_looking_when_told_to_misses_nothing(drawn: list[Drawn], quantity: int) -> None:
     placed = placed_of(drawn, quantity)

@@ -12,7 +12,7 @@ from fleet_exchange_connector.domain.market import Market
 from fleet_exchange_connector.domain.prices import PriceState, minute_path
 from fleet_exchange_connector.domain.times import minute_of, minute_start
 from fleet_exchange_connector.store.stocks import first_prices
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 ALL = (*STOCKS, *CRYPTO)
@@ -33,7 +33,6 @@ def a_market(seed: int = 7, at: datetime = OPENED) -> Market:
     )
 
 
-@settings(deadline=None)
 @given(
     instrument=st.sampled_from(ALL),
     price=st.decimals("0.01", "200000", places=2),
@@ -137,7 +136,6 @@ def test_a_market_that_was_away_goes_on_from_its_stored_price() -> None:
     assert abs(after.instruments["BTC/USD"].scale.price(quote.bid) / was - 1) < Decimal("0.01")
 
 
-@settings(deadline=None)
 @given(ask=st.integers(-300, 300), bid=st.integers(-300, 300), first=st.integers(0, 280), last=st.integers(0, 299))
 def test_the_first_quote_wanted_is_the_one_that_looking_at_every_quote_finds(
     ask: int, bid: int, first: int, last: int

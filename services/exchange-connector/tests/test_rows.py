@@ -98,7 +98,7 @@ MODELS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(MODELS, st.lists(MOVES, min_size=4, max_size=25))
 def test_whenever_it_is_killed_its_rows_are_the_truth(models: Models, moves: list[Any]) -> None:
     whole, killed = Stored(models), Stored(models)

@@ -30,7 +30,7 @@ MOVES = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.tuples(st.sampled_from(MOVES), st.integers(0, 30)), min_size=10, max_size=60),
     st.sampled_from([BRACKET, OTO, OCO, WATCHED_BRACKET, WATCHED_OCO]),
@@ -170,7 +170,7 @@ def test_an_order_that_ends_leaves_its_legs_what_has_filled(filled: int, stand: 
         assert (leg(world, 2).stand, leg(world, 3).stand, leg(world, 3).code) == (Stand.FILLED, Stand.CANCELED, "oco")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(1, 7)), min_size=5, max_size=40), st.sampled_from([BRACKET, OCO])
 )

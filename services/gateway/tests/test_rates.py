@@ -119,7 +119,7 @@ async def test_many_at_once_are_counted_once_each(rates: RateLimits) -> None:
     assert sum(verdict.allowed for (verdict,) in answers) == 5
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.lists(
         st.tuples(st.sampled_from([HOURLY, WINDOW]), st.integers(0, 2), st.sampled_from([1, 2, 7, -1])), max_size=15

@@ -218,7 +218,7 @@ def run(asked: list[Any], engine: str, snapshots_at: set[int]) -> tuple[list[tup
     return said, hashes
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.randoms(use_true_random=True), st.integers(20, 120), st.sets(st.integers(3, 120), max_size=4))
 def test_the_same_is_said_whoever_says_it(chance: Random, count: int, snapshots_at: set[int]) -> None:
     asked = some_steps(chance, count)

@@ -240,7 +240,7 @@ def told_of(steps: list[Any], engine: str, at_once: int) -> tuple[list[venue.Any
     return driven.reports(), book.exchange.state_hash(), driven.machine.venue.ended
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.randoms(use_true_random=True), st.integers(20, 150), st.integers(1, 7))
 def test_the_same_ends_in_the_same_order_however_many_at_a_time(chance: Random, count: int, at_once: int) -> None:
     steps = some_steps(chance, count)

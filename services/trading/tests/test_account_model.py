@@ -308,4 +308,4 @@ class AccountMachine(RuleBasedStateMachine):
 
 
 TestAccountMachine = AccountMachine.TestCase
-TestAccountMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestAccountMachine.settings = settings(max_examples=60, stateful_step_count=30)

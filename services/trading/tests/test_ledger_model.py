@@ -169,4 +169,4 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestLedgerMachine.settings = settings(max_examples=60, stateful_step_count=25)

@@ -145,7 +145,7 @@ class Naive:
         return is_early
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(st.booleans(), st.integers(1, 12) | st.just(1_000), st.integers(80, 120), st.integers(0, 1)),

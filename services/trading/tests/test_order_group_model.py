@@ -172,4 +172,4 @@ class GroupMachine(RuleBasedStateMachine):
 
 
 TestGroupMachine = GroupMachine.TestCase
-TestGroupMachine.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+TestGroupMachine.settings = settings(max_examples=60, stateful_step_count=20)

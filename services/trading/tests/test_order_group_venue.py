@@ -279,4 +279,4 @@ class GroupVenueMachine(RuleBasedStateMachine):
 
 
 TestGroupVenueMachine = GroupVenueMachine.TestCase
-TestGroupVenueMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestGroupVenueMachine.settings = settings(max_examples=40, stateful_step_count=25)

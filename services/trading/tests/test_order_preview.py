@@ -24,7 +24,7 @@ STALE = conditions(reference=Reference(D(99), D(101), D(100), NOW, True))
     world=st.sampled_from([conditions(), HALTED, STALE, conditions(instrument=None)]),
     trail=st.booleans(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_it_says_no_when_and_only_when_acceptance_does_with_its_reason_among_them(
     usd: int, side: Side, quantity: str, notional: D | None, limit: str | None, world: Any, trail: bool
 ) -> None:

@@ -125,7 +125,7 @@ HEARD = [*MIDDLE, "fill", "canceled", "expired", "rejected"]
 
 
 @given(st.lists(st.sampled_from(MIDDLE), min_size=4, max_size=12), st.lists(st.sampled_from(HEARD), max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_an_order_is_what_the_reference_says_whatever_is_heard_in_whatever_order(
     first: list[str], then: list[str]
 ) -> None:

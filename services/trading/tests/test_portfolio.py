@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 DAY = datetime(2026, 1, 5, tzinfo=UTC)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(-50, 80), st.integers(-900, 5000)), min_size=1, max_size=12))
 def test_the_time_weighted_return_is_that_of_one_unit_of_money(steps: list[tuple[int, int]]) -> None:
     """Each stretch earns so much per cent, then money comes or goes: one who put in one unit and left it has earned all
