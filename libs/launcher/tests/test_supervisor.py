@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
-import random
 import signal
 import socket
 import stat
 import sys
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.leftovers import SUPERVISOR, end_leftovers
 from fleet_launcher.options import FleetOptions
 from fleet_launcher.places import StateDir
+from fleet_launcher.ports import kept_ports
 from fleet_launcher.processes import lives, record_of, running
 from fleet_launcher.stack import Endpoints
 from fleet_testkit.eventually import eventually
@@ -81,6 +83,11 @@ class SketchFleet:
         return found
 
 
+def free_offset(folder: Path) -> int:
+    """One whose port for the gateway nobody has: other stacks and fleets of the machine keep theirs in the same range."""
+    return kept_ports(StateDir(folder), ["offset"], fresh=True)["offset"] - 8000
+
+
 async def ask(url: str, *, method: str = "GET") -> dict[str, Any] | None:
     """The sketch's answer, None while nobody answers."""
     try:
@@ -105,7 +112,7 @@ async def sketch_fleet(tmp_path: Path, native_stack: Endpoints) -> AsyncIterator
                 "FLEET_POSTGRES_URL": native_stack.postgres_url,
                 "FLEET_REDIS_URL": native_stack.redis_url,
             }
-        options.setdefault("port_offset", random.randrange(12_000, 20_000))
+        options.setdefault("port_offset", free_offset(tmp_path))
         fleet = SketchFleet(StateDir(tmp_path / name), FleetOptions(state_dir=tmp_path / name, **options), environment)
         made.append(fleet)
         return fleet
@@ -267,6 +274,21 @@ async def test_after_kill_9_of_the_supervisor_the_next_one_clears_up(sketch_flee
     assert not list(fleet.state.run.glob("*.json"))
 
 
+def test_who_asks_whether_a_fleet_is_up_is_none(tmp_path: Path) -> None:
+    """Two who ask at one moment both hear that there is none."""
+    have_asked = threading.Barrier(2, timeout=30)
+
+    class Asked(StateDir):
+        @contextlib.contextmanager
+        def locked(self, name: str, timeout_s: float, *, is_shared: bool = False) -> Iterator[bool]:
+            with super().locked(name, timeout_s, is_shared=is_shared) as held:
+                have_asked.wait()
+                yield held
+
+    with ThreadPoolExecutor(2) as pool:
+        assert not any(pool.map(is_up, (Asked(tmp_path), Asked(tmp_path))))
+
+
 async def test_a_pid_that_is_somebody_elses_now_is_not_touched(sketch_fleet: MakeFleet) -> None:
     fleet = sketch_fleet()
     fleet.state.prepare()
@@ -291,7 +313,7 @@ def test_who_asks_or_waits_while_a_fleet_starts_is_told_what_becomes_of_it(
         for name, scheme in (("KAFKA", ""), ("POSTGRES", "postgresql://"), ("REDIS", "redis://")):
             monkeypatch.setenv(f"FLEET_{name}_URL", scheme + place)
         state = StateDir(tmp_path)
-        starting = pool.submit(list, launch(FleetOptions(tmp_path, port_offset=random.randrange(12_000, 20_000))))
+        starting = pool.submit(list, launch(FleetOptions(tmp_path, port_offset=free_offset(tmp_path))))
         asyncio.run(eventually(lambda: record_of(state, SUPERVISOR) or starting.done(), timeout_s=30))
         with pytest.raises(LaunchFailure, match="is starting or stopping"):
             description(state)

@@ -36,7 +36,7 @@ def is_up(state: StateDir) -> bool:
     """Whether a supervisor lives: the kernel knows, by its lock."""
     if not state.path.exists():
         return False
-    with state.locked(LOCK, timeout_s=0.0) as held:
+    with state.locked(LOCK, timeout_s=0.0, is_shared=True) as held:
         return not held
 
 

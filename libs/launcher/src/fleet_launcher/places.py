@@ -118,24 +118,25 @@ class StateDir:
         write_private(self.path / name, json.dumps(content, indent=1))
 
     @contextmanager
-    def locked(self, name: str, timeout_s: float) -> Iterator[bool]:
-        """Hold the folder's lock file of that name; False when another process had it for the whole time.
+    def locked(self, name: str, timeout_s: float, *, is_shared: bool = False) -> Iterator[bool]:
+        """Hold the folder's lock file of that name; False when another process had it for the whole time. Those who share it
+        may hold it together.
 
         The kernel drops the lock with the process, so a kill -9 or a reboot leaves nothing behind.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / name).open("a+") as file:
-            held = _flock(file.fileno(), timeout_s)
+            held = _flock(file.fileno(), fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX, timeout_s)
             yield held
             if held:
                 fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def _flock(descriptor: int, timeout_s: float) -> bool:
+def _flock(descriptor: int, how: int, timeout_s: float) -> bool:
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 return False

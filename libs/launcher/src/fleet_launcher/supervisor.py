@@ -38,6 +38,8 @@ from fleet_launcher.services import SERVICES, Service
 from fleet_launcher.stack import Endpoints, Part, Stack
 
 _LOOK_EVERY_S = 1.0
+_LOCK_TIMEOUT_S = 0.5
+"""Who asks whether a fleet is up (`fleet status`) has the lock for a moment."""
 _LOG = get_logger(__name__)
 
 Report = Callable[[Event], None]
@@ -69,7 +71,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT, or a failure that nothing can be done about; then everything is taken down."""
-        with self._state.locked(LOCK, timeout_s=0.0) as held:
+        with self._state.locked(LOCK, timeout_s=_LOCK_TIMEOUT_S) as held:
             if not held:
                 raise LaunchFailure(
                     f"A fleet already runs in {self._state.path}",
