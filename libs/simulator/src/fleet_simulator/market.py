@@ -90,6 +90,10 @@ class Market:
         """Signed lots of one account."""
         return self._exchange.positions.of(account_id)
 
+    def positions_above(self, account_id: str | None, most: int) -> list[tuple[str, int]]:
+        """(account, signed lots) of the first `most` above this one, by rising account."""
+        return self._exchange.positions.above(account_id, most)
+
     def nearest(self) -> list[Order]:
         """Whatever price comes: if it does something to any order, then to one of these, too. To be read only."""
         opening = self._exchange.waiting_for(TimeInForce.AT_OPEN) if self._is_opening else []

@@ -1,6 +1,7 @@
 """What each account holds by its fills here, and how much of it an order that only reduces may still sell or buy back."""
 
 from collections.abc import Iterable, Mapping
+from heapq import nsmallest
 
 from fleet_simulator.orders import Order, Phase, Side
 
@@ -31,6 +32,10 @@ class Positions:
 
     def to_data(self) -> dict[str, int]:
         return dict(sorted(self._lots.items()))
+
+    def above(self, account_id: str | None, most: int) -> list[tuple[str, int]]:
+        """(account, lots) of the first `most` above this one, by rising account, without sorting all of them."""
+        return nsmallest(most, (held for held in self._lots.items() if account_id is None or held[0] > account_id))
 
     def room(self, account_id: str, side: Side, orders: Iterable[Order]) -> int:
         """Lots that orders of this side may trade without increasing the position or turning it round, besides what

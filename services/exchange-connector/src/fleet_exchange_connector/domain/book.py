@@ -212,11 +212,10 @@ class Book:
         """What the account holds by its fills here, negative if it is short."""
         return self._scale.quantity(self._market.position(str(account_id)))
 
-    def positions(self, after: UUID | None = None) -> Iterator[tuple[UUID, Decimal]]:
-        """(account, what it holds) of all that hold anything, by rising account, above `after`."""
-        for account_id, lots in self._market.positions.items():
-            if after is None or account_id > str(after):
-                yield UUID(account_id), self._scale.quantity(lots)
+    def positions(self, after: UUID | None, most: int) -> list[tuple[UUID, Decimal]]:
+        """(account, what it holds) of the first `most` that hold anything, by rising account, above `after`."""
+        held = self._market.positions_above(None if after is None else str(after), most)
+        return [(UUID(account_id), self._scale.quantity(lots)) for account_id, lots in held]
 
     def state(self) -> dict[str, Any]:
         """All but the orders and positions, for the book's row."""

@@ -74,7 +74,7 @@ async def list_open(work: OrderWork, command: ListQuery) -> None:
     book = work.book(command.symbol)
     found = [] if book is None else list(islice(book.listed(command.after), command.most + 1))
     some = found[: command.most]
-    held = [] if book is None else list(islice(book.positions(command.positions_after), command.most + 1))
+    held = [] if book is None else book.positions(command.positions_after, command.most + 1)
     users = await work.users([order.venue_order_ref for order in some])
     fills, last = await work.fills_since(command.symbol, command.since_trade_id, command.most + 1)
     has_more_fills = len(fills) > command.most

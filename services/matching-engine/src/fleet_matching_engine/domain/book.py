@@ -283,7 +283,7 @@ class SymbolBook:
         """`older`: fills of the archive, at least those that are asked for, by trade."""
         since_trade, most = query.since_trade, query.most
         refs = self._references.above(query.after, most + 1)
-        held = [(a, n) for a, n in self.exchange.positions.to_data().items() if a > (query.positions_after or "")]
+        held = self.exchange.positions.above(query.positions_after, most + 1)
         fills: list[OrderFill] = []
         if since_trade is not None:
             first = self.tape[0].fill.trade if self.tape else self.trades + 1
