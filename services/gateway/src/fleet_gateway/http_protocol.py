@@ -105,12 +105,11 @@ class HttpProtocol(OneWriteProtocol):
             return False
         if cycle.disconnected:
             return True
-        lines = [STATUS_LINE[status]]
-        for name, value in self.server_state.default_headers + headers:
-            lines += (name, b": ", value, b"\r\n")
-        lines.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-        head = b"".join(lines)
-        if not head.count(b"\n") == head.count(b"\r") == len(lines) // 4 + (2 if cycle.keep_alive else 3):
+        lines = [name + b": " + value for name, value in self.server_state.default_headers + headers]
+        if not cycle.keep_alive:
+            lines.append(b"connection: close")
+        head = STATUS_LINE[status] + b"\r\n".join(lines) + b"\r\n\r\n"
+        if not head.count(b"\n") == head.count(b"\r") == len(lines) + 2:
             raise ValueError("no header may have a line end in it")
         self.transport.write(head + body)
         cycle.response_started = cycle.response_complete = True
