@@ -1,10 +1,11 @@
 """A program with an API key trades through the whole fleet, within what its key may."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from fleet_sdk.client import FleetClient
-from fleet_sdk.problems import ApiError, CodeNeeded
+from fleet_sdk.problems import ApiError, CodeNeeded, SocketClosed
 from fleet_sdk.signing import ApiKey
 from fleet_testkit.eventually import eventually
 from whole_fleet import User, WholeFleet, show_second_factor, until_priced, until_status
@@ -20,14 +21,17 @@ async def refusal_of(client: FleetClient, method: str, path: str, body: Any = No
 
 
 async def test_a_key_trades_within_its_bounds_until_it_is_revoked(fleet: WholeFleet, user: User) -> None:
-    """no factor: no key → factor → key → buys AAPL → not MSFT, not beyond its cap, makes no key → revoked → refused"""
+    """no factor: no key → factor → key → hears and buys AAPL → not MSFT, not beyond its cap, makes no key → revoked →
+    refused, and its socket closed"""
     wanted = {"name": "bot", "scopes": ["read", "trade"], "symbols": [SYMBOL], "max_order_notional": "50000"}
     assert await refusal_of(user.client, "POST", "/auth/api-keys", wanted) == "mfa_required"
     await show_second_factor(user.client)
     made = await user.client.request("POST", "/auth/api-keys", wanted)
     await until_priced(user.client, SYMBOL)
     order = {"symbol": SYMBOL, "side": "buy", "type": "market", "quantity": "10"}
-    async with FleetClient(fleet.url, timeout_s=30, api_key=ApiKey(made["key"], made["secret"])) as bot:
+    key = ApiKey(made["key"], made["secret"])
+    async with FleetClient(fleet.url, timeout_s=30, api_key=key) as bot, bot.socket() as stream:
+        await stream.subscribe("order_updates")
         placed = await bot.place_order(order)
         await until_status(bot, placed["order_id"], "filled", timeout_s=60)
         assert [one["order_id"] async for one in bot.orders(symbol=SYMBOL)] == [placed["order_id"]]
@@ -40,6 +44,12 @@ async def test_a_key_trades_within_its_bounds_until_it_is_revoked(fleet: WholeFl
             return await refusal_of(bot, "GET", f"/orders/{made['api_key_id']}") == "api_key_unknown"
 
         await eventually(is_refused, timeout_s=10)
+        heard: set[str] = set()
+        with pytest.raises(SocketClosed) as closed:
+            async with asyncio.timeout(10):
+                async for message in stream:
+                    heard |= {one["status"] for one in message["data"] if one["order_id"] == placed["order_id"]}
+        assert (closed.value.code, "filled" in heard) == (4401, True)
     with pytest.raises(CodeNeeded):
         await user.client.login(user.email, user.password)
 

@@ -1,5 +1,6 @@
 """Every other kind of order to its end, on the internal venue: two users meet there at the prices that a test chooses."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from fleet_sdk.socket import Socket
 from fleet_testkit.eventually import eventually
 from orders_under_way import assert_money, market_order
 from whole_fleet import User, WholeFleet, until_priced, until_status
@@ -76,6 +78,31 @@ async def pair(fleet: WholeFleet, user: User, other_user: User) -> AsyncIterator
         await eventually(none_is_open)
         await assert_money(one.client)
     fleet.verify_books()
+
+
+async def test_the_socket_shows_the_best_prices_of_the_book_and_its_trades(pair: Pair) -> None:
+    """a bid rests: the quote of the venue → the other sells to it: the trade"""
+    async with pair.one.client.socket() as stream:
+        await stream.subscribe("market_data", [SYMBOL])
+        bid = await pair.place(pair.one, "buy", 2, limit="-0.5")
+        quote = await shown(stream, "quote", bid=Decimal(pair.at("-0.5")))
+        assert (Decimal(quote["bid_size"]), quote["stale"]) == (Decimal(2), False)
+        await pair.place(pair.other, "sell", 2, limit="-0.5")
+        await pair.ended(pair.one, bid, "filled")
+        trade = await shown(stream, "trade", price=Decimal(pair.at("-0.5")))
+        assert Decimal(trade["quantity"]) == 2
+
+
+async def shown(stream: Socket, kind: str, **wanted: Decimal) -> Json:
+    """The first of the venue with these values, within a minute: so often a book is shown whole."""
+    async with asyncio.timeout(70):
+        async for message in stream:
+            for item in message["data"]:
+                is_ours = item["venue"] == "internal" and item["type"] == kind
+                if is_ours and all(Decimal(item[name] or 0) == value for name, value in wanted.items()):
+                    told: Json = item
+                    return told
+    raise AssertionError("the socket has ended")
 
 
 async def test_what_rests_is_as_large_as_it_may_be_and_shows_what_it_should(pair: Pair) -> None:
