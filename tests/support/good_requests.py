@@ -269,5 +269,6 @@ async def _mailed(fleet: WholeFleet, user: User) -> str | None:
     """The token of the last mail to the user; None while there is none."""
     if not fleet.state.mail.exists():
         return None
-    mails = [json.loads(line) for line in fleet.state.mail.read_text().splitlines()]
+    # What follows the last newline is being written.
+    mails = [json.loads(line) for line in fleet.state.mail.read_text().split("\n")[:-1]]
     return next((mail["token"] for mail in reversed(mails) if mail["to"] == user.email and mail["token"]), None)
