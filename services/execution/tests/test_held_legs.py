@@ -145,6 +145,25 @@ def test_a_cancel_that_is_refused_for_a_fill_nobody_told_finds_the_fill() -> Non
     assert leg(world, 3).stand is Stand.FILLED
 
 
+def test_cancels_that_are_refused_are_asked_for_again_when_time_comes_and_not_by_each_other() -> None:
+    world = begun(BRACKET, filled=10)
+    world.fill(world.root_ref, D(10))
+    world.flow()
+    world.now += held.APART
+    world.look()
+    world.flow()
+    stops = [child.key.ref for child in world.children(leg(world, 3))]
+    assert len(stops) == 2
+    for ref in stops:
+        world.fill(ref, D(10))
+    world.facts.clear()
+    world.cancel(3)
+    world.flow()
+    assert not any(child.is_cancel_pending for child in world.children(leg(world, 3)))
+    world.settle()
+    assert leg(world, 3).cumulative_quantity == WHOLE
+
+
 def test_in_a_halt_nothing_is_placed_until_it_is_over() -> None:
     world = World(*BRACKET)
     world.flow()

@@ -55,8 +55,16 @@ def heard(
     elif of is not None and not of.is_cancel_pending and after.triggered_at and not before.triggered_at:
         # As at a venue that keeps groups: what an election makes a market order must not meet the other leg's fill.
         legs = tuple(leg if leg is of else _close(leg, *_OTHER_TRIGGERED) for leg in legs)
-    is_refused = any(isinstance(outcome, CancelRejected) for outcome in told)
-    return _balance(group, legs, _Moment(now, market_at, spared=after.key.ref if is_refused else None))
+    return _balance(group, legs, _Moment(now, market_at, spared=_spared(group, before, after, told)))
+
+
+def _spared(group: Group, before: VenueOrder, after: VenueOrder, told: Iterable[Outcome]) -> frozenset[UUID]:
+    """What is not cancelled now, as it was refused: of a refusal and nothing else all, or two that are refused would have each
+    other cancelled again for ever."""
+    if not any(isinstance(outcome, CancelRejected) for outcome in told):
+        return frozenset()
+    has_filled = after.cumulative_quantity != before.cumulative_quantity
+    return frozenset((after.key.ref,) if has_filled else (child.key.ref for child in group.children))
 
 
 def elect(group: Group, leg: VenueOrder, price: Decimal, *, now: datetime, market_at: datetime) -> Step:
@@ -128,13 +136,13 @@ def _with(legs: Iterable[VenueOrder], changed: VenueOrder) -> tuple[VenueOrder, 
 
 
 class _Moment(Struct, frozen=True):
-    """`spared`: a child whose cancel was refused just now; it is asked again when time comes."""
+    """`spared`: children that are not cancelled before time comes."""
 
     now: datetime
     market_at: datetime
     is_time: bool = False
     refusal: Refused | None = None
-    spared: UUID | None = None
+    spared: frozenset[UUID] = frozenset()
 
 
 def _balance(group: Group, legs: Sequence[VenueOrder], moment: _Moment) -> Step:
@@ -220,7 +228,7 @@ def _cleared(
         is_kept = not child.is_cancel_pending and _prices(child) == _prices_there(leg) and _open(child) <= room
         if is_kept:
             room -= _open(child)
-        elif not child.is_cancel_pending and child.key.ref != moment.spared:
+        elif not child.is_cancel_pending and child.key.ref not in moment.spared:
             at, now = moment.market_at, moment.now
             after, outcomes = child.cancel(command_sequence=child.command_sequence, market_at=at, now=now)
             changed.append(after)
