@@ -23,12 +23,15 @@ asyncio.run(main())
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_process_that_serves(sent: signal.Signals) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", SERVES], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-X", "faulthandler", "-c", SERVES], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "served\n"
             process.send_signal(sent)
-            assert process.wait(timeout=10) == -sent
+            assert process.wait(timeout=30) == -sent
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # where it stands
+            pytest.fail(process.communicate()[1])
         finally:
             process.kill()
