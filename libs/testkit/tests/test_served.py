@@ -7,7 +7,7 @@ import sys
 import pytest
 
 SERVES = """
-import asyncio
+import asyncio, signal
 from fastapi import FastAPI
 from fleet_testkit.http import served
 
@@ -16,6 +16,8 @@ async def main():
         print("served", flush=True)
         await asyncio.Event().wait()
 
+# A shell starts what runs behind it with SIGINT ignored, and its children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 asyncio.run(main())
 """
 
