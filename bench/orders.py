@@ -163,6 +163,8 @@ async def _send(wire: Wire, account: Account, load: Load, batch: int, sent: dict
         status, content = await wire.post(path, account.lines, json.dumps(body).encode())
     except (OSError, EOFError):  # a gateway so starved that its connections time out
         load.refuse("connection_lost")
+        if sent is not None:  # whether it is filled nobody can tell
+            sent.pop(str(bodies[0]["client_order_id"]), None)
         return
     answer: Any = json.loads(content)
     load.accept_ms.append((time.perf_counter() - started) * 1000)

@@ -35,6 +35,9 @@ class Wire:
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         async with self._free:
+            # What has idled long was closed at the other end.
+            while self._kept and self._kept[-1][0].at_eof():
+                self._kept.pop()[1].close()
             connection = self._kept.pop() if self._kept else await asyncio.open_connection(self._host, self._port)
             try:
                 yield connection
