@@ -69,7 +69,8 @@ def test_an_order_in_time_is_placed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("late_s", "refusal", "code"), [(5.001, None, "too_late"), (0, "market_halted", "market_halted")]
+    ("late_s", "refusal", "code"),
+    [(5.001, None, "too_late"), (0, "market_halted", "market_halted"), (5.001, "venue_in_doubt", "too_late")],
 )
 def test_an_order_that_may_not_go_is_refused_with_the_reason(late_s: float, refusal: str | None, code: str) -> None:
     order, (told,) = submit(

@@ -16,6 +16,7 @@ from fleet_trading.domain import (
     CancelOrder,
     Order,
     OrderClass,
+    OrderDenied,
     PlaceOrder,
     Reason,
     ReplaceDenied,
@@ -196,6 +197,12 @@ def test_a_loss_of_the_day_lets_positions_only_shrink() -> None:
     order = ordered(Limit.DAILY_LOSS, 50, mark=95)
     assert denial(holding(), order(quantity=1)) == "daily_loss"
     assert denial(holding(), order(side=Side.SELL)) is None
+
+
+def test_no_loss_is_told_as_none() -> None:
+    (denied,) = done(holding(), ordered(Limit.DAILY_LOSS, 0)(quantity=1))
+    assert isinstance(denied, OrderDenied) and denied.order.reason is not None
+    assert denied.order.reason.detail == "The day's loss has come to 0, was 0."
 
 
 def test_a_drawdown_is_measured_from_the_highest_equity() -> None:

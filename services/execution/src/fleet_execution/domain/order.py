@@ -332,8 +332,8 @@ Decision = tuple[VenueOrder, tuple[Outcome, ...]]
 def submit(
     key: OrderKey, terms: Terms, *, command_sequence: int, market_at: datetime, now: datetime, refusal: Refused | None
 ) -> Decision:
-    """The new venue order, placed, or refused: as `refusal` says, or `too_late`."""
-    if refusal is None and terms.send_by is not None and now > terms.send_by:
+    """The new venue order, placed, or refused: `too_late`, which nothing can change any more, or else as `refusal` says."""
+    if terms.send_by is not None and now > terms.send_by:
         refusal = refused("too_late")
     order = VenueOrder(key, terms, command_sequence, Stand.SENT, market_at, created_at=now, updated_at=now)
     if refusal is None:

@@ -72,7 +72,7 @@ def worth(account: Account, marks: Marks | None) -> Decimal:
 
 def loss_of_day(account: Account, marks: Marks | None, day: date | None) -> Decimal:
     assert marks is not None and day is not None, "a limit of the day's loss comes with marks and the day"
-    return max(valued(account, marks, day).day_pnl.copy_negate(), ZERO)
+    return max(ZERO, valued(account, marks, day).day_pnl.copy_negate())
 
 
 def drawdown(account: Account, marks: Marks | None) -> Decimal:
