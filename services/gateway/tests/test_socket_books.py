@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
-from zlib import crc32
 
 import pytest
 from defined_instruments import instrument
 from fleet_bus.bus import Bus
 from fleet_contracts.exchange_connector import Trade
 from fleet_contracts.matching_engine import BookDelta, BookLevel, BookSnapshot
+from fleet_contracts.order_books import checksum
 from fleet_contracts.topics import DATA_INSTRUMENTS, MATCHING_ENGINE_MARKET_DATA
 from fleet_testkit.eventually import eventually
 from socket_clients import Client, Trader, connected
@@ -59,13 +59,11 @@ class Venue:
         await self._say(print_of)
 
     def _told(self, bids: dict[Decimal, Decimal], asks: dict[Decimal, Decimal]) -> dict[str, Any]:
-        best = sorted(self.bids.items(), reverse=True)[:10] + sorted(self.asks.items())[:10]
-        text = "".join(f"{int(price / self.tick)}:{int(size / self.lot)};" for price, size in best)
         return {
             "symbol": self.symbol,
             "venue": "internal",
             "sequence": self.sequence,
-            "checksum": crc32(text.encode()),
+            "checksum": checksum(self.bids, self.asks, tick=self.tick, lot=self.lot),
             "bids": tuple(BookLevel(price=price, quantity=size) for price, size in bids.items()),
             "asks": tuple(BookLevel(price=price, quantity=size) for price, size in asks.items()),
             # Journals tell milliseconds: many commands have the same.

@@ -12,7 +12,7 @@ from fleet_contracts.exchange_connector import (
     VenueBarsBackfilled,
     VenueInstrument,
 )
-from fleet_contracts.matching_engine import BookDelta, BookLevel, BookSnapshot
+from fleet_contracts.matching_engine import BookDelta, BookSnapshot
 from fleet_contracts.topics import (
     EXCHANGE_CONNECTOR_BARS,
     EXCHANGE_CONNECTOR_INSTRUMENTS,
@@ -23,7 +23,6 @@ from fleet_contracts.topics import (
 
 from . import events, service
 from .domain.bars import Series
-from .domain.order_books import Levels
 from .ports import UnknownInstrument
 from .store.bars import PostgresBarUnitOfWork
 from .store.instruments import PostgresInstrumentUnitOfWork
@@ -156,23 +155,9 @@ def order_books() -> Work:
         topics=(MATCHING_ENGINE_MARKET_DATA,),
         unit_of_work=PostgresOrderBookUnitOfWork,
         touches=lambda message: (f"{message.symbol},{message.venue}",),
-        handlers={BookSnapshot: _book_snapshot, BookDelta: _book_delta},
+        handlers={BookSnapshot: _book, BookDelta: _book},
     )
 
 
-async def _book_snapshot(uow: PostgresOrderBookUnitOfWork, received: Received[BookSnapshot]) -> None:
-    told, book = received.message, uow.book(received.message.symbol, received.message.venue)
-    if book is not None:
-        book.take_snapshot(
-            told.sequence, _levels(told.bids), _levels(told.asks), told.checksum, market_at=told.market_at
-        )
-
-
-async def _book_delta(uow: PostgresOrderBookUnitOfWork, received: Received[BookDelta]) -> None:
-    told, book = received.message, uow.book(received.message.symbol, received.message.venue)
-    if book is not None:
-        book.take_delta(told.sequence, _levels(told.bids), _levels(told.asks), told.checksum, market_at=told.market_at)
-
-
-def _levels(told: Iterable[BookLevel]) -> Levels:
-    return {level.price: level.quantity for level in told}
+async def _book(uow: PostgresOrderBookUnitOfWork, received: Received[BookSnapshot | BookDelta]) -> None:
+    uow.take(received.message)

@@ -1,12 +1,13 @@
 """The books that venues show."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 import asyncpg
 from fleet_bus import Transaction
-
-from fleet_data.domain.order_books import Levels, OrderBook
+from fleet_contracts.matching_engine import BookDelta, BookSnapshot
+from fleet_contracts.order_books import FollowedBook, Levels
 
 _ADD = """
 INSERT INTO order_books (listing_id)
@@ -27,12 +28,20 @@ FROM listings l LEFT JOIN order_books b USING (listing_id) WHERE l.symbol = $1 A
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    listing_id: int
+    tick: Decimal
+    lot: Decimal
+    book: FollowedBook
+
+
 class PostgresOrderBookUnitOfWork:
     """The books that a batch touches, by `symbol,venue`; written once."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
-        self._books: dict[str, tuple[int, OrderBook]] = {}
+        self._books: dict[str, _Listed] = {}
 
     async def lock(self, ids: Sequence[str]) -> None:
         connection = self._tx.connection
@@ -41,18 +50,18 @@ class PostgresOrderBookUnitOfWork:
             await connection.execute(_ADD, ids)
             rows = await connection.fetch(_LOCK, ids)
         for place, listing_id, tick, lot, sequence, is_whole, bids, asks, market_at in rows:
-            book = OrderBook(tick, lot, sequence, is_whole, _levels(bids), _levels(asks), market_at)
-            self._books[place] = listing_id, book
+            book = FollowedBook(sequence, is_whole, _levels(bids), _levels(asks), market_at)
+            self._books[place] = _Listed(listing_id, tick, lot, book)
 
-    def book(self, symbol: str, venue: str) -> OrderBook | None:
-        found = self._books.get(f"{symbol},{venue}")
-        return None if found is None else found[1]
+    def take(self, message: BookSnapshot | BookDelta) -> None:
+        """Each is checked: what is stored is shown."""
+        listed = self._books.get(f"{message.symbol},{message.venue}")
+        if listed is not None:
+            listed.book.take(message)
+            listed.book.check(tick=listed.tick, lot=listed.lot)
 
     async def flush(self) -> None:
-        rows = [
-            (listing_id, book.sequence, book.is_whole, *map(_plain, book.levels()), book.market_at)
-            for listing_id, book in self._books.values()
-        ]
+        rows = [_row(listed.listing_id, listed.book) for listed in self._books.values()]
         await self._tx.connection.executemany(_SAVE, rows)
 
 
@@ -63,6 +72,12 @@ async def shown(connection: asyncpg.Connection, symbol: str, venue: str) -> asyn
 
 def _levels(pairs: Sequence[Sequence[str]]) -> Levels:
     return {Decimal(price): Decimal(quantity) for price, quantity in pairs}
+
+
+def _row(listing_id: int, book: FollowedBook) -> tuple[object, ...]:
+    """Levels the best first, as they are shown."""
+    bids, asks = sorted(book.bids.items(), reverse=True), sorted(book.asks.items())
+    return listing_id, book.sequence, book.is_whole, _plain(bids), _plain(asks), book.market_at
 
 
 def _plain(levels: Sequence[tuple[Decimal, Decimal]]) -> list[tuple[str, str]]:
