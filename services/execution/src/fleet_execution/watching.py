@@ -105,10 +105,13 @@ class PriceWatch:
         found = list(filter(self._has_news, self._waiting.values()))
         if not found:
             return
-        await self.committer.submit_all([waiting.look for waiting in found])
-        for waiting in found:
-            # Not placed, it waits for a price that comes later.
-            waiting.election, waiting.told_at = None, self.clock.now()
+        looks = [waiting.look for waiting in found]
+        await self.committer.submit_all(looks)
+        for waiting, told in zip(found, looks, strict=True):
+            waiting.told_at = self.clock.now()
+            # Not placed, it waits for a price that comes later, which one that came meanwhile is.
+            if waiting.election is told.prices:
+                waiting.election = None
 
     def _has_news(self, waiting: _Waiting) -> bool:
         if waiting.election is not None and not self._is_fresh(waiting.election):
