@@ -222,6 +222,32 @@ def test_an_order_without_an_answer_is_asked_about_ever_less_often() -> None:
     assert account.balances["USD"].reserved == 0
 
 
+def test_an_unanswered_cancel_is_asked_about_by_questions_of_its_own() -> None:
+    """asked four times whether it was taken -> canceled -> the answer to those comes: it says nothing of the cancel ->
+    that is asked about, too, from the first pause on"""
+    account = an_account()
+    done(account, an_order(limit=90, conditions=conditions(query_at=NOW)))
+    order, at = account.orders[UUID(int=10)], NOW
+    for _ in range(4):
+        (asked,) = done(account, QueryUnanswered(now=at))
+        assert isinstance(asked, OrderQueried)
+        assert asked.next_at is not None
+        at = asked.next_at
+    done(account, CancelOrder(order_id=order.order_id, now=at, query_at=at + timedelta(seconds=10)))
+    working = ReportState(
+        order_id=order.order_id, stand=VenueStand.WORKING, cumulative_quantity=D(0), reason=Reason("x", ""), now=at
+    )
+    done(account, working)
+    assert order.status == "pending_cancel", "nobody has asked since"
+    (asked,) = done(account, QueryUnanswered(now=at + timedelta(seconds=10)))
+    assert isinstance(asked, OrderQueried)
+    assert (asked.attempt, asked.next_at) == (1, at + timedelta(seconds=15))
+    done(account, working)
+    assert order.status == "new"
+    assert order.reason is not None
+    assert order.reason.code == "cancel_unanswered"
+
+
 def test_a_cancel_that_counts_more_than_was_told_asks_for_the_rest() -> None:
     account = an_account()
     done(account, an_order())

@@ -181,9 +181,10 @@ def _state(account: Account, command: ReportState) -> list[Event]:
         return _missing(order, command) if order.queries < ALARMING_QUERIES else []
     if not order.is_open or command.stand is not VenueStand.WORKING:
         return []
-    # Asked after a cancel or replace, the venue says that it works: the wish was lost or refused, and may be said again.
+    # Asked after a cancel or replace, the venue says that it works: the wish was lost or refused, and may be said again. What
+    # was asked before says nothing of it.
     events: list[Event] = []
-    if order.pending is Pending.CANCEL:
+    if order.pending is Pending.CANCEL and order.queries:
         reason = Reason("cancel_unanswered", "The order works on at the venue.")
         events.append(CancelRefused(order.order_id, reason, command.now))
     if order.wanted is not None and order.queries:

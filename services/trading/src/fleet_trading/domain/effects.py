@@ -216,6 +216,7 @@ def _cancel_requested(account: Account, event: CancelRequested) -> None:
     order.terms = replace(order.terms or NO_TERMS, cancel_request=order.version)
     _step(account, order, Step.CANCEL_REQUESTED)
     order.query_at = event.query_at
+    order.queries = 0
 
 
 def _cancel_refused(account: Account, event: CancelRefused) -> None:
