@@ -16,6 +16,7 @@ from fleet_bus.admin import admin_client, create_topics
 from fleet_bus.kafka import consumer, partitions_of, started
 from fleet_contracts import Topic, encode
 from fleet_contracts.core_engine import SignalAccepted
+from fleet_contracts.partitioning import partition
 from fleet_testkit.eventually import eventually
 
 
@@ -113,6 +114,24 @@ async def test_what_does_not_concern_a_live_reader_costs_no_transaction(make_ser
         async with second.running():
             await writer.send(("a", 7))
             await eventually(lambda: _has(second, [5, 7]))
+
+
+async def test_what_is_kept_of_a_partition_keeps_the_places_of_those_that_were_passed(
+    make_service: Any, new_database: Any
+) -> None:
+    """evens in one partition, then an odd number in the other -> a restart reads neither again"""
+    writer, url = await make_service("writer"), await new_database()
+    one, other = (next(key for key in "abcdef" if partition(key, NUMBERS.partitions) == n) for n in range(2))
+    reader = await make_service("reader", url=url)
+    reader.bus.add(replace(live(), ours=ODD))
+    async with writer.running(), reader.running():
+        await writer.send((one, 2), (one, 4))
+        await eventually(lambda: _stands_at_the_end(reader, 2))
+        await writer.send((other, 5))
+        await eventually(lambda: _has(reader, [5]))
+        async with reader.database.connection() as connection:
+            rows = await connection.fetch("SELECT partition, next_offset FROM live_positions ORDER BY partition")
+    assert [tuple(row) for row in rows] == [(0, 2), (1, 1)]
 
 
 async def _stands_at_the_end(service: Service, records: int) -> bool:

@@ -54,6 +54,7 @@ class Applier:
         self._observe = observe
         self._is_live = isinstance(subscription, Live)
         self._passed = 0
+        self._passed_places: Places = {}
         self._known = KnownPlaces()
         self._gapless = {topic.name: topic.is_gapless and not self._is_live for topic in subscription.topics}
 
@@ -81,6 +82,7 @@ class Applier:
             return True
         self._passed += len(records)
         if self._passed < _MOST_PASSED and not any(map(ours.concerns, records)):
+            self._passed_places |= _places_after(records)
             return False
         self._passed = 0
         return True
@@ -88,6 +90,7 @@ class Applier:
     def forget(self) -> None:
         """The places may be another's now."""
         self._known.forget()
+        self._passed_places.clear()
 
     async def _together(self, records: Sequence[Record], known: KnownPlaces | None = None) -> None:
         async with self._open() as tx:
@@ -184,9 +187,9 @@ class Applier:
             await self._keep_positions(tx, [record])
 
     async def _keep_positions(self, tx: Transaction, records: Sequence[Record]) -> None:
-        ends: Places = {}
-        for record in records:
-            ends[(record.topic, record.partition)] = record.offset + 1
+        # Also where nothing of ours has come for long: of that partition all would be read again.
+        ends = self._passed_places | _places_after(records)
+        tx.after_commit(self._passed_places.clear)
         places = sorted(ends)
         await tx.connection.execute(
             _LIVE_POSITIONS,
@@ -195,3 +198,7 @@ class Applier:
             [partition for _, partition in places],
             [ends[place] for place in places],
         )
+
+
+def _places_after(records: Sequence[Record]) -> Places:
+    return {(record.topic, record.partition): record.offset + 1 for record in records}
