@@ -89,6 +89,11 @@ def takes(order_type: OrderType) -> str:
     return f"order_types:{order_type}"
 
 
+VENUE_SILENT_AFTER_S = 30.0
+"""A venue that has not told its status for so long is taken to be gone by all who hear it, unless their settings say
+otherwise: venues tell it every 5 s, so six are missing."""
+
+
 class VenueStatus(ExchangeConnectorMessage, frozen=True, kw_only=True):
     venue: str
     state: VenueStateWord

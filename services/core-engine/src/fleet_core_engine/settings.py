@@ -1,6 +1,7 @@
 """The settings of core-engine."""
 
 from fleet_chassis.settings import DatabaseSettings
+from fleet_contracts.exchange_connector import VENUE_SILENT_AFTER_S
 from pydantic import Field
 
 
@@ -16,7 +17,7 @@ class Settings(DatabaseSettings):
     """Five of them missed, trading and the last gates take only what reduces: 10 s, which two must fit in."""
     core_engine_adopt_s: float = Field(default=10.0, gt=0)
     """How often the gates are asked for states that were told without us: a look at a handful of instances."""
-    core_engine_venue_silent_after_s: float = Field(default=30.0, gt=0)
-    """A venue that has said nothing of itself for so long is shown as silent, and by data as unavailable: six heartbeats."""
+    core_engine_venue_silent_after_s: float = Field(default=VENUE_SILENT_AFTER_S, gt=0)
+    """A venue that has said nothing of itself for so long is shown as silent."""
     core_engine_call_timeout_s: float = Field(default=0.5, gt=0)
     """For a direct call of a state or a look at an instance's health: a halt is told, or given up on, within it."""

@@ -1,6 +1,7 @@
 """The settings of data."""
 
 from fleet_chassis.settings import DatabaseSettings
+from fleet_contracts.exchange_connector import VENUE_SILENT_AFTER_S
 from pydantic import Field
 
 
@@ -9,7 +10,7 @@ class Settings(DatabaseSettings):
 
     data_quote_stale_after_s: float = Field(default=10.0, gt=0)
     """A quote of a living market is trusted so long: feeds send several a second, and reconnect within seconds."""
-    data_venue_silent_after_s: float = Field(default=30.0, gt=0)
-    """A venue that has said nothing of itself for so long is not there: six heartbeats of exchange-connector."""
+    data_venue_silent_after_s: float = Field(default=VENUE_SILENT_AFTER_S, gt=0)
+    """The markets of a venue that has said nothing of itself for so long are unavailable."""
     data_keep_trades_s: float = Field(default=3600.0, ge=120)
     """Prints older than this are forgotten, by the market's time; the open bar needs those of the last minute."""
