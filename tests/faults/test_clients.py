@@ -17,7 +17,15 @@ import asyncpg
 import pytest
 from fleet_sdk.client import FleetClient
 from fleet_sdk.problems import ApiError
-from orders_under_way import ENDED, OPENING_DEPOSIT, Json, market_order, until_answered
+from orders_under_way import (
+    ENDED,
+    OPENING_DEPOSIT,
+    Json,
+    assert_booked,
+    filled_by_order,
+    market_order,
+    until_answered,
+)
 from whole_fleet import WholeFleet, until_priced, whole_fleet
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(590)]
@@ -129,16 +137,9 @@ class SharedAccount:
             assert order["order_id"] == answer["order_id"], "an answer was of another order"
             assert order["status"] in ENDED + RESTING, order
         trades = [trade async for trade in self.client.trades()]
-        filled = Counter[str]()
-        net, cash = Decimal(0), OPENING_DEPOSIT
-        for trade in trades:
-            quantity, sign = Decimal(trade["quantity"]), 1 if trade["side"] == "buy" else -1
-            filled[trade["order_id"]] += quantity  # type: ignore[assignment]
-            net += sign * quantity
-            cash -= sign * quantity * Decimal(trade["price"]) + Decimal(trade["fee"])
-        assert {o["order_id"]: Decimal(o["filled_quantity"]) for o in orders if Decimal(o["filled_quantity"])} == filled
-        assert sum(Decimal(position["quantity"]) for position in await self.client.positions()) == net
-        assert Decimal((await self.client.portfolio())["cash"]) == cash
+        filled = {o["order_id"]: Decimal(o["filled_quantity"]) for o in orders if Decimal(o["filled_quantity"])}
+        assert filled_by_order(trades) == filled
+        await assert_booked(self.client, trades)
         self.seen.update(f"ended {order['status']}" for order in orders)
 
 

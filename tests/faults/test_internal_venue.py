@@ -29,7 +29,7 @@ from fleet_sdk.client import FleetClient
 from fleet_sdk.problems import ApiError, OutcomeUnknown, Unreachable
 from fleet_testkit.eventually import eventually
 from journal_replay import log, naive_replay, said
-from orders_under_way import OPENING_DEPOSIT, market_order
+from orders_under_way import assert_booked, market_order
 from whole_fleet import WholeFleet, until_priced, until_status, whole_fleet
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1_800)]
@@ -224,7 +224,7 @@ async def compare(fleet: WholeFleet, traders: list[Trader]) -> None:
         trades = [trade async for trade in trader.client.trades()]
         told |= {UUID(t["trade_id"]): _of(t) for t in trades if t["venue"] == "internal"}
         open_refs |= {_ref(order["order_id"]) async for order in trader.client.orders(status="open")}
-        await check_money(trader.client, trades)
+        await assert_booked(trader.client, trades)
     assert told == fills
     assert open_refs == resting
     refusals = sum((trader.refusals for trader in traders), Counter[str]())
@@ -257,19 +257,6 @@ def is_answer(payload: bytes | None) -> bool:
 
 def is_snapshot(payload: bytes | None) -> bool:
     return b'"depth":' in (payload or b"")
-
-
-async def check_money(client: FleetClient, trades: list[Json]) -> None:
-    """Cash and positions are the deposit and the sum of the fills."""
-    cash, held = OPENING_DEPOSIT, dict.fromkeys(SYMBOLS, Decimal(0))
-    for trade in trades:
-        sign = 1 if trade["side"] == "buy" else -1
-        quantity, price, fee = _of(trade)
-        cash -= sign * quantity * price + fee
-        held[trade["symbol"]] += sign * quantity
-    assert Decimal((await client.portfolio())["cash"]) == cash
-    positions = {position["symbol"]: Decimal(position["quantity"]) for position in await client.positions()}
-    assert {symbol: positions.get(symbol, Decimal(0)) for symbol in SYMBOLS} == held
 
 
 def _of(trade: Json) -> tuple[Decimal, Decimal, Decimal]:

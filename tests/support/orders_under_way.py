@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -100,27 +101,18 @@ class Sending:
         assert len(listed) == len(orders), "two orders have the same client_order_id"
         assert {name for name, order in orders.items() if order["status"] != "denied"} == set(self.accepted)
         trades = [trade async for trade in self.client.trades()]
-        filled: dict[str, Decimal] = {}
-        net = Decimal(0)
-        cash = OPENING_DEPOSIT
         by_id = {order["order_id"]: order for order in listed}
         for trade in trades:
-            quantity, sign = Decimal(trade["quantity"]), 1 if trade["side"] == "buy" else -1
-            filled[trade["order_id"]] = filled.get(trade["order_id"], Decimal(0)) + quantity
-            net += sign * quantity
-            cash -= sign * quantity * Decimal(trade["price"]) + Decimal(trade["fee"])
             assert_filled_in_time(by_id[trade["order_id"]], trade)
+        filled = filled_by_order(trades)
         for name, answer in self.accepted.items():
             order = orders[name]
             assert order["order_id"] == answer["order_id"], "an answer was of another order"
             assert order["status"] in ENDED, f"{name} is {order['status']}"
             assert Decimal(order["filled_quantity"]) == filled.get(order["order_id"], 0)
             assert (order["status"] == "filled") == (order["order_id"] in filled)
-        portfolio = await self.client.portfolio()
-        assert Decimal(portfolio["cash"]) == cash
-        assert Decimal(portfolio["buying_power"]) == cash, "funds of ended orders are still reserved"
-        held = sum(Decimal(position["quantity"]) for position in await self.client.positions())
-        assert held == net
+        portfolio = await assert_booked(self.client, trades)
+        assert Decimal(portfolio["buying_power"]) == Decimal(portfolio["cash"]), "funds are still reserved"
 
 
 def assert_filled_in_time(order: Json, trade: Json) -> None:
@@ -130,16 +122,35 @@ def assert_filled_in_time(order: Json, trade: Json) -> None:
     assert accepted_at - timedelta(seconds=1) <= filled_at <= accepted_at + SEND_BY, (order, trade)
 
 
+def filled_by_order(trades: Iterable[Json]) -> dict[str, Decimal]:
+    filled = defaultdict[str, Decimal](Decimal)
+    for trade in trades:
+        filled[trade["order_id"]] += Decimal(trade["quantity"])
+    return dict(filled)
+
+
+async def assert_booked(client: FleetClient, trades: Iterable[Json]) -> Json:
+    """Cash and positions are the opening deposit and the sum of the fills. The portfolio is answered."""
+    cash, held = OPENING_DEPOSIT, defaultdict[str, Decimal](Decimal)
+    for trade in trades:
+        quantity = Decimal(trade["quantity"]) * (1 if trade["side"] == "buy" else -1)
+        cash -= quantity * Decimal(trade["price"]) + Decimal(trade["fee"])
+        held[trade["symbol"]] += quantity
+    portfolio = await client.portfolio()
+    assert Decimal(portfolio["cash"]) == cash
+    positions = {position["symbol"]: Decimal(position["quantity"]) for position in await client.positions()}
+    assert {symbol: quantity for symbol, quantity in positions.items() if quantity} == {
+        symbol: quantity for symbol, quantity in held.items() if quantity
+    }
+    return portfolio
+
+
 async def assert_money(client: FleetClient) -> None:
-    """Nothing is reserved, and cash is the deposit and the sum of the fills."""
-    cash = OPENING_DEPOSIT
-    async for trade in client.trades():
-        value = Decimal(trade["quantity"]) * Decimal(trade["price"])
-        cash += (value if trade["side"] == "sell" else -value) - Decimal(trade["fee"])
+    """Nothing is reserved, and what is there is the deposit and the sum of the fills."""
+    trades = [trade async for trade in client.trades()]
 
     async def is_so() -> bool:
-        portfolio = await client.portfolio()
-        assert Decimal(portfolio["cash"]) == cash
-        return Decimal(portfolio["buying_power"]) == cash
+        portfolio = await assert_booked(client, trades)
+        return Decimal(portfolio["buying_power"]) == Decimal(portfolio["cash"])
 
     await eventually(is_so)
