@@ -18,8 +18,6 @@ import asyncpg
 import fleet_bus
 import pytest
 import pytest_asyncio
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from fleet_bus import Bus, GroupCommitter, Received, Watch
 from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.database import Database
@@ -47,12 +45,12 @@ from fleet_testkit.clock import FakeClock
 from fleet_testkit.eventually import eventually
 from fleet_testkit.fixtures import MakeDatabase
 from fleet_testkit.http import served
+from fleet_testkit.peers import Keys
 from fleet_testkit.topics import topics_under
 from fleet_trading.app import create_app
 from fleet_trading.settings import Settings
 from fleet_trading.store import AccountCache
 from fleet_trading.verify import verify
-from pydantic import SecretStr
 
 TOPICS = (
     AUTH_USERS,
@@ -288,41 +286,24 @@ def a_quote(symbol: str = "AAPL/USD", price: str = "100", **changed: Any) -> Bes
 
 
 @pytest.fixture(scope="session")
-def trading_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("trading-keys")
-    public = {}
-    for name in ("trading", "gateway", "core-engine", "cli"):
-        key = Ed25519PrivateKey.generate()
-        (folder / f"{name}.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        public[name] = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    (folder / "public.json").write_text(json.dumps(public))
-    (folder / "instances.json").write_text('{"instances": []}')
-    return folder
+def trading_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    return Keys.make(tmp_path_factory.mktemp("trading-keys"), "trading", "gateway", "core-engine")
 
 
 @contextlib.asynccontextmanager
 async def running_trading(
     stack: Endpoints,
     make_database: MakeDatabase,
-    keys: Path,
+    keys: Keys,
     *,
     feed: Literal["simulated", "replay"] = "simulated",
     **changed: Any,
 ) -> AsyncIterator[TradingUnderTest]:
     prefix = f"trading-{secrets.token_hex(4)}."
     clock = FakeClock(START)
-    fields: dict[str, Any] = {
-        "service": "trading",
-        "port": 0,
-        "kafka_url": stack.kafka_url,
-        "topic_prefix": prefix,
-        "feed": feed,
-        "instances": keys / "instances.json",
-        "private_key_file": keys / "trading.pem",
-        "public_keys_file": keys / "public.json",
-        "database_url": SecretStr(changed.pop("database", None) or await make_database("trading")),
-    }
-    settings = Settings(**(fields | {"trading_market_wait_s": 0} | changed))
+    database_url = changed.pop("database", None) or await make_database("trading")
+    fields = keys.settings("trading", database_url, stack.kafka_url, topic_prefix=prefix, feed=feed)
+    settings = Settings.model_validate(fields | {"trading_market_wait_s": 0} | changed)
     async with contextlib.AsyncExitStack() as running:
         await running.enter_async_context(topics_under(prefix, stack.kafka_url, TOPICS))
         database = Database(await make_database([BUS_MIGRATIONS]), application_name="outside", max_size=3)
@@ -342,7 +323,7 @@ async def running_trading(
         # Shorter than the server keeps a connection, so that on a busy machine none is used in the moment it is closed.
         connector = aiohttp.TCPConnector(keepalive_timeout=1)
         http = await running.enter_async_context(aiohttp.ClientSession(connector=connector))
-        signer = AssertionSigner("gateway", keys / "gateway.pem")
+        signer = AssertionSigner("gateway", keys.state.keys / "gateway.pem")
         parts = app.state.trading
         under_test = TradingUnderTest(url, settings, clock, signer, http, outside, parts._cache, parts.committer, heard)
 
@@ -355,7 +336,7 @@ async def running_trading(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def fleet(stack: Endpoints, make_database: MakeDatabase, trading_keys: Path) -> AsyncIterator[TradingUnderTest]:
+async def fleet(stack: Endpoints, make_database: MakeDatabase, trading_keys: Keys) -> AsyncIterator[TradingUnderTest]:
     async with running_trading(stack, make_database, trading_keys) as under_test:
         yield under_test
 
@@ -364,6 +345,6 @@ RunTrading = Callable[..., AbstractAsyncContextManager[TradingUnderTest]]
 
 
 @pytest.fixture(scope="module")
-def run_trading(stack: Endpoints, make_database: MakeDatabase, trading_keys: Path) -> RunTrading:
+def run_trading(stack: Endpoints, make_database: MakeDatabase, trading_keys: Keys) -> RunTrading:
     """Another trading, with other settings."""
     return functools.partial(running_trading, stack, make_database, trading_keys)
