@@ -59,3 +59,19 @@ async def test_it_reaches_every_instance_and_says_what_was_not_reached(open_engi
         code, table, _ = await command(state, *MASS_CANCEL, "--symbol", next(iter(theirs)))
         assert code == 1 and "matching-engine-1  unreachable" in table, table
         assert all(len(engine.reports(each.venue_order_ref)) == 1 for each in others)
+
+
+async def test_a_symbol_that_the_venue_does_not_trade_is_said(open_engine: Any, tmp_path: Path) -> None:
+    """one that it trades → ok; one letter changed → told as well, and said to cancel nothing"""
+    async with open_engine() as engine, engine.running() as url:
+        await engine.lists(engine.instrument("AAPL/USD"))
+        state = fleet_of(tmp_path, engine.keys.state.keys, "matching-engine", url)
+        place = engine.order(symbol="AAPL/USD")
+        await engine.command(place)
+        await engine.told(place.venue_order_ref, A)
+        for symbol, canceled in (("APPL/USD", ()), ("AAPL/USD", (C,))):
+            code, table, wrong = await command(state, *MASS_CANCEL, "--symbol", symbol)
+            assert "matching-engine-0  ok" in table
+            assert code == (0 if canceled else 1)
+            assert (wrong == "") if canceled else wrong.startswith("error: The venue internal does not trade APPL/USD")
+            await engine.told(place.venue_order_ref, A, *canceled)

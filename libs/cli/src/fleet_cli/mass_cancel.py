@@ -25,14 +25,15 @@ def mass_cancel(
 ) -> None:
     """Cancel what is open on the venue internal, of a symbol, of an account, or of both together; new orders are taken.
 
-    Every instance of matching-engine is told, each for the books that it keeps; exit code 1 if one did not answer, or if
-    nobody keeps some of the books at the time. To say it again does no harm. To stop trading: fleet halt."""
+    Every instance of matching-engine is told, each for the books that it keeps; exit code 1 if one did not answer, if
+    nobody keeps some of the books at the time, or if the symbol is not traded there. To say it again does no harm. To stop
+    trading: fleet halt."""
     if symbol is None and account is None:
         fail("Nothing is canceled: neither a symbol nor an account is named", "--symbol AAPL/USD or --account …")
     symbol = None if symbol is None else target_of(StateScope.SYMBOL, symbol)
     account = None if account is None else target_of(StateScope.ACCOUNT, account)
     body = {"symbol": symbol, "account_id": account, "by": operator(), "reason": reason}
-    told = run(_tell(state_of(state_dir), body))
+    told, is_known = run(_tell(state_of(state_dir), body))
     table = Table("instance", "answer", "partitions", box=None, pad_edge=False)
     for instance, answer, partitions in told:
         table.add_row(instance, answer, ", ".join(map(str, partitions)))
@@ -43,25 +44,33 @@ def mass_cancel(
             f"Nobody has done it for partition{'s' * (len(missed) > 1)} {', '.join(map(str, missed))} of the books",
             "They are being taken over, or their owner did not answer: see `fleet status`, then say it again",
         )
+    if not is_known:
+        fail(
+            f"The venue internal does not trade {symbol}: nothing is canceled",
+            "Look how it is spelled, and say it again",
+        )
     raise typer.Exit(0 if all(answer == "ok" for _, answer, _ in told) else 1)
 
 
-async def _tell(state: StateDir, body: dict[str, Any]) -> list[tuple[str, str, list[int]]]:
-    """(instance, `ok` or what went wrong, the partitions on which it was done)."""
+async def _tell(state: StateDir, body: dict[str, Any]) -> tuple[list[tuple[str, str, list[int]]], bool]:
+    """(instance, `ok` or what went wrong, the partitions on which it was done), and whether the symbol is traded there as
+    far as they can tell."""
     from fleet_gate import Gates
 
     from fleet_cli.calls import service_client
 
     async with service_client(state) as client:
         answers = await Gates(client, (_VENUE,), timeout_s=_TIMEOUT_S).tell("/internal/mass-cancel", body)
-    return [
+    done = [(told, {} if answer is None else answer.decode(dict)) for told, answer in answers]
+    rows = [
         (
             told.instance,
             told.result if told.detail is None else f"{told.result}: {told.detail}",
-            [] if answer is None else answer.decode(dict)["partitions"],
+            answer.get("partitions", []),
         )
-        for told, answer in answers
+        for told, answer in done
     ]
+    return rows, all(answer.get("is_known") is not False for _, answer in done)
 
 
 def _wanted(symbol: str | None) -> set[int]:

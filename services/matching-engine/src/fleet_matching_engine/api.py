@@ -50,9 +50,12 @@ class MassCancelBody(Body):
 
 
 class MassCanceled(Resource):
-    """The partitions of the venue on which it was done: those of the instance that was asked."""
+    """`partitions`: those of the venue on which it was done, which are those of the instance that was asked.
+
+    `is_known`: whether the symbol is traded here; null where none is named or its book is not kept by this instance."""
 
     partitions: list[int]
+    is_known: bool | None
 
 
 def books_router(journal: JournalReading, clock: Clock, replicas: Replicas) -> APIRouter:
@@ -104,7 +107,11 @@ def operators_router(journal: JournalReading, bus: Bus) -> APIRouter:
             by, target = f"{caller.issuer}:{body.by}", f"venue:{VENUE}"
             tell_acted(tx, MATCHING_ENGINE_AUDIT, "orders.mass_canceled", target, *changes, by=by, reason=body.reason)
         told = MassCancel(body.symbol, account_id, body.by, body.reason)
-        return MassCanceled(partitions=await journal.tell(fact(MASS_CANCEL, told)))
+        partitions = await journal.tell(fact(MASS_CANCEL, told))
+        machine: Any = None if body.symbol is None else journal.machine(body.symbol)
+        return MassCanceled(
+            partitions=partitions, is_known=None if machine is None else body.symbol in machine.venue.books
+        )
 
     return routes
 
