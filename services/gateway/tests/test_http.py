@@ -230,6 +230,17 @@ async def test_every_order_gets_a_name(fleet: Any) -> None:
         assert trading.seen[-1].body == malformed
 
 
+@pytest.mark.parametrize("path", ["orders", "orders/batch", "deployments"])
+@pytest.mark.parametrize("order", [b'{"\xff": 1}', b'{"client_order_id": "\xff"}'])
+async def test_json_that_is_not_utf_8_is_told_so(fleet: Any, path: str, order: bytes) -> None:
+    user = await fleet.new_user()
+    body = b'{"orders": [%b]}' % order if path == "orders/batch" else order
+    if path == "deployments":
+        body = body.replace(b"client_order_id", b"\xff")
+    reply = await fleet.call("POST", f"/api/v1/{path}", token=user.token, data=body)
+    reply.assert_problem(400, "malformed_json")
+
+
 @pytest.mark.parametrize(("path", "body"), [("orders", {"n": 1}), ("orders/batch", {"orders": [{"n": 1}, {"n": 2}]})])
 async def test_an_idempotency_key_names_orders_too(fleet: Any, path: str, body: Any) -> None:
     """Whoever sends an order again under the same key has it once: trading knows it by the name."""

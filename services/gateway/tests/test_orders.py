@@ -4,6 +4,7 @@ import json
 from typing import Any
 from uuid import UUID
 
+from fleet_chassis.problems import Problem
 from fleet_gateway.orders import name_batch, name_order
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,11 +43,28 @@ def test_so_does_every_one_of_a_batch(batch: list[dict[str, Any]], rest: dict[st
     assert named.header == (f"{MINTED}-*" if batch else None)
 
 
+@settings(max_examples=30)
+@given(st.lists(orders, min_size=11, max_size=30), st.sampled_from(({"client_order_id": 5}, 7, None, [], "order")))
+def test_one_that_is_no_order_makes_a_batch_no_lighter(batch: list[dict[str, Any]], wrong: Any) -> None:
+    """trading takes each order of a batch by itself: the others are placed."""
+    named = name_batch(json.dumps({"orders": [*batch, wrong]}).encode(), new_id)
+    assert named.weight == (len(batch) + 1) / 10
+    assert json.loads(named.body)["orders"] == [
+        *({"client_order_id": f"{MINTED}-{at}"} | order for at, order in enumerate(batch)),
+        wrong,
+    ]
+
+
 @given(st.binary(max_size=200))
 def test_what_is_no_order_is_passed_on(body: bytes) -> None:
     for name in (name_order, name_batch):
-        named = name(body, new_id)
-        assert named.body == body or json.loads(body) is not None
+        try:
+            named = name(body, new_id)
+        except Problem as problem:
+            assert problem.status == 400
+            assert body.decode(errors="replace").encode() != body
+        else:
+            assert named.body == body or json.loads(body) is not None
 
 
 def test_depth_is_trading_s_affair() -> None:

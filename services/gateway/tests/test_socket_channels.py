@@ -325,6 +325,7 @@ async def define(bus: Bus, symbol: str) -> None:
     ("message", "code"),
     [
         ("{", "malformed_json"),
+        (b'{"method":"\xff"}', "malformed_json"),
         ('{"method":"dance"}', "invalid_request"),
         ('{"method":"subscribe"}', "invalid_request"),
         ('{"method":"subscribe","params":{"channel":"rumours"},"req_id":1}', "not_found"),
@@ -336,9 +337,10 @@ async def define(bus: Bus, symbol: str) -> None:
         ('{"method":"unsubscribe","params":{"channel":"trades"},"req_id":1}', "not_subscribed"),
     ],
 )
-async def test_what_cannot_be_done_is_a_problem(fleet: Any, trader: Trader, message: str, code: str) -> None:
+async def test_what_cannot_be_done_is_a_problem(fleet: Any, trader: Trader, message: str | bytes, code: str) -> None:
     async with connected(fleet, trader.user.token) as client:
-        await client.connection.send_str(message)
+        send = client.connection.send_str if isinstance(message, str) else client.connection.send_bytes
+        await send(message)  # type: ignore[arg-type]  # of its own kind
         answer = await client.hear()
         assert (answer["success"], answer["problem"]["code"]) == (False, code)
         await client.subscribe("trades")

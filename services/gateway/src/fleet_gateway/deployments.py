@@ -89,7 +89,7 @@ def _parse(body: bytes) -> dict[str, msgspec.Raw]:
         return _object.decode(body)
     except msgspec.ValidationError as error:
         raise Problem(422, "invalid_request", "The body must be a JSON object.") from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, "malformed_json", "The body is not valid JSON.") from error
 
 

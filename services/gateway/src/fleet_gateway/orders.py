@@ -16,13 +16,12 @@ class _Named(msgspec.Struct):
 
 
 class _Batch(msgspec.Struct):
-    orders: list[_Named]
+    orders: list[msgspec.Raw]
 
 
 _named = msgspec.json.Decoder(_Named)
 _batch = msgspec.json.Decoder(_Batch)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _encode = msgspec.json.Encoder().encode
 
 
@@ -46,8 +45,9 @@ class NamedOrders:
 def name_order(body: bytes, new_id: Callable[[], UUID]) -> NamedOrders:
     """An order with a client_order_id. What is no order at all is passed on as it is, for trading to say so.
 
-    Raises Problem 422 for a reserved one.
+    Raises Problem 422 for a reserved one, 400 for what is no text.
     """
+    _require_text(body)
     try:
         order = _named.decode(body)
     except (msgspec.MsgspecError, RecursionError):
@@ -56,35 +56,51 @@ def name_order(body: bytes, new_id: Callable[[], UUID]) -> NamedOrders:
         _refuse_reserved([("client_order_id", order.client_order_id)])
         return NamedOrders(body)
     minted = str(new_id())
-    # Only the name is added: every other value keeps the very bytes it was sent with.
-    named = {**_object.decode(body), "client_order_id": msgspec.Raw(_encode(minted))}
-    return NamedOrders(_encode(named), minted={0: minted})
+    return NamedOrders(bytes(_with_name(body, minted)), minted={0: minted})
 
 
 def name_batch(body: bytes, new_id: Callable[[], UUID]) -> NamedOrders:
-    """A batch in which every order has a client_order_id; it weighs a tenth of its orders, and at least one."""
+    """A batch in which every order has a client_order_id; it weighs a tenth of its orders, and at least one. Each by itself, as
+    trading takes them: one that is no order makes the others no lighter, and is passed on as it is.
+
+    Raises Problem 422 for a reserved name, 400 for what is no text."""
+    _require_text(body)
     try:
         orders = _batch.decode(body).orders
     except (msgspec.MsgspecError, RecursionError):
         return NamedOrders(body)
     weight = max(1.0, len(orders) / 10)
-    _refuse_reserved(
-        [
-            (f"orders.{at}.client_order_id", order.client_order_id)
-            for at, order in enumerate(orders)
-            if order.client_order_id is not None
-        ]
-    )
-    if all(order.client_order_id is not None for order in orders):
+    given = [_name_given(order) for order in orders]
+    _refuse_reserved([(f"orders.{at}.client_order_id", name) for at, name in enumerate(given) if name])
+    if None not in given:
         return NamedOrders(body, weight)
     prefix = str(new_id())
-    minted = {at: f"{prefix}-{at}" for at, order in enumerate(orders) if order.client_order_id is None}
-    whole = _object.decode(body)
-    named = _objects.decode(whole["orders"])
+    minted = {at: f"{prefix}-{at}" for at, name in enumerate(given) if name is None}
     for at, client_order_id in minted.items():
-        named[at]["client_order_id"] = msgspec.Raw(_encode(client_order_id))
-    whole["orders"] = msgspec.Raw(_encode(named))
+        orders[at] = _with_name(orders[at], client_order_id)
+    whole = {**_object.decode(body), "orders": msgspec.Raw(_encode(orders))}
     return NamedOrders(_encode(whole), weight, minted, prefix)
+
+
+def _require_text(body: bytes) -> None:
+    """JSON is UTF-8 (RFC 8259, 8.1), which msgspec looks at only in what it is asked for."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise Problem(400, "malformed_json", "The body is not valid JSON.") from error
+
+
+def _name_given(order: msgspec.Raw) -> str | None:
+    """The order's own, empty for what is no order; None where it has none."""
+    try:
+        return _named.decode(order).client_order_id
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
+
+
+def _with_name(order: msgspec.Raw | bytes, client_order_id: str) -> msgspec.Raw:
+    """Only the name is added: every other value keeps the very bytes it was sent with."""
+    return msgspec.Raw(_encode({**_object.decode(order), "client_order_id": client_order_id}))
 
 
 def _refuse_reserved(given: list[tuple[str, str]]) -> None:

@@ -34,7 +34,7 @@ def parse(text: str | bytes) -> SocketRequest:
         request = _request.decode(text)
     except msgspec.ValidationError as error:
         raise Problem(422, "invalid_request", f"The message does not have the expected shape: {error}.") from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, "malformed_json", "The message is not valid JSON.") from error
     if request.method != "ping" and request.params is None:
         raise Problem(422, "invalid_request", f"{request.method} needs params.")
