@@ -232,6 +232,19 @@ async def test_a_letter_box_is_not_filled(auth: Any) -> None:
     assert len(auth.mails(user["email"])) == 6
 
 
+async def test_whoever_registers_an_address_again_and_again_keeps_no_owner_from_his_reset(
+    verifying: Any, auth: Any
+) -> None:
+    """six strangers register his address: five mails without a token → he asks for a new password: a mail with one"""
+    user = await auth.registered()
+    for _ in range(6):
+        again = {"email": user["email"], "password": "stranger horse"}
+        assert (await verifying.call("POST", "/register", json=again)).status == 202
+    assert (await verifying.mailed(user["email"], 5))["token"] is None
+    await verifying.call("POST", "/password/forgot", json={"email": user["email"]})
+    assert (await verifying.mailed(user["email"], 6))["token"]
+
+
 async def test_the_owner_is_told_who_changed_his_password_and_from_where(auth: Any) -> None:
     user = await auth.registered()
     caller = caller_of(await auth.logged_in(user))

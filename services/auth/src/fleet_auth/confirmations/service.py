@@ -26,8 +26,9 @@ async def ask(
     password_hash: str | None = None,
     display_name: str | None = None,
 ) -> None:
-    """Has the owner of the address asked, if there is one: that is looked at later, so that it cannot be felt here."""
-    if await attempts.one_more((f"mail to {email}", FOR_MAIL)) is None:
+    """Has the owner of the address asked, if there is one: that is looked at later, so that it cannot be felt here. Each purpose
+    has mails of its own, or whoever registers an address would keep its owner from setting his password anew."""
+    if await attempts.one_more((f"{purpose} mail to {email}", FOR_MAIL)) is None:
         await confirmations.add(
             Confirmation(
                 confirmation_id=ids.new_id(),

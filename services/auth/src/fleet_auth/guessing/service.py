@@ -12,7 +12,7 @@ from .networks import NetworkLists
 from .store import Attempts, Counted
 
 FOR_MAIL = Budget(allowed=5, first_wait=timedelta(hours=1), longest_wait=timedelta(hours=1))
-"""Mails to one address: nobody's letter box is filled by asking again and again."""
+"""Mails of one purpose to one address: nobody's letter box is filled by asking again and again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
