@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from fleet_launcher.places import CHECKOUT
@@ -75,6 +75,19 @@ def test_an_old_python_and_a_full_disk_are_told(set_up: ModuleType) -> None:
         set_up.require_python((3, 9))
     with pytest.raises(set_up.SetUpFailure, match="Free some space"):
         set_up.require_disk(1 << 60)
+
+
+def test_what_fetches_trusts_whom_the_machine_trusts(set_up: ModuleType, tmp_path: Path) -> None:
+    bundle, folder = tmp_path / "bundle.pem", tmp_path / "certs"
+    bundle.touch()
+    folder.mkdir()
+    assert set_up.trusted(SimpleNamespace(cafile=None, capath=None)) == {}
+    assert set_up.trusted(SimpleNamespace(cafile=None, capath=str(folder))) == {}, "an empty folder trusts nobody"
+    (folder / "5ed36f99.0").touch()
+    by_folder = set_up.trusted(SimpleNamespace(cafile=None, capath=str(folder)))
+    assert by_folder == {"UV_SYSTEM_CERTS": "1", "REQUESTS_CA_BUNDLE": str(folder)}
+    by_bundle = set_up.trusted(SimpleNamespace(cafile=str(bundle), capath=str(folder)))
+    assert by_bundle["REQUESTS_CA_BUNDLE"] == str(bundle)
 
 
 def test_the_lock_pins_uv_by_hash_and_names_no_host(set_up: ModuleType) -> None:
