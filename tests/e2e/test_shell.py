@@ -43,9 +43,10 @@ def test_the_five_curl_lines_run_as_pasted(fleet: WholeFleet) -> None:
     script = "\n".join(f"{line}\necho" for line in curl_lines(fleet.url, EMAIL, PASSWORD))
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     answers = [json.loads(line) for line in done.stdout.splitlines() if line]
-    assert len(answers) == 3, done
-    registered, watched, canceled = answers
+    assert len(answers) == 4, done
+    registered, placed, watched, canceled = answers
     assert registered["email"] == EMAIL
+    assert placed["order_id"] == watched["order_id"]
     assert watched["status"] in {"pending_new", "new"} and watched["limit_price"] == "300"
     assert canceled["order_id"] == watched["order_id"]
     user = {"FLEET_EMAIL": EMAIL, "FLEET_PASSWORD": PASSWORD}

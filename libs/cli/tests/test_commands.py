@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import socket
@@ -173,6 +174,19 @@ def test_wrong_words_are_one_line(tmp_path: Path) -> None:
         assert done.exit_code == 1 and "a quantity or --notional, one of the two" in done.stderr
     done = fleet("logs", "tradng", state=tmp_path)
     assert done.exit_code == 1 and "There is no log of 'tradng'" in done.stderr
+
+
+def test_the_curl_lines_show_every_answer_also_where_all_goes_into_a_file(tmp_path: Path) -> None:
+    curl, told = tmp_path / "curl", tmp_path / "told"
+    curl.write_text("""#!/bin/sh\necho '{"order_id":"o-1","access_token":"t-1","asked":"'"$2"'"}'\n""")
+    curl.chmod(0o755)
+    script = "\n".join(curl_lines("http://g", "ada@example.com", "a password"))
+    with told.open("w") as file:
+        subprocess.run(
+            ["sh", "-c", script], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, stdout=file, stderr=file, check=True
+        )
+    asked = [json.loads(line)["asked"].removeprefix("http://g/api/v1") for line in told.read_text().splitlines()]
+    assert asked == ["/auth/register", "/orders", "/orders/o-1", "-X"]
 
 
 def test_the_curl_lines_are_plain_shell() -> None:

@@ -28,7 +28,8 @@ def curl_lines(gateway_url: str, email: str, password: str) -> list[str]:
     return [
         f"curl -sS {api}/auth/register {login}",
         f"TOKEN=$(curl -sS {api}/auth/login {login} | {_field('access_token')})",
-        f"ORDER=$(curl -sS {api}/orders {bearer} {_body(_ORDER)} | tee /dev/stderr | {_field('order_id')})",
+        f'BOUGHT=$(curl -sS {api}/orders {bearer} {_body(_ORDER)}); echo "$BOUGHT"; '
+        f'ORDER=$(echo "$BOUGHT" | {_field("order_id")})',
         f"curl -sS {api}/orders/$ORDER {bearer}",
         f"curl -sS -X DELETE {api}/orders/$ORDER {bearer}",
     ]
