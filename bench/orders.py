@@ -130,14 +130,15 @@ async def probe(
 async def drive(clients: Clients, *, rate: float, seconds: float, batch: int = 1, users: int = USERS) -> Load:
     """An open loop: a request leaves when its time has come, whether or not earlier ones were answered.
 
-    `rate` counts orders. The first accounts are probes whose fills are timed on their sockets."""
+    `rate` counts orders. The last accounts are probes whose fills are timed on their sockets; it is over when the last of
+    these is told, so that what waits behind the others' orders is in the figures too."""
     load = Load()
     accounts = clients.accounts[:users]
     sent: dict[str, float] = {}
     requests = int(rate * seconds / batch)
     tasks: set[asyncio.Task[None]] = set()
     async with contextlib.AsyncExitStack() as stack:
-        for account in accounts[:PROBES]:
+        for account in accounts[-PROBES:]:
             await stack.enter_async_context(probe(clients.session, account, sent, load))
         begun = time.perf_counter()
         for n in range(requests):
@@ -145,7 +146,7 @@ async def drive(clients: Clients, *, rate: float, seconds: float, batch: int = 1
             if (wait := due - time.perf_counter()) > 0:
                 await asyncio.sleep(wait)
             account = accounts[n % len(accounts)]
-            is_probe = n % len(accounts) < PROBES
+            is_probe = n % len(accounts) >= len(accounts) - PROBES
             task = asyncio.create_task(_send(clients.wire, account, load, batch, sent if is_probe else None))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
