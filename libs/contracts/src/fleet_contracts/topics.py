@@ -125,7 +125,7 @@ DATA_INSTRUMENTS = Topic(
     "data",
     "symbol",
     (data.InstrumentDefined,),
-    _table("trading", "core-engine", "strategy", "execution", "exchange-connector", "matching-engine", "gateway"),
+    _table("trading", "core-engine", "strategy", "execution", "matching-engine", "gateway"),
     compacted=True,
     retention=None,
 )
@@ -134,7 +134,7 @@ DATA_QUOTES = Topic(
     "data",
     "symbol",
     (data.BestQuote,),
-    _table("trading", "core-engine", "strategy", "matching-engine", "gateway"),
+    _table("trading", "core-engine", "matching-engine", "gateway"),
     compacted=True,
     retention=None,
 )
@@ -157,7 +157,7 @@ CORE_ENGINE_STATE = Topic(
     "core-engine",
     "scope and target; `heartbeat`",
     (core_engine.TradingStateChanged, core_engine.Heartbeat),
-    _table("trading", "execution", "exchange-connector", "matching-engine", "strategy", "gateway"),
+    _table("trading", "execution", "exchange-connector", "matching-engine"),
     compacted=True,
     retention=None,
 )
@@ -205,7 +205,7 @@ TRADING_ACCOUNTS = Topic(
     "trading",
     "account",
     (trading.Account,),
-    _table("strategy", "core-engine", "execution", "gateway"),
+    _table("core-engine", "execution", "gateway"),
     compacted=True,
     retention=None,
 )
@@ -214,7 +214,7 @@ TRADING_GRANTS = Topic(
     "trading",
     "deployment",
     (trading.Grant,),
-    _table("core-engine", "strategy"),
+    _table("core-engine"),
     compacted=True,
     retention=None,
 )

@@ -20,8 +20,6 @@ from fleet_chassis.health import Health
 from fleet_chassis.ids import SystemIds
 from fleet_chassis.instances import Instances
 from fleet_chassis.internal import internal_router
-from fleet_contracts.data import InstrumentDefined
-from fleet_contracts.topics import DATA_INSTRUMENTS
 from fleet_gate import Deadlines, Gate, whenever
 
 from fleet_exchange_connector import consumers, events
@@ -55,8 +53,6 @@ def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksFo
     bus = Bus(settings, database, clock=clock)
     gate = Gate(bus, database)
     deadlines = Deadlines(bus, database)
-    # The contracts name this service a reader of it, and rest is judged by a place in it.
-    bus.table(DATA_INSTRUMENTS, InstrumentDefined)
     is_replay = settings.feed == "replay"
     instruments = offered(settings.feed)
     row = None

@@ -31,8 +31,6 @@ def create_app(settings: Settings, *, clock: Clock | None = None, ids: Ids | Non
     )
     bus = Bus(settings, database, clock=clock)
     instruments = bus.table(DATA_INSTRUMENTS, InstrumentDefined)
-    for topic, message in consumers.OTHER_TABLES:
-        bus.table(topic, message)
     runners = Runners()
     bus.add(consumers.market(runners))
     bus.add(consumers.steps_left(runners))

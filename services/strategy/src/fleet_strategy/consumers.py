@@ -5,20 +5,15 @@ from typing import Any
 
 import msgspec
 from fleet_bus import Due, DueKind, Glance, Live, Received, Transaction
-from fleet_contracts import Message, Topic
-from fleet_contracts.core_engine import BarWithheld, SignalAccepted, SignalDropped, TradingStateChanged
-from fleet_contracts.data import BarClosed, BarsBackfilled, BestQuote
+from fleet_contracts.core_engine import BarWithheld, SignalAccepted, SignalDropped
+from fleet_contracts.data import BarClosed, BarsBackfilled
 from fleet_contracts.exchange_connector import MarketStepEnded
 from fleet_contracts.topics import (
     CORE_ENGINE_MARKET,
     CORE_ENGINE_SIGNAL_OUTCOMES,
-    CORE_ENGINE_STATE,
-    DATA_QUOTES,
-    TRADING_ACCOUNTS,
     TRADING_ACTIVITY,
-    TRADING_GRANTS,
 )
-from fleet_contracts.trading import Account, AccountChanged, Grant
+from fleet_contracts.trading import AccountChanged
 from fleet_contracts.vocabulary import Timeframe
 
 from . import service
@@ -27,14 +22,6 @@ from .ports import Activity, Market
 from .runtime import Runners, run_ready_steps
 from .store.activity import PostgresActivity, PostgresOutcomes
 from .store.market import STEPS, PostgresMarket
-
-OTHER_TABLES: tuple[tuple[Topic, type[Message]], ...] = (
-    (DATA_QUOTES, BestQuote),
-    (CORE_ENGINE_STATE, TradingStateChanged),
-    (TRADING_ACCOUNTS, Account),
-    (TRADING_GRANTS, Grant),
-)
-"""Tables that the contracts name strategy a reader of; rest is judged by a place in each."""
 
 
 def timeframes(feed: str) -> tuple[str, ...]:
