@@ -111,7 +111,7 @@ def refusal(route: RoutePermission, caller: str, scopes: tuple[str, ...]) -> str
     return None if route.permission in scopes else "insufficient_scope"
 
 
-GUARDS = {"unauthenticated", "insufficient_scope", "insufficient_role", "session_required", "invalid_assertion"}
+GUARDS = {"unauthenticated", "insufficient_scope", "session_required", "invalid_assertion"}
 
 
 def concrete(path: str) -> str:

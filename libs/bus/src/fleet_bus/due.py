@@ -95,7 +95,7 @@ class DueRunner:
         """Fires what is due; answers how long there is nothing to do, unless woken."""
         self._next_at = None
         async with self._open() as tx:
-            rows = await tx.connection.fetch(_READ, self.kind.kind, min(self.kind.batch, self._settings.due_batch))
+            rows = await tx.connection.fetch(_READ, self.kind.kind, self.kind.batch)
         now = self._now()
         found = [
             Due(self.kind.kind, row["aggregate_id"], row["sequence"], row["due_at"])

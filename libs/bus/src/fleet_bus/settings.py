@@ -29,7 +29,6 @@ class BusSettings:
     not_yet_most_s: float = 60.0
     commit_every_s: float = 0.5
     """Offsets are an optimisation (the inbox is the truth), so they need not be committed with each batch."""
-    due_batch: int = 200
     due_poll_s: float = 1.0
     silent_after_s: float = 5.0
     """A consumer asks twice a second; with no answer for so long the process is not ready."""

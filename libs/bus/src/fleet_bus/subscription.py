@@ -1,7 +1,7 @@
 """What a service says of how it reads: `Work`, `Live`, and what time causes, `DueKind`."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -89,7 +89,8 @@ class DueKind:
     handle: Callable[[Any, Due], Awaitable[None]]
     when: Callable[[Due], Awaitable[bool]] | None = None
     counts_at_rest: bool = True
-    batch: int = field(default=200)
+    batch: int = 200
+    """Rows in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)

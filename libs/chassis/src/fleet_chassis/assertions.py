@@ -61,11 +61,6 @@ class Caller:
         if not self.has_fresh_factor(now):
             raise mfa_required()
 
-    def require_role(self, role: str) -> None:
-        """Refuses, with 403, a user who does not have the role."""
-        if role not in self.roles:
-            raise Problem(403, "insufficient_role", f"This needs the role {role}.")
-
 
 def mfa_required() -> Problem:
     """For who has to show a second factor first."""

@@ -51,10 +51,6 @@ class RestingOrders:
     def rank(self, order: Order) -> Rank:
         return self._ranks[order.order_ref]
 
-    def unlimited(self) -> list[Order]:
-        """Orders without a limit, by priority."""
-        return list(self._unlimited.values())
-
     def nearest(self) -> list[Order]:
         """Orders without a limit, limits that still take, and the limit of each side that comes first."""
         first = (ranked[0][2] for ranked in self._limits.values() if ranked)

@@ -157,9 +157,6 @@ class Desk:
     def believed(self, order: trading.SubmitOrder) -> Believed:
         return Believed.of(order, self.told(order.account_id, order.order_id))
 
-    def believed_leg(self, order: trading.SubmitOrder, leg: trading.Leg) -> Believed:
-        return Believed.of(leg, self.told(order.account_id, leg.order_id))
-
     async def until(
         self,
         order: trading.SubmitOrder,

@@ -2,13 +2,11 @@
 
 from datetime import datetime
 from typing import Protocol
-from uuid import UUID
 
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.vocabulary import StateScope
 
 from .domain.bars import Series, Step
-from .domain.signals import Word
 
 
 class MarketUnitOfWork(Protocol):
@@ -24,17 +22,6 @@ class MarketUnitOfWork(Protocol):
 
     def end_step(self, step: Step) -> None:
         """Passes the step on when it is over, which may be in this transaction or in that of a later bar."""
-        ...
-
-
-class SignalUnitOfWork(Protocol):
-    """The trading states of the moment in which signals are judged."""
-
-    @property
-    def now(self) -> datetime: ...
-
-    def word(self, symbol: str, venue: str | None, account_id: UUID) -> Word:
-        """The strictest state of system, symbol, venue and account."""
         ...
 
 

@@ -1,13 +1,9 @@
 """What the use cases need of the world: a unit of work for instruments, for bars, for quotes."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from fleet_contracts.exchange_connector import BarValues
-
-from .domain.bars import Series, Step
 from .domain.instruments import Instrument, Terms
 from .domain.quotes import QuoteState
 
@@ -21,24 +17,6 @@ class InstrumentUnitOfWork(Protocol):
 
     def list_at(self, instrument: Instrument, venue: str, terms: Terms) -> None:
         """Keeps the venue's terms and the instrument after them; publishes it if its version is new."""
-        ...
-
-
-class BarUnitOfWork(Protocol):
-    """The series that a batch touches, locked. Bars are stored together at the end."""
-
-    def add_closed(self, series: Series, venue: str, bar: BarValues, *, market_at: datetime) -> None:
-        """Stores and publishes the bar, if it is new, and moves its series. Raises UnknownInstrument."""
-        ...
-
-    def add_history(self, series: Series, venue: str, bars: Sequence[BarValues], *, market_at: datetime | None) -> None:
-        """Stores the bars that are not there, and passes the record on if there were any. Raises UnknownInstrument."""
-        ...
-
-    def end_step(self, step: Step) -> None:
-        """Passes the step on when it is over, which may be in this transaction or in that of a later bar.
-
-        Raises UnknownInstrument."""
         ...
 
 

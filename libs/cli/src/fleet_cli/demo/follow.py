@@ -32,7 +32,6 @@ class Seen:
     trades: dict[str, dict[str, Any]] = field(default_factory=dict)
     bars: set[tuple[str, str]] = field(default_factory=set)
     equity: str = "100000"
-    reconnects: int = 0
 
     def take(self, message: dict[str, Any]) -> None:
         """Applies a message of any channel; a snapshot repeats what an update said, under the same ids."""
@@ -82,7 +81,6 @@ async def _listen(client: FleetClient, seen: Seen, subscribed: asyncio.Event) ->
         except (SocketClosed, Unreachable, OutcomeUnknown, ApiError) as error:
             if not subscribed.is_set() and isinstance(error, ApiError) and error.status < 500:
                 raise
-            seen.reconnects += 1
             await asyncio.sleep(_POLL_S)
 
 

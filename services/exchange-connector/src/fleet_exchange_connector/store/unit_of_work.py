@@ -83,7 +83,6 @@ class UnitOfWork:
         self._replays: dict[UUID, Replay] = {}
         self._changed_replays: dict[UUID, Replay] = {}
         self._new_market: Market | None = None
-        self._history_after = timedelta(0)
         self._told: dict[str, tuple[Context, list[Report]]] = {}
 
     async def lock(self, ids: Sequence[str]) -> None:
