@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,6 +120,7 @@ async def process(
     prefix: str = "",
     clock: FakeClock | None = None,
     feed: Literal["simulated", "replay"] = "simulated",
+    knows: Callable[[StateScope, str], Awaitable[bool | None]] | None = None,
 ) -> AsyncIterator[Process]:
     """What trading, execution and exchange-connector have of the gate, as a process of its own would."""
     settings = ServiceSettings(
@@ -135,7 +136,7 @@ async def process(
     health = Health()
     async with MayBeAway(SecretStr(database_url), application_name="gate-test") as database:
         bus = Bus(settings, database, clock=clock)
-        gate = Gate(bus, database)
+        gate = Gate(bus, database, knows=knows)
         heard: list[Message] = []
         bus.table(CORE_ENGINE_STATE, TradingStateChanged).on_change(
             lambda _, one: heard.append(one.message) if one else None
@@ -186,6 +187,18 @@ async def test_a_halt_that_the_database_could_not_take_is_kept_when_it_is_back(
             return [held.version for held in await store.load(trading.database)] == [7]
 
         await eventually(is_kept)
+
+
+async def test_a_halt_that_is_kept_is_told_so_also_where_nobody_can_say_whether_there_is_its_target(
+    keys: Path, make_database: MakeDatabase
+) -> None:
+    async def away(_scope: StateScope, _target: str) -> bool | None:
+        raise DatabaseUnavailable("away")
+
+    async with process(keys, await make_database(MIGRATIONS), knows=away) as trading:
+        answer = await trading.tell(change(HALTED, 7, scope=StateScope.SYMBOL, target="AAPL/USD"))
+        told = await answer.json()
+        assert (answer.status, told["version"], told["is_known"]) == (200, 7, None)
 
 
 async def test_a_restored_database_speaks_with_a_higher_epoch(keys: Path, make_database: MakeDatabase) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Self
 
 from fastapi import APIRouter, Depends
+from fleet_chassis.database import is_down
 from fleet_chassis.permissions import service_caller
 from fleet_contracts.core_engine import TradingStateChanged
 from fleet_contracts.vocabulary import StateScope, TradingStateWord
@@ -71,14 +72,25 @@ def state_router(
     @router.post("")
     async def tell(body: StateBody) -> TakenState:
         held = _obeyed(await told(body.change()))
-        is_known = None if knows is None or held.target is None else await knows(held.scope, held.target)
-        return TakenState(**held.model_dump(), is_known=is_known)
+        return TakenState(**held.model_dump(), is_known=await _is_known(knows, held))
 
     @router.get("")
     async def obeyed() -> list[ObeyedState]:
         return [_obeyed(held) for held in states.all()]
 
     return router
+
+
+async def _is_known(knows: Knows | None, held: ObeyedState) -> bool | None:
+    """It is obeyed and kept by now, whatever comes of this."""
+    if knows is None or held.target is None:
+        return None
+    try:
+        return await knows(held.scope, held.target)
+    except Exception as error:
+        if not is_down(error):
+            raise
+        return None
 
 
 def _obeyed(held: TradingStateChanged) -> ObeyedState:
