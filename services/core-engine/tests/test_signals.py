@@ -176,6 +176,11 @@ def test_what_does_not_go_together_is_malformed(signal: Signal) -> None:
         (replace(OCO, side=Side.BUY, limit_price=D(90), stop_loss_price=D(105)), D(2100)),  # the dearer of the two
         (TRAILING, D("2050.2")),  # 2 % above the ask
         (replace(STOP, order_type=OrderType.STOP_LIMIT, limit_price=D(111)), D(2220)),
+        # A sell limited far below the market is one at the market.
+        (replace(SELL, order_type=OrderType.LIMIT, limit_price=D(1)), D(1990)),
+        (replace(SELL, order_type=OrderType.MARKET_IF_TOUCHED, stop_price=D(1)), D(1990)),
+        (replace(SELL, order_type=OrderType.STOP, stop_price=D(90)), D(1800)),
+        (replace(SELL, order_type=OrderType.STOP_LIMIT, stop_price=D(90), limit_price=D(1)), D(1800)),
     ],
 )
 def test_the_cap_is_on_the_price_at_which_the_order_would_trade(signal: Signal, notional: Decimal) -> None:

@@ -70,6 +70,21 @@ async def test_a_keys_cap_holds_beside_the_accounts_and_the_tighter_of_both(flee
     assert (await wide.order()).code == "max_order_notional"
 
 
+async def test_a_keys_cap_holds_for_a_sell_limited_far_below_the_market(fleet: Any) -> None:
+    """held: 10 at 100 → a cap of 500 sells 5 of them, however low the limit, and by no change more"""
+    user = fleet.a_user()
+    bought = await fleet.accepted(user, quantity="10")
+    await fleet.report(user, fleet.filled(bought, 10, "100"))
+    await fleet.becomes(bought, user, "filled")
+    key = Key(fleet, user, max_order_notional="500")
+    low = {"side": "sell", "limit_price": "1"}
+    for path in (ORDERS, f"{ORDERS}/batch", f"{ORDERS}/preview"):
+        assert "max_order_notional" in str((await key.order(path, **low, quantity="6")).body)
+    sold = (await key.order(**low, quantity="5")).body
+    grown = await key.call("PATCH", f"{ORDERS}/{sold['order_id']}", {"quantity": "6"})
+    assert (grown.status, grown.code) == (422, "max_order_notional")
+
+
 async def test_an_admin_limits_a_key_of_anybody(fleet: Any) -> None:
     user = fleet.a_user()
     key, other = Key(fleet, user), Key(fleet, user)

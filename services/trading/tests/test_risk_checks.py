@@ -89,6 +89,32 @@ def test_an_order_at_its_limit_is_accepted_and_one_step_more_is_denied(
     assert denial(an_account(), order(**beyond)) == name.value
 
 
+@pytest.mark.parametrize(
+    ("kind", "limit", "stop", "measured_at"),
+    [
+        (OrderType.MARKET, None, None, 100),
+        (OrderType.LIMIT, 1, None, 100),
+        (OrderType.LIMIT, 120, None, 120),
+        (OrderType.STOP, None, 80, 80),
+        (OrderType.STOP_LIMIT, 1, 99, 99),
+        (OrderType.MARKET_IF_TOUCHED, None, 1, 100),
+        (OrderType.MARKET_IF_TOUCHED, None, 120, 120),
+        (OrderType.LIMIT_IF_TOUCHED, 1, 2, 100),
+        (OrderType.TRAILING_STOP, None, None, 100),
+    ],
+)
+def test_a_sell_is_measured_by_what_it_brings_however_low_its_limit(
+    kind: OrderType, limit: object, stop: object, measured_at: int
+) -> None:
+    trail = D(5) if kind is OrderType.TRAILING_STOP else None
+    terms = Terms(stop_price=None if stop is None else D(str(stop)), trail_amount=trail)
+    asked: dict[str, Any] = {"side": Side.SELL, "limit": limit, "type": kind, "terms": terms if stop or trail else None}
+    assert denial(holding(), ordered(Limit.MAX_ORDER_NOTIONAL, 10 * measured_at)(**asked)) is None
+    assert (
+        denial(holding(), ordered(Limit.MAX_ORDER_NOTIONAL, 10 * measured_at - TICK)(**asked)) == "max_order_notional"
+    )
+
+
 def test_a_sell_must_not_be_limited_below_the_collar() -> None:
     order = ordered(Limit.PRICE_COLLAR, "0.1")
     assert denial(holding(), order(side=Side.SELL, limit=90)) is None

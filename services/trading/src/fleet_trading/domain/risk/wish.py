@@ -19,8 +19,8 @@ from fleet_trading.domain.values import ZERO, Instrument
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """`price` is what it is measured by: of a buy the dearest at which it may fill, of a sell its limit, its stop price
-    or the last price; where another buy of its group may fill dearer, that. `added…` is what is new of it: all of an
+    """`price` is what it is measured by: of a buy the dearest at which it may fill, of a sell the highest of its limit, its stop
+    price and the last price; where another buy of its group may fill dearer, that. `added…` is what is new of it: all of an
     order, of a replace what grows."""
 
     account: Account
@@ -59,7 +59,10 @@ def placed(account: Account, command: PlaceOrder, protection: Decimal | None, in
     terms = command.terms or NO_TERMS
     reference = command.conditions.reference
     last = None if reference is None else reference.last
-    price = command.limit_price or (protection if command.side is Side.BUY else terms.stop_price or last)
+    if command.side is Side.BUY:
+        price = command.limit_price or protection
+    else:
+        price = _selling_price(command.type, command.limit_price, terms.stop_price, last)
     exits: Sequence[Exit] = ()
     if command.leg_ids:
         exits = exits_of(terms, command.side, command.conditions.protection_factor, instrument.tick)
@@ -84,6 +87,16 @@ def placed(account: Account, command: PlaceOrder, protection: Decimal | None, in
     )
 
 
+def _selling_price(
+    kind: OrderType, limit: Decimal | None, stop: Decimal | None, last: Decimal | None
+) -> Decimal | None:
+    """About what it brings: a sell limited far below the market is one at the market. Only a stop sells when the market has
+    fallen to it, which is the less."""
+    waits_below = kind.is_triggered and not kind.is_touched and stop is not None
+    known = (limit, stop, None if waits_below else last)
+    return max((price for price in known if price is not None), default=None)
+
+
 def _signature(command: PlaceOrder) -> str:
     terms = "" if command.terms is None else command.terms.asked()
     c = command
@@ -103,10 +116,10 @@ def grown(account: Account, order: Order, wanted: Figures, conditions: Condition
     ]
 
     def price_of(figures: Figures) -> Decimal | None:
-        if figures.limit_price is not None or order.side is Side.BUY:
+        if order.side is Side.BUY:
             price = figures.limit_price or order.protection_price
             return max(price, *others) if others and price is not None else price
-        return figures.stop_price or last
+        return _selling_price(order.type, figures.limit_price, figures.stop_price, last)
 
     price = price_of(wanted)
     before = EXACT.multiply(now.quantity, price_of(now) or ZERO)
