@@ -50,6 +50,22 @@ async def test_refused_handshakes_count_for_their_address(second_gateway: Any) -
             assert told == [status, 429], path
 
 
+async def test_who_has_used_up_his_address_has_no_ticket_looked_at(second_gateway: Any, trader: Trader) -> None:
+    """an invented ticket → the address has nothing left → 429 for a good one, which opens a socket from elsewhere"""
+    given = await trader.fleet.call("POST", "/api/v1/auth/ws-tickets", token=trader.user.token)
+    here, elsewhere = ({"X-Forwarded-For": ".".join(["10", *map(str, secrets.token_bytes(3))])} for _ in range(2))
+    async with second_gateway(gateway_rate_requests=0.001, gateway_rate_burst=3) as fleet:
+        url = f"{fleet.url}/ws?ticket="
+        told = []
+        for ticket in ("one", "two", "three", given.body["ticket"]):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await fleet.http.ws_connect(url + ticket, headers=here)
+            told.append(refused.value.status)
+        assert told == [401, 401, 401, 429]
+        async with fleet.http.ws_connect(url + given.body["ticket"], headers=elsewhere):
+            pass
+
+
 async def test_a_ticket_opens_one_socket(fleet: Any, trader: Trader) -> None:
     given = await fleet.call("POST", "/api/v1/auth/ws-tickets", token=trader.user.token)
     assert (given.status, given.body["expires_in"]) == (201, 30)

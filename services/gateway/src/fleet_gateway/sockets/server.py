@@ -82,7 +82,7 @@ class Sockets:
         if self.is_starting():
             raise starting()
         self._require_origin(exchange)
-        principal = await self._principal(exchange)
+        principal = await self._principal(exchange, address)
         for check in self._checks(principal, 1):
             (verdict,) = await self.rates.check(check)
             exchange.limited(verdict)
@@ -100,12 +100,16 @@ class Sockets:
     async def _counted(self, exchange: Exchange, address: str, problem: Problem) -> Problem:
         """A refusal counts for the address, unless it was counted for its user or we are the cause; perhaps it is a 429."""
         if exchange.verdict is None and problem.status != 503:
-            (verdict,) = await self.rates.check(Check(self.limits.requests, address))
             try:
-                exchange.limited(verdict)
+                await self._count_for(address, exchange)
             except Problem as limited:
                 return limited
         return problem
+
+    async def _count_for(self, address: str, exchange: Exchange) -> None:
+        """Raises Problem 429."""
+        (verdict,) = await self.rates.check(Check(self.limits.requests, address))
+        exchange.limited(verdict)
 
     def _require_origin(self, exchange: Exchange) -> None:
         """Pages of others may not open sockets with what their reader knows: browsers do not ask first, as with CORS."""
@@ -116,10 +120,12 @@ class Sockets:
         if not is_ours and origin not in self.settings.gateway_cors_origins:
             raise Problem(403, "origin_not_allowed", "Pages of this origin may not open sockets.")
 
-    async def _principal(self, exchange: Exchange) -> Principal:
+    async def _principal(self, exchange: Exchange, address: str) -> Principal:
         if exchange.authorization is None:
             tickets = parse_qs(exchange.scope["query_string"].decode("latin-1")).get("ticket")
             if tickets is not None:
+                # Before auth is asked: of nobody it is not asked without bound.
+                await self._count_for(address, exchange)
                 principal = await self.tickets.redeem(tickets[0], exchange.request_id)
                 check_address(principal, exchange, self.settings.gateway_trusted_proxies)
                 return principal
