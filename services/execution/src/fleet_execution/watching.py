@@ -31,6 +31,8 @@ holds on a slow machine too."""
 MOST_READ_S = 1.0
 AGAIN = timedelta(seconds=1)
 """Between two tries to place what may not go now, and between two times that a best price is written: not a row a quote."""
+MOST_TOLD = 1_000
+"""At once: a price may trigger more orders than the committer lets wait."""
 MOST_PRICES = 1_000
 """Kept of a symbol for orders that are new: 5 s of 200 a second."""
 
@@ -101,10 +103,12 @@ class PriceWatch:
                     await self._woken.wait()
 
     async def _tell(self) -> None:
-        """Who is triggered; and the best prices that rows do not know yet."""
-        found = list(filter(self._has_news, self._waiting.values()))
-        if not found:
-            return
+        """Who is triggered, before the best prices that rows do not know yet."""
+        found = sorted(filter(self._has_news, self._waiting.values()), key=lambda waiting: waiting.election is None)
+        for first in range(0, len(found), MOST_TOLD):
+            await self._tell_of(found[first : first + MOST_TOLD])
+
+    async def _tell_of(self, found: Sequence[_Waiting]) -> None:
         looks = [waiting.look for waiting in found]
         await self.committer.submit_all(looks)
         for waiting, told in zip(found, looks, strict=True):
