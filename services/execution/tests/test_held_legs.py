@@ -14,6 +14,7 @@ from fleet_execution.domain import (
     Rejected,
     Replaced,
     Stand,
+    Stated,
     Terms,
     Triggered,
     VenueOrder,
@@ -65,6 +66,20 @@ def leg(world: World, number: int) -> VenueOrder:
 def open_child(world: World, number: int) -> UUID:
     (found,) = [c.key.ref for c in world.children(leg(world, number)) if world.venue[c.key.ref].open]
     return found
+
+
+def test_of_a_leg_that_is_being_cancelled_it_is_not_said_that_it_works_on() -> None:
+    world = begun(BRACKET, filled=10)
+
+    def told() -> list[Stand | None]:
+        answers = held.query(world.group, leg(world, 3), market_at=world.now).told
+        return [answer.stand for _, answer in answers if isinstance(answer, Stated)]
+
+    assert told() == [Stand.WORKING]
+    world.cancel(3)
+    assert told() == [None]
+    world.flow()
+    assert told() == [Stand.CANCELED]
 
 
 def placed(world: World) -> list[Place]:

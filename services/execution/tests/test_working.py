@@ -62,6 +62,25 @@ def test_what_a_venue_states_of_a_part_is_told_once() -> None:
     assert working.tell(after, stated, outcomes) == ((KEY, second),)
 
 
+def test_of_an_order_that_is_being_cancelled_it_is_not_said_that_it_works_on() -> None:
+    """at the venue -> cancelled, which the venue has not answered: how it ends nobody knows -> refused: nor then -> gone"""
+    world = _Venue(1, D(1))
+
+    def told() -> list[Stand | None]:
+        answers = working.query(world.parent, list(world.children.values()), market_at=world.now)
+        return [answer.stand for _, answer in answers if isinstance(answer, Stated)]
+
+    world.step()
+    (part,) = world.children
+    assert told() == [Stand.WORKING]
+    world.take(working.cancel(world.parent, list(world.children.values()), now=AT, market_at=AT))
+    assert told() == [None]
+    world.learn(part, CancelRejected(AT, "too_late", ""))
+    assert told() == [None]
+    world.learn(part, Canceled(AT, "requested", "", D(0)))
+    assert told() == [Stand.CANCELED]
+
+
 class _Venue:
     """A naive venue and its client: the parent, the children, what is open at the venue and what was filled there."""
 

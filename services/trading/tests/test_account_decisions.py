@@ -1,5 +1,6 @@
 """The account's decisions: what is denied and why, what is booked, cancelled and asked about."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal as D
 from uuid import UUID
@@ -242,6 +243,8 @@ def test_an_unanswered_cancel_is_asked_about_by_questions_of_its_own() -> None:
     (asked,) = done(account, QueryUnanswered(now=at + timedelta(seconds=10)))
     assert isinstance(asked, OrderQueried)
     assert (asked.attempt, asked.next_at) == (1, at + timedelta(seconds=15))
+    assert done(account, replace(working, stand=VenueStand.UNKNOWN)) == []
+    assert order.status == "pending_cancel", "how it ends is not known yet"
     done(account, working)
     assert order.status == "new"
     assert order.reason is not None

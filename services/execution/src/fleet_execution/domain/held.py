@@ -109,7 +109,7 @@ def query(group: Group, leg: VenueOrder, *, market_at: datetime) -> Step:
         return Step(told=((leg, Rejected(market_at, leg.code or "", leg.detail or "")),))
     children = group.children_of(leg)
     told: list[tuple[VenueOrder, Outcome]] = [(child, fill) for child in children for fill in child.fills]
-    told.append((leg, Stated(market_at, leg.stand, leg.cumulative_quantity, (), leg.code, leg.detail)))
+    told.append((leg, Stated(market_at, leg.told_stand, leg.cumulative_quantity, (), leg.code, leg.detail)))
     told += [(child, Ask(child.command_sequence)) for child in children if not child.stand.is_terminal]
     return Step(told=tuple(told))
 

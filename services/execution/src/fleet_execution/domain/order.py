@@ -101,6 +101,12 @@ class VenueOrder(Struct, frozen=True):
         """No venue sees it: it is a leg, and its venue keeps no groups."""
         return self.leg is not None and self.leg.is_held
 
+    @property
+    def told_stand(self) -> Stand | None:
+        """Of one that no venue sees, in answer to trading. While it is being cancelled nobody knows how that ends: an order
+        that works, after it was cancelled, is one whose cancel was refused."""
+        return None if self.is_cancel_pending else self.stand
+
     def end(self, stand: Stand, code: str, detail: str, *, now: datetime) -> "VenueOrder":
         """By us, of an order that no venue ends."""
         return replace(

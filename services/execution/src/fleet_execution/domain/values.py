@@ -216,7 +216,7 @@ class Expired(Struct, frozen=True):
 
 
 class Stated(Struct, frozen=True):
-    """The answer to a query. `stand` None: the venue has never seen the order."""
+    """The answer to a query. `stand` None, of a venue: it has never seen the order; of us: how it ends is not known yet."""
 
     market_at: datetime
     stand: Stand | None

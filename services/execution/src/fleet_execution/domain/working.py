@@ -207,7 +207,7 @@ def query(
     fills = tuple((child.key, fill) for child in children for fill in child.fills)
     if parent.stand is Stand.REFUSED:
         return ((parent.key, Rejected(market_at, parent.code or "", parent.detail or "")),)
-    stated = Stated(market_at, parent.stand, filled(children), (), parent.code, parent.detail)
+    stated = Stated(market_at, parent.told_stand, filled(children), (), parent.code, parent.detail)
     return (*fills, (parent.key, stated))
 
 
