@@ -149,7 +149,7 @@ async def test_what_is_not_json_is_400_and_what_is_not_said_to_be_is_415(fleet: 
     json = {"content-type": "application/json"}
     assert (await fleet.call("POST", ORDERS, user=user, data=b"{", headers=json)).status == 400
     assert (await fleet.call("POST", ORDERS, user=user, data=b'{"symbol": "\xff"}', headers=json)).status == 400
-    assert (await fleet.call("POST", ORDERS, user=user, data=b"[" * 100_000, headers=json)).status in (400, 422)
+    assert (await fleet.call("POST", ORDERS, user=user, data=b"[" * 100_000, headers=json)).status == 422
     assert (
         await fleet.call("POST", ORDERS, user=user, data=b"{}", headers={"content-type": "text/plain"})
     ).status == 415
@@ -172,7 +172,7 @@ async def test_the_same_again_is_answered_the_same_and_another_body_is_refused(f
     assert (other.status, other.code) == (409, "client_order_id_reused")
 
     denied = await fleet.order(user, client_order_id="too much", quantity="1000000")
-    assert denied.status == 422 or denied.code == "invalid_request"
+    assert (denied.status, denied.code) == (422, "invalid_request"), "a name has no spaces"
     denied = await fleet.order(user, client_order_id="too-much", quantity="1000000")
     repeated = await fleet.order(user, client_order_id="too-much", quantity="1000000")
     assert (repeated.status, repeated.code, repeated.body["detail"]) == (
