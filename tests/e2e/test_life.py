@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,6 +97,32 @@ def test_a_fleet_is_looked_at_started_used_and_stopped(state: StateDir, tmp_path
     assert command(state, "down").stdout == "no fleet was running\n"
     assert command(state, "status").returncode == 1
     assert [file.name for file in state.run.glob("*.json")] == []
+
+
+@pytest.mark.long
+def test_an_attached_fleet_ends_with_ctrl_c(state: StateDir) -> None:
+    """up --attach → ready, with the lines to try → Ctrl-C, which all of the terminal's processes hear → nothing is left"""
+    words = ("up", "--attach", "--port-offset", str(OFFSET), "--state-dir", str(state.path))
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "fleet_cli.main", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as attached:
+        assert attached.stdout is not None
+        told: list[str] = []
+        for line in attached.stdout:
+            told.append(line)
+            if "Stop with" in line:
+                break
+        assert f"{URL}   API: {URL}/docs\n" in told, told
+        assert command(state, "status").returncode == 0
+        os.killpg(attached.pid, signal.SIGINT)
+        rest = attached.stdout.read()
+        assert attached.wait(60) == 0, rest
+    assert "Traceback" not in rest
+    assert command(state, "status").returncode == 1 and [file.name for file in state.run.glob("*.json")] == []
 
 
 async def seconds_to_fill(email: str, password: str) -> list[float]:

@@ -85,8 +85,10 @@ async def test_a_bad_order_is_refused_and_changes_nothing(
     assert refused.value.status == status
     assert code is None or refused.value.code == code
     after = await user.client.portfolio()
-    assert (after["cash"], after["buying_power"]) == (before["cash"], before["buying_power"])
-    assert not [trade async for trade in user.client.trades()]
+    assert {**after, "as_of": None, "version": None} == {**before, "as_of": None, "version": None}
+    assert not [trade async for trade in user.client.trades()] and not await user.client.positions()
+    left = [(found["status"], found["reason"]["code"]) async for found in user.client.orders(status="all")]
+    assert left in ([], [("denied", refused.value.code)])
 
 
 async def test_malformed_json_is_a_problem(fleet: WholeFleet, user: User) -> None:

@@ -218,4 +218,6 @@ def test_nothing_is_parked_and_databases_are_up_to_date(fleet: WholeFleet) -> No
     skipped = shell(fleet, "parked", "skip", "trading", "reports", "execution.reports", "k", "--reason", "a test")
     assert skipped.returncode == 1 and "Nothing is set aside" in skipped.stderr
     assert "up to date" in shell(fleet, "migrate").stdout
-    assert shell(fleet, "rest").returncode in {0, 1}  # the simulated market moves all the time
+    rest = shell(fleet, "rest")  # the simulated market moves all the time
+    assert (rest.returncode == 0) == (rest.stdout == "at rest\n"), rest
+    assert rest.returncode in {0, 1} and rest.stdout and not rest.stderr, rest
