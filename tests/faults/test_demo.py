@@ -12,7 +12,7 @@ from fleet_launcher.environment import own_parts
 from fleet_launcher.options import FleetOptions
 from fleet_launcher.places import SHARED, StateDir
 from running_demo import run_demo
-from whole_fleet import WholeFleet, noise
+from whole_fleet import WholeFleet, noise, until_priced
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 SERVICES = (
@@ -57,8 +57,12 @@ async def test_the_demo_checks_out_though_each_is_killed_in_turn(
 
 
 async def test_the_demo_checks_out_though_all_is_killed_at_once(states: list[StateDir]) -> None:
-    """demo → kill -9 of every service, later of every service and all they stand on → the self-check still passes."""
-    fleet = WholeFleet(states[0], FleetOptions(state_dir=states[0].path))
+    """another fleet is left in its place, and has told of a market → demo → kill -9 of every service, later of every
+    service and all they stand on → the self-check still passes."""
+    fleet = WholeFleet(states[0], FleetOptions(state_dir=states[0].path, port_offset=PORT_OFFSETS[0]))
+    await asyncio.to_thread(fleet.up)
+    async with fleet.user() as user:
+        await until_priced(user.client, "AAPL/USD")
     progress = 0
 
     def kill_everything() -> None:
@@ -68,7 +72,8 @@ async def test_the_demo_checks_out_though_all_is_killed_at_once(states: list[Sta
             for name in SERVICES + (PARTS if progress == 6 else ()):
                 os.kill(fleet.pid(name), signal.SIGKILL)
 
-    await run_demo(states[0], PORT_OFFSETS[0], at_progress=kill_everything)
+    told = await run_demo(states[0], PORT_OFFSETS[0], at_progress=kill_everything)
+    assert "stopped the fleet that an earlier demo left running" in told
     assert progress >= 6
 
 
