@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 MARKET_AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
 REF, ACCOUNT = UUID(int=1), UUID(int=2)
-ASKED = Reconciliation(UUID(int=3), "paper", "BTC/USD", Cause.START, MARKET_AT, MARKET_AT, None)
+ASKED = Reconciliation(UUID(int=3), "paper", "BTC/USD", Cause.START, MARKET_AT, None)
 BOOK = Listing(ASKED.query_id, "paper", "BTC/USD", MARKET_AT, (), False, (), False, None)
 DENIED = Difference("not_open_there", REF, "", False)
 SHORT = Difference("position", None, "", False, ACCOUNT, here=D(10), there=D(4))

@@ -89,16 +89,14 @@ class Difference(Struct, frozen=True):
 class Reconciliation(Struct, frozen=True):
     """One comparison with one venue in one symbol: asked, mended and asked again until nothing is left to mend.
 
-    `asked_at`: when this attempt began. `page_asked_at`: when the question that is open was put, which is what a venue that
-    has much to tell must answer in time. `after`, `since_trade_id` and `positions_after` say what part of its books that
-    question asks for."""
+    `asked_at`: when its last question was put; each page is asked for by one of its own. `after`, `since_trade_id` and
+    `positions_after` say what part of its books that question asks for."""
 
     reconciliation_id: UUID
     venue: str
     symbol: str
     cause: Cause
     asked_at: datetime
-    page_asked_at: datetime
     since_trade_id: str | None
     outcome: Ending = Ending.ASKED
     attempt: int = 1
@@ -140,7 +138,7 @@ class Reconciliation(Struct, frozen=True):
             return replace(
                 noted,
                 page=self.page + 1,
-                page_asked_at=now,
+                asked_at=now,
                 after=listing.orders[-1].ref if listing.has_more_orders else _LAST,
                 since_trade_id=listing.last_trade_id if listing.has_more_fills else None,
                 positions_after=self._positions_after(listing),
@@ -148,7 +146,7 @@ class Reconciliation(Struct, frozen=True):
             )
         if unmended and self.attempt < MOST_ATTEMPTS:
             again = replace(noted, attempt=self.attempt + 1, page=0, after=None, positions_after=None)
-            return replace(again, asked_at=now, page_asked_at=now, open_differences=0)
+            return replace(again, asked_at=now, open_differences=0)
         if unmended:
             # What only an attempt before this found, its questions have mended.
             left = tuple(d if d.attempt == self.attempt else replace(d, is_mended=True) for d in noted.differences)
@@ -174,7 +172,7 @@ def next_cause(
         return Cause.START
     if last.outcome is not Ending.ASKED and doubted_since is not None and doubted_since > last.asked_at:
         return Cause.DOUBT if last.ended_at is not None and doubted_since <= last.ended_at else Cause.RECONNECT
-    if now - (last.page_asked_at if last.outcome is Ending.ASKED else last.asked_at) < every:
+    if now - last.asked_at < every:
         return None
     return Cause.CONTINUOUS if doubted_since is None else Cause.DOUBT
 

@@ -100,7 +100,7 @@ async def look_round(
         else:
             cause = Cause.START if is_start else next_cause(last, doubts.get(symbol), now=uow.now, every=every)
         if last is not None and last.outcome is Ending.ASKED:
-            if symbol not in doubts and uow.now - last.page_asked_at > within:
+            if symbol not in doubts and uow.now - last.asked_at > within:
                 uow.doubt(venue, symbol, "the venue does not answer")
             if cause is not None and cause is not Cause.START:
                 uow.keep_reconciliation(last.unanswered(now=uow.now))
@@ -119,7 +119,6 @@ async def begin(uow: ComparingUnitOfWork, venue: str, symbol: str, cause: Cause)
         symbol=symbol,
         cause=cause,
         asked_at=uow.now,
-        page_asked_at=uow.now,
         since_trade_id=await uow.overlapping_trade_id(venue, symbol),
     )
     uow.keep_reconciliation(begun)

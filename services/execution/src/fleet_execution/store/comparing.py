@@ -24,14 +24,13 @@ ROUND = "reconcile"
 """The kind of the due rows that begin a round of questions to a venue."""
 
 _COLUMNS = """reconciliation_id, venue, symbol, cause, asked_at, since_trade_id, outcome, attempt, page, after_ref,
-last_trade_id, open_differences, differences, ended_at, positions_after, page_asked_at"""
+last_trade_id, open_differences, differences, ended_at, positions_after"""
 _KEEP = f"""
-INSERT INTO reconciliations ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+INSERT INTO reconciliations ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 ON CONFLICT (reconciliation_id) DO UPDATE SET asked_at = excluded.asked_at, since_trade_id = excluded.since_trade_id,
 outcome = excluded.outcome, attempt = excluded.attempt, page = excluded.page, after_ref = excluded.after_ref,
 last_trade_id = excluded.last_trade_id, open_differences = excluded.open_differences,
-differences = excluded.differences, ended_at = excluded.ended_at, positions_after = excluded.positions_after,
-page_asked_at = excluded.page_asked_at
+differences = excluded.differences, ended_at = excluded.ended_at, positions_after = excluded.positions_after
 """  # noqa: S608 (constants)
 _LOCK_VENUES = """
 SELECT venue, is_connected, can_list, capabilities, heard_at FROM venues ORDER BY venue FOR NO KEY UPDATE
@@ -269,7 +268,6 @@ def _reconciliation(row: asyncpg.Record) -> Reconciliation:
         symbol=row["symbol"],
         cause=Cause(row["cause"]),
         asked_at=row["asked_at"],
-        page_asked_at=row["page_asked_at"],
         since_trade_id=row["since_trade_id"],
         outcome=Ending(row["outcome"]),
         attempt=row["attempt"],
@@ -287,5 +285,5 @@ def _row(r: Reconciliation) -> tuple[object, ...]:
     return (
         *(r.reconciliation_id, r.venue, r.symbol, r.cause.value, r.asked_at, r.since_trade_id, r.outcome.value),
         *(r.attempt, r.page, r.after, r.last_trade_id, r.open_differences, r.differences, r.ended_at),
-        *(r.positions_after, r.page_asked_at),
+        r.positions_after,
     )
