@@ -1,10 +1,12 @@
 """Limits as they are set, kept and obeyed: by every replica with the next order; and breaches as they are told."""
 
+import asyncio
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from fleet_contracts import auth, execution
 from fleet_contracts.audit import AdminActed, Change
@@ -15,6 +17,9 @@ from fleet_contracts.vocabulary import OrderType, Side, TimeInForce, TradingStat
 from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
 from fleet_trading.app import create_app
+from fleet_trading.domain.risk.limits import Limit
+from fleet_trading.store.cache import AccountCache
+from fleet_trading.store.limits import SharedLimits
 
 LIMITS = "/api/v1/risk/limits"
 RESTING: dict[str, Any] = {"type": "limit", "limit_price": "50", "quantity": "1"}
@@ -28,6 +33,32 @@ async def put(fleet: Any, user: UUID, scope: str, target: object = None, *, admi
 async def shown(fleet: Any, user: UUID, path: str = LIMITS, **more: Any) -> dict[tuple[str, str], str | None]:
     rows = (await fleet.call("GET", path, user=user, **more)).body["data"]
     return {(row["scope"], row["name"]): row["limit"] for row in reversed(rows)}
+
+
+class Answers:
+    """A connection whose answer, of the limits at one version, comes once it is let go."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.is_asked, self.may_answer = asyncio.Event(), asyncio.Event()
+
+    async def fetch(self, _statement: str) -> list[dict[str, Any]]:
+        self.is_asked.set()
+        await self.may_answer.wait()
+        most = Decimal(self.version)
+        return [{"version": self.version, "scope": "system", "target": "", "name": "max_order_quantity", "value": most}]
+
+
+async def test_what_was_read_of_the_limits_before_they_changed_does_not_undo_what_was_read_after() -> None:
+    """one asks -> they change -> another asks and is answered -> then the first is: what holds is of the second"""
+    limits, cache, first, second = SharedLimits(), AccountCache(10), Answers(1), Answers(2)
+    asking = asyncio.create_task(limits.know(1, cast("asyncpg.Connection", first), cache))
+    await first.is_asked.wait()
+    second.may_answer.set()
+    await limits.know(2, cast("asyncpg.Connection", second), cache)
+    first.may_answer.set()
+    await asking
+    assert (limits.table.version, limits.table.of((), ())) == (2, {Limit.MAX_ORDER_QUANTITY: Decimal(2)})
 
 
 async def test_an_owner_tightens_his_own_account(fleet: Any) -> None:

@@ -89,7 +89,9 @@ class SharedLimits:
             version = row["version"]
             if row["name"] is not None:
                 limits.setdefault((Scope(row["scope"]), row["target"]), {})[Limit(row["name"])] = row["value"]
-        self.table = LimitTable(version, limits)
+        # Several may read at once, and what was read first may come last.
+        if version > self.table.version:
+            self.table = LimitTable(version, limits)
 
 
 async def limits_of_accounts(
