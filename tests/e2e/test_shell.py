@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import os
+import re
 import subprocess
 import sys
 from decimal import Decimal
 
+import aiohttp
 import pytest
 from fleet_cli.first_steps import curl_lines, new_user
 from fleet_sdk.client import FleetClient
@@ -73,6 +76,25 @@ def test_the_five_curl_lines_run_as_pasted(fleet: WholeFleet) -> None:
     assert refused.returncode == 1 and refused.stderr.startswith("error: ")
     books = shell(fleet, "ledger", "verify")
     assert books.returncode == 0 and "the books hold" in books.stdout, books
+
+
+async def test_the_lines_of_the_landing_page_run_as_pasted(fleet: WholeFleet, user: User) -> None:
+    """register → login → buy → orders → portfolio"""
+    await until_priced(user.client, "AAPL/USD")
+    async with aiohttp.ClientSession() as session, session.get(fleet.url) as answer:
+        shown = re.search("<pre><code>(.*)</code></pre>", await answer.text(), re.DOTALL)
+    assert shown is not None
+    script = html.unescape(re.sub("<[^>]+>", "", shown[1])).replace("http://localhost:8000", fleet.url)
+    done = await asyncio.to_thread(subprocess.run, ["bash", "-c", script], capture_output=True, text=True, check=True)
+    answers, rest = [], done.stdout.lstrip()
+    while rest:
+        told, end = json.JSONDecoder().raw_decode(rest)
+        answers.append(told)
+        rest = rest[end:].lstrip()
+    registered, bought, orders, portfolio = answers
+    assert registered["email"] == "ada@example.com"
+    assert [order["order_id"] for order in orders["data"]] == [bought["order_id"]] and bought["quantity"] == "10"
+    assert Decimal(portfolio["buying_power"]) < 100_000
 
 
 @pytest.mark.long
