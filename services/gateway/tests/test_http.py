@@ -305,6 +305,17 @@ async def test_what_costs_more_weighs_more(fleet: Any, path: str, weight: int) -
     assert (reply.status, int(reply.headers["RateLimit-Remaining"])) == (200, 300 - weight)
 
 
+@pytest.mark.parametrize(
+    ("path", "weight"), [("login", 5), ("email/verify", 5), ("password/reset", 50), ("password", 50)]
+)
+async def test_what_costs_auth_a_password_weighs_more(fleet: Any, path: str, weight: int) -> None:
+    """Two are hashed at a time, for everybody: whoever has others hashed or judged again and again keeps people out."""
+    token = (await fleet.new_user()).token if path == "password" else None
+    address = str(IPv4Address(b"\x0a" + secrets.token_bytes(3)))
+    reply = await fleet.call("POST", f"/api/v1/auth/{path}", token=token, json={}, address=address)
+    assert (reply.status, int(reply.headers["RateLimit-Remaining"])) == (422, 300 - weight)
+
+
 async def test_limits_of_an_address(fleet: Any) -> None:
     address = f"2001:db8:{secrets.token_hex(2)}:1::5"
     wrong = {"email": "nobody@example.com", "password": "wrong horse"}

@@ -235,7 +235,7 @@ class Edge:
             special = self.limits.failed_logins
         elif exchange.method == "POST" and exchange.raw_path in routes.MAILING:
             special = self.limits.registrations
-        requests = Check(self.limits.requests, address)
+        requests = Check(self.limits.requests, address, routes.HEAVY.get(exchange.raw_path, 1))
         if special is None:
             verdicts = await self.rates.check(requests)
         else:
