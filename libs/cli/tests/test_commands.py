@@ -67,7 +67,7 @@ def test_status_of_a_fleet_without_supervisor_and_kafka_says_so(tmp_path: Path) 
     described = {"kafka": {"bootstrap": "127.0.0.1:1"}, "postgres": {"url": "postgresql://me:secret@127.0.0.1:2/x"}}
     state.keep("fleet.json", {**described, "redis": {"url": "redis://other:3"}, "services": {}})
     record(state, "postgres", os.getpid())
-    (state.run / "kafka.json").write_text('{"pid": 1, "started": 1000.0}')
+    (state.run / "kafka.json").write_text('{"pid": 1, "started": "another boot 1000"}')
     done = fleet("status", state=tmp_path)
     assert done.exit_code == 1
     told = {line.split()[0]: line.rstrip() for line in done.stdout.splitlines()}

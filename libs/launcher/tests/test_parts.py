@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import socket
 import stat
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 from fleet_launcher.databases import drop_databases, ensure_databases
 from fleet_launcher.environment import service_environment
@@ -22,7 +24,7 @@ from fleet_launcher.keys import ensure_keys
 from fleet_launcher.options import FleetOptions, parse_replicas
 from fleet_launcher.places import StateDir
 from fleet_launcher.ports import is_free, kept_ports
-from fleet_launcher.processes import lives, record_of, running, spawn, stop, trim_logs
+from fleet_launcher.processes import lives, record, record_of, running, spawn, stop, trim_logs
 from fleet_launcher.services import SERVICES
 from fleet_launcher.stack import Endpoints
 
@@ -132,6 +134,42 @@ async def test_no_service_can_connect_to_the_database_of_another(stack: Endpoint
             await asyncpg.connect(urls["sketch-b"].replace(":b@", ":guess@"))
     finally:
         await drop_databases(stack.postgres_url, passwords)
+
+
+def test_a_process_is_known_after_its_machines_clock_was_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """recorded -> the clock is set forward an hour, and so is the time of the boot that the kernel tells -> still known"""
+    state = StateDir(tmp_path)
+    record(state, "me", os.getpid())
+    kernel = tmp_path / "proc"
+    kernel.mkdir()
+    (kernel / str(os.getpid())).symlink_to(f"/proc/{os.getpid()}")
+    boot = int(psutil.boot_time())
+    told = Path("/proc/stat").read_text()
+    (kernel / "stat").write_text(told.replace(f"btime {boot}", f"btime {boot + 3600}"))
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(kernel))
+    assert psutil.boot_time() == boot + 3600
+    assert running(state, "me") == psutil.Process()
+
+
+def test_of_two_processes_that_start_together_neither_is_taken_for_the_other(tmp_path: Path) -> None:
+    """A tick of the kernel's clock apart: as if one had ended and the other had its pid."""
+    state = StateDir(tmp_path)
+    begun = [subprocess.Popen(["sleep", "60"])]
+    try:
+        while begun_at(begun[0]) == begun_at(begun[-1]):
+            begun.append(subprocess.Popen(["sleep", "60"]))
+        record(state, "ours", begun[0].pid)
+        kept = state.run / "ours.json"
+        kept.write_text(json.dumps(json.loads(kept.read_text()) | {"pid": begun[-1].pid}))
+        assert record_of(state, "ours") is not None and running(state, "ours") is None
+    finally:
+        for process in begun:
+            process.kill()
+            process.wait()
+
+
+def begun_at(process: subprocess.Popen[bytes]) -> float:
+    return psutil.Process(process.pid).create_time()
 
 
 def test_a_process_that_does_not_end_when_asked_is_killed_with_its_children(tmp_path: Path) -> None:

@@ -293,7 +293,7 @@ async def test_a_pid_that_is_somebody_elses_now_is_not_touched(sketch_fleet: Mak
     fleet = sketch_fleet()
     fleet.state.prepare()
     bystander = await asyncio.create_subprocess_exec("sleep", "60")
-    (fleet.state.run / "trading-0.json").write_text(f'{{"pid": {bystander.pid}, "started": 1000.0}}')
+    (fleet.state.run / "trading-0.json").write_text(f'{{"pid": {bystander.pid}, "started": "another boot 1000"}}')
     (fleet.state.run / "gateway-0.json").write_text('{"pid": 12')  # torn by a power cut
     assert running(fleet.state, "trading-0") is None
     assert (await fleet.start())["event"] == "ready"
@@ -363,6 +363,6 @@ async def test_parts_that_die_come_back_at_the_same_address(sketch_fleet: MakeFl
     )
     # Everything as after a power cut: data there, processes gone, records and PostgreSQL's own pid file stale.
     (fleet.state.path / "postgres" / "postmaster.pid").write_text("1\n/elsewhere\n")
-    (fleet.state.run / "kafka.json").write_text('{"pid": 1, "started": 1000.0}')
+    (fleet.state.run / "kafka.json").write_text('{"pid": 1, "started": "another boot 1000"}')
     assert (await fleet.start())["event"] == "ready"
     assert fleet.described()["postgres"]["url"] == before["postgres"]["url"]

@@ -17,8 +17,7 @@ import psutil
 
 from fleet_launcher.places import StateDir, write_private
 
-# The start time that the kernel tells is counted from boot, and the boot time wanders with the clock: seconds, not more.
-_START_TOLERANCE_S = 2.0
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _LARGEST_LOG_BYTES = 64 << 20
 
 
@@ -28,13 +27,13 @@ class ProcessRecord:
 
     name: str
     pid: int
-    started: float
+    started: str
 
     def process(self) -> psutil.Process | None:
         """The process, unless it ended (also: is a zombie) or its pid is somebody else's now."""
         try:
             process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.started) > _START_TOLERANCE_S:
+            if _started(self.pid) != self.started:
                 return None
             return None if process.status() == psutil.STATUS_ZOMBIE else process
         except psutil.NoSuchProcess:
@@ -45,7 +44,7 @@ def record_of(state: StateDir, name: str) -> ProcessRecord | None:
     """The record of that name, None if there is none or it was torn by a crash of the machine."""
     try:
         content = json.loads((state.run / f"{name}.json").read_text())
-        return ProcessRecord(name, int(content["pid"]), float(content["started"]))
+        return ProcessRecord(name, int(content["pid"]), str(content["started"]))
     except (FileNotFoundError, ValueError, KeyError):
         return None
 
@@ -62,8 +61,19 @@ def running(state: StateDir, name: str) -> psutil.Process | None:
 
 def record(state: StateDir, name: str, pid: int) -> None:
     state.run.mkdir(parents=True, exist_ok=True)
-    started = psutil.Process(pid).create_time()
-    write_private(state.run / f"{name}.json", json.dumps({"pid": pid, "started": started}))
+    write_private(state.run / f"{name}.json", json.dumps({"pid": pid, "started": _started(pid)}))
+
+
+def _started(pid: int) -> str:
+    """The boot, and the kernel's clock ticks since: unlike the time of day, which psutil tells, no setting of the clock
+    moves it. Raises NoSuchProcess."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError) as gone:
+        raise psutil.NoSuchProcess(pid) from gone
+    # `starttime`, the 22nd field (proc_pid_stat(5)); the second is the program's name, which may have anything in it.
+    ticks = told.rpartition(b")")[2].split()[19].decode()
+    return f"{_BOOT.read_text().strip()} {ticks}"
 
 
 def forget(state: StateDir, name: str) -> None:
