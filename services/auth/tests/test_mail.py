@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
 import ssl
+import stat
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -201,3 +203,13 @@ async def _nothing_is_due(settings: AuthSettings) -> bool:
         return not await connection.fetchval("SELECT count(*) FROM due WHERE kind = 'send_confirmation'")
     finally:
         await connection.close()
+
+
+async def test_mails_in_a_file_are_read_by_its_owner_only(tmp_path: Path) -> None:
+    """Whatever the umask is: there are tokens in them."""
+    path, before = tmp_path / "mail.jsonl", os.umask(0)
+    try:
+        await mailer_of(f"file:{path}", "").send(Mail(to="ada@example.com", subject="s", text="t", token="x"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -85,6 +85,8 @@ async def test_ambiguous_framing_is_refused(fleet: Any, case: str) -> None:
         b"GET /api/v1/orders HTTP/1.1\r\nHost: x\nX-Bare: 1\r\n\r\n",
         b"GET /api/v1/orders\r\n\r\n",
         b"GET /api/v1/orders HTTP/1.1 \r\nHost: x\r\n\r\n",
+        b"GET /api/v1/orders HTTP/1.1\r\nX-Host: x\r\n\r\n",
+        b"POST /api/v1/orders HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"GET /api/v1/orders HTTP/9.9\r\nHost: x\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01",

@@ -192,6 +192,11 @@ def _head_problem(version: str, url: bytes, headers: list[tuple[bytes, bytes]]) 
     for name in _ONCE:
         if names.count(name) > 1:
             return Problem(400, "bad_request", f"The header {name.decode()} must come once.")
+    if version == "1.1" and b"host" not in names:
+        return Problem(400, "bad_request", "The header host must come.")
+    if version == "1.0" and b"transfer-encoding" in names:
+        # A proxy of that version before us may have taken another end of the body (RFC 9112, 6.1).
+        return Problem(400, "bad_request", "The header transfer-encoding must not come with HTTP/1.0.")
     return None
 
 
