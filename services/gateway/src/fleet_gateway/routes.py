@@ -38,10 +38,11 @@ HEAVY = {
     VERIFY_EMAIL: 5,
     RESET_PASSWORD: 50,
     b"/api/v1/auth/password": 50,
+    b"/api/v1/auth/mfa/totp": 10,
 }
 """What a request weighs in the limit of its user, or of its address; all others weigh 1, and a batch of orders a tenth of its
-orders. Of auth's by what a password costs, of which it looks at two at a time: 25 ms to hash one, a third of a second to
-judge a new one. Registrations have a limit of their own."""
+orders. Of auth's by what a password costs, of which it looks at two at a time (25 ms to hash one, a third of a second to
+judge a new one), and a picture for an authenticator (6 ms). Registrations have a limit of their own."""
 
 
 @dataclass(frozen=True, slots=True)
