@@ -296,7 +296,7 @@ async def execution_service(stack: Any, make_database: Any, tmp_path_factory: An
     keys = Keys.make(folder, "execution", "gateway", "core-engine", "trading")
     settings = keys.settings("execution", await make_database("execution"), kafka, topic_prefix=prefix)
     # Time is moved by hand here, and the venue says what it says only when a test has it say so.
-    settings["execution_silent_after_s"] = SILENT_AFTER_S
+    settings["execution_silent_after_s"] = settings["execution_answer_within_s"] = SILENT_AFTER_S
     own = [t for t in TOPICS if any(reader.service == "execution" for reader in t.readers)]
     hears = [EXECUTION_REPORTS, VENUE_PAPER_COMMANDS, EXECUTION_AUDIT]
     clock = FakeClock(datetime.now(UTC))
