@@ -23,6 +23,17 @@ from fleet_testkit.venues import VenueUnderTest
 pytestmark = pytest.mark.timeout(120)
 
 
+async def test_24_the_first_fill_in_a_symbol_is_of_an_order_that_we_did_not_send(venue: VenueUnderTest) -> None:
+    """compared before anything has filled → somebody trades at the venue himself, and that order ends → told. It comes
+    before the other cases, which fill"""
+    strange = await venue.place_unasked(venue.lot * 2)
+    await _compared(venue)
+    assert (await venue.listing()).positions == ()
+    await venue.fill_unasked(strange, venue.lot * 2)
+    await eventually(lambda: _filled(venue, strange) == [venue.lot * 2], 20)
+    await _takes_orders(venue)
+
+
 async def test_01_a_market_order_buys(venue: VenueUnderTest) -> None:
     """supply → buy at the market → filled, with fees, told once"""
     order = venue.desk.order(venue.lot * 10, protection_price=await venue.price() * 2)
@@ -216,21 +227,33 @@ async def test_13_answers_come_in_the_wrong_order(venue: VenueUnderTest) -> None
 
 async def test_14_an_order_that_we_did_not_send_is_adopted(venue: VenueUnderTest) -> None:
     """somebody trades at the venue himself → told once the venue is compared with; our own orders go on"""
+    await _compared(venue)
     open_still, ended = await venue.place_unasked(venue.lot * 5), await venue.place_unasked(venue.lot * 2)
     ours = await _resting(venue)
     for strange in (open_still, ended):
         await venue.fill_unasked(strange, venue.lot * 2)
     await venue.trade(ours, ours.quantity)
-
-    def told(strange: contract.VenueOpenOrder) -> list[Decimal]:
-        records = venue.desk.peers.heard_of(OrderReports, str(strange.account_id))
-        return [r.last_quantity for record in records for r in record.reports if isinstance(r, OrderFilled)]
-
-    await eventually(lambda: told(open_still) == told(ended) == [venue.lot * 2], 20)
+    await eventually(lambda: _filled(venue, open_still) == _filled(venue, ended) == [venue.lot * 2], 20)
     await venue.desk.until(ours, "filled")
     await _takes_orders(venue)
     await venue.fill_unasked(open_still, venue.lot * 3)
-    await eventually(lambda: told(open_still) == [venue.lot * 2, venue.lot * 3])
+    await eventually(lambda: _filled(venue, open_still) == [venue.lot * 2, venue.lot * 3])
+
+
+async def _compared(venue: VenueUnderTest) -> None:
+    """execution asks for the fills since an answer that it agreed with. What has filled before the first it is not told."""
+    asked = contract.QueryVenueOpenOrders
+    await eventually(
+        lambda: any(query.since_trade_id is not None for query in venue.desk.peers.heard_of(asked, venue.desk.symbol)),
+        20,
+        what="a comparison that goes on from one before",
+    )
+
+
+def _filled(venue: VenueUnderTest, strange: contract.VenueOpenOrder) -> list[Decimal]:
+    """What has been told of the fills of an order that is the only one of its account."""
+    records = venue.desk.peers.heard_of(OrderReports, str(strange.account_id))
+    return [r.last_quantity for record in records for r in record.reports if isinstance(r, OrderFilled)]
 
 
 async def test_20_a_venue_forgets_its_fills(venue: VenueUnderTest) -> None:

@@ -108,6 +108,17 @@ async def test_it_behaves_unless_it_was_told_otherwise(hostile: Told) -> None:
     ]
 
 
+async def test_where_nothing_has_filled_it_says_from_where_on_to_ask(hostile: Told) -> None:
+    await hostile.obey(listing())
+    none = hostile.published[-1].last_trade_id
+    assert none is not None
+    await hostile.obey(listing(none))
+    assert (hostile.published[-1].fills, hostile.published[-1].last_trade_id) == ((), none)
+    await hostile.obey(place(limit_price=None))
+    await hostile.obey(listing(none))
+    assert [fill.venue_trade_id for fill in hostile.published[-1].fills] == ["t1", "t2"]
+
+
 async def test_while_it_is_away_nothing_is_told_and_commands_wait(hostile: Told) -> None:
     rests = place()
     await hostile.obey(rests)

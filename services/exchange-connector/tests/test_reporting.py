@@ -50,7 +50,7 @@ async def test_what_a_batch_does_to_a_symbols_orders_is_told_in_one_record_befor
 
     for symbol, number in (("A", 1), ("B", 2), ("A", 3)):
         work.publish(OrdersReported(symbol, [report(number)]))
-    listed = BookListed(UUID(int=9), "A", NOW, [], False, [], False, None, [], False)
+    listed = BookListed(UUID(int=9), "A", NOW, [], False, [], False, "none", [], False)
     work.publish(listed)
     work.publish(OrdersReported("A", [report(4)]))
     await work.flush()

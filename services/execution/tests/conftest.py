@@ -224,7 +224,9 @@ class ExecutionUnderTest:
         has_more_fills: bool = False,
         positions: Mapping[UUID, int] | None = None,
         has_more_positions: bool = False,
+        last_trade_id: str | None = None,
     ) -> None:
+        """`last_trade_id` is that of the last of `fills`, unless there are none."""
         said = venue.VenueOpenOrders(
             venue="paper",
             symbol=asked.symbol,
@@ -234,7 +236,7 @@ class ExecutionUnderTest:
             has_more_orders=has_more_orders,
             fills=fills,
             has_more_fills=has_more_fills,
-            last_trade_id=fills[-1].venue_trade_id if fills else None,
+            last_trade_id=fills[-1].venue_trade_id if fills else last_trade_id,
             positions=None
             if positions is None
             else tuple(venue.VenuePosition(account_id=a, quantity=Decimal(positions[a])) for a in sorted(positions)),

@@ -277,6 +277,39 @@ async def test_fills_are_asked_for_from_before_the_last_comparison_and_causes_ar
     assert [r["cause"] for r in reversed(found)] == ["start", "continuous", "continuous", "reconnect"]
 
 
+async def test_a_symbol_s_first_fill_is_told_though_its_order_was_not_ours_and_has_ended(
+    execution_service: Any, an_order: SubmitOrder
+) -> None:
+    """compared before anything filled -> a stranger's order comes, fills and ends -> asked from that answer on: adopted,
+    told, and no doubt is left"""
+    service, symbol = execution_service, "KO/USD"
+    await service.status(CONNECTED, LISTS_OPEN_ORDERS)
+    place = await service.placed(a_limit(an_order, symbol))
+    asked = await service.asked(symbol, 1)
+    assert asked.since_trade_id is None
+    await service.answer(asked, listed(place), positions={}, last_trade_id="none yet")
+    await service.compared(symbol)
+    stranger = listed(place, venue_order_ref=uuid4(), account_id=uuid4(), user_id=uuid4())
+    fill = a_fill(stranger, 10, "x1")
+    await service.report(fill, symbol=symbol)
+    asked = await service.asked(symbol, 2)
+    assert asked.since_trade_id == "none yet"
+    ended = msgspec.structs.replace(
+        stranger,
+        stand=VenueOrderStand.FILLED,
+        cumulative_quantity=D(10),
+        cumulative_notional=D(1_000),
+        fees=D(1),
+    )
+    await service.answer(asked, listed(place), ended, fills=(fill,), positions={stranger.account_id: 10})
+    found = await service.compared(symbol, 1)
+    assert found["outcome"] == "mended"
+    assert {d["kind"] for d in found["differences"]} == {"unknown_order", "fill_missing"}
+    (told,) = [r for r in service.told(stranger.account_id) if isinstance(r, execution.OrderFilled)]
+    assert told.last_quantity == 10
+    assert not await service.is_in_doubt(an_order, symbol)
+
+
 async def test_a_fill_of_an_ended_order_that_is_another_one_there_is_a_doubt(
     execution_service: Any, an_order: SubmitOrder
 ) -> None:

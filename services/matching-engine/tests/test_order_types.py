@@ -149,9 +149,26 @@ async def test_execution_is_told_what_is_open_and_what_was_filled(engine: Any) -
     assert {LISTS_OPEN_ORDERS, ORDER_GROUPS, *(f"order_types:{one.value}" for one in OrderType)} <= {
         *status.capabilities
     }
-    nothing = QueryVenueOpenOrders(query_id=uuid4(), symbol="NONE/USD", after=None, since_trade_id=None, most=5)
-    await engine.command(nothing)
-    assert (await _answer(engine, nothing.query_id)).orders == ()
+
+
+async def test_where_nothing_has_traded_it_is_said_from_where_on_to_ask(engine: Any) -> None:
+    """a symbol that is not traded yet, then one without a trade -> what trades then comes since either answer"""
+
+    async def listed(since: str | None) -> Any:
+        asked = QueryVenueOpenOrders(query_id=uuid4(), symbol="KO/USD", after=None, since_trade_id=since, most=5)
+        await engine.command(asked)
+        return await _answer(engine, asked.query_id)
+
+    answers = [await listed(None)]
+    await engine.lists(engine.instrument("KO/USD"))
+    answers += [await listed(answers[0].last_trade_id), await listed(None)]
+    assert [(answer.orders, answer.fills) for answer in answers] == [((), ())] * 3
+    traded = [engine.order(side, "1", "70", symbol="KO/USD") for side in ("sell", "buy")]
+    await engine.command(*traded)
+    assert None not in {answer.last_trade_id for answer in answers}
+    for answer in answers:
+        fills = (await listed(answer.last_trade_id)).fills
+        assert {fill.venue_order_ref for fill in fills} == {order.venue_order_ref for order in traded}
 
 
 async def test_whether_an_order_has_been_triggered_is_listed(engine: Any) -> None:

@@ -85,10 +85,11 @@ class QueryVenueOrders(VenueMessage, frozen=True, kw_only=True):
 class QueryVenueOpenOrders(VenueMessage, frozen=True, kw_only=True):
     """What is open in this symbol, whoever asked for it, and what was filled since? Answered by VenueOpenOrders.
 
-    The orders come in pages of at most `most`, by rising `venue_order_ref` above `after`. `since_trade_id` is that of a
-    fill told before: the answer has it and at most `most` fills from it on; None asks for none. What accounts hold comes
-    in pages of at most `most`, too, by rising `account_id` above `positions_after`. It may be asked at any time, and is
-    answered from what the venue knew when it came to this record of its key."""
+    The orders come in pages of at most `most`, by rising `venue_order_ref` above `after`. `since_trade_id` is the
+    `last_trade_id` of an answer before: this one has at most `most` fills from that one on, itself among them unless it
+    stands for none; None asks for no fills. What accounts hold comes in pages of at most `most`, too, by rising
+    `account_id` above `positions_after`. It may be asked at any time, and is answered from what the venue knew when it
+    came to this record of its key."""
 
     query_id: UUID
     symbol: str
@@ -262,7 +263,8 @@ class VenueOpenOrders(VenueMessage, frozen=True, kw_only=True):
     fills: tuple[VenueOrderFilled, ...]
     has_more_fills: bool
     last_trade_id: str | None
-    """Of the last fill listed or, where none was asked for, of the last there is."""
+    """Of the last fill listed or, where none is, of the last there is. Where there is none yet, a name of the venue's that
+    stands for that: asked since it, all fills from the first on are told. None: the venue cannot tell its fills."""
     positions: tuple[VenuePosition, ...] | None = None
     """None of a venue that does not tell what is held there."""
     has_more_positions: bool = False

@@ -14,6 +14,8 @@ from fleet_contracts.vocabulary import Liquidity, OrderType, Side, VenueOrderSta
 
 PRICE = Decimal(100)
 FEE_RATE = Decimal("0.001")
+_NONE = "t0"
+"""Stands for a fill as long as there is none."""
 
 _Reports = list[venue.AnyVenueReport]
 
@@ -224,9 +226,9 @@ class Exchange:
     def listed(self, query: venue.QueryVenueOpenOrders) -> venue.VenueOpenOrders:
         """A page of what is open, of the fills since one, and of what accounts hold."""
         self._answer(query)
-        known = [] if self.is_forgetful else self.fills
-        ids = [fill.venue_trade_id for fill in known]
-        fills = known[ids.index(query.since_trade_id) :] if query.since_trade_id in ids else []
+        ids = [] if self.is_forgetful else [_NONE, *(fill.venue_trade_id for fill in self.fills)]
+        asked = query.since_trade_id
+        fills = self.fills[max(ids.index(asked) - 1, 0) :] if asked in ids else []
         has_more_fills, fills = len(fills) > query.most, fills[: query.most]
         filled = {fill.venue_order_ref for fill in fills}
         listed = [
@@ -244,7 +246,7 @@ class Exchange:
             has_more_orders=len(page) > query.most,
             fills=tuple(fills),
             has_more_fills=has_more_fills,
-            last_trade_id=(fills or known)[-1].venue_trade_id if known else None,
+            last_trade_id=fills[-1].venue_trade_id if fills else ids[-1] if ids else None,
             positions=tuple(
                 venue.VenuePosition(account_id=account_id, quantity=quantity)
                 for account_id, quantity in held[: query.most]

@@ -43,7 +43,7 @@ class BookListed:
     has_more_orders: bool
     fills: Sequence[Fill]
     has_more_fills: bool
-    last_trade_id: str | None
+    last_trade_id: str
     positions: Sequence[tuple[UUID, Decimal]]
     has_more_positions: bool
 
@@ -119,8 +119,11 @@ class OrderWork(Says, Protocol):
     async def users(self, venue_order_refs: Sequence[UUID]) -> dict[UUID, UUID]:
         """Whose orders these are."""
 
-    async def fills_since(self, symbol: str, venue_trade_id: str | None, limit: int) -> tuple[list[Fill], str | None]:
-        """Fills that were stored before this transaction, from that one on, and the name of the last of all lately."""
+    async def fills_since(self, symbol: str, venue_trade_id: str, limit: int) -> Sequence[Fill]:
+        """Fills that were stored before this transaction, from that one on."""
+
+    async def last_trade_id(self, symbol: str) -> str:
+        """The name of the last of them; where there was none lately, the one that stands for that."""
 
     def is_waiting(self, venue_order_ref: UUID, account_id: UUID) -> bool:
         """Whether the order was received and waits for its symbol's next bar."""

@@ -257,7 +257,7 @@ def open_orders(
         has_more_orders=listed.has_more_orders,
         fills=tuple(_filled(fill, book) for fill in listed.fills if book is not None),
         has_more_fills=listed.has_more_fills,
-        last_trade_id=trade_id(asked.symbol, listed.last_trade) if listed.last_trade else None,
+        last_trade_id=trade_id(asked.symbol, listed.last_trade),
         positions=tuple(_position(account, lots, book) for account, lots in listed.positions if book is not None),
         has_more_positions=listed.has_more_positions,
     )
@@ -297,7 +297,7 @@ def _quantity(scale: Scale | None, lots: int) -> Decimal:
 
 
 def trade_id(symbol: str, number: int) -> str:
-    """The same for maker and taker; a symbol's trades are counted for as long as the venue lives."""
+    """The same for maker and taker; a symbol's trades are counted from 1 on, for as long as the venue lives."""
     return f"{symbol}-{number}"
 
 

@@ -13,6 +13,8 @@ from fleet_simulator.reasons import DETAILS
 from msgspec import Struct
 from msgspec.structs import replace
 
+from .times import from_ns, to_ns
+
 
 class Stand(StrEnum):
     """Where an order stands; UNKNOWN is an order this venue has never seen, or another account's."""
@@ -127,6 +129,20 @@ def fill_named(venue_trade_id: str) -> tuple[UUID, int] | None:
         return UUID(ref), int(number)
     except ValueError:
         return None
+
+
+def none_since(at: datetime) -> str:
+    """The name that stands for a fill where there has been none since this time."""
+    return f"{_NONE}{to_ns(at)}"
+
+
+def time_named(venue_trade_id: str) -> datetime | None:
+    """The time of a name that `none_since` gave."""
+    ns = venue_trade_id.removeprefix(_NONE)
+    return from_ns(int(ns)) if ns != venue_trade_id and ns.isdecimal() else None
+
+
+_NONE = "none-since-"
 
 
 class Status(Struct, frozen=True, kw_only=True):

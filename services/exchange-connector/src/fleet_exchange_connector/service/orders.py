@@ -76,9 +76,9 @@ async def list_open(work: OrderWork, command: ListQuery) -> None:
     some = found[: command.most]
     held = [] if book is None else book.positions(command.positions_after, command.most + 1)
     users = await work.users([order.venue_order_ref for order in some])
-    fills, last = await work.fills_since(command.symbol, command.since_trade_id, command.most + 1)
-    has_more_fills = len(fills) > command.most
-    fills = fills[: command.most]
+    since = command.since_trade_id
+    found_fills = [] if since is None else await work.fills_since(command.symbol, since, command.most + 1)
+    fills = found_fills[: command.most]
     work.publish(
         BookListed(
             query_id=command.query_id,
@@ -87,8 +87,8 @@ async def list_open(work: OrderWork, command: ListQuery) -> None:
             orders=[(order, users[order.venue_order_ref]) for order in some],
             has_more_orders=len(found) > len(some),
             fills=fills,
-            has_more_fills=has_more_fills,
-            last_trade_id=fills[-1].venue_trade_id if fills else last,
+            has_more_fills=len(found_fills) > len(fills),
+            last_trade_id=fills[-1].venue_trade_id if fills else await work.last_trade_id(command.symbol),
             positions=held[: command.most],
             has_more_positions=len(held) > command.most,
         )

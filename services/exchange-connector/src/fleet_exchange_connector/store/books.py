@@ -24,6 +24,8 @@ from fleet_exchange_connector.domain.orders import (
     Stand,
     Status,
     fill_named,
+    none_since,
+    time_named,
 )
 
 _LOCK = """
@@ -270,12 +272,11 @@ def add_fills(tx: Transaction, fills: Sequence[Fill]) -> None:
 _USERS = "SELECT venue_order_ref, user_id FROM venue_orders WHERE venue_order_ref = ANY($1::uuid[])"
 _FILLS_SINCE = f"""
 SELECT {", ".join(f"f.{name.strip()}" for name in _FILL_COLUMNS.split(","))}
-FROM venue_fills f JOIN venue_orders o USING (venue_order_ref),
-     (SELECT executed_at, venue_order_ref, number FROM venue_fills WHERE venue_order_ref = $2 AND number = $3) AS since
-WHERE o.symbol = $1 AND f.executed_at >= since.executed_at
-AND (f.executed_at, f.venue_order_ref, f.number) >= (since.executed_at, since.venue_order_ref, since.number)
-ORDER BY f.executed_at, f.venue_order_ref, f.number LIMIT $4
+FROM venue_fills f JOIN venue_orders o USING (venue_order_ref)
+WHERE o.symbol = $1 AND f.executed_at >= $2 AND (f.executed_at, f.venue_order_ref, f.number) >= ($2, $3, $4)
+ORDER BY f.executed_at, f.venue_order_ref, f.number LIMIT $5
 """  # noqa: S608
+_EXECUTED_AT = "SELECT executed_at FROM venue_fills WHERE venue_order_ref = $1 AND number = $2"
 # A quiet symbol's last fill is not looked for through all of the others'.
 _LAST_FILL = """
 SELECT f.venue_order_ref, f.number FROM venue_fills f JOIN venue_orders o USING (venue_order_ref)
@@ -289,17 +290,21 @@ async def users_of(connection: asyncpg.Connection, refs: Sequence[UUID]) -> dict
 
 
 async def fills_since(connection: asyncpg.Connection, symbol: str, venue_trade_id: str, limit: int) -> list[Fill]:
-    """From this fill of the symbol on, oldest first; none for a name that is no fill's here."""
-    named = fill_named(venue_trade_id)
-    if named is None:
+    """From this fill of the symbol on, oldest first; none for a name that is not of this venue."""
+    at, named = time_named(venue_trade_id), fill_named(venue_trade_id)
+    if at is not None:
+        named = UUID(int=0), 0
+    elif named is not None:
+        at = await connection.fetchval(_EXECUTED_AT, *named)
+    if at is None or named is None:
         return []
-    rows = await connection.fetch(_FILLS_SINCE, symbol, *named, limit)
+    rows = await connection.fetch(_FILLS_SINCE, symbol, at, *named, limit)
     return list(map(_fill, rows))
 
 
-async def last_trade_id(connection: asyncpg.Connection, symbol: str, since: datetime) -> str | None:
+async def last_trade_id(connection: asyncpg.Connection, symbol: str, since: datetime) -> str:
     row = await connection.fetchrow(_LAST_FILL, symbol, since)
-    return None if row is None else f"{row[0]}-{row[1]}"
+    return none_since(since) if row is None else f"{row[0]}-{row[1]}"
 
 
 async def fills_of(connection: asyncpg.Connection, ref: UUID) -> tuple[Fill, ...]:

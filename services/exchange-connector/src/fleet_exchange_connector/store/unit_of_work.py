@@ -44,6 +44,7 @@ ON CONFLICT (key) DO UPDATE SET content = excluded.content WHERE told.content IS
 RETURNING true
 """
 _LATELY = timedelta(minutes=10)
+"""Much longer than a transaction, whose fill may be of a time before that of a question that was answered first."""
 _SAID_ONLY = frozenset({ReportKind.CANCEL_REJECTED, ReportKind.REPLACE_REJECTED, ReportKind.STATE})
 
 
@@ -170,11 +171,11 @@ class UnitOfWork:
         stored = await books.users_of(self._tx.connection, venue_order_refs)
         return stored | {ref: self._added[ref].user_id for ref in venue_order_refs if ref in self._added}
 
-    async def fills_since(self, symbol: str, venue_trade_id: str | None, limit: int) -> tuple[list[Fill], str | None]:
-        connection = self._tx.connection
-        if venue_trade_id is not None:
-            return await books.fills_since(connection, symbol, venue_trade_id, limit), venue_trade_id
-        return [], await books.last_trade_id(connection, symbol, self.now - _LATELY)
+    async def fills_since(self, symbol: str, venue_trade_id: str, limit: int) -> Sequence[Fill]:
+        return await books.fills_since(self._tx.connection, symbol, venue_trade_id, limit)
+
+    async def last_trade_id(self, symbol: str) -> str:
+        return await books.last_trade_id(self._tx.connection, symbol, self.now - _LATELY)
 
     def is_waiting(self, venue_order_ref: UUID, account_id: UUID) -> bool:
         return (venue_order_ref, account_id) in self._waiting
