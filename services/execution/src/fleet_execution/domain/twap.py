@@ -4,25 +4,9 @@ Whether the market may be gone to at all is asked for all algorithms alike, by w
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
-
-
-class Algorithm(Protocol):
-    """What works an order in children. Another one is another class with these; one that follows what the market trades
-    (VWAP, POV) is fed with that, too."""
-
-    def wanted(self, *, now: datetime, quantity: Decimal, filled: Decimal) -> Decimal:
-        """How much may be at the venue now: of the quantity, whatever is filled of it taken off. Never below 0."""
-        ...
-
-    def next_at(self, now: datetime) -> datetime | None:
-        """When to look again; None while it is paused and after its end."""
-        ...
-
-    def has_ended(self, now: datetime) -> bool: ...
 
 
 class Refusals(Struct, frozen=True):
@@ -49,6 +33,7 @@ class Twap(Struct, frozen=True):
     refusals: Refusals | None = None
 
     def wanted(self, *, now: datetime, quantity: Decimal, filled: Decimal) -> Decimal:
+        """How much may be at the venue now: of the quantity, whatever is filled of it taken off. Never below 0."""
         if self.paused_at is not None or self.has_ended(now):
             return Decimal(0)
         begun = self.begun(now)
@@ -60,6 +45,7 @@ class Twap(Struct, frozen=True):
         return min(self._elapsed(now) * self.slices // timedelta(seconds=self.duration_s) + 1, self.slices)
 
     def next_at(self, now: datetime) -> datetime | None:
+        """When to look again; None while it is paused and after its end."""
         if self.paused_at is not None or self.has_ended(now):
             return None
         return self.started_at + self.paused + timedelta(seconds=self.duration_s) * self.begun(now) / self.slices
