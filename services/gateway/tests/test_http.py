@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from fleet_gateway.edge import Limits
+from fleet_gateway.limits import Limits
 from fleet_gateway.rates import Check, RateLimits
 from fleet_testkit.eventually import eventually
 

@@ -30,9 +30,10 @@ from .answers import HSTS
 from .api_keys import ApiKeys
 from .bodies import Room
 from .deployments import Deployments
-from .edge import Edge, Limits
+from .edge import Edge
 from .http_protocol import HttpProtocol
 from .identity import AccessTokens, KeySet
+from .limits import Limits
 from .markets import LastMarkets
 from .openapi import OpenApi
 from .pages import Pages

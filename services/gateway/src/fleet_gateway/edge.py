@@ -18,11 +18,12 @@ from .bodies import Body, ClientGone, Room
 from .deployments import Deployments
 from .exchange import Exchange
 from .identity import AccessTokens, Principal, starting
+from .limits import Limits
 from .markets import LastMarkets, is_away
 from .openapi import OpenApi
 from .orders import NamedOrders, name_batch, name_order
 from .pages import Pages, json_answer
-from .rates import Check, Limit, RateLimits
+from .rates import Check, RateLimits
 from .routes import Route
 from .settings import GatewaySettings
 from .upstream import Upstream
@@ -31,29 +32,6 @@ OPENAPI = b"/api/v1/openapi.json"
 _READING = frozenset({"GET", "HEAD"})
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    requests: Limit
-    api_key: Limit
-    registrations: Limit
-    failed_logins: Limit
-
-    @classmethod
-    def of(cls, settings: GatewaySettings) -> "Limits":
-        window_s, per_s, burst = (
-            settings.gateway_rate_window_s,
-            settings.gateway_rate_requests,
-            settings.gateway_rate_burst,
-        )
-        share = settings.gateway_rate_key_share
-        return cls(
-            Limit.rate("requests", per_s, burst),
-            Limit.rate("api-key", per_s * share, max(1, int(burst * share))),
-            Limit.window("registrations", settings.gateway_rate_registrations, window_s),
-            Limit.window("failed-logins", settings.gateway_rate_failed_logins, window_s),
-        )
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,9 +16,9 @@ from starlette.types import Message, Receive, Scope, Send
 from fleet_gateway.answers import Headers
 from fleet_gateway.api_keys import check_address
 from fleet_gateway.bodies import Room
-from fleet_gateway.edge import Limits
 from fleet_gateway.exchange import Exchange
 from fleet_gateway.identity import AccessTokens, Principal, starting
+from fleet_gateway.limits import Limits
 from fleet_gateway.rates import Check, RateLimits
 from fleet_gateway.settings import GatewaySettings
 from fleet_gateway.tickets import Tickets
