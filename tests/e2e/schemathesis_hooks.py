@@ -15,9 +15,11 @@ from schemathesis.generation.meta import TestPhase
 GIVEN = json.loads(Path(os.environ["GOOD_REQUESTS"]).read_text())
 HELD = {
     "POST /api/v1/risk/kill-switch": ("scope", "target"),
+    "PUT /api/v1/risk/limits": ("scope", "target"),
     "POST /api/v1/exchanges/paper/feed": ("action",),
 }
-"""Members that stay those of the good request: a market or a fleet that stands still takes no order."""
+"""Members that stay those of the good request: a market or a fleet that stands still takes no order, nor do the accounts of
+all who have a role whose limit is 0."""
 SELDOM_GOOD = {"POST /api/v1/orders"}
 """Most of what the schema allows is no order (a quantity or a notional, a price where the type has one), and nothing follows
 one that was refused: where the links are followed, this is asked as it is taken."""

@@ -198,6 +198,7 @@ async def _things(client: FleetClient) -> tuple[dict[str, dict[str, str]], dict[
         # Whoever asks after these is to find a market that moves, and an account that trades.
         "POST /api/v1/exchanges/paper/feed": {"action": "resume"},
         "POST /api/v1/risk/kill-switch": {"target": account, "action": "resume"},
+        "PUT /api/v1/risk/limits": {"target": emptied},
         "POST /api/v1/transfers": {"from_account_id": default, "to_account_id": account, "amount": "1"},
         "POST /api/v1/exchanges/paper/trades/{venue_trade_id}/correct": {"price": str(price)},
     }

@@ -27,8 +27,6 @@ _INSTANT = re.compile(_DAY.pattern + "[Tt ].+")
 def _parse_decimal(value: Any) -> Decimal:
     if isinstance(value, Decimal) and value.is_finite():
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value) if abs(value) < 10**24 else ""
     if isinstance(value, str) and _DECIMAL.fullmatch(value):
         return Decimal(value)
     raise PydanticCustomError("decimal_string", 'must be a decimal number in a string, such as "101.25"')
@@ -51,7 +49,7 @@ DecimalString = Annotated[
     PlainSerializer(plain, return_type=str, when_used="json"),
     WithJsonSchema(_DECIMAL_SCHEMA),
 ]
-"""A Decimal that is a string in JSON. Taken: strings and integers; refused: floats, exponents, NaN, Infinity."""
+"""A Decimal that is a string in JSON. Refused: numbers of JSON, exponents, NaN, Infinity."""
 
 Level = Annotated[
     tuple[DecimalString, DecimalString],
