@@ -157,6 +157,12 @@ async def test_what_is_no_signature_is_401(signer: Signer, changes: dict[str, An
         ("10.2.0.1", 403),
         ("2001:db8:0:1::5", 200),
         ("2001:db8:0:1::6", 403),
+        # What a client says of itself stands before what a proxy has seen of it; proxies that are trusted come last.
+        ("10.1.2.3, 203.0.113.9", 403),
+        ("203.0.113.9, 10.1.2.3", 200),
+        ("203.0.113.9, 10.1.2.3, 127.0.0.5", 200),
+        ("10.1.2.3, 203.0.113.9, 127.0.0.5", 403),
+        ("10.1.2.3, nobody", 403),
     ],
 )
 async def test_a_key_is_used_from_its_networks_only(signer: Signer, address: str, status: int) -> None:
@@ -165,6 +171,16 @@ async def test_a_key_is_used_from_its_networks_only(signer: Signer, address: str
     reply = await signer.fleet.call("GET", PORTFOLIO, headers=headers, address=address)
     assert reply.status == status, reply.body
     assert status == 200 or reply.body["code"] == "address_not_allowed"
+
+
+@pytest.mark.parametrize(("lines", "status"), [(("10.1.2.3", "10.2.0.1"), 403), (("10.2.0.1", "10.1.2.3"), 200)])
+async def test_a_proxy_may_tell_of_an_address_in_a_line_of_its_own(
+    signer: Signer, lines: tuple[str, str], status: int
+) -> None:
+    key, _ = await signer.key(ip_allowlist=["10.1.0.0/16"])
+    headers = [*key.headers("GET", PORTFOLIO).items(), *(("X-Forwarded-For", line) for line in lines)]
+    async with signer.fleet.http.get(signer.fleet.url + PORTFOLIO, headers=headers) as reply:
+        assert reply.status == status
 
 
 async def test_a_revoked_key_is_refused_within_seconds(signer: Signer) -> None:
