@@ -1,12 +1,19 @@
 """Keys set aside: what an operator can do with them, also while messages of the key keep coming."""
 
 import asyncio
+import json
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
+from random import Random
 from typing import Any
 
+import asyncpg
 import pytest
 from counting_service import NUMBERS, Effects, Service, producing, record, work
 from fleet_bus import NothingParked, NotYet, Received
+from fleet_bus.parking import LIST, NOT_YET, parked_keys
+from fleet_chassis.database import Database
 from fleet_contracts.core_engine import SignalAccepted
 from fleet_testkit.eventually import eventually
 
@@ -107,6 +114,85 @@ async def test_a_tombstone_behind_a_bad_record_is_no_message(make_service: Any, 
         moods.bad.clear()
         assert await reader.bus.parked_replay("reader.numbers", "users", "a", by="test")
     assert await reader.effects("a") == [1, 2]
+
+
+PARK = """
+INSERT INTO parked (subscription, writer, topic, key, epoch, sequence, partition, record_offset, type, event_id,
+                    occurred_at, payload, is_not_yet, reason, parked_at)
+SELECT $1, $2, $3, $4, $5, n, 0, n, 'SignalAccepted', gen_random_uuid(), now(), '', $8, format('%s %s', $5::bigint, n), now()
+FROM generate_series($6::bigint, $7::bigint) AS n
+"""
+NAIVE = """
+SELECT DISTINCT ON (subscription, writer, topic, key) subscription, writer, topic, key, is_not_yet, reason, parked_at,
+       count(*) OVER (PARTITION BY subscription, writer, topic, key) AS messages
+FROM parked ORDER BY subscription, writer, topic, key, epoch, sequence
+"""
+
+
+async def test_the_first_of_each_key_is_what_a_look_at_every_row_finds(new_database: Any) -> None:
+    random = Random(7)
+    places = list(product(("a.x", "a.y", "b"), ("w", "w-2"), ("t", "t.u"), ("", " ", "a", "ab", "Z", "é")))
+    async with Database(await new_database(), application_name="test") as database, database.connection() as connection:
+        for _ in range(40):
+            await connection.execute("DELETE FROM parked WHERE id % $1 = 0", random.randint(1, 3))
+            for place in random.sample(places, random.randint(0, 20)):
+                first, epoch = random.randint(1, 10**6), random.randint(1, 3)
+                until = first + random.choice((0, 0, 1, 7, 120))
+                await connection.execute(PARK, *place, epoch, first, until, random.random() < 0.5)
+            naive = await connection.fetch(NAIVE)
+            for most in (None, 1, 100):
+                assert [
+                    (key.subscription, key.topic, key.key, key.is_not_yet, key.reason, key.messages)
+                    for key in await parked_keys(connection, counted_to=most)
+                ] == [
+                    (*(row[name] for name in ("subscription", "topic", "key", "is_not_yet", "reason")),
+                     min(row["messages"], most or row["messages"]))
+                    for row in naive
+                ]  # fmt: skip
+            for subscription in ("a", "a.x", "a.y", "b", "c"):
+                assert {tuple(row) for row in await connection.fetch(NOT_YET, subscription)} == {
+                    (row["writer"], row["topic"], row["key"], row["parked_at"])
+                    for row in naive
+                    if row["subscription"] == subscription and row["is_not_yet"]
+                }
+
+
+async def test_what_waits_behind_a_key_is_not_read(new_database: Any) -> None:
+    async with (
+        Database(await new_database(), application_name="test", plans_once=True) as database,
+        database.connection() as connection,
+    ):
+        for key in ("a", "b", "c"):
+            await connection.execute(PARK, "reader.numbers", "writer", "numbers", key, 1, 1, 200, True)
+        before = [await _rows_read(connection, NOT_YET, "reader.numbers"), await _rows_read(connection, LIST, 100)]
+        await connection.execute(PARK, "reader.numbers", "writer", "numbers", "b", 1, 201, 5_000, False)
+        after = [await _rows_read(connection, NOT_YET, "reader.numbers"), await _rows_read(connection, LIST, 100)]
+    assert before == after == [3, 3 + 3 * 100]
+
+
+async def test_rest_counts_some_of_what_waits_behind_a_key_and_the_list_all(make_service: Any) -> None:
+    reader = await make_service("reader")
+    async with reader.database.connection() as connection:
+        await connection.execute(PARK, "reader.numbers", "writer", "numbers", "a", 1, 1, 250, True)
+    assert [key.messages for key in (await reader.bus.rest(0, -1)).parked] == [100]
+    assert [key.messages for key in await reader.bus.parked()] == [250]
+
+
+async def _rows_read(connection: asyncpg.Connection, query: str, value: object) -> int:
+    """Rows of `parked` that the statement's scans come upon."""
+
+    def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield plan
+        for part in plan.get("Plans", ()):
+            yield from nodes(part)
+
+    told = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", value)
+    [explained] = json.loads(told) if isinstance(told, str) else told
+    return sum(
+        round((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
+        for node in nodes(explained["Plan"])
+        if node.get("Relation Name") == "parked"
+    )
 
 
 async def _parked(service: Service, messages: int) -> bool:

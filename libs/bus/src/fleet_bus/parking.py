@@ -24,15 +24,33 @@ _FIRST = """
 SELECT * FROM parked WHERE subscription = $1 AND writer = $2 AND topic = $3 AND key = $4
 ORDER BY epoch, sequence LIMIT 1
 """
-_NOT_YET = """
-SELECT DISTINCT ON (writer, topic, key) writer, topic, key, is_not_yet, parked_at
-FROM parked WHERE subscription = $1 ORDER BY writer, topic, key, epoch, sequence
-"""
-LIST = """
-SELECT DISTINCT ON (subscription, writer, topic, key) subscription, topic, key, is_not_yet, reason,
-       count(*) OVER (PARTITION BY subscription, writer, topic, key) AS messages
-FROM parked ORDER BY subscription, writer, topic, key, epoch, sequence
-"""
+_PLACE = "subscription, writer, topic, key"
+_FIRSTS_COLUMNS = f"{_PLACE}, is_not_yet, reason, parked_at"
+
+
+def _firsts(condition: str) -> str:
+    """Each parked key's first record, from one key to the next by the index: DISTINCT ON reads what waits behind it, too."""
+    return f"""
+WITH RECURSIVE firsts AS (
+    (SELECT {_FIRSTS_COLUMNS} FROM parked AS p WHERE {condition} ORDER BY {_PLACE}, epoch, sequence LIMIT 1)
+    UNION ALL
+    SELECT p.* FROM firsts AS f CROSS JOIN LATERAL (
+        SELECT {_FIRSTS_COLUMNS} FROM parked
+        WHERE ({_PLACE}) > (f.subscription, f.writer, f.topic, f.key) ORDER BY {_PLACE}, epoch, sequence LIMIT 1
+    ) AS p WHERE {condition}
+)
+"""  # noqa: S608  constant columns and conditions
+
+
+NOT_YET = f"""{_firsts("p.subscription = $1")}
+SELECT writer, topic, key, parked_at FROM firsts WHERE is_not_yet
+"""  # noqa: S608  constant columns
+LIST = f"""{_firsts("true")}
+SELECT subscription, topic, key, is_not_yet, reason, (SELECT count(*) FROM (
+           SELECT FROM parked AS p WHERE ({_PLACE}) = (f.subscription, f.writer, f.topic, f.key) LIMIT $1
+       ) AS counted) AS messages
+FROM firsts AS f ORDER BY {_PLACE}
+"""  # noqa: S608  constant columns
 _SKIP = """
 WITH gone AS (DELETE FROM parked WHERE id = $1 RETURNING *)
 INSERT INTO parked_skipped
@@ -71,12 +89,11 @@ class Parking:
 
     async def _retry(self) -> None:
         async with self._open() as tx:
-            rows = await tx.connection.fetch(_NOT_YET, self._applier.name)
-        self._applier.has_parked = any(row["is_not_yet"] for row in rows)
+            rows = await tx.connection.fetch(NOT_YET, self._applier.name)
+        self._applier.has_parked = bool(rows)
         for row in rows:
-            if row["is_not_yet"]:
-                too_late = self._clock.now() - row["parked_at"] > timedelta(seconds=self._settings.not_yet_most_s)
-                await self.release((row["writer"], row["topic"], row["key"]), gives_up=too_late)
+            too_late = self._clock.now() - row["parked_at"] > timedelta(seconds=self._settings.not_yet_most_s)
+            await self.release((row["writer"], row["topic"], row["key"]), gives_up=too_late)
 
     async def release(self, place: Place, *, gives_up: bool = False, accepts_gap: bool = False) -> bool:
         """Hands the key's records to their handlers in order; True when none is left.
@@ -165,8 +182,8 @@ class Parking:
             log.error("key_parked", subscription=self._applier.name, topic=place[1], key=place[2], reason=reason)
 
 
-async def parked_keys(connection: asyncpg.Connection) -> tuple[ParkedKey, ...]:
-    """Every key set aside in this database, with its first record's reason."""
+async def parked_keys(connection: asyncpg.Connection, *, counted_to: int | None = None) -> tuple[ParkedKey, ...]:
+    """Every key set aside in this database, with its first record's reason; of each, messages are counted so far."""
     return tuple(
         ParkedKey(
             subscription=row["subscription"],
@@ -176,7 +193,7 @@ async def parked_keys(connection: asyncpg.Connection) -> tuple[ParkedKey, ...]:
             messages=row["messages"],
             reason=row["reason"],
         )
-        for row in await connection.fetch(LIST)
+        for row in await connection.fetch(LIST, counted_to)
     )
 
 

@@ -35,6 +35,8 @@ _LIVE_WITH_EFFECTS = "strategy"
 _SETTLE_MS = 50
 """How long a process that has something to do may hold its answer; shorter than anybody would notice."""
 _PAUSE_S = 0.02
+_COUNTED_PARKED = 100
+"""Of a parked key so many messages are counted: rest is asked all the time, and how long the queue is does not matter."""
 _KAFKA_TIMEOUT_S = 5.0
 _ANSWER_TIMEOUT_S = 2.0
 
@@ -59,7 +61,7 @@ async def rest_part(
     async with database.connection() as connection:
         counts = await connection.fetchrow(_COUNTS, now, market_at(), list(uncounted_due))
         assert counts is not None
-        parked = await parked_keys(connection) if counts["has_parked"] else ()
+        parked = await parked_keys(connection, counted_to=_COUNTED_PARKED) if counts["has_parked"] else ()
     positions: dict[str, dict[str, dict[int, int]]] = {}
     for name, places in readings.items():
         of_subscription = positions.setdefault(name, {})

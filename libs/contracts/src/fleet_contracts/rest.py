@@ -8,6 +8,8 @@ from .message import Value
 
 
 class ParkedKey(Value, frozen=True, kw_only=True):
+    """`messages`: as many as wait; in a `RestPart`, counted to 100."""
+
     subscription: str
     topic: str
     key: str
