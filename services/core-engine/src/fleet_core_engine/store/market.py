@@ -1,9 +1,6 @@
 """How far each series of bars has come, and the steps that wait for the last of their bars.
 
-One idea answers when a step may be passed on: every series has a row with its position, locked by whoever handles one
-of its bars; a step is over once each of its series stands at its end. The end of a step locks the rows of its series
-and, if one is behind, leaves a pending row. A bar locks its series first and then the pending steps of its symbol, and
-passes on those it completes. So of the last two bars, in whatever processes, one sees that the other is there."""
+How that is done without losing a step, and why it is written in two services, data's `store/bars.py` tells."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -3,7 +3,10 @@
 One idea answers when a step may be passed on: every series has a row with its position, locked by whoever handles one
 of its bars; a step is over once each of its series stands at its end. The end of a step locks the rows of its series
 and, if one is behind, leaves a pending row. A bar locks its series first and then the pending steps of its symbol, and
-passes on those it completes. So of the last two bars, in whatever processes, one sees that the other is there."""
+passes on those it completes. So of the last two bars, in whatever processes, one sees that the other is there.
+
+core-engine's `store/market.py` does the same over tables of its own, with its own `Series` and `Step`. That is meant: two
+services are no library, a third would make it one. What is mended here is mended there."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
