@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import json
 import secrets
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +193,17 @@ async def test_a_revoked_key_is_refused_within_seconds(signer: Signer) -> None:
         return bool((await signer.send(key)).body.get("code") == "api_key_unknown")
 
     await eventually(is_refused, 5)
+
+
+async def test_a_key_ends_though_a_gateway_still_knows_it(signer: Signer) -> None:
+    key, _ = await signer.key(expires_at=(datetime.now(UTC) + timedelta(minutes=2)).isoformat())
+    assert (await signer.send(key)).status == 200
+    signer.fleet.clock.shift = timedelta(minutes=2)
+    key._last_ms += 120_000
+    try:
+        assert refused(await signer.send(key)) == (401, "api_key_unknown")
+    finally:
+        signer.fleet.clock.shift = timedelta()
 
 
 async def test_a_key_was_last_used_when_it_signed_what_was_taken(signer: Signer) -> None:
