@@ -65,7 +65,7 @@ async def test_a_venue_that_answers_page_by_page_is_not_silent(kafka: Any, make_
                 await uow.flush()
             async with bus.transaction() as tx:
                 uow = ComparingPostgresUnitOfWork(tx, Families())
-                return (await uow.latest("paper"))["IBM/USD"], await uow.doubts("paper")
+                return (await uow.latest("paper", ["IBM/USD"]))["IBM/USD"], await uow.doubts("paper")
 
         begun, _ = await look()
         found = begun

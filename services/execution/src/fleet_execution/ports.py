@@ -93,8 +93,8 @@ class ComparingUnitOfWork(UnitOfWork, Protocol):
         """The one whose question is open, locked."""
         ...
 
-    async def latest(self, venue: str) -> Mapping[str, Reconciliation]:
-        """The last one of each symbol."""
+    async def latest(self, venue: str, symbols: Iterable[str]) -> Mapping[str, Reconciliation]:
+        """The last one of each of these symbols that has one."""
         ...
 
     async def overlapping_trade_id(self, venue: str, symbol: str) -> str | None:

@@ -78,9 +78,10 @@ async def look_round(
 ) -> None:
     """Asks about the symbols whose turn it is; the next round follows."""
     uow.look_again(venue, uow.now + ROUND)
-    latest, doubts = await uow.latest(venue), dict(await uow.doubts(venue))
+    doubts = dict(await uow.doubts(venue))
     # Also one that is listed no more, and has nothing open: no other question ends its doubt.
     symbols = sorted({*listed, *(await uow.open_symbols(venue)), *doubts} - {""})
+    latest = await uow.latest(venue, symbols)
     is_back = "" in doubts
     if is_back:
         since = doubts.pop("")

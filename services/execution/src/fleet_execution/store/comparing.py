@@ -114,11 +114,13 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
         # What this transaction has made of it is newer than its row.
         return self._reconciliations.get(row["reconciliation_id"], _reconciliation(row))
 
-    async def latest(self, venue: str) -> Mapping[str, Reconciliation]:
+    async def latest(self, venue: str, symbols: Iterable[str]) -> Mapping[str, Reconciliation]:
+        # By the index, a row of each: DISTINCT ON reads all that there are, a day's.
         rows = await self._tx.connection.fetch(
-            f"SELECT DISTINCT ON (symbol) {_COLUMNS} FROM reconciliations WHERE venue = $1"  # noqa: S608
-            " ORDER BY symbol, asked_at DESC",
+            f"SELECT r.* FROM unnest($2::text[]) AS s (symbol) CROSS JOIN LATERAL (SELECT {_COLUMNS} FROM reconciliations"  # noqa: S608
+            " WHERE venue = $1 AND symbol = s.symbol ORDER BY asked_at DESC LIMIT 1) r",
             venue,
+            list(symbols),
         )
         return {row["symbol"]: _reconciliation(row) for row in rows}
 
