@@ -102,18 +102,16 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with (
-            database,
-            gate.running(health),
-            deadlines.running(health),
-            bus.running(health),
-            Background(health) as background,
-        ):
+        async with database, gate.running(health), deadlines.running(health):
+            # Before anything is handled: whose child an order is must be known, and a round that is due is one at the start.
             await begin()
-            background.start("watch", watch.run())
-            cut_off = partial(consumers.cut_off, unit, bus, deadlines)
-            background.start("cancel_after", whenever(deadlines.has_passed, cut_off, bus))
-            yield
+            async with bus.running(health), Background(health) as background:
+                background.start("watch", watch.run())
+                background.start(
+                    "cancel_after",
+                    whenever(deadlines.has_passed, partial(consumers.cut_off, unit, bus, deadlines), bus),
+                )
+                yield
 
     health.check("database", database.check)
     app = new_app(settings, "Tradefleet execution", lifespan, health)
