@@ -1,16 +1,22 @@
 """What ended 90 days ago goes, with its fills; what is open, or hangs together with what is, stays."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest_asyncio
 from fleet_bus import Bus, Due
 from fleet_chassis.database import Database
 from fleet_contracts.trading import SubmitOrder
+from fleet_execution.domain import OrderKey, Stand, Terms, submit
+from fleet_execution.store.families import Families
 from fleet_execution.store.forgetting import BATCH, FORGET, forget
+from fleet_execution.store.unit import PostgresUnitOfWork
 from fleet_testkit.clock import FakeClock
 from fleet_testkit.eventually import eventually
 from fleet_testkit.peers import Process
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 _OLD = {
@@ -116,3 +122,38 @@ async def test_of_comparisons_stays_what_tells_something_or_is_needed(kafka: Any
     for symbol, asked_at in rows:
         left.setdefault(symbol, []).append(int((NOW - asked_at) / timedelta(hours=1)))
     assert left == {"A/USD": [2_300, 50, 25], "B/USD": [2_100, 2_000, 47], "C/USD": [28, 0]}
+
+
+async def test_comparisons_are_forgotten_when_no_more_orders_are_and_a_batch_at_a_time(
+    kafka: Any, make_database: Any
+) -> None:
+    """a batch of orders → no comparison yet; then a batch of comparisons, then the rest; a second between them"""
+    old = NOW - timedelta(days=91)
+    terms = Terms("buy", "limit", Decimal(10), Decimal(100), None, "gtc", None)
+    async with Database(await make_database("execution"), application_name="test") as database:
+        bus = Bus(Process("execution", kafka.url, kafka.unique("t") + "."), database, clock=FakeClock(NOW))
+        async with bus.transaction() as tx:
+            uow = PostgresUnitOfWork(tx, Families())
+            for number in range(BATCH):
+                key = OrderKey.of(UUID(int=number), uuid4(), uuid4(), "A/USD", "paper")
+                order, _ = submit(key, terms, command_sequence=1, market_at=old, now=old, refusal=None)
+                uow.save(replace(order, stand=Stand.CANCELED, ended_at=old))
+            await uow.flush()
+            await tx.connection.execute(
+                "INSERT INTO reconciliations (reconciliation_id, venue, symbol, cause, asked_at, outcome, attempt, page,"
+                " open_differences, differences) SELECT gen_random_uuid(), 'paper', 'A/USD', 'continuous',"
+                " $1::timestamptz + n * interval '1 minute', 'clean', 1, 0, 0, '[]' FROM generate_series(1, $2::int) n",
+                *(old, BATCH + 7),
+            )
+        seen: list[Any] = []
+        for _ in range(3):
+            async with bus.transaction() as tx:
+                await forget(tx, Due(FORGET, "execution", 0, NOW))
+            async with bus.transaction() as tx:
+                seen += await tx.connection.fetch(
+                    "SELECT (SELECT count(*) FROM venue_orders), (SELECT count(*) FROM reconciliations), due_at - $2"
+                    " FROM due WHERE kind = $1",
+                    *(FORGET, NOW),
+                )
+    second, hour = timedelta(seconds=1), timedelta(hours=1)
+    assert [tuple(row) for row in seen] == [(0, BATCH + 7, second), (0, 7, second), (0, 1, hour)]
