@@ -26,9 +26,9 @@ pytestmark = pytest.mark.timeout(120)
 async def test_24_the_first_fill_in_a_symbol_is_of_an_order_that_we_did_not_send(venue: VenueUnderTest) -> None:
     """compared before anything has filled → somebody trades at the venue himself, and that order ends → told. It comes
     before the other cases, which fill"""
-    strange = await venue.place_unasked(venue.lot * 2)
     await _compared(venue)
     assert (await venue.listing()).positions == ()
+    strange = await venue.place_unasked(venue.lot * 2)
     await venue.fill_unasked(strange, venue.lot * 2)
     await eventually(lambda: _filled(venue, strange) == [venue.lot * 2], 20)
     await _takes_orders(venue)
