@@ -8,16 +8,17 @@ from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import pytest
-from fleet_bus import Bus, Transaction
+from fleet_bus import Bus, Due, Received, Transaction
 from fleet_chassis.database import Database
-from fleet_contracts.exchange_connector import VenueStatus
+from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, VenueStatus
+from fleet_contracts.venue import VenueOrderAccepted, VenueReports
 from fleet_contracts.vocabulary import VenueStateWord
 from fleet_execution import consumers
-from fleet_execution.domain import OrderKey, Terms, VenueOrder, groups, submit
+from fleet_execution.domain import OrderKey, Stand, Terms, VenueOrder, groups, submit
 from fleet_execution.domain.twap import Twap
 from fleet_execution.ports import VenueState
 from fleet_execution.service import reconciling
-from fleet_execution.store.comparing import ROUND, ComparingPostgresUnitOfWork
+from fleet_execution.store.comparing import ROUND, VENUES, ComparingPostgresUnitOfWork
 from fleet_execution.store.families import Families
 from fleet_execution.store.unit import PostgresUnitOfWork
 from fleet_testkit.peers import Process
@@ -120,3 +121,63 @@ async def test_no_two_who_compare_wait_for_each_other(kafka: Any, make_database:
             await asyncio.gather(
                 *(act(rng.sample(venues, rng.randint(2, 4))) for act in (tell, look) for _ in range(4))
             )
+
+
+async def test_a_report_of_an_order_not_known_here_and_who_compares_do_not_wait_for_each_other(
+    kafka: Any, make_database: Any
+) -> None:
+    """a listing's fill of the order that the same report is about → both go through, and the doubt comes of its own"""
+    known, strange = some_orders()[0], uuid4()
+    state = VenueState(True, True, frozenset({LISTS_OPEN_ORDERS}), AT)
+    async with Database(await make_database("execution"), application_name="test", max_size=8) as database:
+        bus = Bus(Process("execution", kafka.url, kafka.unique("t") + "."), database)
+
+        def unit(tx: Transaction) -> ComparingPostgresUnitOfWork:
+            return ComparingPostgresUnitOfWork(tx, Families())
+
+        async with bus.transaction() as tx:
+            uow = unit(tx)
+            uow.save(known)
+            uow.keep_venue_state("paper", state)
+            await uow.flush()
+        work, unknowns = consumers.reports(unit, ["paper"]), consumers.unknowns(unit)
+        both_hold = asyncio.Barrier(2)
+        said = VenueReports(
+            venue="paper",
+            symbol="AAPL/USD",
+            reports=tuple(
+                VenueOrderAccepted(venue_order_ref=ref, account_id=known.key.account_id, market_at=AT)
+                for ref in (known.key.ref, strange)
+            ),
+        )
+
+        async def hear() -> None:
+            async with bus.transaction() as tx:
+                uow = unit(tx)
+                await uow.lock(sorted(work.touches(said)))
+                await both_hold.wait()
+                received = Received(said, "", "", 0, 0, "", 0, 1, uuid4(), AT, AT, None)
+                await work.handlers[VenueReports](uow, received)
+                await uow.flush()
+
+        async def compare() -> None:
+            async with bus.transaction() as tx:
+                uow = unit(tx)
+                await uow.lock([VENUES])
+                await both_hold.wait()
+                await uow.lock([str(known.key.ref)])
+
+        await asyncio.gather(hear(), compare())
+        async with bus.transaction() as tx:
+            uow = unit(tx)
+            due = await tx.connection.fetchval("SELECT aggregate_id FROM due WHERE kind = $1", unknowns.kind)
+            await uow.lock(sorted(unknowns.touches(due)))
+            await unknowns.handle(uow, Due(unknowns.kind, due, 0, AT))
+            await uow.flush()
+        async with bus.transaction() as tx:
+            uow = unit(tx)
+            await uow.lock([str(known.key.ref)])
+            heard = uow.find(known.key.ref)
+            assert heard is not None
+            assert (heard.stand, list(await uow.doubts("paper"))) == (Stand.WORKING, ["AAPL/USD"])
+            assert await tx.connection.fetchval("SELECT count(*) FROM due WHERE kind = $1", ROUND) == 1

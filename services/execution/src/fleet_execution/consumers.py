@@ -23,7 +23,7 @@ from .ports import UnitOfWork, VenueState
 from .service import deadlines, learning, orders, reconciling, triggers
 from .service.refusing import Refusal
 from .service.triggers import Look
-from .store.comparing import ROUND, VENUES, ComparingPostgresUnitOfWork, ComparingUnit
+from .store.comparing import ROUND, UNKNOWN, VENUES, ComparingPostgresUnitOfWork, ComparingUnit
 from .store.unit import NEW, STEP, PostgresUnitOfWork, Unit, held_until
 
 log = get_logger("fleet_execution")
@@ -130,6 +130,17 @@ def rounds(
 STARTED = 1
 
 
+def unknowns(unit: ComparingUnit) -> DueKind:
+    """A venue has spoken of an order that is not known here. Whoever heard it holds orders, and so cannot wait for the
+    venues: those who compare hold them before orders."""
+
+    async def handle(uow: ComparingPostgresUnitOfWork, due: Due) -> None:
+        venue, symbol = due.aggregate_id.split(" ", 1)
+        reconciling.hear_of_unknown(uow, venue, symbol)
+
+    return DueKind(UNKNOWN, "wall", unit, lambda _: (VENUES,), handle)
+
+
 def reports(unit: ComparingUnit, venues: Iterable[str]) -> Work:
     """What the venues report, in each symbol's order."""
     return Work(
@@ -190,8 +201,11 @@ async def _query(uow: UnitOfWork, received: Received[QueryOrder]) -> None:
 async def _learn(uow: ComparingPostgresUnitOfWork, received: Received[VenueReports]) -> None:
     said = received.message
     known = [report for report in said.reports if uow.find(report.venue_order_ref) is not None]
-    if len(known) < len(said.reports) and not await reconciling.hear_of_unknown(uow, said.venue, said.symbol):
-        raise NotYet(f"an order that {said.venue} speaks of")
+    if len(known) < len(said.reports):
+        if not uow.can(said.venue, LISTS_OPEN_ORDERS):
+            # It cannot be asked what that order is: whoever sent it must bring it.
+            raise NotYet(f"an order that {said.venue} speaks of")
+        uow.look_at_unknown(said.venue, said.symbol)
     facts = [(report.venue_order_ref, fact_of(report)) for report in known]
     await learning.learn_reports(uow, facts, market_at=_market_at(received))
 

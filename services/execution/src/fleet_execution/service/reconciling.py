@@ -45,16 +45,10 @@ async def learn_status(uow: ComparingUnitOfWork, venue: str, state: VenueState) 
         uow.trust(venue, "")
 
 
-async def hear_of_unknown(uow: ComparingUnitOfWork, venue: str, symbol: str) -> bool:
-    """The venue speaks of an order that we did not send: what it is, and what it has filled, its books will tell.
-
-    False where it cannot be asked for them; then whoever sent the order must bring it."""
-    state = await uow.venue_state(venue)
-    if state is None or not state.can_list:
-        return False
+def hear_of_unknown(uow: ComparingUnitOfWork, venue: str, symbol: str) -> None:
+    """The venue speaks of an order that we did not send: what it is, and what it has filled, its books will tell."""
     uow.doubt(venue, symbol, "the venue speaks of an order that is not known here")
     uow.look_again(venue, uow.now)
-    return True
 
 
 async def is_reachable(

@@ -22,6 +22,8 @@ VENUES = "venues"
 """The id that locks what all venues said of themselves, and with it their doubts and comparisons."""
 ROUND = "reconcile"
 """The kind of the due rows that begin a round of questions to a venue."""
+UNKNOWN = "unknown"
+"""The kind of the due rows that say of which venue and symbol an order is not known here."""
 
 _COLUMNS = """reconciliation_id, venue, symbol, cause, asked_at, since_trade_id, outcome, attempt, page, after_ref,
 last_trade_id, open_differences, differences, ended_at, positions_after"""
@@ -213,6 +215,9 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
 
     def look_again(self, venue: str, at: datetime) -> None:
         self._tx.schedule(ROUND, venue, 0, "wall", at)
+
+    def look_at_unknown(self, venue: str, symbol: str) -> None:
+        self._tx.schedule(UNKNOWN, f"{venue} {symbol}", 0, "wall", self.now)
 
     async def flush(self) -> None:
         await super().flush()
