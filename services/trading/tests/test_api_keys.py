@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 ORDERS = "/api/v1/orders"
+LIMITS = "/api/v1/risk/limits"
 MSFT: dict[str, Any] = {"symbol": "MSFT/USD"}
 
 
@@ -66,7 +67,7 @@ async def test_a_keys_cap_holds_beside_the_accounts_and_the_tighter_of_both(flee
     grown = await key.call("PATCH", f"{ORDERS}/{order['order_id']}", {"quantity": "11"})
     assert (grown.status, grown.code) == (422, "max_order_notional")
     limits = {"scope": "account", "limits": {"max_order_notional": "400"}}
-    assert (await fleet.call("PUT", "/api/v1/risk/limits", limits, user=user)).status == 200
+    assert (await fleet.call("PUT", LIMITS, limits, user=user)).status == 200
     assert (await wide.order()).code == "max_order_notional"
 
 
@@ -89,7 +90,7 @@ async def test_an_admin_limits_a_key_of_anybody(fleet: Any) -> None:
     user = fleet.a_user()
     key, other = Key(fleet, user), Key(fleet, user)
     body = {"scope": "api_key", "target": key.api_key_id, "limits": {"max_order_quantity": "5"}}
-    assert (await fleet.call("PUT", "/api/v1/risk/limits", body, user=fleet.a_user(), roles=("admin",))).status == 200
+    assert (await fleet.call("PUT", LIMITS, body, user=fleet.a_user(), roles=("admin",))).status == 200
     assert (await key.order(quantity="6")).code == "max_order_quantity"
     assert (await other.order(quantity="6")).status == 201
     await fleet.accepted(user, quantity="6")
@@ -106,3 +107,30 @@ async def test_what_a_key_deploys_is_bound_as_the_key_is(fleet: Any) -> None:
     assert (await grant()).body["max_order_notional"] == "500"
     assert (await grant(max_order_notional="900")).body["max_order_notional"] == "500"
     assert (await grant(max_order_notional="90")).body["max_order_notional"] == "90"
+
+
+async def test_a_key_tightens_its_owners_limits_and_loosens_none(fleet: Any) -> None:
+    """login: 100 → key: not 101, not none, of several none at all → key: 100, 90, and another that was not set → key: not
+    100 again → login: both taken away"""
+    user = fleet.a_user()
+    key = Key(fleet, user)
+
+    async def put(by: Any = None, **limits: Any) -> tuple[int, str | None]:
+        body = {"scope": "account", "limits": limits}
+        reply = await (by.call("PUT", LIMITS, body) if by else fleet.call("PUT", LIMITS, body, user=user))
+        return reply.status, reply.code
+
+    async def held() -> dict[str, str]:
+        rows = (await key.call("GET", LIMITS)).body["data"]
+        return {row["name"]: row["limit"] for row in rows if row["scope"] == "account"}
+
+    assert await put(max_order_notional="100") == (200, None)
+    for wanted in ("101", None):
+        assert await put(key, max_order_notional=wanted, open_orders="5") == (403, "session_required")
+    assert await held() == {"max_order_notional": "100"}
+    assert await put(key, max_order_notional="100", open_orders="5", order_rate=None) == (200, None)
+    assert await put(key, max_order_notional="90") == (200, None)
+    assert await put(key, max_order_notional="100") == (403, "session_required")
+    assert await held() == {"max_order_notional": "90", "open_orders": "5"}
+    assert await put(max_order_notional=None, open_orders=None) == (200, None)
+    assert await held() == {}

@@ -27,7 +27,7 @@ from fleet_trading.service.orders import ACCOUNT_NOT_FOUND
 from fleet_trading.service.risk import set_limits
 from fleet_trading.store.limits import LimitChange, Selection
 
-from .context import ReadAccount, Service, Trading, problem_of
+from .context import ReadAccount, Service, Trading, key_of, problem_of
 from .documents import answers, page_of
 
 router = APIRouter(prefix="/api/v1/risk", tags=["risk"])
@@ -162,7 +162,8 @@ async def get_limits_history(
     "/limits", response_class=FastJSON, responses=answers(200, page_of(SetLimit), "The limits of the target now.")
 )
 async def put_limits(body: LimitsBody, caller: TradeCaller, trading: Service) -> Response:
-    """Sets limits. An owner may tighten his own account; all else takes the scope `admin`."""
+    """Sets limits. An owner may tighten his own account, and with a login loosen what he set himself (an API key: 403
+    `session_required`); all else takes the scope `admin`."""
     _check_values(body.limits)
     target = await _target(trading, caller, body.scope, body.target)
     set_as = SetAs.ADMIN if "admin" in caller.scopes else SetAs.OWNER
@@ -170,7 +171,13 @@ async def put_limits(body: LimitsBody, caller: TradeCaller, trading: Service) ->
         uow = trading.unit(tx)
         await uow.lock([account_key(UUID(target))] if body.scope is Scope.ACCOUNT else [])
         refused = await set_limits(
-            uow, scope=body.scope, target=target, set_as=set_as, values=body.limits, by=caller.user_id
+            uow,
+            scope=body.scope,
+            target=target,
+            set_as=set_as,
+            values=body.limits,
+            by=caller.user_id,
+            is_by_key=key_of(caller) is not None,
         )
         await uow.flush()
     if refused is not None:
