@@ -134,3 +134,17 @@ async def test_a_key_tightens_its_owners_limits_and_loosens_none(fleet: Any) -> 
     assert await held() == {"max_order_notional": "90", "open_orders": "5"}
     assert await put(max_order_notional=None, open_orders=None) == (200, None)
     assert await held() == {}
+
+
+async def test_a_key_of_some_symbols_resets_no_account(fleet: Any) -> None:
+    """It would cancel, and take out, what is of other symbols; a key without symbols may."""
+    user = fleet.a_user()
+    await fleet.accepted(user, type="limit", limit_price="40", **MSFT)
+    path = f"/api/v1/accounts/{fleet.account_of(user)}/reset"
+    refused = await Key(fleet, user, symbols=["AAPL/USD"]).call("POST", path)
+    assert (refused.status, refused.code) == (403, "restricted_symbol")
+    await fleet.accepted(user, **MSFT)
+    stranger = await Key(fleet, fleet.a_user(), symbols=["AAPL/USD"]).call("POST", path)
+    assert (stranger.status, stranger.code) == (404, "account_not_found")
+    assert (await Key(fleet, user, max_order_notional="500").call("POST", path)).status == 202
+    assert (await fleet.order(user, **MSFT)).code == "account_resetting"

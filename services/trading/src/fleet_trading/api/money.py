@@ -25,7 +25,7 @@ from fleet_trading.service import money
 from fleet_trading.service.accounts import open_account, release
 from fleet_trading.service.orders import ACCOUNT_NOT_FOUND
 
-from .context import Service, problem_of
+from .context import Service, key_of, problem_of
 from .documents import answers
 
 router = APIRouter(prefix="/api/v1", tags=["accounts"])
@@ -155,8 +155,11 @@ async def post_reset(
     account_id: UUID, caller: TradeCaller, trading: Service, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """A paper account begins anew: its open orders are cancelled, then what it has goes out of its ledger and the opening
-    deposit comes in. Nothing is deleted."""
+    deposit comes in. Nothing is deleted. 403 `restricted_symbol` for an API key of some symbols: it is of all."""
     await trading.account_of(caller, account_id)
+    key = key_of(caller)
+    if key is not None and key.symbols is not None:
+        raise Problem(403, "restricted_symbol", "A reset is of every symbol, and the API key of some.")
     reset_id = _id_of(caller, f"reset {account_id}", idempotency_key)
     async with trading.bus.transaction() as tx:
         uow = trading.unit(tx)
