@@ -140,6 +140,21 @@ async def test_a_live_deployment_takes_a_fresh_second_factor(
     assert (reply.status, reply.body["code"]) == refused
 
 
+@pytest.mark.parametrize(("asked", "shown"), [(None, "500"), ("900", "500"), ("90.5", "90.5")])
+async def test_a_deployment_shows_the_cap_of_the_key_that_made_it(
+    strategy_service: Any, a_user: Any, asked: str | None, shown: str
+) -> None:
+    """The tighter of both, as trading grants it; also when it is asked for again."""
+    body = {"symbols": ["AAPL/USD"], "timeframe": "1d", "mode": "paper", "max_order_notional": asked}
+    body["strategy_id"] = await strategy_service.strategy(a_user)
+    claims = strategy_service.grant(a_user, str(uuid4())) | {"api_key_id": str(uuid4()), "max_order_notional": "500"}
+    made = [await strategy_service.call(a_user, "POST", "/deployments", body, claims=claims) for _ in range(2)]
+    found = await strategy_service.deployment(a_user, claims["deployment_id"])
+    (listed,) = (await strategy_service.call(a_user, "GET", "/deployments")).body["data"]
+    answers = [*(reply.body for reply in made), found, listed]
+    assert [answer["max_order_notional"] for answer in answers] == [shown] * 4
+
+
 async def test_a_deployment_is_paused_resumed_and_stopped_for_good(strategy_service: Any, a_user: Any) -> None:
     deployment_id = await strategy_service.deployed(a_user)
 

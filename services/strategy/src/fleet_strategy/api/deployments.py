@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import asdict
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -50,7 +51,8 @@ class ReasonShown(Resource):
 
 
 class DeploymentShown(Resource):
-    """`state`: active, paused or stopped; `reason` says why, where its owner did not ask for it."""
+    """`max_order_notional`: the tighter of what was asked for and of the API key that made it. `state`: active, paused or
+    stopped; `reason` says why, where its owner did not ask for it."""
 
     deployment_id: UUID
     strategy_id: UUID
@@ -141,7 +143,15 @@ def router(
                 async with bus.transaction() as tx:
                     catalogue = PostgresCatalogue(tx)
                     strategy = await catalogue.strategy(body.strategy_id, caller.user_id)
-                    new = _deployment(body, strategy, deployment_id, account_id, now=tx.now, market_at=bus.market_at)
+                    new = _deployment(
+                        body,
+                        strategy,
+                        deployment_id,
+                        account_id,
+                        max_order_notional=_cap(caller, body),
+                        now=tx.now,
+                        market_at=bus.market_at,
+                    )
                     stored, was_there = await service.create_deployment(catalogue, new, most=most_of_a_user)
         created(response, f"/api/v1/deployments/{stored.deployment_id}", is_replayed=was_there)
         return _shown(stored)
@@ -209,6 +219,13 @@ def _granted(caller: Caller, body: DeploymentBody) -> tuple[UUID, UUID]:
     return deployment_id, account_id
 
 
+def _cap(caller: Caller, body: DeploymentBody) -> Decimal | None:
+    """That of the grant: the tighter of the body's and of the API key's, which the gateway's assertion claims."""
+    of_key = caller.claims.get("max_order_notional")
+    caps = [body.max_order_notional, None if of_key is None else Decimal(str(of_key))]
+    return min((cap for cap in caps if cap is not None), default=None)
+
+
 def _check(body: DeploymentBody, instruments: TableView[InstrumentDefined], timeframes: Collection[str]) -> None:
     if body.mode == "live":
         raise invalid("mode", "must be paper: live is not built yet", "unsupported", problem="unsupported")
@@ -230,6 +247,7 @@ def _deployment(
     deployment_id: UUID,
     account_id: UUID,
     *,
+    max_order_notional: Decimal | None,
     now: datetime,
     market_at: datetime | None,
 ) -> Deployment:
@@ -252,7 +270,7 @@ def _deployment(
         timeframe=body.timeframe.value,
         parameters=msgspec.to_builtins(parameters),
         mode=body.mode,
-        max_order_notional=body.max_order_notional,
+        max_order_notional=max_order_notional,
         expires_at=body.expires_at,
         state=DeploymentState.ACTIVE,
         reason=None,
