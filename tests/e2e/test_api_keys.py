@@ -54,6 +54,27 @@ async def test_a_key_trades_within_its_bounds_until_it_is_revoked(fleet: WholeFl
         await user.client.login(user.email, user.password)
 
 
+async def test_a_key_that_may_deploy_trades_through_that_alone_and_within_its_bounds(
+    fleet: WholeFleet, user: User
+) -> None:
+    """scope strategy: places no order → deploys AAPL, not MSFT → each deployment shows the tighter of its cap and the key's"""
+    await show_second_factor(user.client)
+    wanted = {"name": "bot", "scopes": ["read", "strategy"], "symbols": [SYMBOL], "max_order_notional": "500"}
+    made = await user.client.request("POST", "/auth/api-keys", wanted)
+    await until_priced(user.client, SYMBOL)
+    async with FleetClient(fleet.url, timeout_s=30, api_key=ApiKey(made["key"], made["secret"])) as bot:
+        order = {"symbol": SYMBOL, "side": "buy", "type": "market", "quantity": "1"}
+        assert await refusal_of(bot, "POST", "/orders", order) == "insufficient_scope"
+        strategy = await bot.create_strategy({"name": "bot", "kind": "builtin", "builtin": "sma_cross"})
+        body = {"strategy_id": strategy["strategy_id"], "symbols": [SYMBOL], "timeframe": "1m", "mode": "paper"}
+        assert await refusal_of(bot, "POST", "/deployments", body | {"symbols": ["MSFT/USD"]}) == "restricted_symbol"
+        for asked, shown in ((None, "500"), ("900", "500"), ("90", "90")):
+            deployed = await bot.create_deployment(body | {"max_order_notional": asked})
+            found = await user.client.deployment(deployed["deployment_id"])
+            assert (deployed["max_order_notional"], found["max_order_notional"]) == (shown, shown)
+            await bot.change_deployment(deployed["deployment_id"], "stop")
+
+
 async def test_an_owner_releases_his_halt_with_a_fresh_second_factor(user: User) -> None:
     halt = {"scope": "account", "action": "halt", "reason": "a walk"}
 
