@@ -3,7 +3,7 @@
 import asyncio
 import time
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from fleet_contracts import TOPICS
@@ -179,6 +179,66 @@ async def test_a_deployment_is_paused_resumed_and_stopped_for_good(strategy_serv
     stopped = await strategy_service.call(a_user, "GET", "/deployments?state=stopped")
     active = await strategy_service.call(a_user, "GET", "/deployments?state=active")
     assert ([d["deployment_id"] for d in stopped.body["data"]], active.body["data"]) == ([deployment_id], [])
+
+
+@pytest.mark.parametrize(
+    ("bounds", "refused"),
+    [
+        ({"symbols": ["AAPL/USD"], "max_order_notional": "900"}, "restricted_symbol"),
+        ({"symbols": []}, "restricted_symbol"),
+        ({"max_order_notional": "499.99"}, "max_order_notional"),
+        ({"symbols": ["AAPL/USD", "IBM/USD", "GOOG/USD"], "max_order_notional": "500"}, None),
+        ({}, None),
+    ],
+)
+async def test_a_key_resumes_what_lies_within_its_bounds_and_pauses_and_stops_all(
+    strategy_service: Any, a_user: Any, bounds: dict[str, Any], refused: str | None
+) -> None:
+    """What its user deployed trades again when it is resumed."""
+    made = await strategy_service.deploy(a_user, symbols=["AAPL/USD", "IBM/USD"], max_order_notional="500")
+    path, key = f"/deployments/{made.body['deployment_id']}", {"api_key_id": str(uuid4())} | bounds
+
+    async def act(action: str, claims: dict[str, Any] | None = None) -> tuple[int, Any]:
+        reply = await strategy_service.call(a_user, "POST", f"{path}/{action}", claims=claims)
+        return reply.status, reply.body.get("state", reply.body.get("code"))
+
+    assert await act("pause", key) == (200, "paused")
+    assert await act("resume", key) == ((403, refused) if refused else (200, "active"))
+    assert (await strategy_service.deployment(a_user, path[-36:]))["state"] == ("paused" if refused else "active")
+    assert await act("resume") == (200, "active")
+    assert await act("stop", key) == (200, "stopped")
+
+
+async def test_a_deployment_without_a_cap_is_resumed_by_no_key_with_one(strategy_service: Any, a_user: Any) -> None:
+    path = f"/deployments/{await strategy_service.deployed(a_user)}"
+    key = {"api_key_id": str(uuid4()), "max_order_notional": "500"}
+    assert (await strategy_service.call(a_user, "POST", f"{path}/pause")).status == 200
+    refused = await strategy_service.call(a_user, "POST", f"{path}/resume", claims=key)
+    assert (refused.status, refused.body["code"]) == (403, "max_order_notional")
+
+
+async def test_a_live_deployment_is_resumed_with_a_fresh_second_factor(strategy_service: Any, a_user: Any) -> None:
+    """None is made yet, so that it is played; a key has no factor, a session its own."""
+    deployment_id = await strategy_service.deployed(a_user)
+    await strategy_service.execute("UPDATE deployments SET mode = 'live' WHERE deployment_id = $1", UUID(deployment_id))
+
+    async def act(action: str, **claims: object) -> tuple[int, Any]:
+        reply = await strategy_service.call(a_user, "POST", f"/deployments/{deployment_id}/{action}", claims=claims)
+        return reply.status, reply.body.get("state", reply.body.get("code"))
+
+    assert await act("pause") == (200, "paused")
+    assert await act("resume", api_key_id=str(uuid4())) == (403, "mfa_required")
+    assert await act("resume", mfa_at=int(time.time()) - 301) == (403, "mfa_required")
+    assert await act("resume", mfa_at=int(time.time())) == (200, "active")
+
+
+async def test_another_s_deployment_is_not_there_for_a_key_beyond_whose_bounds_it_is(
+    strategy_service: Any, a_user: Any
+) -> None:
+    path = f"/deployments/{await strategy_service.deployed(a_user)}/resume"
+    key = {"api_key_id": str(uuid4()), "symbols": ["IBM/USD"]}
+    reply = await strategy_service.call(type(a_user)(), "POST", path, claims=key)
+    assert (reply.status, reply.body["code"]) == (404, "not_found")
 
 
 async def test_nobody_fills_the_steps_of_all_with_deployments_of_his_own(strategy_service: Any, a_user: Any) -> None:

@@ -130,8 +130,8 @@ def router(
         """Lets a strategy run on an account, within the grant that trading has given it. 409 `too_many_deployments`. With
         `mode` live it takes a second factor shown within five minutes (403 `mfa_required`)."""
         deployment_id, account_id = _granted(caller, body)
-        if body.mode == "live":
-            caller.require_fresh_factor(bus.clock.now())
+        cap = _cap(caller, body)
+        _require_may_run(caller, body.mode, body.symbols, cap, now=bus.clock.now())
         async with database.connection() as connection:
             before = await find_deployment(connection, deployment_id, caller.user_id)
         with told_as_problems():
@@ -148,7 +148,7 @@ def router(
                         strategy,
                         deployment_id,
                         account_id,
-                        max_order_notional=_cap(caller, body),
+                        max_order_notional=cap,
                         now=tx.now,
                         market_at=bus.market_at,
                     )
@@ -192,14 +192,20 @@ def router(
     async def change(
         deployment_id: UUID, action: Literal["pause", "resume", "stop"], caller: StrategyCaller
     ) -> DeploymentShown:
-        """Pauses, resumes or stops a deployment. Pause: no more steps. Resume: from the next one on. Stop: for good.
+        """Pauses, resumes or stops a deployment. Pause: no more steps. Resume: from the next one on; live takes a fresh
+        second factor (403 `mfa_required`), and beyond an API key it is refused (403 `restricted_symbol`,
+        `max_order_notional`). Stop: for good.
 
         What is so already stays so.
         """
         with told_as_problems():
             async with bus.transaction() as tx:
+                catalogue = PostgresCatalogue(tx)
+                if action == "resume":
+                    found = await catalogue.deployment(deployment_id, caller.user_id)
+                    _require_may_run(caller, found.mode, found.symbols, found.max_order_notional, now=tx.now)
                 changed = await service.change_deployment(
-                    PostgresCatalogue(tx), deployment_id, caller.user_id, action, market_at=bus.market_at
+                    catalogue, deployment_id, caller.user_id, action, market_at=bus.market_at
                 )
         return _shown(changed)
 
@@ -220,10 +226,30 @@ def _granted(caller: Caller, body: DeploymentBody) -> tuple[UUID, UUID]:
 
 
 def _cap(caller: Caller, body: DeploymentBody) -> Decimal | None:
-    """That of the grant: the tighter of the body's and of the API key's, which the gateway's assertion claims."""
-    of_key = caller.claims.get("max_order_notional")
-    caps = [body.max_order_notional, None if of_key is None else Decimal(str(of_key))]
+    """That of the grant: the tighter of the body's and of the API key's."""
+    caps = (body.max_order_notional, _cap_of_key(caller))
     return min((cap for cap in caps if cap is not None), default=None)
+
+
+def _cap_of_key(caller: Caller) -> Decimal | None:
+    """As the gateway's assertion claims it."""
+    of_key = caller.claims.get("max_order_notional")
+    return None if of_key is None else Decimal(str(of_key))
+
+
+def _require_may_run(
+    caller: Caller, mode: str, symbols: Collection[str], cap: Decimal | None, *, now: datetime
+) -> None:
+    """Refuses, with 403, who may not let such a deployment trade, whether it begins or goes on."""
+    if mode == "live":
+        caller.require_fresh_factor(now)
+    of_key = caller.claims.get("symbols")
+    if of_key is not None and (others := set(symbols).difference(msgspec.convert(of_key, list[str]))):
+        raise Problem(403, "restricted_symbol", f"{min(others)} may not be traded.")
+    cap_of_key = _cap_of_key(caller)
+    if cap_of_key is not None and (cap is None or cap > cap_of_key):
+        was = "none" if cap is None else f"{cap:f}"
+        raise Problem(403, "max_order_notional", f"The API key may {cap_of_key:f}, the deployment's cap was {was}.")
 
 
 def _check(body: DeploymentBody, instruments: TableView[InstrumentDefined], timeframes: Collection[str]) -> None:
