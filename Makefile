@@ -41,8 +41,9 @@ demo: setup ## Replay two years of real bars through the whole fleet and check t
 # One shared stack (.fleet/test) serves all tests and is stopped at the end, whatever became of them.
 STOP_STACK = trap '$(BIN)/python -m fleet_launcher.stack --state-dir .fleet/test down' EXIT
 
+# Two at a time, for they wait more than they compute; the whole fleets, which come after one another, begin at once.
 test: setup ## Run the tests that CI runs; make test ARGS=libs/bus runs some of them
-	@$(STOP_STACK); $(BIN)/pytest -m "not long" $(or $(ARGS),libs services tests)
+	@$(STOP_STACK); $(BIN)/pytest -m "not long" -n 2 --no-loadscope-reorder $(or $(ARGS),tests libs services)
 
 test-long: setup ## The long tests: kills, stops, halts and outages; many minutes
 	@$(STOP_STACK); $(BIN)/pytest -m long $(or $(ARGS),libs services tests)
