@@ -53,9 +53,10 @@ class User:
 class WholeFleet:
     """A running fleet in a state folder of its own."""
 
-    def __init__(self, state: StateDir, options: FleetOptions) -> None:
+    def __init__(self, state: StateDir, options: FleetOptions, environment: Mapping[str, str] | None = None) -> None:
         self.state = state
         self.options = options
+        self._environment = environment or {}
 
     @property
     def description(self) -> dict[str, Any]:
@@ -93,9 +94,10 @@ class WholeFleet:
         os.kill(self.pid(name, ordinal), signal.SIGKILL)
 
     def up(self) -> None:
-        for event in launch(self.options):
-            if event["event"] == "ready":
-                break
+        with own_parts(), _environment(self._environment):
+            for event in launch(self.options):
+                if event["event"] == "ready":
+                    break
 
     def down(self) -> None:
         stop_fleet(self.state)
@@ -103,7 +105,8 @@ class WholeFleet:
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """`fleet …` on this fleet."""
         arguments = [sys.executable, "-m", "fleet_cli.main", *words, "--state-dir", str(self.state.path)]
-        return subprocess.run(arguments, capture_output=True, text=True, check=False)
+        with own_parts():
+            return subprocess.run(arguments, capture_output=True, text=True, check=False)
 
     async def is_ready(self, name: str, ordinal: int = 0) -> bool:
         """Whether this process says so."""
@@ -199,18 +202,19 @@ def whole_fleet(
 ) -> Iterator[WholeFleet]:
     """A new fleet, taken down with its data afterwards; its logs stay in `.fleet/whole-<port_offset>` until the next."""
     state = StateDir(SHARED / f"whole-{port_offset}")
-    fleet = WholeFleet(state, FleetOptions(state_dir=state.path, feed=feed, port_offset=port_offset, replicas=replicas))
-    with own_parts(), _environment({**_RATES, **(environment or {})}):
+    options = FleetOptions(state_dir=state.path, feed=feed, port_offset=port_offset, replicas=replicas)
+    fleet = WholeFleet(state, options, {**_RATES, **(environment or {})})
+    with own_parts():
         reset(state)  # also stops what a killed test run has left
-        try:
-            fleet.up()
-            yield fleet
-        finally:
-            fleet.down()
-            Stack(state.path).delete_data()
-            for path in state.path.iterdir():
-                if path.is_dir() and path != state.logs:
-                    shutil.rmtree(path)
+    try:
+        fleet.up()
+        yield fleet
+    finally:
+        fleet.down()
+        Stack(state.path).delete_data()
+        for path in state.path.iterdir():
+            if path.is_dir() and path != state.logs:
+                shutil.rmtree(path)
 
 
 @contextlib.contextmanager

@@ -61,11 +61,12 @@ async def test_what_an_account_sends_does_not_overtake(open_venue: Any) -> None:
         latency = LogNormalLatency(found.settings.exchange_connector_seed, 1_000_000, 20_000_000, 2.0)
         drawn = [latency.delay_ns(str(each.venue_order_ref), each.command_sequence) for each in commands]
         assert drawn != sorted(drawn), "some would overtake"
+        longest_s = max(drawn) / 1e9
         await found.command(*commands)
         await waiting(found, 30)
 
         async def over() -> bool:
-            clock.advance(seconds=0.05)
+            clock.advance(seconds=longest_s / 50)
             return [type(each) for each in found.reports(orders[-1].venue_order_ref)] == [ACCEPTED, REPLACED, CANCELED]
 
         await eventually(over, 20)
