@@ -57,7 +57,8 @@ async def test_a_key_trades_within_its_bounds_until_it_is_revoked(fleet: WholeFl
 async def test_a_key_that_may_deploy_trades_through_that_alone_and_within_its_bounds(
     fleet: WholeFleet, user: User
 ) -> None:
-    """scope strategy: places no order → deploys AAPL, not MSFT → each deployment shows the tighter of its cap and the key's"""
+    """scope strategy: places no order → deploys AAPL, not MSFT → each deployment shows the tighter of its cap and the key's →
+    what its user deployed without a cap it pauses and does not resume"""
     await show_second_factor(user.client)
     wanted = {"name": "bot", "scopes": ["read", "strategy"], "symbols": [SYMBOL], "max_order_notional": "500"}
     made = await user.client.request("POST", "/auth/api-keys", wanted)
@@ -73,6 +74,11 @@ async def test_a_key_that_may_deploy_trades_through_that_alone_and_within_its_bo
             found = await user.client.deployment(deployed["deployment_id"])
             assert (deployed["max_order_notional"], found["max_order_notional"]) == (shown, shown)
             await bot.change_deployment(deployed["deployment_id"], "stop")
+        wide = (await user.client.create_deployment(body))["deployment_id"]
+        assert (await bot.change_deployment(wide, "pause"))["state"] == "paused"
+        assert await refusal_of(bot, "POST", f"/deployments/{wide}/resume") == "max_order_notional"
+        assert (await user.client.change_deployment(wide, "resume"))["state"] == "active"
+        assert (await bot.change_deployment(wide, "stop"))["state"] == "stopped"
 
 
 async def test_an_owner_releases_his_halt_with_a_fresh_second_factor(user: User) -> None:
