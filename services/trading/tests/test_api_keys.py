@@ -148,3 +148,38 @@ async def test_a_key_of_some_symbols_resets_no_account(fleet: Any) -> None:
     assert (stranger.status, stranger.code) == (404, "account_not_found")
     assert (await Key(fleet, user, max_order_notional="500").call("POST", path)).status == 202
     assert (await fleet.order(user, **MSFT)).code == "account_resetting"
+
+
+@pytest.mark.parametrize(
+    ("by", "scope", "name"),
+    [
+        (("trader",), "account", "daily_loss"),
+        (("trader",), "account", "drawdown"),
+        (("admin",), "account", "drawdown"),
+        (("admin",), "role", "daily_loss"),
+    ],
+)
+async def test_a_key_resets_no_account_that_has_a_limit_on_losses(
+    fleet: Any, by: tuple[str, ...], scope: str, name: str
+) -> None:
+    """What was lost would count no more. key: refused, and trades on → login: resets → key: asked again while it is under way"""
+    user = fleet.a_user()
+    account = (await fleet.call("GET", "/api/v1/accounts", user=user, roles=("trader", "viewer"))).body["data"][0]
+    target = account["account_id"] if scope == "account" else "viewer"
+    body = {"scope": scope, "target": target, "limits": {name: "0.5"}}
+    setter = fleet.a_user() if "admin" in by else user
+    assert (await fleet.call("PUT", LIMITS, body, user=setter, roles=by)).status == 200
+    path, key = f"/api/v1/accounts/{account['account_id']}/reset", Key(fleet, user)
+    refused = await key.call("POST", path)
+    assert (refused.status, refused.code) == (403, "session_required")
+    assert (await key.order()).status == 201
+    assert (await fleet.call("POST", path, user=user)).status == 202
+    assert (await key.call("POST", path)).status == 202
+
+
+async def test_a_key_resets_an_account_with_other_limits(fleet: Any) -> None:
+    user = fleet.a_user()
+    key = Key(fleet, user)
+    await fleet.accepted(user)
+    assert (await key.call("PUT", LIMITS, {"scope": "account", "limits": {"open_orders": "5"}})).status == 200
+    assert (await key.call("POST", f"/api/v1/accounts/{fleet.account_of(user)}/reset")).status == 202

@@ -25,11 +25,12 @@ from fleet_trading.store.unit import Announcing
 MOST_KNOWN = 100_000
 """Owners of accounts that are remembered, about 200 bytes each; ownership never changes."""
 
-_STATUS = {"account_not_found": 404, "order_not_found": 404, "grant_not_found": 404}
+_STATUS = {"account_not_found": 404, "order_not_found": 404, "grant_not_found": 404, "session_required": 403}
 
 
 def problem_of(reason: Reason) -> Problem:
-    """A refusal: what is not there, or not the caller's, is 404, and what is there in another state 409."""
+    """A refusal: what is not there, or not the caller's, is 404, what takes a login 403, and what is there in another state
+    409."""
     return Problem(_STATUS.get(reason.code, 409), reason.code, reason.detail)
 
 

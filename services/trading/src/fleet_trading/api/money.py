@@ -155,7 +155,8 @@ async def post_reset(
     account_id: UUID, caller: TradeCaller, trading: Service, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """A paper account begins anew: its open orders are cancelled, then what it has goes out of its ledger and the opening
-    deposit comes in. Nothing is deleted. 403 `restricted_symbol` for an API key of some symbols: it is of all."""
+    deposit comes in. Nothing is deleted. 403 `restricted_symbol` for an API key of some symbols: it is of all; 403
+    `session_required` for any where there is a limit on `daily_loss` or `drawdown`: what was lost would count no more."""
     await trading.account_of(caller, account_id)
     key = key_of(caller)
     if key is not None and key.symbols is not None:
@@ -164,7 +165,9 @@ async def post_reset(
     async with trading.bus.transaction() as tx:
         uow = trading.unit(tx)
         await uow.lock([account_key(account_id)])
-        begun = await money.begin_reset(uow, uow.account(account_id), caller.user_id, reset_id)
+        begun = await money.begin_reset(
+            uow, uow.account(account_id), caller.user_id, reset_id, is_by_key=key is not None
+        )
         await uow.flush()
         account = uow.account(account_id)
     if isinstance(begun, Reason) or account is None:

@@ -24,11 +24,13 @@ from fleet_trading.domain import (
 )
 from fleet_trading.domain.booking import cost_of
 from fleet_trading.domain.portfolio import equity_of
+from fleet_trading.domain.risk.usage import RESTRICTING
 from fleet_trading.domain.settlement import unsettled
 from fleet_trading.ports import Market, UnitOfWork
 
 from .orders import ACCOUNT_NOT_FOUND, Cancellation, OrderDesk
 from .recording import carry_out
+from .risk import SESSION_REQUIRED
 
 CANCEL_GROUP = 500
 """Orders cancelled in one transaction of a reset."""
@@ -210,14 +212,20 @@ async def transfer(uow: UnitOfWork, asked: Transfer, *, market: Market) -> Booke
     return Booked(booked, is_replay=False)
 
 
-async def begin_reset(uow: UnitOfWork, account: Account | None, user_id: UUID, reset_id: UUID) -> bool | Reason:
-    """Nothing new is accepted from here on; the rest is done once its orders have ended. True: it was asked for before."""
+async def begin_reset(
+    uow: UnitOfWork, account: Account | None, user_id: UUID, reset_id: UUID, *, is_by_key: bool
+) -> bool | Reason:
+    """Nothing new is accepted from here on; the rest is done once its orders have ended. True: it was asked for before.
+    It forgets what was lost, so that limits on losses hold it back from API keys."""
     if account is None or account.user_id != user_id:
         return ACCOUNT_NOT_FOUND
     if account.kind != "paper":
         return Reason("unsupported", f"Only a paper account begins anew, was {account.kind}.")
     if account.status is AccountStatus.RESETTING or await uow.adjustments(reset_id):
         return True
+    held = uow.limits.of(account.roles, account.limits.values())
+    if is_by_key and (losses := sorted(RESTRICTING.intersection(held))):
+        return Reason(SESSION_REQUIRED, f"What was lost would count no more for {' and '.join(losses)}.")
     carry_out(uow, account, BeginReset())
     uow.reset_later(account, reset_id, uow.now)
     return False
