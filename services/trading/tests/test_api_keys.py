@@ -177,6 +177,25 @@ async def test_a_key_resets_no_account_that_has_a_limit_on_losses(
     assert (await key.call("POST", path)).status == 202
 
 
+async def test_a_key_resets_no_account_that_may_only_reduce(fleet: Any) -> None:
+    """overfill → key: refused, still restricted → login: resets → key: asked again while it is under way"""
+    user = fleet.a_user()
+    order = await fleet.accepted(user)
+    await fleet.report(user, fleet.filled(order, 11, "100"))
+    await fleet.becomes(order, user, "filled")
+    path, key = f"/api/v1/accounts/{fleet.account_of(user)}/reset", Key(fleet, user)
+
+    async def status() -> str:
+        (account,) = (await key.call("GET", "/api/v1/accounts")).body["data"]
+        return str(account["status"])
+
+    refused = await key.call("POST", path)
+    assert (refused.status, refused.code) == (403, "session_required")
+    assert await status() == "reduce_only"
+    assert (await fleet.call("POST", path, user=user)).status == 202
+    assert (await key.call("POST", path)).status == 202
+
+
 async def test_a_key_resets_an_account_with_other_limits(fleet: Any) -> None:
     user = fleet.a_user()
     key = Key(fleet, user)

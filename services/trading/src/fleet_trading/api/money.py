@@ -156,7 +156,8 @@ async def post_reset(
 ) -> Response:
     """A paper account begins anew: its open orders are cancelled, then what it has goes out of its ledger and the opening
     deposit comes in. Nothing is deleted. 403 `restricted_symbol` for an API key of some symbols: it is of all; 403
-    `session_required` for any where there is a limit on `daily_loss` or `drawdown`: what was lost would count no more."""
+    `session_required` for any where there is a limit on `daily_loss` or `drawdown`, as what was lost would count no more,
+    and where the account may only reduce, which an admin ends."""
     await trading.account_of(caller, account_id)
     key = key_of(caller)
     if key is not None and key.symbols is not None:

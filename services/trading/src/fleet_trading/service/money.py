@@ -216,13 +216,16 @@ async def begin_reset(
     uow: UnitOfWork, account: Account | None, user_id: UUID, reset_id: UUID, *, is_by_key: bool
 ) -> bool | Reason:
     """Nothing new is accepted from here on; the rest is done once its orders have ended. True: it was asked for before.
-    It forgets what was lost, so that limits on losses hold it back from API keys."""
+    It forgets what was lost, and lets an account go on that only reduces, so that limits on losses, and a restriction,
+    hold it back from API keys."""
     if account is None or account.user_id != user_id:
         return ACCOUNT_NOT_FOUND
     if account.kind != "paper":
         return Reason("unsupported", f"Only a paper account begins anew, was {account.kind}.")
     if account.status is AccountStatus.RESETTING or await uow.adjustments(reset_id):
         return True
+    if is_by_key and account.status is AccountStatus.REDUCE_ONLY:
+        return Reason(SESSION_REQUIRED, "The account may only reduce until somebody has looked, and would go on.")
     held = uow.limits.of(account.roles, account.limits.values())
     if is_by_key and (losses := sorted(RESTRICTING.intersection(held))):
         return Reason(SESSION_REQUIRED, f"What was lost would count no more for {' and '.join(losses)}.")
