@@ -3,14 +3,15 @@
 from datetime import UTC, datetime
 from decimal import Decimal as D
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
+import pytest
 from fleet_contracts import execution, venue
 from fleet_contracts.data import InstrumentDefined
 from fleet_contracts.topics import DATA_INSTRUMENTS, TRADING_ACCOUNTS
 from fleet_contracts.trading import Account, CancelOrder, QueryOrder, SubmitOrder, Twap
-from fleet_contracts.vocabulary import Liquidity, OrderType, TimeInForce
+from fleet_contracts.vocabulary import Liquidity, OrderType, Side, TimeInForce
 from fleet_testkit.eventually import eventually
 
 AT = datetime(2026, 1, 5, 15, tzinfo=UTC)
@@ -213,6 +214,81 @@ async def test_it_is_paused_resumed_and_cancelled(execution_service: Any, an_ord
     await service.command(ordinary)
     await part(service, order, 3)
     assert (await service.post(f"{ordinary.order_id}/pause", headers))[1]["code"] == "no_algorithm"
+
+
+LIMITED = {"order_type": OrderType.LIMIT, "limit_price": D(90), "time_in_force": TimeInForce.GTC}
+
+
+def signed(service: Any, order: SubmitOrder, **bounds: Any) -> dict[str, str]:
+    """What the gateway asserts of a key of the order's owner."""
+    key = {"api_key_id": str(uuid4())} | bounds
+    headers: dict[str, str] = service.keys.of_user("execution", order.user_id, "read", "trade", more=key)
+    return headers
+
+
+async def acted(service: Any, order: SubmitOrder, action: str, headers: dict[str, str]) -> tuple[int, str]:
+    status, body = await service.post(f"{order.order_id}/{action}", headers)
+    return status, body["algo"]["state"] if status == 200 else body["code"]
+
+
+@pytest.mark.parametrize(
+    ("terms", "bounds", "refused"),
+    [
+        (LIMITED, {"symbols": ["AAPL/USD"], "max_order_notional": "9000"}, "restricted_symbol"),
+        (LIMITED, {"symbols": []}, "restricted_symbol"),
+        (LIMITED, {"max_order_notional": "719.99"}, "max_order_notional"),
+        (LIMITED, {"symbols": ["IBM/USD"], "max_order_notional": "720"}, None),
+        ({}, {"max_order_notional": "843.99"}, "max_order_notional"),
+        ({}, {"max_order_notional": "844"}, None),
+        (LIMITED, {}, None),
+    ],
+)
+async def test_a_key_resumes_what_lies_within_its_bounds_and_pauses_all(
+    execution_service: Any, an_order: SubmitOrder, terms: dict[str, Any], bounds: dict[str, Any], refused: str | None
+) -> None:
+    """10, 2 of them filled, limited at 90 or protected at 105.5 → paused by a key → by its bounds resumed or not → by a login"""
+    service, order = execution_service, a_twap(an_order, **terms)
+    headers, key = await begun(service, order), signed(execution_service, order, **bounds)
+    await service.command(order)
+    await service.report(filled(await part(service, order, 1), D(2)), symbol=order.symbol)
+    await eventually(lambda: service.told(order.account_id)[1:])
+    assert await acted(service, order, "pause", key) == (200, "paused")
+    assert await acted(service, order, "resume", key) == ((403, refused) if refused else (200, "working"))
+    assert (await progress(service, order, headers))["state"] == ("paused" if refused else "working")
+    assert await acted(service, order, "resume", headers) == (200, "working")
+
+
+async def test_of_a_sell_a_key_s_cap_measures_the_market_too(execution_service: Any, an_order: SubmitOrder) -> None:
+    """10 limited at 1, worth 10, while nobody has bid → worth 1000 where 100 is bid"""
+    service = execution_service
+    order = a_twap(an_order, symbol="AAPL/USD", side=Side.SELL, **(LIMITED | {"limit_price": D(1)}))
+    await begun(service, order)
+    await service.command(order)
+    await part(service, order, 1)
+    assert await acted(service, order, "resume", signed(service, order, max_order_notional="9")) == (
+        403,
+        "max_order_notional",
+    )
+    key = signed(service, order, max_order_notional="999")
+    assert await acted(service, order, "resume", key) == (200, "working")
+    await service.quote("100", "101")
+
+    async def is_refused() -> bool:
+        return await acted(service, order, "resume", key) == (403, "max_order_notional")
+
+    await eventually(is_refused)
+    assert await acted(service, order, "resume", signed(service, order, max_order_notional="1000")) == (200, "working")
+
+
+async def test_another_s_order_is_not_there_for_a_key_beyond_whose_bounds_it_is(
+    execution_service: Any, an_order: SubmitOrder
+) -> None:
+    service, order = execution_service, a_twap(an_order)
+    await begun(service, order)
+    await service.command(order)
+    await part(service, order, 1)
+    stranger = signed(service, msgspec.structs.replace(order, user_id=uuid4()), symbols=["AAPL/USD"])
+    assert await acted(service, order, "resume", stranger) == (404, "not_found")
 
 
 async def test_a_cancel_that_its_venue_refuses_is_asked_for_again_after_a_pause(

@@ -2,9 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
+import msgspec
 from fastapi import APIRouter
 from fleet_bus import Bus
 from fleet_chassis.assertions import Caller
@@ -117,8 +119,14 @@ class Execution(Resource):
     group: GroupShown | None
 
 
-def router(bus: Bus, database: Database, unit: Unit, owner_of: Callable[[UUID], UUID | None]) -> APIRouter:
-    """`owner_of` tells the user of an account, None for one not heard of."""
+def router(
+    bus: Bus,
+    database: Database,
+    unit: Unit,
+    owner_of: Callable[[UUID], UUID | None],
+    bid_of: Callable[[str, str], Decimal | None],
+) -> APIRouter:
+    """`owner_of` tells the user of an account, `bid_of` the last bid of a venue for a symbol; None for what was not heard of."""
     routes = APIRouter(prefix="/api/v1/executions", tags=["executions"])
 
     @routes.get("/{order_id}")
@@ -159,11 +167,31 @@ def router(bus: Bus, database: Database, unit: Unit, owner_of: Callable[[UUID], 
 
     @routes.post("/{order_id}/resume")
     async def resume(order_id: str, caller: TradeCaller) -> Execution:
-        """It goes on where it was paused."""
-        await change(_id_of(order_id), caller, working.resume)
+        """It goes on where it was paused; beyond an API key it is refused (403 `restricted_symbol`, `max_order_notional`)."""
+
+        async def resume_within(uow: UnitOfWork, order: VenueOrder) -> None:
+            _require_may_trade(caller, order, bid_of(order.key.venue, order.key.symbol))
+            await working.resume(uow, order)
+
+        await change(_id_of(order_id), caller, resume_within)
         return await shown(_id_of(order_id), caller)
 
     return routes
+
+
+def _require_may_trade(caller: Caller, order: VenueOrder, bid: Decimal | None) -> None:
+    """Refuses, with 403, an API key that may not trade what is left of an order; its bounds are what the gateway claims.
+
+    A buy is measured by the dearest at which it may fill, a sell by its limit or the market, as it brings what is bid."""
+    symbols, cap = caller.claims.get("symbols"), caller.claims.get("max_order_notional")
+    symbol, terms = order.key.symbol, order.terms
+    if symbols is not None and symbol not in msgspec.convert(symbols, list[str]):
+        raise Problem(403, "restricted_symbol", f"{symbol} may not be traded.")
+    prices = (terms.limit_price or terms.protection_price, bid if terms.side == "sell" else None)
+    price = max((each for each in prices if each is not None), default=Decimal(0))
+    notional = (terms.quantity - order.cumulative_quantity) * price
+    if cap is not None and notional > Decimal(str(cap)):
+        raise Problem(403, "max_order_notional", f"The API key may {cap}, what is left was {notional:f}.")
 
 
 def _execution(orders: list[VenueOrder], group: Group | None, now: datetime) -> Execution:

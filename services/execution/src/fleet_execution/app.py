@@ -118,7 +118,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app = new_app(settings, "Tradefleet execution", lifespan, health)
     # The comparisons first: to the routes of one order their path is an order's.
     compared = reconciliations_router(bus, database, comparing)
-    own, operators = router(bus, database, unit, owner_of), operators_router(bus, database, comparing)
+    own, operators = router(bus, database, unit, owner_of, watch.bid), operators_router(bus, database, comparing)
     for routes in (gate.router, deadlines.router, compared, own, operators, internal_router(bus)):
         app.include_router(routes)
     return app

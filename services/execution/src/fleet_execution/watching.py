@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 from fleet_bus import GroupCommitter, Received
@@ -81,6 +82,11 @@ class PriceWatch:
         seen.append(prices)
         for waiting in self._by_market.get(market, ()):
             self._show(waiting, prices)
+
+    def bid(self, venue: str, symbol: str) -> Decimal | None:
+        """The last that it has seen, however old; None for none."""
+        seen = self._seen.get((venue, symbol))
+        return seen[-1].bid if seen else None
 
     async def run(self) -> None:
         """Until cancelled."""
