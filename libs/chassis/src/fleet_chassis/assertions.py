@@ -1,8 +1,9 @@
 """Who calls: short-lived EdDSA assertions with which services vouch for themselves and for the user they act for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -45,6 +46,23 @@ class Caller:
     session_id: str
     issuer: str
     claims: Mapping[str, object]
+
+    @property
+    def symbols(self) -> frozenset[str] | None:
+        """Those that the API key may trade which the request was signed with; None: any."""
+        claimed = self.claims.get("symbols")
+        return None if claimed is None else frozenset(msgspec.convert(claimed, list[str]))
+
+    @property
+    def max_order_notional(self) -> Decimal | None:
+        """The cap of that API key; None: none."""
+        claimed = self.claims.get("max_order_notional")
+        return None if claimed is None else Decimal(str(claimed))
+
+    def require_symbols(self, symbols: Iterable[str]) -> None:
+        """Refuses, with 403, an API key that may not trade all of them."""
+        if self.symbols is not None and (others := set(symbols) - self.symbols):
+            raise Problem(403, "restricted_symbol", f"{min(others)} may not be traded.")
 
     def require_scope(self, scope: str) -> None:
         """Refuses, with 403, a caller whose token or key does not have the scope."""

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-import msgspec
 from fastapi import APIRouter
 from fleet_bus import Bus
 from fleet_chassis.assertions import Caller
@@ -16,6 +15,7 @@ from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import DecimalString, Resource
 
 from .domain import Filled, Leg, VenueOrder, venue_order_ref
+from .domain.fills import EXACT
 from .domain.groups import Group
 from .domain.twap import Twap
 from .events import trade_id
@@ -183,15 +183,13 @@ def _require_may_trade(caller: Caller, order: VenueOrder, bid: Decimal | None) -
     """Refuses, with 403, an API key that may not trade what is left of an order; its bounds are what the gateway claims.
 
     A buy is measured by the dearest at which it may fill, a sell by its limit or the market, as it brings what is bid."""
-    symbols, cap = caller.claims.get("symbols"), caller.claims.get("max_order_notional")
-    symbol, terms = order.key.symbol, order.terms
-    if symbols is not None and symbol not in msgspec.convert(symbols, list[str]):
-        raise Problem(403, "restricted_symbol", f"{symbol} may not be traded.")
+    caller.require_symbols([order.key.symbol])
+    terms, cap = order.terms, caller.max_order_notional
     prices = (terms.limit_price or terms.protection_price, bid if terms.side == "sell" else None)
     price = max((each for each in prices if each is not None), default=Decimal(0))
-    notional = (terms.quantity - order.cumulative_quantity) * price
-    if cap is not None and notional > Decimal(str(cap)):
-        raise Problem(403, "max_order_notional", f"The API key may {cap}, what is left was {notional:f}.")
+    notional = EXACT.multiply(EXACT.subtract(terms.quantity, order.cumulative_quantity), price)
+    if cap is not None and notional > cap:
+        raise Problem(403, "max_order_notional", f"The API key may {cap:f}, what is left was {notional:f}.")
 
 
 def _execution(orders: list[VenueOrder], group: Group | None, now: datetime) -> Execution:

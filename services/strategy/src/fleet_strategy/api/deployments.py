@@ -227,14 +227,8 @@ def _granted(caller: Caller, body: DeploymentBody) -> tuple[UUID, UUID]:
 
 def _cap(caller: Caller, body: DeploymentBody) -> Decimal | None:
     """That of the grant: the tighter of the body's and of the API key's."""
-    caps = (body.max_order_notional, _cap_of_key(caller))
+    caps = (body.max_order_notional, caller.max_order_notional)
     return min((cap for cap in caps if cap is not None), default=None)
-
-
-def _cap_of_key(caller: Caller) -> Decimal | None:
-    """As the gateway's assertion claims it."""
-    of_key = caller.claims.get("max_order_notional")
-    return None if of_key is None else Decimal(str(of_key))
 
 
 def _require_may_run(
@@ -243,13 +237,11 @@ def _require_may_run(
     """Refuses, with 403, who may not let such a deployment trade, whether it begins or goes on."""
     if mode == "live":
         caller.require_fresh_factor(now)
-    of_key = caller.claims.get("symbols")
-    if of_key is not None and (others := set(symbols).difference(msgspec.convert(of_key, list[str]))):
-        raise Problem(403, "restricted_symbol", f"{min(others)} may not be traded.")
-    cap_of_key = _cap_of_key(caller)
-    if cap_of_key is not None and (cap is None or cap > cap_of_key):
+    caller.require_symbols(symbols)
+    of_key = caller.max_order_notional
+    if of_key is not None and (cap is None or cap > of_key):
         was = "none" if cap is None else f"{cap:f}"
-        raise Problem(403, "max_order_notional", f"The API key may {cap_of_key:f}, the deployment's cap was {was}.")
+        raise Problem(403, "max_order_notional", f"The API key may {of_key:f}, the deployment's cap was {was}.")
 
 
 def _check(body: DeploymentBody, instruments: TableView[InstrumentDefined], timeframes: Collection[str]) -> None:

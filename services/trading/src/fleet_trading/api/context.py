@@ -1,10 +1,8 @@
 """What the routes work with, and whose account a request is about."""
 
-from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from fastapi import Depends, Query, Request
 from fleet_bus import Bus, GroupCommitter, Transaction
 from fleet_chassis.assertions import Caller
@@ -119,15 +117,8 @@ def _remember(known: dict[UUID, UUID], key: UUID, value: UUID) -> None:
 
 def key_of(caller: Caller) -> KeyLimits | None:
     """What the API key may do that the request was signed with, as the gateway asserts it."""
-    api_key_id, claims = caller.claims.get("api_key_id"), caller.claims
-    if api_key_id is None:
-        return None
-    symbols, cap = claims.get("symbols"), claims.get("max_order_notional")
-    return KeyLimits(
-        UUID(str(api_key_id)),
-        None if symbols is None else frozenset(msgspec.convert(symbols, list[str])),
-        None if cap is None else Decimal(str(cap)),
-    )
+    api_key_id = caller.claims.get("api_key_id")
+    return None if api_key_id is None else KeyLimits(UUID(str(api_key_id)), caller.symbols, caller.max_order_notional)
 
 
 def trading_of(request: Request) -> Trading:
