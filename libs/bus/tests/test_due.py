@@ -9,6 +9,7 @@ from typing import Any
 from counting_service import NUMBERS, Effects, Service, number, work
 from fleet_bus import Due, DueKind
 from fleet_testkit.clock import FakeClock
+from fleet_testkit.databases import waiting_for_locks
 from fleet_testkit.eventually import eventually
 
 
@@ -140,7 +141,7 @@ async def test_on_a_replay_only_the_end_of_a_step_moves_the_market(make_service:
 
 async def _waits_for_lock(service: Service) -> bool:
     async with service.database.connection() as connection:
-        return bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+        return bool(await waiting_for_locks(connection))
 
 
 async def _no_rows(service: Service) -> bool:

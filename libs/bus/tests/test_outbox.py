@@ -20,6 +20,7 @@ from fleet_contracts import MessageTooLong, encode
 from fleet_contracts.execution import OrderReports, OrderUnknown
 from fleet_contracts.partitioning import partition
 from fleet_contracts.topics import EXECUTION_REPORTS
+from fleet_testkit.databases import waiting_for_locks
 from fleet_testkit.eventually import eventually
 
 
@@ -63,7 +64,7 @@ async def test_an_id_is_taken_only_when_every_key_is_held(make_service: Any, new
 
     async def waits_for_a_lock() -> bool:
         async with c.database.connection() as connection:
-            return bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+            return bool(await waiting_for_locks(connection))
 
     holding = asyncio.create_task(hold())
     await holds.wait()

@@ -14,6 +14,7 @@ import jwt
 import pytest_asyncio
 from fleet_auth.app import create_app
 from fleet_auth.settings import AuthSettings
+from fleet_testkit.databases import waiting_for_locks
 from fleet_testkit.eventually import eventually
 from fleet_testkit.fixtures import MakeDatabase
 from fleet_testkit.http import served
@@ -200,7 +201,7 @@ async def held(auth: Any, user: dict[str, Any]) -> AsyncIterator[Callable[[int],
     connection = await asyncpg.connect(auth.settings.database_url.get_secret_value())
 
     async def waiting(count: int) -> bool:
-        return bool(await connection.fetchval("SELECT count(*) = $1 FROM pg_locks WHERE NOT granted", count))
+        return len(await waiting_for_locks(connection)) == count
 
     try:
         async with connection.transaction():

@@ -19,6 +19,7 @@ from fleet_auth.app import create_app
 from fleet_auth.resealing import RotationUnderWay, rotate_field_keys
 from fleet_auth.sealing import SIGNING_KEY, CannotUnseal, FieldKeys, Sealer, parse_field_keys
 from fleet_auth.settings import AuthSettings
+from fleet_testkit.databases import waiting_for_locks
 from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
 from hypothesis import given
@@ -180,7 +181,7 @@ async def _held_row(settings: AuthSettings) -> AsyncIterator[Callable[[], Awaita
     )
 
     async def is_waited_for() -> bool:
-        return bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+        return bool(await waiting_for_locks(connection))
 
     try:
         async with connection.transaction():

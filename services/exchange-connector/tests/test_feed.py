@@ -27,6 +27,8 @@ from fleet_testkit.eventually import eventually
 SYMBOLS = ["AAPL/USD", "BTC/USD", "ETH/USD", "FB/USD", "GOOG/USD", "IBM/USD", "MSFT/USD"]
 OPENED = datetime(2026, 1, 5, 14, 30, 10, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+STRETCH = timedelta(milliseconds=400)
+QUIET = timedelta(seconds=10)
 ACCEPTED, FILLED = venue.VenueOrderAccepted, venue.VenueOrderFilled
 
 
@@ -67,6 +69,24 @@ async def test_every_symbol_is_quoted_and_every_minute_ends_with_its_bars(by_han
     for symbol in SYMBOLS:
         bars = [message.bar for message in await by_hand.heard(VenueBarClosed, symbol, count=said)]
         assert [bar.close_at for bar in bars] == [step.market_at for step in steps]
+
+
+async def test_a_round_that_comes_late_tells_every_quote_that_stood_since_the_last(by_hand: Any) -> None:
+    """What an order fills at is told to everybody, also when the process had no time for a while."""
+    before = (await by_hand.heard(Quote, "BTC/USD", count=1))[-1].market_at
+    by_hand.clock.advance(seconds=4)
+    last = OPENED.replace(second=0) + (by_hand.clock.now() - OPENED.replace(second=0)) // STRETCH * STRETCH
+
+    def times() -> list[datetime]:
+        told = [quote.market_at for quote in by_hand.peers.heard_of(Quote, "BTC/USD")]
+        return told[told.index(before) :] if last in told else []
+
+    assert await eventually(times) == [before + n * STRETCH for n in range((last - before) // STRETCH + 1)]
+    by_hand.clock.advance(seconds=30)
+    behind = by_hand.clock.now() - QUIET
+    await eventually(lambda: by_hand.peers.heard_of(Quote, "BTC/USD")[-1].market_at > last + QUIET)
+    later = [q.market_at for q in by_hand.peers.heard_of(Quote, "BTC/USD") if q.market_at > last]
+    assert behind <= later[0] <= behind + STRETCH, "as far as the feed may be behind and keep its lock"
 
 
 async def test_a_paused_feed_stands_still_until_it_is_stepped_or_resumed(by_hand: Any) -> None:

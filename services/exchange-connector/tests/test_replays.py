@@ -146,7 +146,8 @@ async def test_connections_cut_in_the_middle_repeat_nothing(replaying: Any) -> N
     orders = [replaying.place(symbol) for symbol in ("AAPL/USD", "IBM/USD") for _ in range(20)]
     await replaying.command(*orders)
     replay_id = await begin(replaying, "2012-02-01", "2012-03-30")
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'exchange-connector-0'"
+    cut = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'exchange-connector-0'"""
     for _ in range(12):
         row = await _row(replaying, replay_id)
         await replaying.fetch(cut)

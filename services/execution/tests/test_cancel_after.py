@@ -21,6 +21,7 @@ from fleet_execution.service.working import begin
 from fleet_execution.store.families import Families
 from fleet_execution.store.unit import NEW, PostgresUnitOfWork, venue_orders_of
 from fleet_gate import Cutoffs
+from fleet_testkit.databases import waiting_for_locks
 from fleet_testkit.eventually import eventually
 from fleet_testkit.peers import Process
 
@@ -96,7 +97,7 @@ async def test_an_order_that_was_taken_just_before_and_is_not_committed_yet_is_w
 
         async def is_waiting() -> bool:
             async with database.connection() as connection:
-                return bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+                return bool(await waiting_for_locks(connection))
 
         async with bus.transaction() as tx:
             uow = unit(tx)

@@ -14,6 +14,7 @@ from fleet_contracts import venue
 from fleet_contracts.trading import CancelOrder, QueryOrder, ReplaceOrder, SubmitOrder
 from fleet_contracts.vocabulary import OrderType, StateScope, TimeInForce, TradingStateWord
 from fleet_execution.domain import venue_order_ref
+from fleet_testkit.databases import waiting_for_locks
 from fleet_testkit.eventually import eventually
 
 
@@ -95,9 +96,8 @@ async def test_stopped_between_quote_and_placement_it_is_placed_once(service: An
         await connection.execute(
             "SELECT FROM venue_orders WHERE venue_order_ref = $1 FOR UPDATE", venue_order_ref(a_stop.order_id)
         )
-        blocked = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         await service.quote("101.00", "101.01")
-        pid = await eventually(lambda: connection.fetchval(blocked), what="execution waits for the row")
+        [pid] = await eventually(lambda: waiting_for_locks(connection), what="execution waits for the row")
         ending = asyncio.create_task(service.running.aclose())
         await connection.execute("SELECT pg_terminate_backend($1)", pid)
         await ending
@@ -120,9 +120,8 @@ async def test_a_connection_lost_in_between_does_not_lose_the_price(service: Any
     connection = await asyncpg.connect(service.settings.database_url.get_secret_value())
     async with connection.transaction():
         await connection.execute("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
-        blocked = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         await service.quote("101.00", "101.01")
-        pid = await eventually(lambda: connection.fetchval(blocked), what="execution waits for the table")
+        [pid] = await eventually(lambda: waiting_for_locks(connection), what="execution waits for the table")
         await connection.execute("SELECT pg_terminate_backend($1)", pid)
     await connection.close()
     await service.placed_with_legs(a_stop, 1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from fleet_testkit.databases import waiting_for_locks
 from fleet_testkit.eventually import eventually
 from fleet_trading.verify import CHECKS
 
@@ -44,8 +45,7 @@ async def both_at_once(fleet: Any, other: Any, user: Any) -> set[int]:
     holder = await asyncpg.connect(fleet.settings.database_url.get_secret_value())
 
     async def are_waiting() -> bool:
-        asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        return bool(await holder.fetchval(asked) == 2)
+        return len(await waiting_for_locks(holder)) == 2
 
     async with holder.transaction():
         await holder.execute("SELECT FROM accounts WHERE account_id = $1 FOR UPDATE", fleet.account_of(user))

@@ -18,6 +18,13 @@ _PASSWORD = "fleet_tests"  # noqa: S105 - a stack on 127.0.0.1 that holds nothin
 _LOCK = 0x666C656574  # one builder of templates at a time
 
 
+async def waiting_for_locks(connection: asyncpg.Connection) -> list[int]:
+    """The processes of the server that wait for a lock in the connection's database: none of another test's beside."""
+    await connection.execute("SELECT pg_stat_clear_snapshot()")
+    waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return [row["pid"] for row in await connection.fetch(waiting)]
+
+
 class TestDatabases:
     """Makes databases on one server and drops them again."""
 

@@ -21,6 +21,8 @@ from fleet_exchange_connector.domain.times import minute_of, minute_start, to_ns
 from fleet_exchange_connector.store.markets import MarketRow, take_feed
 
 LOCK_RETRY_S = 2.0
+QUIET_S = 10
+"""A holder that has not read the market's row for so long is gone, and what it left out stays untold."""
 BACKOFF_S = 1.0
 
 log = get_logger("fleet_exchange_connector.feed")
@@ -34,6 +36,8 @@ class SimulatedFeed:
         self._database = database
         self._row = row
         self._instruments = instruments
+        self._epoch = 0
+        self._said_at: datetime | None = None
         self._failure: str | None = None
         self._failures = Streak(first_s=BACKOFF_S, most_s=BACKOFF_S)
 
@@ -58,9 +62,9 @@ class SimulatedFeed:
 
     @contextlib.asynccontextmanager
     async def _holding(self) -> AsyncIterator[tuple[asyncpg.Connection, int]]:
-        # A stopped process would hold the lock for ever: the server ends a session that is silent for 10 s, and ours
+        # A stopped process would hold the lock for ever: the server ends a session that is silent for so long, and ours
         # reads the market's row with every round of quotes.
-        connection = await self._database.dedicated(idle_session_timeout="10s")
+        connection = await self._database.dedicated(idle_session_timeout=f"{QUIET_S}s")
         try:
             while (epoch := await take_feed(connection)) is None:
                 self._failure = None
@@ -73,29 +77,41 @@ class SimulatedFeed:
 
     async def _send_quotes(self, connection: asyncpg.Connection, epoch: int) -> None:
         rounds: int | None = None
+        if epoch != self._epoch + 1:
+            self._said_at = None  # Another process has said quotes meanwhile, or this one none yet.
+        self._epoch = epoch
         stretch = timedelta(milliseconds=100)
         async with self._bus.direct(EXCHANGE_CONNECTOR_MARKET_DATA, epoch) as producer:
             while True:
                 market = await self._row.read(connection)
                 if market is not None:
                     stretch = market.stretch
-                    at = self._quoted_at(market, rounds)
+                    for at in self._unsaid(market, rounds):
+                        if messages := self._messages(market, at):
+                            self._said_at = at  # Also if it fails: it may have arrived, and is not said twice.
+                            await producer.send(messages, market_at=at)
                     rounds = market.rounds
-                    messages = [] if at is None else self._messages(market, at)
-                    if at is not None and messages:
-                        await producer.send(messages, market_at=at)
                     if self._failures.ended():
                         log.info("feed_goes_on", epoch=epoch)
                     self._failure = None
                 await self._until_next(stretch)
 
-    def _quoted_at(self, market: Market, rounds: int | None) -> datetime | None:
-        """The time whose quotes are to be sent now; None if there is nothing to say."""
-        if not market.is_paused:
-            now = self._bus.clock.now()
-            start = minute_start(minute_of(now))
-            return start + (now - start) // market.stretch * market.stretch
-        return market.shown_at if rounds not in (None, market.rounds) else None
+    def _unsaid(self, market: Market, rounds: int | None) -> list[datetime]:
+        """The times whose quotes are to be sent now: also of those that stood since the last that was sent, for orders
+        may have filled at them."""
+        if market.is_paused:
+            return [market.shown_at] if market.shown_at and rounds not in (None, market.rounds) else []
+        now, stretch = self._bus.clock.now(), market.stretch
+        start = minute_start(minute_of(now))
+        at = start + (now - start) // stretch * stretch
+        said_at = self._said_at
+        if said_at is None:
+            return [at]
+        since = max(said_at, market.resumed_at, now - timedelta(seconds=QUIET_S))
+        times = [at] if at > said_at else []
+        while times and times[-1] - stretch > since:
+            times.append(times[-1] - stretch)
+        return times[::-1]
 
     def _messages(self, market: Market, at: datetime) -> list[tuple[str, Message]]:
         found: list[tuple[str, Message]] = []
