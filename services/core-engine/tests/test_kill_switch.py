@@ -43,7 +43,7 @@ class Instance:
 
         app.router.add_post("/internal/state", state)
         app.router.add_get("/internal/rest", rest)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
