@@ -15,6 +15,7 @@ from fleet_simulator import (
     protection_price,
     protection_reference,
     reservation,
+    selling_price,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,6 +97,29 @@ def test_a_stop_that_sells_gets_out_through_a_gap() -> None:
     unprotected = {(side, kind) for side in Side for kind in OrderType if not is_protected(side, kind)}
     with_limit = {(side, kind) for side in Side for kind in OrderType if kind.has_limit}
     assert unprotected - with_limit == {(Side.SELL, OrderType.STOP), (Side.SELL, OrderType.TRAILING_STOP)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "stop", "measured_at"),
+    [
+        (OrderType.MARKET, None, None, 100),
+        (OrderType.LIMIT, 1, None, 100),
+        (OrderType.LIMIT, 120, None, 120),
+        (OrderType.STOP, None, 80, 80),
+        (OrderType.STOP_LIMIT, 1, 99, 99),
+        (OrderType.MARKET_IF_TOUCHED, None, 1, 100),
+        (OrderType.MARKET_IF_TOUCHED, None, 120, 120),
+        (OrderType.LIMIT_IF_TOUCHED, 1, 2, 100),
+        (OrderType.TRAILING_STOP, None, None, 100),
+    ],
+)
+def test_a_sell_is_measured_by_what_it_brings_however_low_its_limit(
+    kind: OrderType, limit: int | None, stop: int | None, measured_at: int
+) -> None:
+    limit_price, stop_price = (None if price is None else Decimal(price) for price in (limit, stop))
+    asked = {"limit_price": limit_price, "stop_price": stop_price}
+    assert selling_price(kind, Decimal(100), **asked) == measured_at
+    assert selling_price(kind, None, **asked) == max((p for p in asked.values() if p is not None), default=None)
 
 
 @given(

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import jwt
+import pytest
 from fleet_auth.settings import AuthSettings
 from fleet_bus import Bus
 from fleet_chassis.health import Health
@@ -23,9 +24,12 @@ def trader() -> dict[str, Any]:
     return {"sub": str(uuid4()), "sid": str(uuid4()), "roles": ["trader"], "scopes": ["read", "trade"]}
 
 
-async def changed(auth: Any, user: dict[str, Any], *, by: dict[str, Any] | None = None, **body: Any) -> Any:
+async def changed(
+    auth: Any, user: dict[str, Any], *, by: dict[str, Any] | None = None, factor_age_s: int | None = 0, **body: Any
+) -> Any:
+    shown = {} if factor_age_s is None else {"mfa_at": int(auth.clock.now().timestamp()) - factor_age_s}
     return await auth.call(
-        "PATCH", f"/users/{user['user_id']}", json=body, user=by or administrator(), prefix="/api/v1"
+        "PATCH", f"/users/{user['user_id']}", json=body, user=(by or administrator()) | shown, prefix="/api/v1"
     )
 
 
@@ -60,6 +64,28 @@ async def test_other_roles_hold_from_the_next_login_on(auth: Any) -> None:
     assert refused.body["code"] == "session_revoked"
     claims = jwt.decode((await auth.logged_in(user))["access_token"], options={"verify_signature": False})
     assert (claims["roles"], claims["scopes"]) == (["viewer"], ["read"])
+
+
+@pytest.mark.parametrize("factor_age_s", [None, 301])
+async def test_to_let_somebody_do_more_takes_a_fresh_second_factor_and_to_take_it_away_none(
+    auth: Any, factor_age_s: int | None
+) -> None:
+    user = await auth.registered()
+
+    async def codes(**body: Any) -> list[str | None]:
+        """Without a fresh factor, and with one."""
+        replies = [await changed(auth, user, factor_age_s=age_s, **body) for age_s in (factor_age_s, 0)]
+        return [reply.body.get("code") for reply in replies]
+
+    for more in ({"roles": ["trader", "admin"]}, {"roles": ["compliance"]}):
+        assert await codes(**more) == ["mfa_required", None]
+        for less in (
+            {"roles": ["viewer"]},
+            {"status": "disabled", "roles": ["trader", "admin"]},
+            {"roles": ["trader"]},
+        ):
+            assert await codes(**less) == [None, None]
+        assert await codes(status="active") == ["mfa_required", None]
 
 
 async def test_what_changes_nothing_ends_no_session(auth: Any) -> None:

@@ -180,6 +180,7 @@ def test_what_does_not_go_together_is_malformed(signal: Signal) -> None:
         (replace(SELL, order_type=OrderType.LIMIT, limit_price=D(1)), D(1990)),
         (replace(SELL, order_type=OrderType.MARKET_IF_TOUCHED, stop_price=D(1)), D(1990)),
         (replace(SELL, order_type=OrderType.STOP, stop_price=D(90)), D(1800)),
+        (replace(SELL, order_type=OrderType.TRAILING_STOP, trail_percent=D(2)), D(1990)),
         (replace(SELL, order_type=OrderType.STOP_LIMIT, stop_price=D(90), limit_price=D(1)), D(1800)),
     ],
 )

@@ -94,12 +94,7 @@ def test_an_order_at_its_limit_is_accepted_and_one_step_more_is_denied(
     [
         (OrderType.MARKET, None, None, 100),
         (OrderType.LIMIT, 1, None, 100),
-        (OrderType.LIMIT, 120, None, 120),
-        (OrderType.STOP, None, 80, 80),
         (OrderType.STOP_LIMIT, 1, 99, 99),
-        (OrderType.MARKET_IF_TOUCHED, None, 1, 100),
-        (OrderType.MARKET_IF_TOUCHED, None, 120, 120),
-        (OrderType.LIMIT_IF_TOUCHED, 1, 2, 100),
         (OrderType.TRAILING_STOP, None, None, 100),
     ],
 )

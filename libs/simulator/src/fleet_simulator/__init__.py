@@ -43,7 +43,13 @@ from fleet_simulator.orders import (
     TimeInForce,
     command_order,
 )
-from fleet_simulator.protection import is_protected, protection_price, protection_reference, reservation
+from fleet_simulator.protection import (
+    is_protected,
+    protection_price,
+    protection_reference,
+    reservation,
+    selling_price,
+)
 from fleet_simulator.scale import OffGrid, Scale, trail_ppm
 from fleet_simulator.slippage import HalfSpread, Slippage, SquareRootImpact, VolumeShare
 from fleet_simulator.triggers import Shown
@@ -110,5 +116,6 @@ __all__ = [
     "protection_price",
     "protection_reference",
     "reservation",
+    "selling_price",
     "trail_ppm",
 ]

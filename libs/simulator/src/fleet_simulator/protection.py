@@ -60,6 +60,22 @@ def protection_reference(
     return stop if stop > 0 else None
 
 
+def selling_price(
+    type: OrderType,  # noqa: A002  the field's name everywhere
+    market_price: Decimal | None,
+    *,
+    limit_price: Decimal | None,
+    stop_price: Decimal | None,
+) -> Decimal | None:
+    """What a sell is measured by where its worth is bounded: about what it brings; None if no price is known.
+
+    One that is limited far below the market is one at the market. Only a stop sells when the market has fallen to it,
+    which is the less."""
+    waits_below = type.is_stop and stop_price is not None
+    known = (limit_price, stop_price, None if waits_below else market_price)
+    return max((price for price in known if price is not None), default=None)
+
+
 def reservation(
     side: Side,
     type: OrderType,  # noqa: A002  the field's name everywhere

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 from uuid import UUID
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
@@ -46,6 +47,10 @@ class UserUnknown(Exception):
 
 class LastAdministrator(Exception):
     """An administrator does not take the role or the access from himself: nobody might be left who could give it back."""
+
+
+class FactorNeeded(Exception):
+    """Who lets somebody do more shows a second factor first; to take something away none is needed."""
 
 
 class WrongCredentials(Exception):
@@ -106,6 +111,11 @@ class User:
     @property
     def is_active(self) -> bool:
         return self.status is UserStatus.ACTIVE
+
+    def may_more_than(self, before: Self) -> bool:
+        """Whether it opens anything that it did not as it was."""
+        opened = set(scopes_of(before.roles)) if before.is_active else set()
+        return self.is_active and not opened.issuperset(scopes_of(self.roles))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from fleet_contracts.vocabulary import Role
 from .domain import (
     Client,
     EmailTaken,
+    FactorNeeded,
     IdempotencyKeyReused,
     LastAdministrator,
     RefreshRefusal,
@@ -175,11 +176,17 @@ async def end_sessions(uow: UnitOfWork, user_id: UUID, reason: RevokedReason, *,
 
 
 async def change_user(
-    uow: UnitOfWork, user_id: UUID, *, roles: Collection[Role] | None, status: UserStatus | None, by: UUID
+    uow: UnitOfWork,
+    user_id: UUID,
+    *,
+    roles: Collection[Role] | None,
+    status: UserStatus | None,
+    by: UUID,
+    has_fresh_factor: bool,
 ) -> User:
     """Other roles or another status, told to the fleet; his sessions end, so that no token says what was so before.
 
-    Raises UserUnknown, LastAdministrator.
+    Raises UserUnknown, LastAdministrator, FactorNeeded.
     """
     user = await uow.locked_user(user_id)
     if user is None:
@@ -193,6 +200,8 @@ async def change_user(
         return user
     if user_id == by and not (Role.ADMIN in changed.roles and changed.is_active):
         raise LastAdministrator
+    if changed.may_more_than(user) and not has_fresh_factor:
+        raise FactorNeeded
     changed = dataclasses.replace(changed, version=user.version + 1)
     await uow.change_user(changed)
     await end_sessions(uow, user_id, RevokedReason.USER_CHANGED)

@@ -13,6 +13,7 @@ from fleet_chassis.database import Database
 from fleet_chassis.permissions import ReadCaller, TradeCaller
 from fleet_chassis.problems import Problem
 from fleet_chassis.shapes import DecimalString, Resource
+from fleet_simulator import OrderType, selling_price
 
 from .domain import Filled, Leg, VenueOrder, venue_order_ref
 from .domain.fills import EXACT
@@ -185,9 +186,10 @@ def _require_may_trade(caller: Caller, order: VenueOrder, bid: Decimal | None) -
     A buy is measured by the dearest at which it may fill, a sell by its limit or the market, as it brings what is bid."""
     caller.require_symbols([order.key.symbol])
     terms, cap = order.terms, caller.max_order_notional
-    prices = (terms.limit_price or terms.protection_price, bid if terms.side == "sell" else None)
-    price = max((each for each in prices if each is not None), default=Decimal(0))
-    notional = EXACT.multiply(EXACT.subtract(terms.quantity, order.cumulative_quantity), price)
+    price = terms.limit_price or terms.protection_price
+    if terms.side == "sell":
+        price = selling_price(OrderType(terms.order_type), bid, limit_price=price, stop_price=None)
+    notional = EXACT.multiply(EXACT.subtract(terms.quantity, order.cumulative_quantity), price or Decimal(0))
     if cap is not None and notional > cap:
         raise Problem(403, "max_order_notional", f"The API key may {cap:f}, what is left was {notional:f}.")
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter
+from fleet_chassis.assertions import mfa_required
 from fleet_chassis.pages import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor
 from fleet_chassis.permissions import AdminCaller
 from fleet_chassis.problems import Problem
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from fleet_auth import service
 from fleet_auth.api_keys.store import ApiKeys
-from fleet_auth.domain import LastAdministrator, UserStatus, UserUnknown
+from fleet_auth.domain import FactorNeeded, LastAdministrator, UserStatus, UserUnknown
 from fleet_auth.parts import AuthParts, UserResource, user_resource
 from fleet_auth.store import PostgresUnitOfWork, users_page
 
@@ -44,15 +45,24 @@ async def list_users(
 @router.patch("/{user_id}")
 async def change_user(user_id: UUID, body: UserChange, caller: AdminCaller, auth: AuthParts) -> UserResource:
     """Other roles, or another status. It ends the user's sessions: within 5 seconds no token of his opens anything, what he
-    logs in to next is what he is now, and his API keys do no more than he may. 403 `last_administrator` for what would
-    end one's own."""
+    logs in to next is what he is now, and his API keys do no more than he may. What lets him do more takes a second
+    factor shown within five minutes (403 `mfa_required`); 403 `last_administrator` for what would end one's own."""
     try:
         async with auth.bus.transaction() as tx:
             uow = PostgresUnitOfWork(tx)
-            user = await service.change_user(uow, user_id, roles=body.roles, status=body.status, by=caller.user_id)
+            user = await service.change_user(
+                uow,
+                user_id,
+                roles=body.roles,
+                status=body.status,
+                by=caller.user_id,
+                has_fresh_factor=caller.has_fresh_factor(tx.now),
+            )
             await ApiKeys(tx, auth.sealer).tell_changed(user_id)
     except UserUnknown:
         raise Problem(404, "not_found", "The user does not exist.") from None
+    except FactorNeeded:
+        raise mfa_required() from None
     except LastAdministrator:
         detail = "Another administrator takes the role or the access from you, not you yourself."
         raise Problem(403, "last_administrator", detail) from None

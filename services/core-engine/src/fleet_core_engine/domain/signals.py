@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
-from fleet_simulator import OffGrid, OrderType, Side, TimeInForce, protection_reference, trail_ppm
+from fleet_simulator import OffGrid, OrderType, Side, TimeInForce, protection_reference, selling_price, trail_ppm
 from fleet_simulator.admission import conditions_refusal
 
 from .freshness import is_stale
@@ -250,15 +250,6 @@ def _market(signal: Signal, known: Circumstances) -> Drop | None:
     return None if known.is_free else Drop.THROTTLED
 
 
-def _selling_price(signal: Signal, limit: Decimal, quote: Quote | None) -> Decimal:
-    """A sell limited far below the market is one at the market. Only a stop sells when the market has fallen to it."""
-    kind = signal.order_type
-    assert kind is not None, "it is whole"
-    own = max(limit, signal.stop_price or limit)
-    waits_below = kind.is_triggered and not kind.is_touched
-    return own if quote is None or waits_below else max(own, quote.bid)
-
-
 def _notional(signal: Signal, grant: Grant, known: Circumstances) -> Drop | None:
     """The cap is on quantity times the price at which the order would trade; its exits only close what it opened."""
     if grant.max_order_notional is None or signal.quantity is None:
@@ -268,8 +259,10 @@ def _notional(signal: Signal, grant: Grant, known: Circumstances) -> Drop | None
         if known.quote is None:
             raise Missing(f"quote {signal.symbol}")
         price = signal.price(known.quote.ask if signal.side is Side.BUY else known.quote.bid)
+    if signal.side is Side.SELL and price is not None:
+        assert signal.order_type is not None, "it is whole"
+        bid = None if known.quote is None else known.quote.bid
+        price = selling_price(signal.order_type, bid, limit_price=price, stop_price=signal.stop_price)
     if price is None:
         return Drop.MALFORMED  # a trail as long as the price
-    if signal.side is Side.SELL:
-        price = _selling_price(signal, price, known.quote)
     return Drop.MAX_ORDER_NOTIONAL if signal.quantity * price > grant.max_order_notional else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
 
-from fleet_simulator import OrderType, Side
+from fleet_simulator import OrderType, Side, selling_price
 from fleet_simulator.fees import EXACT
 
 from fleet_trading.domain.account import Account
@@ -62,7 +62,7 @@ def placed(account: Account, command: PlaceOrder, protection: Decimal | None, in
     if command.side is Side.BUY:
         price = command.limit_price or protection
     else:
-        price = _selling_price(command.type, command.limit_price, terms.stop_price, last)
+        price = selling_price(command.type, last, limit_price=command.limit_price, stop_price=terms.stop_price)
     exits: Sequence[Exit] = ()
     if command.leg_ids:
         exits = exits_of(terms, command.side, command.conditions.protection_factor, instrument.tick)
@@ -87,16 +87,6 @@ def placed(account: Account, command: PlaceOrder, protection: Decimal | None, in
     )
 
 
-def _selling_price(
-    kind: OrderType, limit: Decimal | None, stop: Decimal | None, last: Decimal | None
-) -> Decimal | None:
-    """About what it brings: a sell limited far below the market is one at the market. Only a stop sells when the market has
-    fallen to it, which is the less."""
-    waits_below = kind.is_triggered and not kind.is_touched and stop is not None
-    known = (limit, stop, None if waits_below else last)
-    return max((price for price in known if price is not None), default=None)
-
-
 def _signature(command: PlaceOrder) -> str:
     terms = "" if command.terms is None else command.terms.asked()
     c = command
@@ -119,7 +109,7 @@ def grown(account: Account, order: Order, wanted: Figures, conditions: Condition
         if order.side is Side.BUY:
             price = figures.limit_price or order.protection_price
             return max(price, *others) if others and price is not None else price
-        return _selling_price(order.type, figures.limit_price, figures.stop_price, last)
+        return selling_price(order.type, last, limit_price=figures.limit_price, stop_price=figures.stop_price)
 
     price = price_of(wanted)
     before = EXACT.multiply(now.quantity, price_of(now) or ZERO)
