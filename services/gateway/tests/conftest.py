@@ -43,6 +43,7 @@ from fleet_testkit.fixtures import MakeDatabase
 from fleet_testkit.http import served
 from fleet_testkit.topics import topics_under
 from pydantic import SecretStr
+from redis.asyncio import Redis
 from socket_clients import Trader
 from yarl import URL
 
@@ -255,6 +256,7 @@ async def fleet(stack: Endpoints, make_database: MakeDatabase, fleet_keys: Path)
         signer = AssertionSigner("gateway", gateway.private_key_file)
         under_test = FleetUnderTest(url, gateway, clock, recorders, signer, bus, http)
         await eventually(lambda: is_ready(under_test), 20)
+        await eventually(functools.partial(remembers, stack.redis_url), 20)
         yield under_test
 
 
@@ -281,6 +283,12 @@ def second_gateway(fleet: FleetUnderTest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 async def trader(fleet: Any) -> Trader:
     return Trader(fleet, await fleet.new_user())
+
+
+async def remembers(redis_url: str) -> bool:
+    """Whether Redis, which this session may just have started, is old enough to know every signature that is good."""
+    async with Redis.from_url(redis_url) as redis:
+        return bool((await redis.info("server"))["uptime_in_seconds"] > 5)
 
 
 async def is_ready(fleet: FleetUnderTest) -> bool:

@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from fleet_gateway.app import create_app
+from fleet_launcher import processes
+from fleet_launcher.places import StateDir
+from fleet_launcher.ports import kept_ports
+from fleet_launcher.valkey import Valkey
 from fleet_sdk.signing import ApiKey
 from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
@@ -270,3 +274,44 @@ async def test_without_redis_signed_requests_read_and_change_nothing(signer: Sig
         assert refused(await alone.send(key, "POST", ORDERS, b"{}"))[0] == 503
     methods = {seen.method for seen in signer.fleet.services["trading"].seen[before:]}
     assert methods == {"GET"}
+
+
+async def test_a_signature_is_taken_once_though_redis_forgets_it(
+    signer: Signer, second_gateway: Any, tmp_path: Path
+) -> None:
+    """sent -> Redis is killed and comes back empty -> sent again: what it was asked before is not known -> what is signed
+    later than anything it has forgotten is taken, once"""
+    key, _ = await signer.key()
+    state = StateDir(tmp_path)
+    state.prepare()
+    port = kept_ports(state, ["valkey"])["valkey"]
+    server = Valkey(state, port, "everything", {"gateway": "one"})
+    server.start()
+    try:
+        async with second_gateway(redis_url=SecretStr(f"redis://gateway:one@127.0.0.1:{port}/0")) as gateway:
+            alone = Signer(gateway, signer.token, signer.user_id)
+
+            async def sent(*, again: dict[str, str] | None = None) -> tuple[int, dict[str, str]]:
+                signed = again or key.headers("POST", ORDERS, b"{}")
+                return (await alone.repeat(signed, "POST", ORDERS, b"{}")).status, signed
+
+            async def taken() -> dict[str, str] | None:
+                status, signed = await sent()
+                assert status in (200, 503)
+                return signed if status == 200 else None
+
+            signed = await eventually(taken, 20)
+            processes.stop(state, server.name, timeout_s=0)
+            server.start()
+            statuses = set()
+
+            async def is_old() -> bool:
+                statuses.add((await sent(again=signed))[0])
+                return 401 in statuses
+
+            await eventually(is_old, 20)
+            assert statuses == {503, 401}, "unknown as long as its time is right"
+            signed = await eventually(taken, 20)
+            assert (await sent(again=signed))[0] == 401
+    finally:
+        server.stop()

@@ -16,7 +16,7 @@ from fleet_launcher.ports import HOST
 
 _START_TIMEOUT_S = 20.0
 _SUPER_USER = "fleet"
-_COMMANDS = "+@connection +@read +@write +@scripting +@pubsub +time -@dangerous"
+_COMMANDS = "+@connection +@read +@write +@scripting +@pubsub +time -@dangerous +info"
 
 
 def valkey_server() -> Path:

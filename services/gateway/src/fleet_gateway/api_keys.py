@@ -108,7 +108,8 @@ class ApiKeys:
     """Keeps what auth tells of a key for a minute, and forgets it when auth says that it has changed. `limit` is that of one
     key: a program that runs wild leaves its user's others something.
 
-    Without Redis nobody knows which signatures were seen: what only reads goes on, nothing is changed."""
+    Without Redis, and for some seconds after it was started anew, nobody knows which signatures were seen: what only reads
+    goes on, nothing is changed."""
 
     upstream: Upstream
     rates: RateLimits
@@ -155,7 +156,9 @@ class ApiKeys:
         if not hmac.compare_digest(expected, signature):
             raise unauthenticated("invalid_signature", "The signature is not that of this request.")
         check_address(key.principal, exchange, self.trusted_proxies)
-        await self._check_once(exchange, key.principal.session_id, signature)
+        await self._check_once(
+            exchange, key.principal.session_id, signature, said_ago_s=(now_ms - int(timestamp)) / 1_000
+        )
         self._note_use(key, exchange)
         return key.principal
 
@@ -218,13 +221,16 @@ class ApiKeys:
             self._names[key.principal.session_id] = name
         return key
 
-    async def _check_once(self, exchange: Exchange, key_id: str, signature: bytes) -> None:
+    async def _check_once(self, exchange: Exchange, key_id: str, signature: bytes, *, said_ago_s: float) -> None:
         once, of_key = await self.rates.check(Check(ONCE, f"{key_id}:{signature.decode()}"), Check(self.limit, key_id))
-        if self.rates.failure is not None:
-            if exchange.method not in SAFE_METHODS:
-                raise unavailable("It cannot be known whether this signature was seen before; nothing was done.")
-        elif not once.allowed:
+        if once.is_shared and not once.allowed:
             raise unauthenticated("signature_reused", "This signature was used before; sign each request anew.")
+        # By a clock that is ahead it may have been said, and taken, before Redis began to remember.
+        remembered_s = time.monotonic() - self.rates.remembers_since
+        is_known = once.is_shared and said_ago_s + TOLERANCE_MS / 1_000 <= remembered_s
+        if not is_known and exchange.method not in SAFE_METHODS:
+            detail = "It cannot be known whether this signature was seen before; nothing was done."
+            raise unavailable(detail, retry_after_s=TOLERANCE_MS // 1_000)
         exchange.limited(of_key)
 
     async def _ask_auth(self, what: str, content: object, request_id: str) -> Answer:

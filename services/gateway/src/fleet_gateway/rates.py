@@ -90,13 +90,14 @@ log = get_logger(__name__)
 
 
 class Verdict(NamedTuple):
-    """Times in seconds; `limit` is what is shown as RateLimit-Limit."""
+    """Times in seconds; `limit` is what is shown as RateLimit-Limit. One that `is_shared` is that of all gateways."""
 
     allowed: bool
     limit: int
     remaining: int
     reset_s: float
     retry_after_s: float
+    is_shared: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ class LocalLimits:
         self._make_room(self._rates)
         self._rates[key] = after
         remaining = int(limit.most - (after - now) / limit.interval_us)
-        return Verdict(wait <= 0, limit.most, remaining, (after - now) / 1e6, max(wait, 0) / 1e6)
+        return Verdict(wait <= 0, limit.most, remaining, (after - now) / 1e6, max(wait, 0) / 1e6, False)
 
     def _window(self, check: Check, now: float) -> Verdict:
         limit, key = check.limit, (check.limit.name, check.whose)
@@ -180,7 +181,7 @@ class LocalLimits:
             self._make_room(self._windows)
             self._windows[key] = (count, ends)
         left = (ends - now) / 1e6
-        return Verdict(allowed, limit.most, max(int(limit.most - count), 0), left, 0 if allowed else left)
+        return Verdict(allowed, limit.most, max(int(limit.most - count), 0), left, 0 if allowed else left, False)
 
     def _make_room(self, kept: dict[tuple[str, str], Any]) -> None:
         if len(kept) >= self._most:
@@ -206,6 +207,11 @@ class RateLimits:
         self._paused_until = 0.0
         self.failure: str | None = None
         """Why the limits are this process's own at the moment."""
+
+    @property
+    def remembers_since(self) -> float:
+        """What was counted before, by `time.monotonic()`, may have been forgotten."""
+        return self._script.remembers_since
 
     async def check(self, *checks: Check) -> list[Verdict]:
         """A verdict for each check; what is allowed is counted."""
@@ -262,7 +268,7 @@ class RateLimits:
         """A verdict that all gateways agree on, for what must not be taken uncounted. Raises Problem 503."""
         for _ in range(SHARED_TRIES):
             verdicts = await self.check(*checks)
-            if self.failure is None:
+            if all(verdict.is_shared for verdict in verdicts):
                 return verdicts
             await asyncio.sleep(self._pause_s)
         raise unavailable("Logins and registrations cannot be counted at the moment.", retry_after_s=2)

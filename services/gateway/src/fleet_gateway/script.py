@@ -3,9 +3,12 @@ more than all else that a request's limits do."""
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Sequence
 from typing import cast
 from urllib.parse import unquote, urlsplit
+
+_UPTIME = b"return {tonumber(string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)'))}"
 
 
 class ScriptFailed(ConnectionError):
@@ -21,6 +24,9 @@ class Script:
         self._sha = hashlib.sha1(self._text, usedforsecurity=False).hexdigest().encode()
         self._timeout_s = timeout_s
         self._wire: _Wire | None = None
+        self.remembers_since = float("inf")
+        """By this process's monotonic clock: Redis forgets all when it is started anew. Of one that does not tell, the time
+        of our connection."""
 
     async def __call__(self, keys: Sequence[str], arguments: Sequence[str]) -> list[int]:
         """Raises OSError, of which ScriptFailed and TimeoutError are kinds."""
@@ -58,6 +64,12 @@ class Script:
             await wire.ask(b"AUTH", *user, unquote(url.password).encode())
         if url.path.strip("/0"):
             await wire.ask(b"SELECT", url.path.strip("/").encode())
+        now = time.monotonic()
+        try:
+            (uptime_s,) = await wire.ask(b"EVAL", _UPTIME, b"0")
+        except ScriptFailed:
+            uptime_s = 0
+        self.remembers_since = now - uptime_s
         return wire
 
 
