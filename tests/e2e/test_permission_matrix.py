@@ -88,6 +88,8 @@ async def callers(fleet: WholeFleet) -> AsyncIterator[dict[str, Caller]]:
                 changed = await found[Role.ADMIN].call("PATCH", path, {"roles": [role]})
                 assert changed.status == 200, changed.body
             await client.login(email, password)
+            if role is Role.ADMIN:
+                await show_second_factor(client)
             user_id = UUID((await client.me())["user_id"])
             found[role] = Caller(fleet.url, SCOPES[role], user_id, await client._authorization())
         user = await stack.enter_async_context(fleet.user())
