@@ -63,7 +63,9 @@ def test_paths_that_mean_another(path: str, expected: bool) -> None:
         (b"/api/v1/markets/AAPL%2FUSD", b"/api/v1/markets/AAPL%2FUSD"),
         (b"/api/v1/orders/%2562atch", b"/api/v1/orders/%2562atch"),
         (b"/api/v1/orders/%2e%2E", b"/api/v1/orders/.."),
-        (b"/api/v1/orders/%6", b"/api/v1/orders/%6"),
+        (b"/api/v1/orders/%6", b"/api/v1/orders/%256"),
+        (b"/api/v1/orders/b%6%31tch", b"/api/v1/orders/b%2561tch"),
+        (b"/api/v1/orders/%%62atch", b"/api/v1/orders/%25batch"),
     ],
 )
 def test_needless_escapes_are_undone(sent: bytes, means: bytes) -> None:

@@ -144,23 +144,30 @@ class ApiKeys:
         if not (name and timestamp and signature):
             detail = "A signed request has the headers X-API-Key, X-Timestamp and X-Signature."
             raise unauthenticated("invalid_signature", detail)
-        now_ms = self.clock.now().timestamp() * 1_000
-        if not (timestamp.isdigit() and len(timestamp) < 19 and abs(now_ms - int(timestamp)) <= TOLERANCE_MS):
-            raise unauthenticated("timestamp_out_of_range", "X-Timestamp must be now, in ms, give or take 5 s.")
-        key = await self._key(name, exchange.request_id, count_stranger)
-        if key.principal.expires_at * 1_000 <= now_ms:
-            raise _unknown()
+        await self._judge(name, timestamp, exchange.request_id, count_stranger)
         digest = hashlib.sha256(await body()).hexdigest().encode()
+        # Again, however long the body took: by now the signature may be forgotten, and the key revoked.
+        key, said_ago_s = await self._judge(name, timestamp, exchange.request_id, count_stranger)
         said = timestamp + exchange.method.encode() + exchange.sent_target + digest
         expected = hmac.digest(key.secret, said, "sha256").hex().encode()
         if not hmac.compare_digest(expected, signature):
             raise unauthenticated("invalid_signature", "The signature is not that of this request.")
         check_address(key.principal, exchange, self.trusted_proxies)
-        await self._check_once(
-            exchange, key.principal.session_id, signature, said_ago_s=(now_ms - int(timestamp)) / 1_000
-        )
+        await self._check_once(exchange, key.principal.session_id, signature, said_ago_s=said_ago_s)
         self._note_use(key, exchange)
         return key.principal
+
+    async def _judge(
+        self, name: str, timestamp: bytes, request_id: str, count_stranger: Callable[[], Awaitable[None]]
+    ) -> tuple[_Key, float]:
+        """The key, and how many seconds ago its request was signed. Raises Problem 401, 429 and 503."""
+        key = await self._key(name, request_id, count_stranger)
+        now_ms = self.clock.now().timestamp() * 1_000
+        if not (timestamp.isdigit() and len(timestamp) < 19 and abs(now_ms - int(timestamp)) <= TOLERANCE_MS):
+            raise unauthenticated("timestamp_out_of_range", "X-Timestamp must be now, in ms, give or take 5 s.")
+        if key.principal.expires_at * 1_000 <= now_ms:
+            raise _unknown()
+        return key, (now_ms - int(timestamp)) / 1_000
 
     async def run(self, every_s: float = TELL_EVERY_S) -> None:
         """Tells auth which keys were used: apart from the requests, which do not wait for it."""

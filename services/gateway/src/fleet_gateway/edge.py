@@ -100,6 +100,7 @@ class Edge:
         body: Body = b""
         if exchange.method not in _READING:
             body = await exchange.passed_on(receive, self._most_bytes(route))
+            self.tokens.require_living(principal)
         return await self._forward(exchange, route, principal, body)
 
     async def _principal(self, exchange: Exchange, route: Route, receive: Receive) -> Principal:
@@ -178,6 +179,7 @@ class Edge:
     async def _orders(self, exchange: Exchange, route: Route, principal: Principal, receive: Receive) -> Answer:
         """Orders get their names before anything can go wrong with them, so that every answer tells the names."""
         body = await self._body(exchange, route, receive)
+        self.tokens.require_living(principal)
         name = name_order if exchange.raw_path == routes.ORDERS else name_batch
         refused, key = None, exchange.forwarded.get("Idempotency-Key")
         try:
@@ -200,6 +202,7 @@ class Edge:
     async def _deployment(self, exchange: Exchange, route: Route, principal: Principal, receive: Receive) -> Answer:
         await self._admit(exchange, route, principal)
         body = await self._body(exchange, route, receive)
+        self.tokens.require_living(principal)
         stop = routes.STOP.fullmatch(exchange.raw_path)
         if stop is None:
             return await self.deployments.create(exchange, principal, body)

@@ -195,6 +195,13 @@ class AccessTokens:
             raise end
         return principal
 
+    def require_living(self, principal: Principal) -> None:
+        """Once a body is there, which may have taken its time. Raises Problem 401 where a token has ended meanwhile; what is
+        signed with an API key was judged with its body."""
+        end = None if principal.api_key_id is not None else self.end_of(principal)
+        if end is not None:
+            raise end
+
     def end_of(self, principal: Principal) -> Problem | None:
         """Why the principal's token counts no more; None while it does."""
         if principal.expires_at <= self._clock.now().timestamp():

@@ -101,22 +101,26 @@ _EXACT = {
 SERVICES = tuple(dict.fromkeys(route.service for route in _ROUTES.values()))
 
 
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2}|)")
+_UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 
 
 def plain(raw_path: bytes) -> bytes:
     """The path with every needless escape undone (RFC 3986, 6.2.2.2).
 
-    Otherwise `/orders/%62atch` would be a batch for the service and not for us: not weighed, not named, not limited.
+    Otherwise `/orders/%62atch` would be a batch for the service and not for us: not weighed, not named, not limited. So would
+    `b%6%31tch`, were its first % left alone, which is no escape and would become one.
     """
     if b"%" not in raw_path:
         return raw_path
-    return _ESCAPE.sub(lambda found: _unescaped(found[0], int(found[1], 16)), raw_path)
+    return _ESCAPE.sub(lambda found: _unescaped(found[0], found[1]), raw_path)
 
 
-def _unescaped(escape: bytes, character: int) -> bytes:
-    return bytes([character]) if character in _UNRESERVED else escape
+def _unescaped(escape: bytes, digits: bytes) -> bytes:
+    if not digits:
+        return b"%25"
+    character = bytes.fromhex(digits.decode())
+    return character if character in _UNRESERVED else escape
 
 
 def find(raw_path: bytes) -> Route | None:
