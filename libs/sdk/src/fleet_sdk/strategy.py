@@ -138,9 +138,11 @@ class Context:
         for bar in bars:
             self._known(bar.symbol)
             window = self._windows[bar.symbol]
-            place = bisect_left(window, bar.close_at, key=lambda known: known.close_at)
-            replaced = place < len(window) and window[place].close_at == bar.close_at
-            window[place : place + replaced] = [bar]
+            if not window or window[-1].close_at < bar.close_at:
+                window.append(bar)
+            else:
+                place = bisect_left(window, bar.close_at, key=lambda known: known.close_at)
+                window[place : place + (window[place].close_at == bar.close_at)] = [bar]
             del window[: -self._lookback]
 
     def _begin(

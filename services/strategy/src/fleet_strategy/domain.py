@@ -138,6 +138,10 @@ MOST_WAITING = 10_080
 MOST_RUNS = 1000
 """Runs of a deployment through a step in one transaction: about a second of its ten."""
 
+MOST_RUNNING_S = 1.0
+"""Of strategies' own work in one transaction: with long averages of many symbols a run takes a hundred times as long, and the
+database ends a transaction from which it hears nothing for 5 s, each time anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class PendingSteps:

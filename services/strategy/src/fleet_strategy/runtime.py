@@ -1,9 +1,11 @@
 """Runs deployments' strategies on steps: once each, in order, with what they remember committed with what they ask for."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +16,7 @@ from fleet_sdk.orders import Intent, OpenOrder, OrderClass, SubmitIntent, signal
 from fleet_sdk.runner import Runner
 from fleet_simulator import OrderType, Side
 
-from .domain import MOST_RUNS, Deployment, DeploymentState, PendingSteps, Reason, Signal, Step
+from .domain import MOST_RUNNING_S, MOST_RUNS, Deployment, DeploymentState, PendingSteps, Reason, Signal, Step
 from .ports import Market
 
 log = get_logger("fleet_strategy.runtime")
@@ -72,7 +74,7 @@ class Runners:
         self._kept.clear()
 
 
-async def run_ready_steps(uow: Market, runners: Runners) -> None:
+async def run_ready_steps(uow: Market, runners: Runners, *, now_s: Callable[[], float] = time.monotonic) -> None:
     """Runs the pending steps for every deployment that has their bars, as many as one transaction may; ends the steps nobody
     waits for any more."""
     runners.forget_behind(uow.arrived)
@@ -92,8 +94,7 @@ async def run_ready_steps(uow: Market, runners: Runners) -> None:
         runs, done = pending.runnable(deployments)
     if given_up := pending.given_up():
         log.warning("steps_run_without_a_bar", steps=len(given_up), first=min(step.market_at for step in given_up))
-    if sum(len(ready) for _, ready in runs) >= MOST_RUNS:
-        uow.go_on()
+    unfinished = {step for step, _ in runs}
     if runs:
         running = {d.deployment_id: d for _, ready in runs for d in ready}
         batch = _Batch(
@@ -103,16 +104,22 @@ async def run_ready_steps(uow: Market, runners: Runners) -> None:
             bars,
             positions=await uow.positions(list(running)),
             open_orders=await uow.open_orders(list(running)),
+            now_s=now_s,
         )
         for step, ready in runs:
-            await batch.run(step, [d.deployment_id for d in ready])
+            if not await batch.run(step, [d.deployment_id for d in ready]):
+                break
+            unfinished.discard(step)
+    if unfinished or sum(len(ready) for _, ready in runs) >= MOST_RUNS:
+        uow.go_on()
     for step in done:
-        uow.end_step(step)
+        if step not in unfinished:
+            uow.end_step(step)
 
 
 @dataclass(slots=True)
 class _Batch:
-    """The steps that one transaction runs. `deployments` moves on with each."""
+    """The steps that one transaction runs. `deployments` moves on with each, `worked_s` is what the strategies have taken."""
 
     uow: Market
     runners: Runners
@@ -120,34 +127,43 @@ class _Batch:
     bars: Mapping[Step, Sequence[Bar]]
     positions: Mapping[UUID, Mapping[str, Decimal]]
     open_orders: dict[UUID, list[OpenOrder]]
+    now_s: Callable[[], float]
+    worked_s: float = 0.0
 
-    async def run(self, step: Step, deployment_ids: Sequence[UUID]) -> None:
+    async def run(self, step: Step, deployment_ids: Sequence[UUID]) -> bool:
+        """Whether all of them have run it; the next transaction goes on with the others."""
         # One that failed at an earlier step of this batch is paused by now.
         ready = [d for key in deployment_ids if (d := self.deployments[key]).state is DeploymentState.ACTIVE]
         runners = await self._runners(step, ready)
         for deployment in ready:
-            runner = runners[deployment.deployment_id]
-            ran = replace(deployment, last_step_at=step.market_at)
-            try:
-                if isinstance(runner, Exception):
-                    raise runner
-                intents = runner.step(
-                    step.market_at,
-                    self.bars.get(step, ()),
-                    self.positions.get(deployment.deployment_id, {}),
-                    self.open_orders.get(deployment.deployment_id, ()),
-                )
-                snapshot = runner.snapshot()
-            except Exception as error:
-                # The strategy's own code: its owner is told and the others go on.
-                log.warning("strategy_failed", deployment_id=str(deployment.deployment_id), exc_info=error)
-                self._failed(ran, error)
-                continue
-            for intent in intents:
-                self._raise(ran, signal_of(ran.deployment_id, step.market_at, intent))
-            self.uow.save_run(ran, snapshot)
-            self.runners.keep(ran, runner)
-            self.deployments[ran.deployment_id] = ran
+            if self.worked_s >= MOST_RUNNING_S:
+                return False
+            began_s = self.now_s()
+            self._run_one(step, deployment, runners[deployment.deployment_id])
+            self.worked_s += self.now_s() - began_s
+        return True
+
+    def _run_one(self, step: Step, deployment: Deployment, made: Callable[[], Runner]) -> None:
+        ran = replace(deployment, last_step_at=step.market_at)
+        try:
+            runner = made()
+            intents = runner.step(
+                step.market_at,
+                self.bars.get(step, ()),
+                self.positions.get(deployment.deployment_id, {}),
+                self.open_orders.get(deployment.deployment_id, ()),
+            )
+            snapshot = runner.snapshot()
+        except Exception as error:
+            # The strategy's own code: its owner is told and the others go on.
+            log.warning("strategy_failed", deployment_id=str(deployment.deployment_id), exc_info=error)
+            self._failed(ran, error)
+            return
+        for intent in intents:
+            self._raise(ran, signal_of(ran.deployment_id, step.market_at, intent))
+        self.uow.save_run(ran, snapshot)
+        self.runners.keep(ran, runner)
+        self.deployments[ran.deployment_id] = ran
 
     def _raise(self, deployment: Deployment, signal: Signal) -> None:
         self.uow.raise_signal(deployment, signal)
@@ -162,25 +178,26 @@ class _Batch:
         self.runners.forget(failed.deployment_id)
         self.uow.save_failure(failed)
 
-    async def _runners(self, step: Step, deployments: Sequence[Deployment]) -> dict[UUID, Runner | Exception]:
-        """Each deployment's runner, kept or built from stored bars and its snapshot; or why it cannot be built."""
-        found: dict[UUID, Runner | Exception] = {}
+    async def _runners(self, step: Step, deployments: Sequence[Deployment]) -> dict[UUID, Callable[[], Runner]]:
+        """What gives each deployment's runner: the one that is kept, or one built from stored bars and its snapshot, when
+        its turn has come. It raises what the strategy's code does."""
+        found: dict[UUID, Callable[[], Runner]] = {}
         building: dict[UUID, Runner] = {}
         for deployment in deployments:
             kept = self.runners.get(deployment)
             if kept is not None:
-                found[deployment.deployment_id] = kept
+                found[deployment.deployment_id] = partial(_same, kept)
                 continue
             try:
                 strategy = create(deployment.builtin, deployment.parameters)
                 building[deployment.deployment_id] = Runner(strategy, deployment.symbols)
             except Exception as error:
-                found[deployment.deployment_id] = error
+                found[deployment.deployment_id] = partial(_failing, error)
         if building:
             history = await self.uow.history(step.timeframe, step.market_at, _lookbacks(building.values()))
             snapshots = await self.uow.snapshots(list(building))
             for key, runner in building.items():
-                found[key] = _restored(runner, history, snapshots[key])
+                found[key] = partial(_restored, runner, history, snapshots[key])
         return found
 
 
@@ -192,13 +209,18 @@ def _lookbacks(runners: Iterable[Runner]) -> dict[str, int]:
     return longest
 
 
-def _restored(runner: Runner, history: Sequence[Bar], snapshot: Mapping[str, Any] | None) -> Runner | Exception:
-    try:
-        runner.warm_up(bar for bar in history if bar.symbol in runner.context.symbols)
-        if snapshot is not None:
-            runner.restore(snapshot)
-    except Exception as error:
-        return error
+def _same(runner: Runner) -> Runner:
+    return runner
+
+
+def _failing(error: Exception) -> Runner:
+    raise error
+
+
+def _restored(runner: Runner, history: Sequence[Bar], snapshot: Mapping[str, Any] | None) -> Runner:
+    runner.warm_up(bar for bar in history if bar.symbol in runner.context.symbols)
+    if snapshot is not None:
+        runner.restore(snapshot)
     return runner
 
 

@@ -146,7 +146,7 @@ class PostgresMarket:
 
     async def history(self, timeframe: str, before: datetime, lookbacks: Mapping[str, int]) -> list[Bar]:
         rows = await self._tx.connection.fetch(_HISTORY, list(lookbacks), list(lookbacks.values()), timeframe, before)
-        return [_bar(tuple(row)) for row in rows]
+        return [_bar(tuple(row)) for row in reversed(rows)]  # of each symbol the oldest first
 
     async def snapshots(self, deployment_ids: Sequence[UUID]) -> dict[UUID, Mapping[str, Any] | None]:
         rows = await self._tx.connection.fetch(
