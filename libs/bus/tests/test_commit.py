@@ -71,7 +71,7 @@ async def test_too_many_are_refused_and_nothing_of_them_kept(make_service: Any) 
     assert max(len(group) for group in door.groups) == 256
 
 
-@pytest.mark.parametrize("error", [DatabaseUnavailable("gone"), CommitOutcomeUnknown("lost")])
+@pytest.mark.parametrize("error", [DatabaseUnavailable("gone"), CommitOutcomeUnknown("lost"), TimeoutError("silent")])
 async def test_without_a_database_a_group_fails_at_once_and_not_one_by_one(make_service: Any, error: Exception) -> None:
     service, door = await make_service("trading"), Door()
     committer = committing(service, door)

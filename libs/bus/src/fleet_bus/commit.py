@@ -130,8 +130,11 @@ class GroupCommitter(Generic[C, R]):
 
 
 def _is_unreachable(error: Exception) -> bool:
-    """Whether the database is gone: what a group could not have, none of it can have alone, one time-out after another."""
-    return isinstance(error, DatabaseUnavailable | asyncpg.PostgresConnectionError | asyncpg.CannotConnectNowError)
+    """Whether the database is gone: what a group could not have, none of it can have alone, one time-out after another.
+
+    A statement that is too slow the server ends itself, and says so; TimeoutError: it says nothing at all."""
+    gone = (DatabaseUnavailable, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
+    return isinstance(error, gone)
 
 
 class Overloaded(Exception):
