@@ -26,9 +26,11 @@ class Moods:
     def __init__(self) -> None:
         self.bad: set[int] = set()
         self.not_yet: set[int] = set()
+        self.tried: list[int] = []
 
     async def __call__(self, uow: Effects, received: Received[SignalAccepted]) -> None:
         number = received.message.signal_id.int
+        self.tried.append(number)
         if number in self.bad:
             raise ValueError(str(number))
         if number in self.not_yet:
@@ -49,6 +51,41 @@ async def test_a_replay_that_meets_a_not_yet_goes_on_by_itself_later(make_servic
         assert [key.is_not_yet for key in await reader.bus.parked()] == [True]
         moods.not_yet.clear()
         await eventually(lambda: _effects_are(reader, [1, 2, 3]))
+
+
+async def test_what_is_waited_for_has_its_time_from_when_it_can_come(make_service: Any, new_database: Any) -> None:
+    """not yet → the reader stands still for an hour → it may come with what was not read meanwhile, and is no fault yet"""
+    url = await new_database()
+    reader, again = [await make_service("reader", url=url) for _ in range(2)]
+    moods = Moods()
+    moods.not_yet = {1}
+    reader.bus.add(work(moods))
+    async with reader.running(), producing(reader) as produce:
+        await produce(("a", 1, 1, 1), ("a", 2, 1, 2))
+        await eventually(lambda: _parked(reader, 2))
+    async with reader.database.connection() as connection:
+        await connection.execute("UPDATE parked SET parked_at = parked_at - interval '1 hour'")
+    again.bus.add(work(moods))
+    moods.tried.clear()
+    async with again.running():
+        await eventually(lambda: len(moods.tried) == 2)
+        assert [key.is_not_yet for key in await again.bus.parked()] == [True]
+        moods.not_yet.clear()
+        await eventually(lambda: _effects_are(again, [1, 2]))
+
+
+async def test_only_what_has_waited_too_long_is_given_up_and_not_what_waited_behind_it(make_service: Any) -> None:
+    reader, moods = await make_service("reader"), Moods()
+    reader.bus.settings = replace(reader.bus.settings, not_yet_most_s=0.0)
+    moods.not_yet = {1, 2}
+    reader.bus.add(work(moods))
+    async with reader.running(), producing(reader) as produce:
+        await produce(("a", 1, 1, 1), ("a", 2, 1, 2))
+        await eventually(lambda: _parked(reader, 2))
+        moods.not_yet.remove(1)
+        await eventually(lambda: moods.tried.count(2) == 2)
+        assert await reader.effects("a") == [1]
+        await eventually(lambda: _is_given_up(reader))
 
 
 async def test_a_gap_that_was_given_up_is_accepted_by_a_replay_and_only_then(make_service: Any) -> None:

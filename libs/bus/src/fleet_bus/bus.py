@@ -102,7 +102,7 @@ class Bus:
                 in_group = isinstance(part, Work)
                 self._readings.append(Reading(self.settings, applier, self.activity, self._open, in_group=in_group))
                 if in_group:
-                    self._parkings[applier.name] = Parking(self.settings, applier, self._open, self.clock)
+                    self._parkings[applier.name] = Parking(self.settings, applier, self._open, self.clock, self._hears)
 
     def journal(self, journaled: Journaled) -> JournalReading:
         """A topic that is the journal of a machine; before `running()`."""
@@ -202,6 +202,10 @@ class Bus:
         if self._relay:
             reasons.append(self._relay.ready())
         return "; ".join(reason for reason in reasons if reason is not None) or None
+
+    def _hears(self) -> bool:
+        """Whether all that is read here comes in: so does what a parked key may wait for."""
+        return self._tables.ready() is None and all(reading.ready() is None for reading in self._readings)
 
     async def rest(self, wait_ms: int = 0, version: int = -1) -> RestPart:
         """This process's part of whether the fleet is at rest; waits up to `wait_ms` while `version` is the latest."""

@@ -1,7 +1,8 @@
 """Keys set aside: tried again while *not yet*, listed, replayed and skipped by an operator."""
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import asyncpg
 from fleet_chassis.clock import Clock
@@ -63,8 +64,18 @@ _LOOK_EVERY_S = 10.0
 class Parking:
     """The parked keys of one work subscription."""
 
-    def __init__(self, settings: BusSettings, applier: Applier, open_transaction: Opening, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: BusSettings,
+        applier: Applier,
+        open_transaction: Opening,
+        clock: Clock,
+        hears: Callable[[], bool],
+    ) -> None:
+        """`hears`: whether this process hears of what may be waited for."""
         self._settings = settings
+        self._hears = hears
+        self._hears_since: datetime | None = None
         self._audit = audit_topic(settings.service)
         self._applier = applier
         self._gapless = {topic.name: topic.is_gapless for topic in applier.topics}
@@ -72,33 +83,39 @@ class Parking:
         self._clock = clock
 
     async def run(self) -> None:
-        """Tries every key marked *not yet* again each second, in order; what is not there after 60 s is bad."""
+        """Tries every key marked *not yet* again each second, in order; what is not there after 60 s is bad.
+
+        Of those seconds in which it could have come: not of a process, a database or a Kafka that was down."""
         idle_s = 0.0
         while True:
             await asyncio.sleep(self._settings.not_yet_retry_s)
             idle_s += self._settings.not_yet_retry_s
+            if self._hears_since is None or not self._hears():
+                self._hears_since = self._clock.now()
             if not self._applier.has_parked and idle_s < _LOOK_EVERY_S:
                 continue
             idle_s = 0.0
             try:
-                await self._retry()
+                await self._retry(self._hears_since)
             except Exception as error:
                 if not is_down(error):
                     raise
+                self._hears_since = None
                 log.warning("parked_retry_waits", subscription=self._applier.name, error=repr(error))
 
-    async def _retry(self) -> None:
+    async def _retry(self, hears_since: datetime) -> None:
         async with self._open() as tx:
             rows = await tx.connection.fetch(NOT_YET, self._applier.name)
         self._applier.has_parked = bool(rows)
         for row in rows:
-            too_late = self._clock.now() - row["parked_at"] > timedelta(seconds=self._settings.not_yet_most_s)
+            waited = self._clock.now() - max(row["parked_at"], hears_since)
+            too_late = waited > timedelta(seconds=self._settings.not_yet_most_s)
             await self.release((row["writer"], row["topic"], row["key"]), gives_up=too_late)
 
     async def release(self, place: Place, *, gives_up: bool = False, accepts_gap: bool = False) -> bool:
         """Hands the key's records to their handlers in order; True when none is left.
 
-        `gives_up`: *not yet* is bad now. `accepts_gap`: what is missing before the first record is given up for lost."""
+        Of the first record, `gives_up`: *not yet* is bad now; `accepts_gap`: what is missing before it is given up for lost."""
         while True:
             try:
                 if await self._release_first(place, accepts_gap=accepts_gap):
@@ -116,7 +133,7 @@ class Parking:
                 log.exception("parked_record_is_bad", subscription=self._applier.name, topic=place[1], key=place[2])
                 await self._mark(place, repr(error), is_not_yet=False)
                 return False
-            accepts_gap = False
+            accepts_gap = gives_up = False
 
     async def replay(self, place: Place, *, by: str) -> bool:
         """Releases the key because somebody said so, over the gap that it may have waited at."""
