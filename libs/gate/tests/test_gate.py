@@ -29,7 +29,7 @@ from fleet_contracts import Message, encode
 from fleet_contracts.core_engine import Heartbeat, TradingStateChanged
 from fleet_contracts.topics import CORE_ENGINE_STATE
 from fleet_contracts.vocabulary import StateScope, TradingStateWord
-from fleet_gate import Gate, States, state_key, store
+from fleet_gate import Gate, States, state_key, store, whenever
 from fleet_testkit.clock import FakeClock
 from fleet_testkit.eventually import eventually
 from fleet_testkit.fixtures import KafkaForTests, MakeDatabase
@@ -89,6 +89,7 @@ class Process:
     signers: dict[str, AssertionSigner]
     heard: list[Message]
     database: MayBeAway
+    bus: Bus
 
     async def tell(self, told: TradingStateChanged, *, by: str = "core-engine") -> aiohttp.ClientResponse:
         headers = {"Authorization": f"Bearer {self.signers[by].sign('trading')}", "Content-Type": "application/json"}
@@ -151,7 +152,7 @@ async def process(
         app.include_router(gate.router)
         async with served(app) as url:
             signers = {name: AssertionSigner(name, keys / f"{name}.pem") for name in ("core-engine", "strategy", "cli")}
-            yield Process(gate, url, signers, heard, database)
+            yield Process(gate, url, signers, heard, database, bus)
 
 
 async def test_a_halt_told_directly_holds_without_kafka_and_survives_a_restart(
@@ -187,6 +188,34 @@ async def test_a_halt_that_the_database_could_not_take_is_kept_when_it_is_back(
             return [held.version for held in await store.load(trading.database)] == [7]
 
         await eventually(is_kept)
+
+
+async def test_a_fleet_is_not_at_rest_while_a_gate_has_to_do_something_again(
+    keys: Path, make_database: MakeDatabase
+) -> None:
+    """two cancel at once, one ends as a deadlock → it is done again a moment later → until then it is on its way"""
+    tries: list[int] = []
+    may_end, told = asyncio.Event(), asyncio.Event()
+
+    async def cancel() -> None:
+        tries.append(len(tries))
+        if len(tries) == 1:
+            raise asyncpg.DeadlockDetectedError
+        await may_end.wait()
+
+    async with process(keys, await make_database(MIGRATIONS)) as trading:
+        doing = asyncio.create_task(whenever(told, cancel, trading.bus))
+        told.set()
+        await eventually(lambda: tries)
+        assert (await trading.bus.rest()).busy == 1
+        await eventually(lambda: len(tries) == 2)
+        may_end.set()
+
+        async def is_at_rest() -> bool:
+            return (await trading.bus.rest()).busy == 0
+
+        await eventually(is_at_rest)
+        doing.cancel()
 
 
 async def test_a_halt_that_is_kept_is_told_so_also_where_nobody_can_say_whether_there_is_its_target(

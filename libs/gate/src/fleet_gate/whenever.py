@@ -17,20 +17,23 @@ async def whenever(
 ) -> None:
     """Acts each time that `told` is set, and clears it before; runs until cancelled. Needs the database alone: what was
     done is told when Kafka can carry it. `waits` is logged when the database is away."""
-    down = Streak(first_s=RETRY_S, most_s=RETRY_S)
     while True:
         await told.wait()
         told.clear()
+        # Also while it waits to be done again: it is on its way, so nothing is at rest.
+        with bus.activity.handling():
+            await _until_done(act, waits)
+
+
+async def _until_done(act: Callable[[], Awaitable[None]], waits: str) -> None:
+    down = Streak(first_s=RETRY_S, most_s=RETRY_S)
+    while True:
         try:
-            with bus.activity.handling():
-                await act()
+            return await act()
         except Exception as error:
             if not is_down(error):
                 raise
-            told.set()
             pause_s, is_told = down.failed()
             if is_told:
                 log.warning(waits, error=repr(error))
             await asyncio.sleep(pause_s)
-        else:
-            down = Streak(first_s=RETRY_S, most_s=RETRY_S)
