@@ -298,7 +298,7 @@ async def test_what_waits_for_a_connection_is_not_sent_once_its_producer_is_clos
             await client.send(prefix + NUMBERS.name, b"2", partition=0)
             await eventually(lambda: client._sender._in_flight)
             await closing.aclose()
-            left = [task for task in asyncio.all_tasks() if "Sender." in repr(task.get_coro())]
+            left = [task for task in asyncio.all_tasks() if "aiokafka" in repr(task)]
     async with producer(private.kafka_url, "writer") as client:
         sent = await client.send_and_wait(prefix + NUMBERS.name, b"3", partition=0)
     assert (left, sent.offset) == ([], 1)

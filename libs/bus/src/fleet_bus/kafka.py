@@ -99,7 +99,7 @@ async def _stop(client: AIOKafkaConsumer) -> None:
         await client._client.close()
 
 
-async def _is_stopped(client: AIOKafkaConsumer | AIOKafkaProducer) -> bool:
+async def _is_stopped(client: AIOKafkaConsumer) -> bool:
     """Whether it came to its end within the bound.
 
     stop() may let out the cancellation of a task of its own. Nobody has cancelled us then: who reads would end for ever."""
@@ -113,18 +113,21 @@ async def _is_stopped(client: AIOKafkaConsumer | AIOKafkaProducer) -> bool:
 
 
 async def _abandon(client: AIOKafkaProducer) -> None:
-    """Closes a producer without stop()'s flush.
+    """Closes a producer without stop(), whose flush would wait for ever in a task that nobody ends.
 
     What was not acknowledged is still in the outbox and will be sent by the next producer, and two must not send at
     once: an older version could come to lie behind a newer one. So a request that waits for a connection ends, too: it
     would go out as soon as it had one, however long after."""
-    if client._sender.sender_task is not None:
-        client._sender.sender_task.cancel()
+    sending = client._sender.sender_task
+    if sending is not None:
+        sending.cancel()
     for task in asyncio.all_tasks():
         if _is_request_of(task, client._sender):
             task.cancel()
     await client.client.close()
-    await _is_stopped(client)
+    if sending is not None:
+        await asyncio.wait([sending], timeout=_STOP_TIMEOUT_S)
+    client._closed = True
 
 
 def _is_request_of(task: asyncio.Task[object], sender: Sender) -> bool:
