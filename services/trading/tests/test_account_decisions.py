@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from account_commands import AAPL, NOW, RATE, a_fill, an_account, an_order, conditions, denial, done
 from fleet_simulator import OrderType, Side, fee, protection_price
+from fleet_simulator.fees import FEE_UNIT
 from fleet_trading.domain import (
     Account,
     AccountRestricted,
@@ -32,6 +33,9 @@ from fleet_trading.domain import (
 )
 from fleet_trading.domain.commands import VenueStand
 from fleet_trading.domain.decisions import UnbookableFill
+from fleet_trading.domain.values import Twap
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(
@@ -146,6 +150,49 @@ def test_facts_are_booked_whatever_they_say_and_restrict_the_account() -> None:
     short = an_account()
     done(short, a_fill(77, 100, 5, 100, symbol="AAPL/USD", side=Side.SELL))
     assert (short.balances["AAPL"].total, short.positions["AAPL/USD"].quantity) == (D(-5), D(-5))
+
+
+BTC = replace(AAPL, symbol="BTC/USD", base="BTC", tick=D("0.01"), lot=D("0.00001"), min_quantity=D("0.00001"))
+
+
+@given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=3), min_size=2, max_size=20), st.integers(1, 10**7))
+@example(parts=[[1], [1]], ticks=6_000_055)
+def test_an_order_worked_in_parts_has_all_that_fees_rounded_part_by_part_come_to(
+    parts: list[list[int]], ticks: int
+) -> None:
+    """a limit buy worked in parts, with all the money there is → each part fills at the limit, its fee rounded by itself →
+    nothing is beyond what was reserved, nothing is below zero, and nothing stays reserved"""
+    price, whole = BTC.tick * ticks, BTC.lot * sum(map(sum, parts))
+    asked = an_order(
+        quantity=whole,
+        limit=price,
+        symbol="BTC/USD",
+        algo=Twap(60, len(parts)),
+        conditions=conditions(instrument=replace(BTC, min_notional=D(0)), query_at=NOW),
+    )
+    account = an_account(whole * price + fee(whole * price, RATE) + len(parts) * FEE_UNIT)
+    assert denial(an_account(account.balance("USD").total - FEE_UNIT), asked) == "insufficient_funds"
+    done(account, asked)
+    number = 100
+    for fills in parts:
+        notional = D(0)
+        for lots in fills:
+            charged = fee(notional + lots * BTC.lot * price, RATE) - fee(notional, RATE)
+            notional += lots * BTC.lot * price
+            number += 1
+            done(account, a_fill(10, number, lots * BTC.lot, price, charged))
+            assert (account.status, account.restriction) == (AccountStatus.ACTIVE, None)
+            assert account.balance("USD").available >= 0
+    assert account.orders[UUID(int=10)].status == "filled"
+    assert account.balance("USD").reserved == 0
+    assert account.balance("USD").total <= len(parts) * 2 * FEE_UNIT
+
+
+def test_a_part_that_fills_dearer_than_its_order_may_is_beyond_what_was_reserved() -> None:
+    account = an_account()
+    done(account, an_order(limit=100, algo=Twap(60, 10), conditions=conditions(query_at=NOW)))
+    beyond = a_fill(10, 100, 5, 100, fee(D(500), RATE) + 2 * FEE_UNIT)
+    assert restricted_by(account, beyond) == "fill_beyond_reservation"
 
 
 def test_a_replaced_order_holds_what_it_may_still_cost() -> None:

@@ -20,12 +20,13 @@ EXACT = Context(prec=80, traps=[Inexact])
 """Arithmetic that raises instead of rounding; 80 digits are more than any price times quantity times rate has."""
 
 _ROUNDING = Context(prec=80)
-_FEE_UNIT = Decimal(1).scaleb(-CURRENCY_PRECISION)
+FEE_UNIT = Decimal(1).scaleb(-CURRENCY_PRECISION)
+"""The smallest step of a fee: two fees on the same notional, one rounded in parts, differ by no more for each part."""
 
 
 def fee(cumulative_notional: Decimal, rate: Decimal) -> Decimal:
     """The whole fee of an order whose fills so far have this notional (quote currency), half up at 8 decimals."""
-    return EXACT.multiply(cumulative_notional, rate).quantize(_FEE_UNIT, ROUND_HALF_UP, _ROUNDING)
+    return EXACT.multiply(cumulative_notional, rate).quantize(FEE_UNIT, ROUND_HALF_UP, _ROUNDING)
 
 
 class Executed(NamedTuple):

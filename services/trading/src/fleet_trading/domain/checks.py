@@ -10,7 +10,6 @@ from fleet_simulator import (
     is_protected,
     protection_price,
     protection_reference,
-    reservation,
 )
 from fleet_simulator.fees import EXACT
 
@@ -239,22 +238,8 @@ def check_notional_of(quantity: Decimal, price: Decimal | None, instrument: Inst
         )
 
 
-def reserve(account: Account, command: PlaceOrder, instrument: Instrument, protection: Decimal | None) -> Decimal:
-    """What the order must hold: all of it is there, or the order is denied."""
-    required = reservation(
-        command.side,
-        command.type,
-        command.quantity,
-        limit_price=command.limit_price,
-        protection_price=protection,
-        fee_rate=instrument.highest_fee,
-    )
-    check_funds(account, command.side, required, instrument)
-    return required
-
-
 def reserve_group(account: Account, orders: Sequence[Order], instrument: Instrument) -> None:
-    """The same for an order and its legs, each of which then holds its part of what the group must hold."""
+    """Has an order and its legs each hold its part of what the group must hold: all of it is there, or the order is denied."""
     for order, amount in zip(orders, holdings(orders), strict=True):
         if amount:  # At most one of each side.
             check_funds(account, order.side, amount, instrument)

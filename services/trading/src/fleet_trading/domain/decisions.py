@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from fleet_simulator import OrderType, Side, TimeInForce
-from fleet_simulator.fees import EXACT
+from fleet_simulator.fees import EXACT, FEE_UNIT
 
 from .account import Account
 from .commands import (
@@ -278,9 +278,12 @@ def _anomaly(account: Account, order: Order, fill: ReportFill, *, is_adopted: bo
     notional = EXACT.multiply(fill.quantity, fill.price)
     if order.side is Side.BUY:
         spent = EXACT.add(notional, fill.fee) if fill.fee_currency == order.quote else notional
+        held = order.reservation(order.filled_quantity, order.filled_notional)
         kept = order.reservation(filled, EXACT.add(order.filled_notional, notional))
-        if spent > EXACT.subtract(order.reserved, kept):
-            released = EXACT.subtract(order.reserved, kept)
+        released = EXACT.subtract(held, kept)
+        # The fee of an order that is worked in parts is rounded part by part.
+        is_worked = order.terms is not None and order.terms.algo is not None
+        if spent > (EXACT.add(released, FEE_UNIT) if is_worked else released):
             return Reason("fill_beyond_reservation", f"The fill cost {spent:f}, reserved for it was {released:f}.")
         return None
     return _oversold(account, order, fill)

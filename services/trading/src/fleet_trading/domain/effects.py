@@ -132,7 +132,7 @@ def _hold(account: Account, order: Order) -> None:
         _hold_together(account, group_of(account, order), order.updated_at)
         return
     held = order.reserved
-    order.reserved = order.reservation(order.filled_quantity, order.filled_notional) if order.is_open else ZERO
+    order.reserved = order.holding if order.is_open else ZERO
     _reserve(account, order, held)
 
 

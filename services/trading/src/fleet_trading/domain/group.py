@@ -15,14 +15,12 @@ from typing import NamedTuple
 from uuid import UUID
 
 from fleet_simulator import OrderType, Side, TimeInForce, is_protected, protection_price
-from fleet_simulator.fees import CURRENCY_PRECISION, EXACT, fee
+from fleet_simulator.fees import EXACT, FEE_UNIT, fee
 
 from .account import Account
 from .order import Order
 from .terms import OrderClass, Terms, leg_side
 from .values import ZERO
-
-_FEE_UNIT = Decimal(1).scaleb(-CURRENCY_PRECISION)
 
 
 class Exit(NamedTuple):
@@ -136,7 +134,7 @@ def _together(orders: Sequence[Order], quantity: Decimal) -> Decimal:
     notional = EXACT.multiply(quantity, max(order.worst_price for order in orders if order.is_open))
     filled = _sum(order.filled_notional for order in orders)
     charged = _sum(fee(order.filled_notional, rate) for order in orders)
-    fees = EXACT.add(fee(EXACT.add(filled, notional), rate), len(orders) * _FEE_UNIT)
+    fees = EXACT.add(fee(EXACT.add(filled, notional), rate), len(orders) * FEE_UNIT)
     return EXACT.add(notional, EXACT.subtract(fees, charged))
 
 

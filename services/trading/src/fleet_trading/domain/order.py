@@ -6,7 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from fleet_simulator import OrderType, Side, TimeInForce, reservation
-from fleet_simulator.fees import EXACT, fee
+from fleet_simulator.fees import EXACT, FEE_UNIT, fee
 
 from .exact import average
 from .states import Transition
@@ -129,6 +129,17 @@ class Order:
         if not self.filled_quantity:
             return None
         return average(self.filled_notional, self.filled_quantity)
+
+    @property
+    def holding(self) -> Decimal:
+        """What it must hold as it stands, while it is open. Of one that is worked in parts its venue rounds the fee of each
+        part by itself: so they may come to more, by a unit each, than that of the whole."""
+        held = self.reservation(self.filled_quantity, self.filled_notional)
+        algo = None if self.terms is None else self.terms.algo
+        if algo is None or self.side is Side.SELL or not held:
+            return held
+        beyond = EXACT.subtract(self.fees, fee(self.filled_notional, self.highest_fee))
+        return EXACT.add(held, max(EXACT.subtract(algo.slices * FEE_UNIT, max(beyond, ZERO)), ZERO))
 
     def reservation(self, filled_quantity: Decimal, filled_notional: Decimal) -> Decimal:
         """What it must hold once so much of it is filled."""

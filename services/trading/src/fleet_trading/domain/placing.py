@@ -9,11 +9,11 @@ from .account import Account
 from .checks import (
     Denial,
     check_conditions,
+    check_funds,
     check_limits,
     check_notional,
     market_price,
     protected,
-    reserve,
     reserve_group,
 )
 from .commands import PlaceOrder
@@ -52,7 +52,8 @@ def orders_of(account: Account, command: PlaceOrder, instrument: Instrument, pro
     if command.algo is not None:
         order.terms = Terms(algo=command.algo)
     if not command.leg_ids:
-        order.reserved = reserve(account, command, instrument, protection)
+        order.reserved = order.holding
+        check_funds(account, command.side, order.reserved, instrument)
         return [order]
     orders = [order, *legs_of(order, command.leg_ids, command.conditions.protection_factor, instrument.tick)]
     reserve_group(account, orders, instrument)
