@@ -5,9 +5,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from account_commands import AAPL, NOW, an_account, an_order, assert_open_buys_add_up, conditions, denial, done
+from account_commands import AAPL, NOW, a_fill, an_account, an_order, assert_open_buys_add_up, conditions, denial, done
 from fleet_simulator import Side
 from fleet_trading.domain import (
+    Account,
+    Order,
     OrderClass,
     Reason,
     ReplaceDenied,
@@ -15,9 +17,10 @@ from fleet_trading.domain import (
     ReplaceRequested,
     ReportAccept,
     ReportCancel,
+    ReportTrigger,
 )
 from fleet_trading.domain.risk.limits import Limit, tightest
-from group_commands import LOSS, PARENT, a_group, a_holder
+from group_commands import LOSS, PARENT, a_group, a_holder, placed, told
 
 TICK = AAPL.tick
 
@@ -113,3 +116,41 @@ def test_a_replace_in_a_group_adds_what_it_makes_the_group_dearer_by() -> None:
     assert isinstance(denied, ReplaceDenied)
     assert denied.reason.code == "max_order_notional"
     assert isinstance(replaced(LOSS, 104), ReplaceRequested)
+
+
+def working_exit(**asked: Any) -> tuple[Account, Order]:
+    """Bought in a bracket and filled, its take-profit at work at 120."""
+    account, (_, profit, loss) = placed(a_group(**asked))
+    done(account, a_fill(10, 100, 10, 100))
+    done(account, told(profit, 10))
+    done(account, told(loss, 10))
+    return account, profit
+
+
+@pytest.mark.parametrize("is_parent_known", [True, False])
+def test_an_exit_that_is_at_work_is_not_traded_with(is_parent_known: bool) -> None:
+    account, profit = working_exit()
+    if not is_parent_known:
+        # It has ended, and of what is read anew only what is open comes into memory.
+        del account.orders[PARENT]
+    none = limited(self_match=0)
+    assert denial(account, an_order(20, quantity=1, limit=120, conditions=none)) == "self_match"
+    assert denial(account, an_order(20, quantity=1, limit=120 - TICK, conditions=none)) is None
+
+
+def test_an_exit_is_not_moved_to_where_it_meets_an_order_of_its_own() -> None:
+    account, profit = working_exit()
+    done(account, an_order(20, quantity=1, limit=110))
+    wanted = {"quantity": None, "stop_price": None, "expected_version": None, "conditions": limited(self_match=0)}
+    (denied,) = done(account, ReplaceOrder(order_id=profit.order_id, limit_price=D(110), **wanted))
+    assert isinstance(denied, ReplaceDenied) and denied.reason.code == "self_match"
+
+
+def test_an_exit_that_waits_for_its_order_or_its_price_is_met_by_nothing() -> None:
+    account, _ = placed(a_group())
+    none = limited(self_match=0)
+    assert denial(account, an_order(20, quantity=1, limit=130, conditions=none)) is None, "nothing is bought yet"
+    account, (_, loss) = placed(a_group(OrderClass.OCO, Side.SELL, 120, None, 80, 70), holding=10)
+    assert denial(account, an_order(20, quantity=1, limit=75, conditions=none)) is None
+    done(account, ReportTrigger(order_id=loss.order_id, now=NOW))
+    assert denial(account, an_order(20, quantity=1, limit=75, conditions=none)) == "self_match"

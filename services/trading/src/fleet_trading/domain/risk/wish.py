@@ -1,9 +1,10 @@
 """What an order, or a replace of one, would add to its account."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
+from uuid import UUID
 
 from fleet_simulator import OrderType, Side, selling_price
 from fleet_simulator.fees import EXACT
@@ -13,7 +14,7 @@ from fleet_trading.domain.commands import Conditions, PlaceOrder
 from fleet_trading.domain.group import Exit, exits_of, group_of
 from fleet_trading.domain.order import Order
 from fleet_trading.domain.restriction import may_cover
-from fleet_trading.domain.terms import NO_TERMS, Figures
+from fleet_trading.domain.terms import NO_TERMS, Figures, OrderClass
 from fleet_trading.domain.values import ZERO, Instrument
 
 
@@ -113,7 +114,6 @@ def grown(account: Account, order: Order, wanted: Figures, conditions: Condition
 
     price = price_of(wanted)
     before = EXACT.multiply(now.quantity, price_of(now) or ZERO)
-    waits = order.terms is not None and order.type.is_triggered and not order.terms.is_triggered
     return Wish(
         account=account,
         conditions=conditions,
@@ -128,15 +128,19 @@ def grown(account: Account, order: Order, wanted: Figures, conditions: Condition
         added_notional=EXACT.subtract(EXACT.multiply(wanted.quantity, price or ZERO), before),
         orders=0,
         is_price_new=wanted.limit_price != now.limit_price,
-        waits=waits or order.parent_order_id is not None,
+        waits=not is_at_work(order, account.orders),
         signature="",
     )
 
 
-def is_at_work(order: Order) -> bool:
-    """Whether it can be met at its venue: not while it waits for a price, or for the order that it came with."""
+def is_at_work(order: Order, orders: Mapping[UUID, Order]) -> bool:
+    """Whether it can be met at its venue: not while it waits for a price, or for a fill of the order that it came with.
+    `orders` has all that are open: one that is not among them has ended, and its legs with it if it had not filled."""
     waits = order.type.is_triggered and not (order.terms is not None and order.terms.is_triggered)
-    return not waits and order.parent_order_id is None
+    if waits or order.parent_order_id is None or order.order_class is OrderClass.OCO:
+        return not waits
+    parent = orders.get(order.parent_order_id)
+    return parent is None or bool(parent.filled_quantity)
 
 
 def crosses(wish: Wish, order: Order) -> bool:
@@ -146,7 +150,7 @@ def crosses(wish: Wish, order: Order) -> bool:
         or order.symbol != wish.symbol
         or not order.is_open
         or order.venue != wish.venue
-        or not is_at_work(order)
+        or not is_at_work(order, wish.account.orders)
     ):
         return False
     buy, sell = (
