@@ -118,9 +118,9 @@ def test_a_replace_in_a_group_adds_what_it_makes_the_group_dearer_by() -> None:
     assert isinstance(replaced(LOSS, 104), ReplaceRequested)
 
 
-def working_exit(**asked: Any) -> tuple[Account, Order]:
+def working_exit() -> tuple[Account, Order]:
     """Bought in a bracket and filled, its take-profit at work at 120."""
-    account, (_, profit, loss) = placed(a_group(**asked))
+    account, (_, profit, loss) = placed(a_group())
     done(account, a_fill(10, 100, 10, 100))
     done(account, told(profit, 10))
     done(account, told(loss, 10))
@@ -129,7 +129,7 @@ def working_exit(**asked: Any) -> tuple[Account, Order]:
 
 @pytest.mark.parametrize("is_parent_known", [True, False])
 def test_an_exit_that_is_at_work_is_not_traded_with(is_parent_known: bool) -> None:
-    account, profit = working_exit()
+    account, _ = working_exit()
     if not is_parent_known:
         # It has ended, and of what is read anew only what is open comes into memory.
         del account.orders[PARENT]

@@ -132,3 +132,29 @@ async def test_a_process_that_has_just_started_watches_who_holds_something(
 
 def two_of(told: list[Any]) -> list[Any]:
     return told if len(told) == 2 else []
+
+
+async def test_what_comes_or_goes_is_no_loss_and_makes_none_smaller(run_trading: Any) -> None:
+    """4.5 % are lost → 100,000 come from another account → most of it goes back → as large a part is lost as before"""
+
+    async def has_lost(part: str) -> bool:
+        (limit,) = (await fleet.call("GET", "/api/v1/risk", user=user)).body["limits"]
+        return bool(limit["used"] == part)
+
+    async def move(source: str, target: str, amount: str) -> None:
+        body = {"from_account_id": source, "to_account_id": target, "currency": "USD", "amount": amount}
+        reply = await fleet.call("POST", "/api/v1/transfers", body, user=user, scopes=["transfer"])
+        assert reply.status == 201, reply.body
+
+    async with run_trading() as fleet:
+        user = await a_holder(fleet)
+        await put(fleet, user, "account", ("trader",), drawdown="0.5")
+        await falls_to(fleet, "95")
+        await eventually(lambda: has_lost("0.045"), what="the price has fallen")
+        second = (await fleet.call("POST", "/api/v1/accounts", {"name": "Second", "kind": "paper"}, user=user)).body
+        listed = (await fleet.call("GET", "/api/v1/accounts", user=user)).body["data"]
+        own = next(account["account_id"] for account in listed if account["is_default"])
+        await move(second["account_id"], own, "100000")
+        assert await has_lost("0.045")
+        await move(own, second["account_id"], "105000")
+        assert await has_lost("0.045")

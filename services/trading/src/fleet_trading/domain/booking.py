@@ -11,7 +11,7 @@ from fleet_simulator.fees import EXACT
 from .account import Account, Balance, Position
 from .commands import ReportFill
 from .events import AccountReset, Adjusted, OrderFilled, TradeCorrected
-from .exact import share
+from .exact import share, tidy
 from .ledger import AGAINST, FLOWS, Book, EntryKind, Pair, Posting
 from .order import Order, Trade
 from .settlement import hold_at_most, hold_otherwise, hold_until, take_early, unsettled
@@ -193,8 +193,16 @@ def book_adjustment(account: Account, event: Adjusted) -> None:
         account.day_open_equity = EXACT.add(account.day_open_equity, worth)
     peak = account.risk.peak_equity
     if event.kind in FLOWS and peak is not None:
-        # What is paid in is no profit to fall from.
-        account.risk = replace(account.risk, peak_equity=EXACT.add(peak, worth))
+        account.risk = replace(account.risk, peak_equity=peak_after(peak, event.equity, worth))
+
+
+def peak_after(peak: Decimal, equity: Decimal, flow: Decimal) -> Decimal:
+    """What is paid in is no profit to fall from, nor is what is taken out a loss: as large a part of the highest equity is lost
+    after it as before. Of what was worth nothing, or is then, the same amount is."""
+    after = EXACT.add(equity, flow)
+    if equity <= 0 or after <= 0:
+        return EXACT.add(peak, flow)
+    return tidy(share(peak, after, equity))
 
 
 def book_reset(account: Account, event: AccountReset) -> None:

@@ -12,7 +12,7 @@ from .ledger import EntryKind, InKind
 from .portfolio import Marks
 from .risk.limits import NO_LIMITS, Values
 from .terms import Terms
-from .values import Instrument, Reason, Reference, TradingState, Twap
+from .values import ZERO, Instrument, Reason, Reference, TradingState, Twap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +216,8 @@ class QueryUnanswered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adjust:
-    """A fact that is no trade: the balance changes by `amount`, which is signed. `in_kind`: of what is not money."""
+    """A fact that is no trade: the balance changes by `amount`, which is signed. `in_kind`: of what is not money. `equity`: what
+    the account was worth before, of a flow."""
 
     transaction_id: UUID
     kind: EntryKind
@@ -226,6 +227,7 @@ class Adjust:
     now: datetime
     market_at: datetime
     in_kind: InKind | None = None
+    equity: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

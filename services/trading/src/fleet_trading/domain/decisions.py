@@ -332,7 +332,7 @@ def _query(account: Account, command: QueryUnanswered) -> list[Event]:
 def _adjust(account: Account, command: Adjust) -> list[Event]:
     c = command
     events: list[Event] = [
-        Adjusted(c.transaction_id, c.kind, c.currency, c.amount, c.source, c.now, c.market_at, c.in_kind)
+        Adjusted(c.transaction_id, c.kind, c.currency, c.amount, c.source, c.now, c.market_at, c.in_kind, c.equity)
     ]
     left = EXACT.add(account.balance(c.currency).available, c.amount)
     if c.amount < 0 and left < 0:

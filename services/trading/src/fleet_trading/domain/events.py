@@ -11,7 +11,7 @@ from .order import Order, Trade
 from .risk.state import RiskState
 from .risk.usage import LimitsMeasured
 from .terms import Figures
-from .values import Reason, Stand, Twap
+from .values import ZERO, Reason, Stand, Twap
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +190,7 @@ class Adjusted:
     now: datetime
     market_at: datetime
     in_kind: InKind | None = None
+    equity: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)

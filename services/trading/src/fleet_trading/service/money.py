@@ -48,6 +48,7 @@ async def adjust(
     growth = None
     if command.kind in FLOWS:
         before = equity_of(account, market)
+        command = replace(command, equity=before)
         last = await uow.last_growth(account)
         factor = Decimal(1) if last is None else last.at(before)
         worth = command.amount if command.in_kind is None else command.in_kind.worth
