@@ -3,7 +3,6 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
-from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +17,6 @@ from fleet_execution.consumers import cut_off
 from fleet_execution.domain import OrderKey, Stand, Terms
 from fleet_execution.domain.twap import Twap
 from fleet_execution.service.working import begin
-from fleet_execution.store.families import Families
 from fleet_execution.store.unit import NEW, PostgresUnitOfWork, venue_orders_of
 from fleet_gate import Cutoffs
 from fleet_testkit.databases import waiting_for_locks
@@ -93,7 +91,7 @@ async def test_an_order_that_was_taken_just_before_and_is_not_committed_yet_is_w
     terms = Terms("buy", "limit", D(10), D(100), None, "gtc", None)
     async with Database(await make_database("execution"), application_name="test") as database:
         bus = Bus(Process("execution", kafka.url, kafka.unique("t") + "."), database)
-        unit, passed = partial(PostgresUnitOfWork, families=Families()), Cutoffs()
+        unit, passed = PostgresUnitOfWork, Cutoffs()
 
         async def is_waiting() -> bool:
             async with database.connection() as connection:

@@ -10,7 +10,6 @@ from fleet_bus import Bus, Due
 from fleet_chassis.database import Database
 from fleet_contracts.trading import SubmitOrder
 from fleet_execution.domain import OrderKey, Stand, Terms, submit
-from fleet_execution.store.families import Families
 from fleet_execution.store.forgetting import BATCH, FORGET, forget
 from fleet_execution.store.unit import PostgresUnitOfWork
 from fleet_testkit.clock import FakeClock
@@ -133,7 +132,7 @@ async def test_comparisons_are_forgotten_when_no_more_orders_are_and_a_batch_at_
     async with Database(await make_database("execution"), application_name="test") as database:
         bus = Bus(Process("execution", kafka.url, kafka.unique("t") + "."), database, clock=FakeClock(NOW))
         async with bus.transaction() as tx:
-            uow = PostgresUnitOfWork(tx, Families())
+            uow = PostgresUnitOfWork(tx)
             for number in range(BATCH):
                 key = OrderKey.of(UUID(int=number), uuid4(), uuid4(), "A/USD", "paper")
                 order, _ = submit(key, terms, command_sequence=1, market_at=old, now=old, refusal=None)

@@ -7,7 +7,6 @@ from decimal import Decimal as D
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
-import pytest
 from fleet_bus import Bus, Due, Received, Transaction
 from fleet_chassis.database import Database
 from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, VenueStatus
@@ -19,7 +18,6 @@ from fleet_execution.domain.twap import Twap
 from fleet_execution.ports import VenueState
 from fleet_execution.service import reconciling
 from fleet_execution.store.comparing import ROUND, VENUES, ComparingPostgresUnitOfWork
-from fleet_execution.store.families import Families
 from fleet_execution.store.unit import PostgresUnitOfWork
 from fleet_testkit.peers import Process
 from msgspec.structs import replace
@@ -51,28 +49,22 @@ def some_orders() -> list[VenueOrder]:
     return [*found, worked, *(child_of(worked, n) for n in range(4))]
 
 
-@pytest.mark.parametrize("is_remembered", [True, False])
-async def test_no_two_wait_for_each_other(kafka: Any, make_database: Any, is_remembered: bool) -> None:
-    """Reports, commands, prices and time, each for some of the orders; what is not remembered is read at the start."""
+async def test_no_two_wait_for_each_other(kafka: Any, make_database: Any) -> None:
+    """Reports, commands, prices and time, each for some of the orders, of which another replica has made the others."""
     rng, orders = random.Random(5), some_orders()
     refs = [str(order.key.ref) for order in orders]
     worked = next(order for order in orders if order.algo is not None)
     async with Database(await make_database("execution"), application_name="test", max_size=8) as database:
         bus = Bus(Process("execution", kafka.url, kafka.unique("t") + "."), database)
-        families = Families()
         async with bus.transaction() as tx:
-            uow = PostgresUnitOfWork(tx, families)
+            uow = PostgresUnitOfWork(tx)
             for order in orders:
                 uow.save(order)
             await uow.flush()
-        if not is_remembered:
-            families = Families()
-            async with database.connection() as connection:
-                await families.load(connection)
 
         async def hold(ids: list[str]) -> None:
             async with bus.transaction() as tx:
-                uow = PostgresUnitOfWork(tx, families)
+                uow = PostgresUnitOfWork(tx)
                 await uow.lock(sorted(ids))
                 assert {UUID(ref) for ref in ids} <= {UUID(ref) for ref in refs if uow.find(UUID(ref)) is not None}
                 if uow.find(worked.key.ref) is not None:
@@ -90,7 +82,7 @@ async def test_no_two_who_compare_wait_for_each_other(kafka: Any, make_database:
         bus = Bus(Process("execution", kafka.url, kafka.unique("t") + "."), database)
 
         def unit(tx: Transaction) -> ComparingPostgresUnitOfWork:
-            return ComparingPostgresUnitOfWork(tx, Families())
+            return ComparingPostgresUnitOfWork(tx)
 
         heard = consumers.statuses(unit)
         times = {"every": minute, "within": minute, "silent_after": minute}
@@ -133,7 +125,7 @@ async def test_a_report_of_an_order_not_known_here_and_who_compares_do_not_wait_
         bus = Bus(Process("execution", kafka.url, kafka.unique("t") + "."), database)
 
         def unit(tx: Transaction) -> ComparingPostgresUnitOfWork:
-            return ComparingPostgresUnitOfWork(tx, Families())
+            return ComparingPostgresUnitOfWork(tx)
 
         async with bus.transaction() as tx:
             uow = unit(tx)

@@ -13,7 +13,6 @@ from fleet_execution.domain.reconciliation import Ending, Listing, Reconciliatio
 from fleet_execution.ports import VenueState
 from fleet_execution.service.reconciling import learn_listing, learn_status, look_round
 from fleet_execution.store.comparing import ROUND, ComparingPostgresUnitOfWork
-from fleet_execution.store.families import Families
 from fleet_testkit.clock import FakeClock
 from fleet_testkit.eventually import eventually
 from fleet_testkit.peers import Process
@@ -31,7 +30,7 @@ async def test_a_venue_that_was_away_and_is_back_in_one_batch_is_compared_with(k
         for said in ([here], [away, here]):
             async with bus.transaction() as tx:
                 await tx.connection.execute("DELETE FROM due")
-                uow = ComparingPostgresUnitOfWork(tx, Families())
+                uow = ComparingPostgresUnitOfWork(tx)
                 for state in said:
                     await learn_status(uow, "paper", state)
                 await uow.flush()
@@ -54,17 +53,17 @@ async def test_a_venue_that_answers_page_by_page_is_not_silent(kafka: Any, make_
         async def look(answered: Reconciliation | None = None) -> tuple[Reconciliation, Mapping[str, datetime]]:
             """A round, after the answer to the question that is open: the symbol's comparison, and what is in doubt."""
             async with bus.transaction() as tx:
-                uow = ComparingPostgresUnitOfWork(tx, Families())
+                uow = ComparingPostgresUnitOfWork(tx)
                 if answered is not None:
                     await learn_listing(uow, _a_page_of_fills(answered), market_at=AT)
                 await uow.flush()
             async with bus.transaction() as tx:
                 await tx.connection.execute("DELETE FROM due")
-                uow = ComparingPostgresUnitOfWork(tx, Families())
+                uow = ComparingPostgresUnitOfWork(tx)
                 await look_round(uow, "paper", ["IBM/USD"], is_start=False, every=EVERY, within=WITHIN)
                 await uow.flush()
             async with bus.transaction() as tx:
-                uow = ComparingPostgresUnitOfWork(tx, Families())
+                uow = ComparingPostgresUnitOfWork(tx)
                 return (await uow.latest("paper", ["IBM/USD"]))["IBM/USD"], await uow.doubts("paper")
 
         begun, _ = await look()

@@ -26,7 +26,6 @@ from .api_reconciliations import operators_router, reconciliations_router
 from .domain import OrderKey, VenueOrder
 from .settings import Settings
 from .store.comparing import ROUND, ComparingPostgresUnitOfWork
-from .store.families import Families
 from .store.forgetting import FORGET, forget
 from .store.unit import PostgresUnitOfWork, watched
 from .watching import PriceWatch
@@ -47,9 +46,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     accounts = bus.table(TRADING_ACCOUNTS, Account)
     instruments = bus.table(DATA_INSTRUMENTS, InstrumentDefined)
     venues = frozenset(settings.execution_venues)
-    families = Families()
-    unit = partial(PostgresUnitOfWork, families=families)
-    comparing = partial(ComparingPostgresUnitOfWork, families=families)
+    unit, comparing = PostgresUnitOfWork, ComparingPostgresUnitOfWork
 
     def refusal(key: OrderKey) -> str | None:
         if key.venue not in venues:
@@ -66,7 +63,6 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
     async def begin() -> None:
         async with bus.transaction() as tx:
-            await families.load(tx.connection)
             tx.schedule(FORGET, settings.service, 0, "wall", tx.now)
             for venue in venues:
                 tx.schedule(ROUND, venue, consumers.STARTED, "wall", tx.now)

@@ -15,7 +15,6 @@ from fleet_execution.domain.reconciliation import Cause, Difference, Ending, Rec
 from fleet_execution.events import question, questions_about
 from fleet_execution.ports import VenueState
 
-from .families import Families
 from .unit import HOLD, PostgresUnitOfWork
 
 VENUES = "venues"
@@ -78,8 +77,8 @@ UNION (SELECT account_id, quantity FROM positions
 class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
     """The venue orders of one transaction, and the comparisons that it takes part in."""
 
-    def __init__(self, transaction: Transaction, families: Families) -> None:
-        super().__init__(transaction, families)
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction)
         self._reconciliations: dict[UUID, Reconciliation] = {}
         self._doubted: dict[tuple[str, str], str | None] = {}
         self._venue_states: dict[str, VenueState] | None = None

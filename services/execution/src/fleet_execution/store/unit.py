@@ -19,8 +19,6 @@ from fleet_execution.domain.twap import Twap
 from fleet_execution.events import messages
 from fleet_execution.ports import Told
 
-from .families import Families
-
 _KEY = "order_id, account_id, user_id, symbol, venue, venue_order_ref"
 _TERMS = "side, order_type, quantity, limit_price, protection_price, time_in_force, send_by"
 _COURSE = (
@@ -36,6 +34,11 @@ _FACTS = (
 _COLUMNS = (
     "order_id, account_id, user_id, symbol, venue, side, order_type, protection_price,"
     " time_in_force, send_by, command_sequence, market_at, created_at, parent_ref, group_ref, leg, " + _FACTS
+)
+# What an order is a child of never changes, so it is read without a lock.
+_FIRST_OF = (
+    "venue_order_ref = ANY(ARRAY("
+    "SELECT coalesce(group_ref, parent_ref, venue_order_ref) FROM venue_orders WHERE venue_order_ref = ANY($1)))"
 )
 _SELECT_FILLS = """
 SELECT venue_order_ref, market_at, venue_trade_id, last_quantity, last_price, cumulative_quantity, fee, fee_currency,
@@ -105,9 +108,8 @@ STEP = "algo"
 class PostgresUnitOfWork:
     """The venue orders of one transaction: read under lock at its beginning, written together at its end."""
 
-    def __init__(self, transaction: Transaction, families: Families) -> None:
+    def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
-        self._families = families
         self._orders: dict[UUID, VenueOrder] = {}
         self._stored: dict[UUID, VenueOrder] = {}
         self._whole: set[UUID] = set()
@@ -136,14 +138,13 @@ class PostgresUnitOfWork:
             await self._ask_of_new(missing)
 
     async def _lock_families(self, refs: set[UUID]) -> None:
-        await self._lock_more("venue_order_ref = ANY($1)", list(self._families.first_of(refs)))
+        """Of orders that hang together first the one that brought the others, or is worked in them: whoever holds it is alone
+        with its family, so in what order the rest is locked does not matter."""
+        await self._lock_more(_FIRST_OF, list(refs))
         if self._groups:
             await self._lock_more("group_ref = ANY($1)", list(self._groups))
-        if parts := [ref for ref in refs if ref not in self._orders and ref in self._families]:
-            await self._lock_more("venue_order_ref = ANY($1)", parts)
-        parents = {order.parent_ref for order in self._orders.values() if order.parent_ref is not None}
-        if parents - self._orders.keys():
-            await self._lock_more("venue_order_ref = ANY($1)", list(parents - self._orders.keys()))
+        if parts := refs - self._orders.keys():
+            await self._lock_more("venue_order_ref = ANY($1)", list(parts))
 
     async def _ask_of_new(self, refs: set[UUID]) -> set[UUID]:
         """What decides about new orders; those of them that are there."""
@@ -189,7 +190,6 @@ class PostgresUnitOfWork:
 
     def save(self, order: VenueOrder) -> None:
         self._orders[order.key.ref] = order
-        self._families.remember(order)
         if order.group_ref is not None:
             self._groups.setdefault(order.group_ref, set()).add(order.key.ref)
 
