@@ -63,6 +63,9 @@ AMBIGUOUS: dict[str, tuple[tuple[bytes, ...], bytes]] = {
     "a chunk's length beyond 64 bits": ((CHUNKED,), b"10000000000000002\r\n{}\r\n0\r\n\r\n"),
     "a chunk that is longer than said": ((CHUNKED,), b"1\r\n{}\r\n0\r\n\r\n"),
     "a chunk ended by bare LF": ((CHUNKED,), b"2\n{}\n0\n\n"),
+    "a body behind an offer to upgrade": ((b"Connection: upgrade", b"Upgrade: h2c", b"Content-Length: 2"), b"{}"),
+    "chunks behind an offer to upgrade": ((b"Connection: upgrade", b"Upgrade: h2c", CHUNKED), b"2\r\n{}\r\n0\r\n\r\n"),
+    "a body behind a handshake": ((b"Connection: upgrade", b"Upgrade: websocket", b"Content-Length: 2"), b"{}"),
 }
 
 
@@ -130,6 +133,13 @@ async def test_a_body_goes_on_with_one_length(fleet: Any) -> None:
     (seen,) = fleet.services["trading"].seen[before:]
     assert (seen.body, seen.headers["content-length"]) == (own, str(len(own)))
     assert "transfer-encoding" not in seen.headers
+
+
+@pytest.mark.parametrize("more", [b"X-Many: 1\r\n" * 200, b"X-Long: " + b"a" * 10_000 + b"\r\n"])
+async def test_a_handshake_that_is_too_long_ends(fleet: Any, more: bytes) -> None:
+    """Else who is not even logged in keeps as many connections as he likes, for as long as he likes."""
+    sent = b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n" + more + b"\r\n"
+    assert statuses(await answer_to(fleet, sent)) == [431]
 
 
 async def test_an_offer_of_http2_is_not_taken(fleet: Any) -> None:

@@ -114,6 +114,25 @@ async def test_a_flood_closes_the_socket(fleet: Any, trader: Trader) -> None:
         assert 90 <= answers <= 130
 
 
+async def test_a_message_counts_by_the_symbols_it_names(fleet: Any, trader: Trader) -> None:
+    """Each is answered by itself: 500 in each of twenty messages a second took a gateway's whole time from the others."""
+    asked = {"channel": "market_data", "symbols": ["NONE/USD"] * 500}
+    async with connected(fleet, trader.user.token) as client:
+
+        async def ask() -> None:
+            with contextlib.suppress(ConnectionError):
+                for _ in range(20):
+                    await client.say(method="subscribe", params=asked)
+
+        asking = asyncio.create_task(ask())
+        answers = 0
+        while not isinstance(message := await client.hear(), int):
+            answers += 1
+        await asking
+        assert message == 1008
+        assert answers >= 1_000, "all that one socket may follow can be asked for at once"
+
+
 async def test_a_message_too_long_closes_the_socket(fleet: Any, trader: Trader) -> None:
     async with connected(fleet, trader.user.token) as client:
         await client.connection.send_str("x" * (fleet.settings.gateway_socket_message_bytes + 1))

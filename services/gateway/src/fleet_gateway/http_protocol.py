@@ -194,10 +194,17 @@ def _head_problem(version: str, url: bytes, headers: list[tuple[bytes, bytes]]) 
             return Problem(400, "bad_request", f"The header {name.decode()} must come once.")
     if version == "1.1" and b"host" not in names:
         return Problem(400, "bad_request", "The header host must come.")
+    if b"upgrade" in names and any(_announces_body(name, value) for name, value in headers):
+        # The parser stops before it, and would take what it says for the next request.
+        return Problem(400, "bad_request", "A request that offers to upgrade has no body.")
     if version == "1.0" and b"transfer-encoding" in names:
         # A proxy of that version before us may have taken another end of the body (RFC 9112, 6.1).
         return Problem(400, "bad_request", "The header transfer-encoding must not come with HTTP/1.0.")
     return None
+
+
+def _announces_body(name: bytes, value: bytes) -> bool:
+    return name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
 
 
 def _head_too_large() -> Problem:

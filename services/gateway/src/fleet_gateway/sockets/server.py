@@ -24,7 +24,7 @@ from fleet_gateway.settings import GatewaySettings
 from fleet_gateway.tickets import Tickets
 
 from . import requests
-from .connection import TOO_LONG, Connection
+from .connection import SYMBOLS_A_MESSAGE, TOO_LONG, Connection
 from .feeds import AccountFeed
 from .hub import Hub
 from .protocol import OUTLET
@@ -181,6 +181,9 @@ class Sockets:
     def _market_data(
         self, connection: Connection, request: SocketRequest, symbols: list[str], time_in: datetime
     ) -> None:
+        connection.hear(len(symbols) / SYMBOLS_A_MESSAGE)
+        if connection.is_closing:
+            return
         if not symbols:
             nothing = Problem(422, "invalid_request", "market_data needs symbols.")
             connection.answer(requests.refused(request, nothing, time_in, self.clock.now()))
