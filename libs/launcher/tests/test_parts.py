@@ -201,6 +201,7 @@ def test_logs_are_kept_short_also_where_there_is_no_room_for_the_old_one(tmp_pat
         os.truncate(log, 65 << 20)
     short.write_text("a line")
     (tmp_path / "trading-0.log.1").mkdir()  # stands for a disk that is full
+    (tmp_path / "gone.log").symlink_to(tmp_path / "nowhere")  # and this for one that is removed meanwhile
     trim_logs(tmp_path)
     assert [log.stat().st_size for log in (kept, lost, short)] == [0, 0, 6]
     assert (tmp_path / "kafka.log.1").stat().st_size == 65 << 20

@@ -182,6 +182,28 @@ async def test_what_cannot_be_started_again_is_tried_again(sketch_fleet: MakeFle
     await eventually(lambda: fleet.instance("trading")["pid"] not in {None, before})
 
 
+async def test_a_part_that_cannot_be_started_again_takes_no_fleet_down(sketch_fleet: MakeFleet) -> None:
+    fleet = sketch_fleet()
+    del fleet.environment["FLEET_REDIS_URL"]
+    assert (await fleet.start())["event"] == "ready"
+    before = fleet.described()["redis"]["pid"]
+    folder = fleet.state.path / "valkey"
+    away = folder.rename(fleet.state.path / "away")
+    folder.write_text("")  # nothing can be written in there: like a disk that is full
+    os.kill(before, signal.SIGKILL)
+    told_down: set[int] = set()
+
+    def is_tried() -> bool:  # it is told that it is down, and so again after each try
+        if fleet.described()["redis"]["pid"] is None:
+            told_down.add(fleet.state.fleet_json.stat().st_mtime_ns)
+        return len(told_down) > 1
+
+    await eventually(is_tried)
+    folder.unlink()
+    away.rename(folder)
+    await eventually(lambda: fleet.described()["redis"]["pid"] not in {None, before})
+
+
 async def test_what_dies_too_often_is_left_until_it_is_restarted(sketch_fleet: MakeFleet) -> None:
     """three deaths where two are forgiven → status names it and the remedy → fleet restart → it runs and is watched."""
     fleet = sketch_fleet()

@@ -144,10 +144,11 @@ def lives(process: psutil.Process) -> bool:
 def trim_logs(folder: Path) -> None:
     """A log never fills the disk: past its size it becomes `.1` and starts anew (all are opened for appending)."""
     for log in folder.glob("*.log"):
-        if log.stat().st_size > _LARGEST_LOG_BYTES:
-            with suppress(OSError):  # the disk is full already: then it is not kept
-                shutil.copyfile(log, log.with_name(f"{log.name}.1"))
-            os.truncate(log, 0)
+        with suppress(FileNotFoundError):  # removed meanwhile
+            if log.stat().st_size > _LARGEST_LOG_BYTES:
+                with suppress(OSError):  # the disk is full already: then it is not kept
+                    shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+                os.truncate(log, 0)
 
 
 def last_lines(log: Path, count: int = 3) -> str:

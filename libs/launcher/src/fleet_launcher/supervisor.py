@@ -217,8 +217,8 @@ class Supervisor:
         await asyncio.sleep(delay)
         try:
             await asyncio.to_thread(part.start)
-        except LaunchFailure as failure:
-            _LOG.error("part_did_not_start", part=part.name, problem=failure.problem)
+        except Exception as error:  # a full disk among them: whatever it is, it is tried again, and the rest runs on
+            _LOG.error("part_did_not_start", part=part.name, problem=str(error) or repr(error))
         self._describe()
 
     def _describe(self) -> None:
