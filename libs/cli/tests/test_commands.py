@@ -128,6 +128,9 @@ def test_a_service_that_cannot_be_asked_is_one_line(tmp_path: Path) -> None:
     assert verified.stderr.startswith("error: The books could not be read. "), verified.stderr
     assert booked.stderr.count("\n") == verified.stderr.count("\n") == 1
     assert not booked.stdout and not verified.stdout
+    looked = fleet("rest", state=tmp_path)
+    assert looked.exit_code == 1
+    assert looked.stderr.startswith("error: Kafka does not answer") and looked.stderr.count("\n") == 1, looked.stderr
 
 
 def test_what_is_listed_is_whole_however_narrow_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from fleet_bus.kafka import errors
 from fleet_bus.rest import RestVerdict, asking, observing
 from fleet_chassis.assertions import AssertionSigner
 from fleet_chassis.calls import Answer, CallFailed, ServiceClient
@@ -130,8 +131,11 @@ async def rest_parts(state: StateDir) -> dict[str, RestPart]:
 
 async def observe_rest(state: StateDir, timeout_s: float) -> RestVerdict:
     url = kafka_url(state, described_endpoints(state), COMMAND_KEY, topic_prefix())
-    async with (
-        service_client(state) as client,
-        observing(url, "fleet-rest", asking(client), client.instances.all, topic_prefix=topic_prefix()) as observer,
-    ):
-        return await observer.wait_at_rest(timeout_s)
+    try:
+        async with (
+            service_client(state) as client,
+            observing(url, "fleet-rest", asking(client), client.instances.all, topic_prefix=topic_prefix()) as observer,
+        ):
+            return await observer.wait_at_rest(timeout_s)
+    except errors.KafkaError as error:
+        fail(f"Kafka does not answer: {error}", "See `fleet status`")
