@@ -66,6 +66,17 @@ AND venue_order_ref > $4 AND venue_order_ref <= $5
 ORDER BY venue_order_ref LIMIT $6
 """
 
+# From one symbol to the next by the index: DISTINCT reads all that is open, 0.8 s of 600,000 orders.
+_NEXT_SYMBOL = """SELECT symbol FROM venue_orders WHERE venue = $1 AND symbol > {after} AND ended_at IS NULL AND algo IS NULL
+    ORDER BY symbol LIMIT 1"""
+OPEN_SYMBOLS = f"""
+WITH RECURSIVE found AS (
+    ({_NEXT_SYMBOL.format(after="''")})
+    UNION ALL SELECT ({_NEXT_SYMBOL.format(after="found.symbol")}) FROM found WHERE found.symbol IS NOT NULL
+)
+SELECT symbol FROM found WHERE symbol IS NOT NULL
+"""  # noqa: S608 (constants)
+
 _POSITIONS = """
 SELECT account_id, quantity FROM positions WHERE venue = $1 AND symbol = $2 AND account_id = ANY($3)
 UNION (SELECT account_id, quantity FROM positions
@@ -190,9 +201,7 @@ class ComparingPostgresUnitOfWork(PostgresUnitOfWork):
         return found
 
     async def open_symbols(self, venue: str) -> set[str]:
-        rows = await self._tx.connection.fetch(
-            "SELECT DISTINCT symbol FROM venue_orders WHERE venue = $1 AND ended_at IS NULL AND algo IS NULL", venue
-        )
+        rows = await self._tx.connection.fetch(OPEN_SYMBOLS, venue)
         return {row[0] for row in rows}
 
     async def doubts(self, venue: str) -> Mapping[str, datetime]:
