@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -130,6 +131,25 @@ async def test_a_paused_feed_stands_still_until_it_is_stepped_or_resumed(by_hand
     body = {"symbols": ["AAPL/USD"], "timeframe": "1d", "start": "2012-01-03", "end": "2012-01-06"}
     status, problem = await by_hand.api("POST", "/paper/replays", body, scopes="strategy")
     assert (status, problem["code"]) == (409, "feed_is_simulated")
+
+
+async def test_what_fills_as_the_feed_is_resumed_was_told(by_hand: Any) -> None:
+    """the feed is paused → an order waits → resumed in the middle of a quote's time: it stands, fills it and is told"""
+    await by_hand.heard(Quote, "BTC/USD", count=1)
+    await by_hand.feed("pause")
+    order = by_hand.place("BTC/USD", quantity=Decimal("0.00001"))
+    await by_hand.command(order)
+    await by_hand.told(order.venue_order_ref, ACCEPTED)
+    by_hand.clock.advance(seconds=2.1)
+    await by_hand.feed("resume")
+    resumed = by_hand.clock.now()
+    by_hand.clock.advance(STRETCH)  # The feed, which wakes as the next quote comes, hears of it then.
+    _, filled = await by_hand.told(order.venue_order_ref, ACCEPTED, FILLED)
+    assert filled.market_at == resumed
+    first = OPENED + (resumed - OPENED) // STRETCH * STRETCH
+    await eventually(lambda: by_hand.peers.heard_of(Quote, "BTC/USD")[-1].market_at > first)
+    quotes = {quote.market_at: quote for quote in by_hand.peers.heard_of(Quote, "BTC/USD")}
+    assert quotes[first].ask == filled.last_price
 
 
 async def test_the_past_is_sent_once_newest_day_first_when_the_fleet_is_ready(by_hand: Any) -> None:

@@ -107,7 +107,8 @@ class SimulatedFeed:
         said_at = self._said_at
         if said_at is None:
             return [at]
-        since = max(said_at, market.resumed_at, now - timedelta(seconds=QUIET_S))
+        # The quote of the moment in which it was resumed stood from then on.
+        since = max(said_at, market.resumed_at - stretch, now - timedelta(seconds=QUIET_S))
         times = [at] if at > said_at else []
         while times and times[-1] - stretch > since:
             times.append(times[-1] - stretch)
