@@ -119,6 +119,18 @@ def test_an_iceberg_loses_its_place_with_each_slice() -> None:
     assert target.orders["berg"].resting == 2
 
 
+def test_an_account_of_many_reduce_only_orders_holds_nobody_up() -> None:
+    target = exchange()
+    target.apply(order("ask", Side.SELL, 5_000, 100, account_id="B"), 0)
+    target.apply(order("bid", Side.BUY, 5_000, 100), 0)
+    began_at = time.process_time()
+    for n in range(1_000):
+        target.apply(order(f"out{n}", Side.SELL, 2, 200, reduce_only=True), 1)
+    bought = target.apply(order("buy", Side.BUY, 2, 200, account_id="B"), 2)
+    assert time.process_time() - began_at < 8, "the venue stands still meanwhile"
+    assert [(e.order_ref, e.last_quantity) for e in bought if isinstance(e, Filled)] == [("buy", 2), ("out0", 2)]
+
+
 def test_an_at_close_order_trades_in_the_auction_or_not_at_all() -> None:
     target = exchange()
     target.apply(order("moc", Side.BUY, 10, time_in_force=TimeInForce.AT_CLOSE), 0)

@@ -20,7 +20,7 @@ from fleet_simulator.events import (
 from fleet_simulator.fees import Executed, FeeModel
 from fleet_simulator.groups import Groups
 from fleet_simulator.matcher import Decremented, Fill, Match, Matcher, Printed
-from fleet_simulator.orders import Order, Phase, Place, TimeInForce
+from fleet_simulator.orders import Order, Phase, Place, Side, TimeInForce
 from fleet_simulator.positions import Positions
 from fleet_simulator.triggers import Shown, Triggers, fires, follow
 
@@ -261,15 +261,24 @@ class OrderLifecycle:
                 break
             if other.side is order.side and other.phase is Phase.BOOK:
                 room -= other.remaining
+        return self._cut(order, room, at)
+
+    def _fit_account(self, account_id: str, at: int) -> None:
+        """The same for all of an account, each after those before it: the room is measured once, for they may be many."""
+        account = self._of_account.get(account_id)
+        if account is None or not account.reducing:
+            return
+        rooms = {side: self.positions.room(account_id, side, account.orders.values()) for side in Side}
+        for order in list(account.reducing.values()):
+            if order.phase is Phase.BOOK and self._is_open(order):
+                self._cut(order, rooms[order.side], at)
+                rooms[order.side] -= order.remaining
+
+    def _cut(self, order: Order, room: int, at: int) -> bool:
+        """Whether anything of it is left."""
         if order.remaining > room:
             self._shrink(order, order.remaining - max(room, 0), "reduce_only", at)
         return order.remaining > 0
-
-    def _fit_account(self, account_id: str, at: int) -> None:
-        account = self._of_account.get(account_id)
-        for order in [] if account is None else list(account.reducing.values()):
-            if order.phase is Phase.BOOK and self._is_open(order):
-                self._fit(order, at)
 
     # The end
 
