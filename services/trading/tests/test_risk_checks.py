@@ -25,11 +25,12 @@ from fleet_trading.domain import (
     Terms,
     preview,
 )
+from fleet_trading.domain.booking import peak_after
 from fleet_trading.domain.effects import apply
 from fleet_trading.domain.portfolio import allocation
 from fleet_trading.domain.risk.limits import MOST_OPEN_ORDERS, Limit, LimitTable, Scope, SetAs, Values, tightest
 from fleet_trading.domain.risk.usage import Usage, measure
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 
@@ -241,6 +242,16 @@ def test_a_drawdown_is_measured_from_the_highest_equity() -> None:
     assert account.risk.peak_equity == 110_000
     assert denial(account, ordered(Limit.DRAWDOWN, "0.02", mark="178.0001")(quantity=1)) is None
     assert denial(account, ordered(Limit.DRAWDOWN, "0.02", mark=178)(quantity=1)) == "drawdown"
+
+
+@given(st.lists(st.decimals(D("1e-18"), 10**9, places=18), min_size=1, max_size=10))
+@example(left=[D("1e-18"), D(10**9)])
+@example(left=[D("999999999999999999999999.123456789012345678"), D("999999999999999999999998.123456789012345679")])
+def test_what_is_lost_of_the_highest_equity_stays_as_large_a_part_whatever_comes_and_goes(left: list[D]) -> None:
+    peak, equity = D(100_000), D(95_000)
+    for after in left:
+        peak, equity = peak_after(peak, equity, after - equity), after
+    assert abs((peak - equity) / peak - D("0.05")) < D("0.0001")
 
 
 @pytest.mark.parametrize(

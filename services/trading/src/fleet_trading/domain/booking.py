@@ -202,7 +202,8 @@ def peak_after(peak: Decimal, equity: Decimal, flow: Decimal) -> Decimal:
     after = EXACT.add(equity, flow)
     if equity <= 0 or after <= 0:
         return EXACT.add(peak, flow)
-    return tidy(share(peak, after, equity))
+    # To more decimals than any amount has, that what is left of an account which is emptied still has its peak.
+    return tidy(share(peak, after, equity, places=24))
 
 
 def book_reset(account: Account, event: AccountReset) -> None:

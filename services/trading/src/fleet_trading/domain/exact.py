@@ -2,15 +2,13 @@
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
-from fleet_simulator.fees import EXACT
-
 WIDE = Context(prec=80)
 _ONE = Decimal(1)
 
 
 def share(total: Decimal, part: Decimal, whole: Decimal, *, places: int = 12) -> Decimal:
     """total x part / whole, half even at so many decimals."""
-    return WIDE.divide(EXACT.multiply(total, part), whole).quantize(_ONE.scaleb(-places), ROUND_HALF_EVEN, WIDE)
+    return WIDE.divide(WIDE.multiply(total, part), whole).quantize(_ONE.scaleb(-places), ROUND_HALF_EVEN, WIDE)
 
 
 def average(total: Decimal, quantity: Decimal) -> Decimal:
