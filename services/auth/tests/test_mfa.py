@@ -271,6 +271,17 @@ async def test_a_factor_stays_while_the_password_is_too_short_without(auth: Any)
         assert (await person.call("/mfa/totp/disable", person.code())).status == 204
 
 
+async def test_a_short_password_and_the_end_of_the_factor_at_once_are_not_both_done(auth: Any) -> None:
+    settings = auth.settings.model_copy(update={"auth_password_min_length": 15, "ordinal": 1})
+    async with served(create_app(settings, clock=auth.clock)) as url:
+        person = await Person.new(dataclasses.replace(auth, url=url), password="fifteen or more")
+        code = person.next_code()
+        replies = await asyncio.gather(person.sets_password("vk7 tulip"), person.call("/mfa/totp/disable", code))
+        assert sorted(reply.status for reply in replies) in ([204, 409], [204, 422])
+        told = next(str(reply.body) for reply in replies if reply.body is not None)
+        assert "password_too_short" in told or "password_length" in told
+
+
 async def test_a_step_up_makes_the_token_fresh_and_a_refresh_keeps_when_it_was(auth: Any) -> None:
     person = await Person.new(auth)
     enrolled_at = int(auth.clock.now().timestamp())

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fleet_chassis.logging import get_logger
-from fleet_chassis.problems import Problem, unavailable
+from fleet_chassis.problems import FieldError, Problem, unavailable
 from fleet_chassis.requests import current_client_address
 from prometheus_client import Counter
 
 from .confirmations.domain import ConfirmationUnknown
 from .domain import EmailTaken, IdempotencyKeyReused, UserDisabled, WrongCredentials
 from .guessing.domain import TooManyFailedLogins
-from .passwords import TooBusy
+from .passwords import PasswordRefused, TooBusy
 
 _REFUSED = Counter("fleet_auth_refused_total", "People refused on the way in, by the code they were told.", ["code"])
 
@@ -52,6 +52,9 @@ def _problem(refused: Exception) -> Problem | None:
         case TooManyFailedLogins(retry_after_s=wait_s):
             detail = "Too many logins failed; wait before the next."
             return Problem(429, "too_many_failed_logins", detail, headers={"Retry-After": str(wait_s)})
+        case PasswordRefused(code=code):
+            error = FieldError("new_password", str(refused), code)
+            return Problem(422, "invalid_request", f"The password {refused}.", errors=[error])
         case TooBusy():
             return unavailable("Too many passwords are being checked.")
         case _:

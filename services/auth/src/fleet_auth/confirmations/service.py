@@ -8,6 +8,7 @@ from fleet_auth import service
 from fleet_auth.domain import RevokedReason, User, hash_token
 from fleet_auth.guessing.service import FOR_MAIL
 from fleet_auth.guessing.store import Attempts
+from fleet_auth.passwords import PasswordRefused
 from fleet_auth.ports import UnitOfWork
 from fleet_auth.service import NewUser
 
@@ -53,7 +54,8 @@ async def confirm_registration(uow: UnitOfWork, confirmations: Confirmations, to
 async def reset_password(
     uow: UnitOfWork, confirmations: Confirmations, attempts: Attempts, token: str, new: NewPassword
 ) -> User:
-    """Sets the password and ends all sessions: whoever was in may have been another. Raises ConfirmationUnknown."""
+    """Sets the password and ends all sessions: whoever was in may have been another. Raises ConfirmationUnknown,
+    PasswordRefused."""
     confirmed = await confirmations.take(hash_token(token), Purpose.PASSWORD_RESET)
     found = None if confirmed is None else await uow.credentials(confirmed.email)
     if found is None:
@@ -68,7 +70,7 @@ async def change_password(
     uow: UnitOfWork, confirmations: Confirmations, attempts: Attempts, found: User, new: NewPassword, *, keep: UUID
 ) -> None:
     """Sets the password of a user whose present one was found right when he was `found`; tokens in mails that would set it
-    anew count no more. Raises WrongCredentials if he has another since, UserDisabled."""
+    anew count no more. Raises WrongCredentials if he has another since, UserDisabled, PasswordRefused."""
     # First, as where one of them is used.
     await confirmations.forget(found.email, Purpose.PASSWORD_RESET)
     await _set_password(uow, attempts, await service.admit(uow, found), new, keep=keep)
@@ -77,7 +79,11 @@ async def change_password(
 async def _set_password(
     uow: UnitOfWork, attempts: Attempts, user: User, new: NewPassword, *, keep: UUID | None
 ) -> None:
-    """Every session but `keep` ends, and no address is known to be the owner's any more."""
+    """Every session but `keep` ends, and no address is known to be the owner's any more. Raises PasswordRefused."""
+    # The user is locked, so that his factor stays from here on; it may have gone while the password was hashed.
+    now = await uow.user(user.user_id) if new.is_short else None
+    if now is not None and not now.mfa_enabled:
+        raise PasswordRefused("password_length", "is too short without a second factor")
     await uow.set_password(user.user_id, new.password_hash, is_short=new.is_short)
     await attempts.forget_addresses(user.email)
     await service.end_sessions(uow, user.user_id, RevokedReason.PASSWORD_CHANGED, keep=keep)
