@@ -334,6 +334,16 @@ async def test_a_connection_that_rests_between_requests_is_kept() -> None:
         writer.close()
 
 
+async def test_empty_lines_after_an_answer_keep_no_connection() -> None:
+    async with served(ECHO, http=HastyProtocol) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"HTTP/1.1 200 ")
+        writer.write(b"\r\n")
+        assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
 async def hasty_connection(url: str, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """With a request for this on its way, and little room for the answer."""
     taker = socket.socket()

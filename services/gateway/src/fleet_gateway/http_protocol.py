@@ -71,6 +71,9 @@ class HttpProtocol(OneWriteProtocol):
         if self._is_cut:
             return
         self._read += len(data)
+        if self._reading_since is None and (self.cycle is None or self.cycle.response_complete):
+            # Empty lines may come before a request: the parser says nothing of them, and uvicorn waits on.
+            self._reading_since = self.loop.time()
         super().data_received(data)
         if self._is_in_head and self._read > HEAD_BYTES:
             self._problem = _head_too_large()
