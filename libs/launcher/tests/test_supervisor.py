@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pty
 import signal
 import socket
 import stat
@@ -224,6 +225,24 @@ async def test_what_dies_too_often_is_left_until_it_is_restarted(sketch_fleet: M
     os.kill(after["pid"], signal.SIGKILL)  # one more of many
     await eventually(lambda: fleet.instance("trading")["gave_up"])
     assert fleet.process is not None and fleet.process.returncode is None
+
+
+async def test_a_fleet_in_the_foreground_ends_with_its_terminal(sketch_fleet: MakeFleet) -> None:
+    """Whatever it writes fails from then on: it would live and start nothing again that dies."""
+    fleet = sketch_fleet()
+    terminal, inside = pty.openpty()
+    program = [sys.executable, str(SKETCH / "fleet_of_sketches.py"), fleet.options.to_json()]
+    fleet.process = await asyncio.create_subprocess_exec(
+        "setsid", "--ctty", *program, stdin=inside, stdout=inside, stderr=inside, env=fleet.environment
+    )
+    os.close(inside)
+    told = b""
+    while b'"ready"' not in told:
+        told += await asyncio.to_thread(os.read, terminal, 4096)
+    service = fleet.instance("trading")["pid"]
+    os.close(terminal)
+    await asyncio.wait_for(fleet.process.wait(), 30)
+    assert not fleet.state.fleet_json.exists() and not psutil.pid_exists(service)
 
 
 async def fleet_command(name: str, fleet: SketchFleet, *words: str) -> tuple[int, str]:

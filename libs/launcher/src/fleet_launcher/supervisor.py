@@ -1,7 +1,7 @@
 """Brings a fleet up, keeps it up, takes it down. One process per state folder; the folder's lock says that it lives.
 
 `python -m fleet_launcher.supervisor OPTIONS FD`: options as JSON; events as JSON lines on the file descriptor until the
-fleet is ready. SIGTERM takes the fleet down; SIGHUP tries again what had died too often.
+fleet is ready. SIGTERM takes the fleet down, and so does the end of its terminal; SIGHUP tries again what had died too often.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class Supervisor:
         self._instances: list[Instance] = []
         self._running: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
+        self._has_terminal = sys.stdout.isatty()
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT, or a failure that nothing can be done about; then everything is taken down."""
@@ -193,6 +194,9 @@ class Supervisor:
         task.add_done_callback(self._running.discard)
 
     def _revive(self) -> None:
+        if self._has_terminal and not sys.stdout.isatty():  # it was closed: what is written fails from now on
+            self._stop.set()
+            return
         for instance in self._instances:
             if instance.gave_up:
                 instance.gave_up = False
