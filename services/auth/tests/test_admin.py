@@ -8,6 +8,7 @@ import pyotp
 import pytest
 from fleet_auth.settings import AuthSettings
 from fleet_chassis.clock import SystemClock
+from pydantic import SecretStr
 
 
 @pytest.fixture
@@ -31,6 +32,15 @@ async def test_an_admin_is_made_and_can_log_in(auth: Any, auth_settings: AuthSet
     code, out, err = await run_admin(auth_settings, *arguments, stdin="correct horse\n")
     assert (code, out) == (1, "")
     assert "exists" in err
+
+
+async def test_without_postgresql_it_says_so_in_a_line(auth_settings: AuthSettings, run_admin: Any) -> None:
+    nobody = auth_settings.model_copy(update={"database_url": SecretStr("postgresql://auth:x@127.0.0.1:9/auth")})
+    for arguments in (("create-user", "--email", "ops@example.com", "--generate"), ("rotate-keys",)):
+        code, out, err = await run_admin(nobody, *arguments)
+        assert (code, out) == (1, "")
+        assert "Traceback" not in err
+        assert "error: PostgreSQL does not answer: " in err
 
 
 async def test_a_password_is_generated_on_request(auth: Any, auth_settings: AuthSettings, run_admin: Any) -> None:

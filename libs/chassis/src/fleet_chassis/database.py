@@ -154,6 +154,7 @@ class Database:
         max_size: int = 6,
         acquire_timeout_s: float = ACQUIRE_TIMEOUT_S,
         command_timeout_s: float = COMMAND_TIMEOUT_S,
+        start_timeout_s: float = START_TIMEOUT_S,
         plans_once: bool = False,
     ) -> None:
         """`url` is `postgresql://…`; at most `max_size` connections are open.
@@ -163,6 +164,7 @@ class Database:
         table was small would read all of it when it has grown."""
         self._acquire_timeout_s = acquire_timeout_s
         self._command_timeout_s = command_timeout_s
+        self._start_timeout_s = start_timeout_s
         self._url = url.get_secret_value() if isinstance(url, SecretStr) else url
         self._application_name = application_name
         self._plans_once = plans_once
@@ -170,9 +172,9 @@ class Database:
         self._pool: asyncpg.Pool | None = None
 
     async def __aenter__(self) -> Self:
-        """Waits for the server up to START_TIMEOUT_S; then, or where it refuses us, raises asyncpg's own error."""
+        """Waits for the server up to `start_timeout_s`; then, or where it refuses us, raises asyncpg's own error."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + START_TIMEOUT_S
+        deadline = loop.time() + self._start_timeout_s
         is_told = False
         while self._pool is None:
             try:

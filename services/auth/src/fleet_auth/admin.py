@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
+from asyncpg import CannotConnectNowError, PostgresConnectionError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fleet_bus import Bus
 from fleet_chassis.clock import SystemClock
-from fleet_chassis.database import Database
+from fleet_chassis.database import DatabaseUnavailable
 from fleet_chassis.ids import SystemIds
 from fleet_contracts.audit import Change
 from fleet_contracts.vocabulary import Role
@@ -37,9 +38,10 @@ from .sealing import Sealer
 from .service import NewUser
 from .settings import AuthSettings
 from .signing import add_signing_key, lock_signing_keys
-from .store import PostgresUnitOfWork
+from .store import PostgresUnitOfWork, operators_database
 
 GENERATED_BYTES = 18
+_AWAY = (DatabaseUnavailable, ConnectionError, TimeoutError, PostgresConnectionError, CannotConnectNowError)
 
 
 async def create_user(
@@ -49,7 +51,7 @@ async def create_user(
     passwords = Passwords(settings)
     try:
         await passwords.check(password, shortest=settings.auth_password_min_length, email=email, name=name)
-        async with Database(settings.database_url, application_name="auth-admin", max_size=1) as database:
+        async with operators_database(settings) as database:
             password_hash = await passwords.hash(password)
             async with Bus(settings, database).transaction() as tx:
                 command = NewUser(email=email, password_hash=password_hash, display_name=name, roles=tuple(roles))
@@ -71,7 +73,7 @@ async def reset_mfa(settings: AuthSettings, *, email: str) -> User:
     Raises UserUnknown, NotEnabled."""
     sealer = Sealer(settings.auth_field_keys_file, settings.private_key_file)
     async with (
-        Database(settings.database_url, application_name="auth-admin", max_size=1) as database,
+        operators_database(settings) as database,
         Bus(settings, database).transaction() as tx,
     ):
         uow = PostgresUnitOfWork(tx)
@@ -86,7 +88,7 @@ async def rotate_keys(settings: AuthSettings, now: datetime) -> str:
     """A new key for access tokens; every replica signs with it within seconds, tokens of the one before live on. Its kid."""
     sealer = Sealer(settings.auth_field_keys_file, settings.private_key_file)
     async with (
-        Database(settings.database_url, application_name="auth-admin", max_size=1) as database,
+        operators_database(settings) as database,
         database.transaction() as connection,
     ):
         await lock_signing_keys(connection)
@@ -99,7 +101,7 @@ async def verify_audit(settings: AuthSettings, now: datetime) -> Verdict:
     key = load_pem_public_key(pem.encode("ascii"))
     assert isinstance(key, Ed25519PublicKey)
     async with (
-        Database(settings.database_url, application_name="auth-admin", max_size=1) as database,
+        operators_database(settings) as database,
         database.connection() as connection,
     ):
         return await verify(connection, key, now)
@@ -144,7 +146,14 @@ def _settings() -> AuthSettings:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints what was done as JSON; 1 with a line on stderr when it cannot be done."""
-    asked = _parser().parse_args(arguments)
+    try:
+        return _run(_parser().parse_args(arguments))
+    except _AWAY as error:
+        sys.stderr.write(f"error: PostgreSQL does not answer: {error}\n  See `fleet status`\n")
+        return 1
+
+
+def _run(asked: argparse.Namespace) -> int:
     if asked.command == "verify-audit":
         verdict = asyncio.run(verify_audit(_settings(), SystemClock().now()))
         sys.stdout.write(json.dumps({"ok": not verdict.problems, **dataclasses.asdict(verdict)}) + "\n")

@@ -26,6 +26,7 @@ from .sealing import (
     parse_field_keys,
 )
 from .settings import AuthSettings
+from .store import operators_database
 
 BATCH = 200
 """Rows of one transaction, locked meanwhile: about 10 ms."""
@@ -56,10 +57,7 @@ async def rotate_field_keys(settings: AuthSettings, *, by: str, is_file_kept: bo
 
     `is_file_kept`: the new key is in the file already, from a mounted secret. Raises RotationUnderWay."""
     file = settings.auth_field_keys_file
-    async with (
-        Database(settings.database_url, application_name="auth-admin", max_size=1) as database,
-        _alone(database),
-    ):
+    async with operators_database(settings) as database, _alone(database):
         before = parse_field_keys(file.read_bytes())
         if not is_file_kept:
             new = secrets.token_hex(4)

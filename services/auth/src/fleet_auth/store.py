@@ -6,12 +6,14 @@ from uuid import UUID
 
 import asyncpg
 from fleet_bus import Transaction
+from fleet_chassis.database import Database
 from fleet_contracts.audit import Change
 from fleet_contracts.vocabulary import Role
 
 from . import events
 from .audit.store import AuditLog
 from .domain import Client, RefreshToken, RevokedReason, Session, Ticket, User, UserStatus
+from .settings import AuthSettings
 
 _PURGED = 20
 """Rows past their time that one request takes away: more than it adds, so that the tables do not grow."""
@@ -36,6 +38,11 @@ tokens AS (DELETE FROM refresh_tokens WHERE session_id IN (SELECT session_id FRO
 tickets AS (DELETE FROM ws_tickets WHERE session_id IN (SELECT session_id FROM over))
 DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM over)
 """
+
+
+def operators_database(settings: AuthSettings) -> Database:
+    """For what an operator has done at the machine, whether auth runs or not. He is told at once that PostgreSQL does not answer."""
+    return Database(settings.database_url, application_name="auth-admin", max_size=1, start_timeout_s=0)
 
 
 class PostgresUnitOfWork:
