@@ -41,7 +41,7 @@ DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM over)
 
 
 def operators_database(settings: AuthSettings) -> Database:
-    """For what an operator has done at the machine, whether auth runs or not. He is told at once that PostgreSQL does not answer."""
+    """For what an operator has done at the machine: that PostgreSQL does not answer, he is told at once."""
     return Database(settings.database_url, application_name="auth-admin", max_size=1, start_timeout_s=0)
 
 
