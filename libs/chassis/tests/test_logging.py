@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,3 +101,19 @@ def test_every_line_is_json_and_libraries_are_heard() -> None:
     assert first["at"].endswith("Z")
     assert "ValueError" in lines[2]["exception"]
     assert lines[1]["source"] == "aiokafka"
+
+
+ON_A_FULL_DISK = """
+import sys
+from fleet_chassis.logging import configure_logging, get_logger
+configure_logging("info", service="trading", ordinal=0)
+for _ in range(10):
+    get_logger(__name__).error("background_task_died", text="x" * 4096)
+sys.stderr.write("went on")
+"""
+
+
+def test_a_line_that_cannot_be_written_stops_nobody() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", ON_A_FULL_DISK], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert b"went on" in done.stderr

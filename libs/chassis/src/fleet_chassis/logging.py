@@ -1,10 +1,11 @@
 """Logs: one JSON object a line on stdout, secrets taken out, the libraries' own logs included."""
 
+import contextlib
 import logging
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import msgspec
 import structlog
@@ -93,6 +94,18 @@ class _ToStructlog(logging.Handler):
             self.handleError(record)
 
 
+class _Stdout:
+    """On a full disk lines are lost; nobody may end for it, least of all who tells that a task has died."""
+
+    def write(self, line: bytes) -> None:
+        with contextlib.suppress(OSError):
+            sys.stdout.buffer.write(line)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stdout.buffer.flush()
+
+
 def configure_logging(level: str, *, service: str, ordinal: int) -> None:
     """Sends all logs of this process, from `level` on, to stdout. Libraries are heard from warnings on, or at debug."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
@@ -114,7 +127,7 @@ def configure_logging(level: str, *, service: str, ordinal: int) -> None:
             _render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        logger_factory=structlog.BytesLoggerFactory(cast(BinaryIO, _Stdout())),
         cache_logger_on_first_use=True,
     )
     handler = _ToStructlog()
