@@ -94,6 +94,8 @@ async def test_a_key_takes_a_fresh_second_factor(auth: Any, factor_age_s: int | 
         ({"scopes": []}, 422, "invalid_request"),
         ({"scopes": ["everything"]}, 422, "invalid_request"),
         ({"ip_allowlist": ["10.0.0.1/8"]}, 422, "invalid_request"),
+        ({"ip_allowlist": [True]}, 422, "invalid_request"),
+        ({"ip_allowlist": [5]}, 422, "invalid_request"),
         ({"expires_at": "2001-01-01T00:00:00Z"}, 422, "invalid_request"),
         ({"max_order_notional": "0"}, 422, "invalid_request"),
         ({"symbols": []}, 422, "invalid_request"),

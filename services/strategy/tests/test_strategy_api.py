@@ -114,6 +114,7 @@ async def test_the_repeat_of_a_deployment_is_answered_when_its_strategy_is_gone(
         ({"symbols": ["AAPL/USD", "AAPL-USD"]}, "symbols"),
         ({"timeframe": "2d"}, "timeframe"),
         ({"version": 2}, "version"),
+        ({"version": "1"}, "version"),
         ({"max_order_notional": "0"}, "max_order_notional"),
     ],
 )

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any
 
 from fleet_contracts.encoding import encode_json, plain
@@ -80,6 +81,13 @@ def _only_a_day(value: Any) -> Any:
     raise PydanticCustomError("day", "must be a day such as 2026-01-05")
 
 
+def _only_text(value: Any) -> Any:
+    """Pydantic takes numbers for addresses as well: `true` would be 0.0.0.1."""
+    if isinstance(value, IPv4Network | IPv6Network | str):
+        return value
+    raise PydanticCustomError("network", "must be a network such as 203.0.113.0/24")
+
+
 def _in_utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
@@ -92,6 +100,9 @@ Instant = Annotated[AwareDatetime, AfterValidator(_in_utc), BeforeValidator(_wri
 
 Day = Annotated[date, BeforeValidator(_only_a_day)]
 """A day of the calendar, `2026-01-05`."""
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_only_text)]
+"""A network, `203.0.113.0/24`, or an address alone."""
 
 
 class Body(BaseModel):

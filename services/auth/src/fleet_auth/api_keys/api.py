@@ -2,14 +2,13 @@
 
 from datetime import datetime
 from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
 from fleet_chassis.permissions import SessionCaller, service_caller
 from fleet_chassis.problems import FieldError, Problem
-from fleet_chassis.shapes import Body, DecimalString, FastJSON, Instant, Resource, Symbol
+from fleet_chassis.shapes import Body, DecimalString, FastJSON, Instant, Network, Resource, Symbol
 from fleet_contracts.audit import Change
 from pydantic import Field
 
@@ -36,7 +35,7 @@ class ApiKeyBody(Body):
 
     name: str = Field(min_length=1, max_length=100, examples=["Desk"])
     scopes: list[Scope] = Field(min_length=1, max_length=5)
-    ip_allowlist: list[IPv4Network | IPv6Network] | None = Field(
+    ip_allowlist: list[Network] | None = Field(
         default=None, min_length=1, max_length=50, description="Networks such as 203.0.113.0/24."
     )
     expires_at: Instant | None = None

@@ -35,7 +35,7 @@ SHOWN_SIGNALS = 20
 
 class DeploymentBody(Body):
     strategy_id: UUID
-    version: int | None = None
+    version: Annotated[int, Field(strict=True)] | None = None
     account_id: UUID | None = None
     symbols: Annotated[list[Symbol], Field(min_length=1, max_length=100)]
     timeframe: Timeframe
