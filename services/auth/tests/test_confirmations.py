@@ -179,7 +179,7 @@ async def test_a_login_with_the_password_of_before_opens_nothing_once_it_is_chan
     caller = caller_of(await auth.logged_in(user))
     old = {"email": user["email"], "password": user["password"]}
     change = {"current_password": user["password"], "new_password": "another horse"}
-    async with held(auth, user) as waiting:
+    async with held(auth, "users WHERE email = $1", user["email"]) as waiting:
         changing = asyncio.create_task(auth.call("POST", "/password", json=change, user=caller))
         await eventually(lambda: waiting(1))
         others = [
@@ -196,8 +196,8 @@ async def test_a_login_with_the_password_of_before_opens_nothing_once_it_is_chan
 
 
 @contextlib.asynccontextmanager
-async def held(auth: Any, user: dict[str, Any]) -> AsyncIterator[Callable[[int], Awaitable[bool]]]:
-    """Nobody gets at the user's row meanwhile; tells whether so many wait for it, who get it in the order they came."""
+async def held(auth: Any, rows: str, key: object) -> AsyncIterator[Callable[[int], Awaitable[bool]]]:
+    """Nobody gets at the rows meanwhile; tells whether so many wait for them, who get them in the order they came."""
     connection = await asyncpg.connect(auth.settings.database_url.get_secret_value())
 
     async def waiting(count: int) -> bool:
@@ -205,7 +205,7 @@ async def held(auth: Any, user: dict[str, Any]) -> AsyncIterator[Callable[[int],
 
     try:
         async with connection.transaction():
-            await connection.execute("SELECT FROM users WHERE user_id = $1 FOR UPDATE", UUID(user["user_id"]))
+            await connection.execute(f"SELECT FROM {rows} FOR UPDATE", key)  # noqa: S608  constants
             yield waiting
     finally:
         await connection.close()
@@ -220,6 +220,23 @@ async def test_a_changed_password_ends_the_tokens_that_would_set_it_anew(auth: A
     assert (await auth.call("POST", "/password", json=change, user=caller)).status == 204
     late = await auth.call("POST", "/password/reset", json={"token": token, "new_password": "a thief's horse"})
     assert (late.status, late.body["code"]) == (404, "token_unknown")
+
+
+async def test_of_two_tokens_of_one_user_used_at_once_one_sets_the_password(auth: Any) -> None:
+    """three mails → the tokens of the last two are shown at once → each has its own row, and goes for the others'"""
+    user = await auth.registered()
+    for number in (1, 2, 3):
+        await auth.call("POST", "/password/forgot", json={"email": user["email"]})
+        await auth.mailed(user["email"], number)
+    first, *shown = (mail["token"] for mail in auth.mails(user["email"]))
+    digest = hashlib.sha256(first.encode()).digest()
+    resets: list[asyncio.Task[Any]] = []
+    async with held(auth, "confirmations WHERE token_hash = $1", digest) as waiting:
+        for token in reversed(shown):
+            reset = {"token": token, "new_password": "another horse"}
+            resets.append(asyncio.create_task(auth.call("POST", "/password/reset", json=reset)))
+            await eventually(lambda: waiting(len(resets)))
+    assert [reply.status for reply in await asyncio.gather(*resets)] == [204, 404]
 
 
 async def test_a_letter_box_is_not_filled(auth: Any) -> None:

@@ -59,22 +59,24 @@ class Confirmations:
 
     async def take(self, token_hash: bytes, purpose: Purpose) -> Confirmation | None:
         """The confirmation, which is there no more, nor are others of its purpose for the address."""
-        found = _confirmation(
-            await self._connection.fetchrow(
-                """
-                DELETE FROM confirmations WHERE token_hash = $1 AND purpose = $2 AND expires_at > $3 RETURNING *
-                """,
-                token_hash,
-                purpose,
-                self._tx.now,
-            )
-        )
-        if found is not None:
-            await self.forget(found.email, purpose)
+        found = await self.waiting(token_hash, purpose)
+        if found is None or found.confirmation_id not in await self.forget(found.email, purpose):
+            return None
         return found
 
-    async def forget(self, email: str, purpose: Purpose) -> None:
-        await self._connection.execute("DELETE FROM confirmations WHERE email = $1 AND purpose = $2", email, purpose)
+    async def forget(self, email: str, purpose: Purpose) -> set[UUID]:
+        """Which there were, taken in one order: two that each hold a row the other wants would wait for each other."""
+        rows = await self._connection.fetch(
+            """
+            DELETE FROM confirmations WHERE confirmation_id IN (
+                SELECT confirmation_id FROM confirmations WHERE email = $1 AND purpose = $2
+                ORDER BY confirmation_id FOR UPDATE
+            ) RETURNING confirmation_id
+            """,
+            email,
+            purpose,
+        )
+        return {row["confirmation_id"] for row in rows}
 
 
 def _confirmation(row: asyncpg.Record | None) -> Confirmation | None:
