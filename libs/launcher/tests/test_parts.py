@@ -52,8 +52,23 @@ def test_jars_are_fetched_once_checked_always_and_then_needed_no_network(tmp_pat
     assert ensure_jars(tmp_path, jars=[JAR], fetch=unreachable) == [file]
     file.write_bytes(b"spoil")  # the same length
     with pytest.raises(LaunchFailure, match="could not be fetched from Maven Central: ConnectionRefusedError"):
-        ensure_jars(tmp_path, jars=[JAR], fetch=unreachable)
+        ensure_jars(tmp_path, jars=[JAR], fetch=unreachable, first_pause_s=0)
     assert ensure_jars(tmp_path, jars=[JAR], fetch=fetch)[0].read_bytes() == CONTENT
+
+
+def test_a_jar_that_does_not_come_at_once_is_asked_for_again(tmp_path: Path) -> None:
+    told: list[str] = []
+    folders: list[Path] = []
+
+    def twice_unreachable(jar: Jar, folder: Path) -> Path:
+        folders.append(folder)
+        (folder / jar.filename).touch(exist_ok=False)  # cut off: what is there is in its way
+        return fetch(jar, folder) if len(folders) == 3 else unreachable(jar, folder)
+
+    (file,) = ensure_jars(tmp_path, jars=[JAR], fetch=twice_unreachable, tell=told.append, first_pause_s=0)
+    assert file.read_bytes() == CONTENT
+    again = "Kafka: a jar did not come (ConnectionRefusedError: [Errno 111] Connection refused); it is asked for again in 0 s"
+    assert told[1:3] == [again, again]
 
 
 def test_a_jar_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> None:

@@ -16,11 +16,15 @@ from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
+from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_exponential
+
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.places import JARS
 
 _DOWNLOADS_AT_ONCE = 6
 _TIMEOUT_S = 60
+_ATTEMPTS = 3
+_FIRST_PAUSE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -64,26 +68,40 @@ def ensure_jars(
     jars: list[Jar] | None = None,
     fetch: Callable[[Jar, Path], Path] = download,
     tell: Callable[[str], None] = lambda line: None,
+    first_pause_s: float = _FIRST_PAUSE_S,
 ) -> list[Path]:
-    """The class path: every jar of the list, intact. Fetches what is missing or spoilt; offline when all is there."""
+    """The class path: every jar of the list, intact. Fetches what is missing or spoilt; offline when all is there.
+
+    A fetch that fails is tried twice more, after a pause and one twice as long: of some fifty, one meets a name server
+    or a proxy that has no answer for a moment.
+    """
     wanted = kafka_jars() if jars is None else jars
     missing = [jar for jar in wanted if not jar.is_intact(folder / jar.filename)]
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as temporary:
-            _fetch_all(missing, folder, Path(temporary), fetch, tell)
+            retrying = Retrying(
+                stop=stop_after_attempt(_ATTEMPTS),
+                wait=wait_exponential(first_pause_s),
+                before_sleep=lambda state: tell(f"Kafka: {_failed(state)}"),
+                reraise=True,
+            )
+
+            def fetch_one(jar: Jar) -> Path:
+                # A folder each time: jgo begins no file that is there.
+                return retrying(lambda: fetch(jar, Path(tempfile.mkdtemp(dir=temporary))))
+
+            _fetch_all(missing, folder, fetch_one, tell)
     return [folder / jar.filename for jar in wanted]
 
 
-def _fetch_all(
-    missing: list[Jar], folder: Path, temporary: Path, fetch: Callable[[Jar, Path], Path], tell: Callable[[str], None]
-) -> None:
+def _fetch_all(missing: list[Jar], folder: Path, fetch: Callable[[Jar], Path], tell: Callable[[str], None]) -> None:
     total = sum(jar.size for jar in missing)
     tell(f"Kafka: {len(missing)} jars to fetch, {total / 1e6:.1f} MB, into {folder}")
 
     def fetch_one(jar: Jar) -> Jar:
         try:
-            file = fetch(jar, temporary)
+            file = fetch(jar)
         except (
             Exception
         ) as error:  # whatever the network, the proxy or the registry throws: it is one thing to the reader
@@ -106,6 +124,13 @@ def _fetch_all(
             if done - told > total / 10 or count == len(missing):
                 told = done
                 tell(f"Kafka: {done / 1e6:.0f} of {total / 1e6:.0f} MB, {count} of {len(missing)} jars")
+
+
+def _failed(state: RetryCallState) -> str:
+    assert state.outcome is not None and state.next_action is not None, "it is told between two attempts"
+    error = state.outcome.exception()
+    assert error is not None
+    return f"a jar did not come ({_reason(error)}); it is asked for again in {state.next_action.sleep:g} s"
 
 
 def _reason(error: BaseException) -> str:
