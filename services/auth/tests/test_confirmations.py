@@ -205,7 +205,7 @@ async def held(auth: Any, rows: str, key: object) -> AsyncIterator[Callable[[int
 
     try:
         async with connection.transaction():
-            await connection.execute(f"SELECT FROM {rows} FOR UPDATE", key)  # noqa: S608  constants
+            await connection.execute(f"SELECT FROM {rows} FOR UPDATE", key)
             yield waiting
     finally:
         await connection.close()
