@@ -19,7 +19,7 @@ from fleet_testkit.http import served
 from fleet_trading.app import create_app
 from fleet_trading.domain.risk.limits import Limit
 from fleet_trading.store.cache import AccountCache
-from fleet_trading.store.limits import SharedLimits
+from fleet_trading.store.limits import MOST_KEPT, SharedLimits
 
 LIMITS = "/api/v1/risk/limits"
 RESTING: dict[str, Any] = {"type": "limit", "limit_price": "50", "quantity": "1"}
@@ -101,6 +101,35 @@ async def test_an_owner_never_loosens_what_an_admin_has_set(fleet: Any) -> None:
     ]
     assert (await put(fleet, admin, "account", account, admin=True, max_order_quantity="5")).status == 200
     assert (await fleet.order(user, quantity="6")).code == "max_order_quantity"
+
+
+async def test_of_an_owners_changes_the_last_of_each_limit_are_kept_and_an_admins_for_ever(fleet: Any) -> None:
+    """What is read with the account, and in one table with all limits, is not made long by who changes his own all day."""
+    user = fleet.a_user()
+    await fleet.accepted(user)
+    connection = await asyncpg.connect(fleet.settings.database_url.get_secret_value())
+    own = "FROM risk_limits WHERE target = $1", str(fleet.account_of(user))
+    try:
+        await connection.execute(
+            """INSERT INTO risk_limits (scope, target, set_as, name, value, changed_at)
+               SELECT 'account', $1, set_as, name, value, now() FROM generate_series(1, $2) AS value,
+               (VALUES ('owner', 'order_rate'), ('owner', 'open_orders'), ('admin', 'order_rate')) AS l (set_as, name)""",
+            own[1],
+            MOST_KEPT + 50,
+        )
+        assert (await put(fleet, user, "account", order_rate="50", open_orders="49")).status == 200
+        assert (await put(fleet, user, "account", order_rate="48")).status == 200
+        kept = await connection.fetch(f"SELECT set_as, name, count(*) {own[0]} GROUP BY set_as, name", own[1])
+        assert {tuple(row.values()) for row in kept} == {
+            ("owner", "order_rate", MOST_KEPT),
+            ("owner", "open_orders", MOST_KEPT),
+            ("admin", "order_rate", MOST_KEPT + 50),
+        }
+        assert await connection.fetchval(f"SELECT value {own[0]} ORDER BY change_no DESC LIMIT 1", own[1]) == 48
+        with pytest.raises(asyncpg.RaiseError, match="append only"):
+            await connection.execute(f"DELETE {own[0]} AND set_as = 'admin'", own[1])
+    finally:
+        await connection.close()
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ async def get_limits(
 async def get_limits_history(
     selection: Shown, trading: Service, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Response:
-    """Every change of these limits, with who and when."""
+    """The changes of these limits, with who and when: an admin's all, of an owner's own the last 100 of each limit."""
     return await _page(trading, selection, limit, cursor, is_history=True)
 
 

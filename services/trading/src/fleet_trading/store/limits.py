@@ -1,4 +1,4 @@
-"""The limits as rows: an append-only history, of which the last change of each holds."""
+"""The limits as rows: a history, of which the last change of each holds. Of an owner's own changes the last few are kept."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +13,10 @@ from fleet_trading.domain.risk.limits import Limit, LimitTable, Scope, SetAs
 from fleet_trading.events.auditing import tell_limits_set
 
 from .cache import AccountCache
+
+MOST_KEPT = 100
+"""Changes of each limit that an owner has set himself. They are read with his account, and he may make as many as he likes:
+at two million, in six hours or less, the account could not be read any more within a transaction's ten seconds."""
 
 _LAST = """
 SELECT DISTINCT ON (scope, target, set_as, name) change_no, scope, target, set_as, name, value, changed_by, changed_at
@@ -40,6 +44,14 @@ WHERE ({_SELECTED}) AND ($4::bigint IS NULL OR change_no < $4) ORDER BY change_n
 _CHANGE = """
 INSERT INTO risk_limits (scope, target, set_as, name, value, changed_by, changed_at)
 SELECT $1, $2, $3, n.name, n.value, $6, $7 FROM unnest($4::text[], $5::numeric[]) AS n (name, value)
+"""
+_FORGET = """
+DELETE FROM risk_limits AS l USING unnest($2::text[]) AS n (name)
+WHERE l.scope = 'account' AND l.target = $1 AND l.set_as = 'owner' AND l.name = n.name AND l.change_no <= (
+    SELECT k.change_no FROM risk_limits AS k
+    WHERE k.scope = 'account' AND k.target = $1 AND k.set_as = 'owner' AND k.name = n.name
+    ORDER BY k.change_no DESC OFFSET $3 LIMIT 1
+)
 """
 _RAISE = "UPDATE risk_version SET version = version + 1"
 # Of a user who is new no account is in memory anywhere.
@@ -107,7 +119,7 @@ async def limits_of_accounts(
 async def shown_limits(
     connection: asyncpg.Connection, selection: Selection, *, is_history: bool, before: int | None, limit: int
 ) -> list[LimitChange]:
-    """The limits that hold, or every change of them; the last change first."""
+    """The limits that hold, or the changes of them; the last change first."""
     rows = await connection.fetch(
         _HISTORY if is_history else _SHOWN,
         [scope for scope, _ in selection.targets],
@@ -143,6 +155,8 @@ async def change_limits(
         await connection.execute(_CHANGE, scope, target, set_as, *columns, by, at)
         if set_as is SetAs.ADMIN:
             tell_limits_set(tx, scope, target, before=before, after=changed, by=by)
+        else:
+            await connection.execute(_FORGET, target, columns[0], MOST_KEPT)
 
 
 async def note_roles(connection: asyncpg.Connection, user_id: UUID, roles: tuple[str, ...], version: int) -> None:
