@@ -60,6 +60,21 @@ def test_down_is_content_with_nothing_and_reset_asks(tmp_path: Path) -> None:
     assert not (tmp_path / "kafka").exists() and not StateDir(tmp_path).mail.exists() and (tmp_path / "jars").exists()
 
 
+@pytest.mark.parametrize("torn", ["", '{"kafka": {"boots'])
+def test_a_torn_description_is_one_line_and_keeps_nobody_from_stopping_what_runs(torn: str, tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.prepare()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as trading:
+        record(state, "trading-0", trading.pid)
+        state.fleet_json.write_text(torn)
+        told = fleet("status", state=tmp_path)
+        assert told.exit_code == 1 and told.stderr.count("\n") == 1
+        assert told.stderr.startswith(f"error: {state.fleet_json} is torn") and "`fleet down`" in told.stderr
+        assert fleet("down", state=tmp_path).stdout.startswith("stopped in") and trading.poll() is not None
+    state.fleet_json.write_text(torn)
+    assert "No fleet runs" in fleet("status", state=tmp_path).stderr
+
+
 def test_status_of_a_fleet_without_supervisor_and_kafka_says_so(tmp_path: Path) -> None:
     state = StateDir(tmp_path)
     state.prepare()

@@ -14,8 +14,9 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
+from fleet_launcher.control import reset
 from fleet_launcher.databases import drop_databases, ensure_databases
-from fleet_launcher.environment import service_environment
+from fleet_launcher.environment import own_parts, service_environment
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.instance import RestartPolicy
 from fleet_launcher.jars import Jar, ensure_jars, kafka_jars
@@ -26,7 +27,7 @@ from fleet_launcher.places import StateDir
 from fleet_launcher.ports import is_free, kept_ports
 from fleet_launcher.processes import lives, record, record_of, running, spawn, stop, trim_logs
 from fleet_launcher.services import SERVICES
-from fleet_launcher.stack import Endpoints
+from fleet_launcher.stack import Endpoints, Stack
 
 CONTENT = b"a jar"
 JAR = Jar("org.example:thing:1.0", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
@@ -128,6 +129,57 @@ def test_secrets_and_keys_are_made_once_and_private(tmp_path: Path) -> None:
     for file in (tmp_path / "secrets.json", state.private_key("trading"), state.private_key("cli")):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "PRIVATE" not in state.public_keys.read_text()
+
+
+@pytest.mark.parametrize("torn", ["", '{"postgres": "se', "[]"])
+def test_torn_secrets_are_never_made_anew_and_a_reset_goes_on_without_them(tmp_path: Path, torn: str) -> None:
+    state = StateDir(tmp_path)
+    state.prepare()
+    file = tmp_path / "secrets.json"
+    file.write_text(torn)
+    for wanting in (lambda: state.secret("postgres"), Stack(tmp_path, environment={}).plan):
+        with pytest.raises(LaunchFailure, match=r"secrets\.json is torn.*backup.*fleet reset"):
+            wanting()
+    assert file.read_text() == torn
+    with own_parts():
+        reset(state)
+    assert not file.exists() and state.secret("postgres")
+
+
+def test_data_whose_password_is_lost_is_told_before_a_new_one_is_made(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.prepare()
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "PG_VERSION").write_text("18\n")
+    with pytest.raises(LaunchFailure, match=r"secrets\.json has no password of .*postgres.*backup.*fleet reset"):
+        Stack(tmp_path, environment={}).plan()
+    assert "postgres" not in state.kept("secrets.json")
+    with own_parts():
+        reset(state)
+    assert not (tmp_path / "postgres").exists()
+
+
+def test_what_else_was_torn_is_as_if_it_had_not_been_there(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    for torn in ("", '{"kafka": 20', "[]"):
+        (tmp_path / "ports.json").write_text(torn)
+        assert state.kept("ports.json") == {}
+    assert kept_ports(state, ["kafka"]) == state.kept("ports.json")
+
+
+def test_a_file_that_the_disk_has_no_room_for_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk."""
+    state = StateDir(tmp_path)
+    state.keep("options.json", {"feed": "old"})
+    program = """
+import pathlib, resource, sys
+from fleet_launcher.places import StateDir
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+StateDir(pathlib.Path(sys.argv[1])).keep("options.json", {"feed": "x" * 100})
+"""
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False)
+    assert "File too large" in done.stderr
+    assert state.kept("options.json") == {"feed": "old"} and len(list(tmp_path.iterdir())) == 1
 
 
 async def test_no_service_can_connect_to_the_database_of_another(stack: Endpoints) -> None:

@@ -21,7 +21,7 @@ from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.keys import COMMAND_KEY
 from fleet_launcher.leftovers import LOCK, SUPERVISOR, end_leftovers
 from fleet_launcher.options import Event, FleetOptions
-from fleet_launcher.places import MAIL, SESSIONS, StateDir
+from fleet_launcher.places import MAIL, SECRETS, SESSIONS, StateDir
 from fleet_launcher.services import SERVICES
 from fleet_launcher.stack import Stack
 
@@ -29,7 +29,7 @@ from fleet_launcher.stack import Stack
 _STOP_TIMEOUT_S = 90.0
 # What belongs to one fleet in its folder; beside it may lie the jars and the folders of other fleets.
 _OWN = ("logs", "run", "keys")
-_OWN_FILES = ("fleet.json", "instances.json", "options.json", "ports.json", "secrets.json", SESSIONS, MAIL)
+_OWN_FILES = ("fleet.json", "instances.json", "options.json", "ports.json", SECRETS, SESSIONS, MAIL)
 
 
 def is_up(state: StateDir) -> bool:
@@ -144,14 +144,20 @@ def reset(state: StateDir) -> None:
 
 def description(state: StateDir) -> dict[str, Any]:
     """fleet.json; LaunchFailure when no fleet runs there. A fleet whose supervisor was killed runs on."""
-    content: dict[str, Any] | None = None
+    text: str | None = None
     with suppress(FileNotFoundError):
-        content = json.loads(state.fleet_json.read_text())
+        text = state.fleet_json.read_text()
     is_supervised = is_up(state)
-    if content is None and is_supervised:
+    if text is None and is_supervised:
         raise LaunchFailure(
             f"The fleet in {state.path} is starting or stopping", "See how far it is with `fleet logs supervisor`"
         )
-    if content is None or not (is_supervised or any(record.process() for record in processes.records(state))):
+    if text is None or not (is_supervised or any(record.process() for record in processes.records(state))):
         raise LaunchFailure(f"No fleet runs in {state.path}", "Start one with `fleet up`")
+    try:
+        content: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise LaunchFailure(
+            f"{state.fleet_json} is torn", "`fleet down` stops what runs, and `fleet up` starts it anew with its data"
+        ) from error
     return content

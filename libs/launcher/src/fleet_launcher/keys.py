@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.places import StateDir, write_private
 
 COMMAND_KEY = "cli"
@@ -21,7 +22,12 @@ def ensure_keys(state: StateDir, names: Iterable[str]) -> None:
     for name in (*names, COMMAND_KEY):
         file = state.private_key(name)
         if file.exists():
-            key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+            try:
+                key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+            except ValueError as error:
+                raise LaunchFailure(
+                    f"{file} is torn", "Delete it: another is made, for nothing is kept by it"
+                ) from error
         else:
             key = Ed25519PrivateKey.generate()
             pem = key.private_bytes(

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fleet_launcher import processes
 from fleet_launcher.places import StateDir
 
-_PARTS = ("kafka", "postgres", "valkey")
+PARTS = ("kafka", "postgres", "valkey")
 SUPERVISOR = "supervisor"
 LOCK = "supervisor.lock"
 
@@ -21,12 +21,14 @@ def end_leftovers(state: StateDir) -> list[str]:
     """
     names = [record.name for record in processes.records(state) if record.name != SUPERVISOR]
     alive = [name for name in names if processes.running(state, name) is not None]
-    _stop_all(state, [name for name in names if name not in _PARTS])
-    _stop_all(state, [name for name in names if name in _PARTS])
+    stop_all(state, [name for name in names if name not in PARTS])
+    stop_all(state, [name for name in names if name in PARTS])
     return alive
 
 
-def _stop_all(state: StateDir, names: Sequence[str]) -> None:
+def stop_all(state: StateDir, names: Sequence[str]) -> None:
+    """Side by side, and kills what does not end."""
+
     def stop(name: str) -> None:
         # PostgreSQL's SIGTERM would wait for all of its sessions.
         processes.stop(state, name, ask=signal.SIGINT if name == "postgres" else signal.SIGTERM)

@@ -21,17 +21,32 @@ JARS = SHARED / "jars"
 SESSIONS = "sessions.json"
 """The file of a state folder in which the command keeps its users' sessions (0600)."""
 MAIL = "mail.jsonl"
+SECRETS = "secrets.json"
+
+RESTORE_SECRETS = "Put it back from a backup; without one, `fleet reset` deletes the data with it"
 
 # A fresh fleet takes about 400 MB (Kafka logs, WAL, databases); below this Kafka and PostgreSQL stop in ugly ways.
 NEEDED_BYTES = 1 << 30
 
 
 def write_private(path: Path, text: str, mode: int = 0o600) -> None:
-    """Replace the file as a whole, so that a reader sees the old or the new one; nobody else may ever read it."""
+    """Replace the file as a whole, so that a reader sees the old or the new one, after a power cut and on a full disk too;
+    nobody else may ever read it."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-        file.write(text)
-    temporary.replace(path)
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # of its new name
+    finally:
+        os.close(folder)
 
 
 @dataclass(frozen=True)
@@ -99,19 +114,22 @@ class StateDir:
             )
 
     def secret(self, name: str) -> str:
-        """The random secret of that name, made at the first call and kept (0600)."""
-        content = self.kept("secrets.json")
+        """The random secret of that name, made at the first call and kept (0600). LaunchFailure where they are torn: new
+        ones would not open the data."""
+        is_there, content = (self.path / SECRETS).exists(), self.kept(SECRETS)
+        if is_there and not content:
+            raise LaunchFailure(f"{self.path / SECRETS} is torn", RESTORE_SECRETS)
         if name not in content:
             content[name] = secrets.token_urlsafe(24)
-            self.keep("secrets.json", content)
+            self.keep(SECRETS, content)
         return str(content[name])
 
     def kept(self, name: str) -> dict[str, object]:
-        """A small JSON file of the folder, empty when it is not there."""
-        file = self.path / name
-        if not file.exists():
+        """A small JSON file of the folder, empty when it is not there or was torn by a crash of the machine."""
+        try:
+            content = json.loads((self.path / name).read_text())
+        except (FileNotFoundError, ValueError):
             return {}
-        content = json.loads(file.read_text())
         return content if isinstance(content, dict) else {}
 
     def keep(self, name: str, content: dict[str, object]) -> None:

@@ -83,6 +83,12 @@ def _runs(*command: str) -> bool:
         return False
 
 
+def own_run_as(state: StateDir) -> RunAs:
+    """As whoever this process is."""
+    is_root = os.geteuid() == 0
+    return choose_run_as(state, is_root=is_root, namespaces=is_root and user_namespace_works())
+
+
 def choose_run_as(state: StateDir, *, is_root: bool, namespaces: bool) -> RunAs:
     """As oneself; as root in a user namespace; as root without namespaces through setpriv as `nobody`."""
     binaries = packaged_binaries()
@@ -129,8 +135,7 @@ class Postgres:
         self._password = password
         self._durable = durable
         self._log = state.logs / "postgres.log"
-        root = os.geteuid() == 0
-        self._run_as = run_as or choose_run_as(state, is_root=root, namespaces=root and user_namespace_works())
+        self._run_as = run_as or own_run_as(state)
         self.url = f"postgresql://postgres:{password}@{HOST}:{port}/postgres"
 
     @property
@@ -158,10 +163,6 @@ class Postgres:
     def stop(self) -> None:
         # SIGINT is the fast shutdown: sessions are rolled back and ended; SIGTERM would wait for all of them.
         processes.stop(self._state, self.name, ask=signal.SIGINT, timeout_s=_STOP_TIMEOUT_S)
-
-    def delete_data(self) -> None:
-        """Remove the data, wherever it lies."""
-        shutil.rmtree(self._run_as.data, ignore_errors=True)
 
     def _initialise(self) -> None:
         data = self._run_as.data

@@ -20,12 +20,16 @@ from typing import Protocol
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.jars import ensure_jars
 from fleet_launcher.kafka import Kafka
-from fleet_launcher.places import JARS, StateDir
+from fleet_launcher.leftovers import PARTS, stop_all
+from fleet_launcher.places import JARS, RESTORE_SECRETS, SECRETS, StateDir
 from fleet_launcher.ports import kept_ports
-from fleet_launcher.postgres import Postgres
+from fleet_launcher.postgres import Postgres, own_run_as
 from fleet_launcher.processes import records, running
 from fleet_launcher.services import SERVICES
 from fleet_launcher.valkey import Valkey
+
+_NAMES = ("KAFKA", "POSTGRES", "REDIS")
+"""Of the parts, in the settings by which one is given: FLEET_KAFKA_URL, …"""
 
 
 class Part(Protocol):
@@ -68,9 +72,7 @@ class Stack:
         self._jars = jars
         self._tell = tell
         self._given = {
-            name: environment[f"FLEET_{name}_URL"]
-            for name in ("KAFKA", "POSTGRES", "REDIS")
-            if environment.get(f"FLEET_{name}_URL")
+            name: environment[f"FLEET_{name}_URL"] for name in _NAMES if environment.get(f"FLEET_{name}_URL")
         }
         self.parts: list[Part] = []
 
@@ -87,18 +89,18 @@ class Stack:
         return endpoints
 
     def stop(self) -> None:
-        if not self.parts:
-            self.plan()
         with ThreadPoolExecutor(max(1, len(self.parts))) as pool:
             list(pool.map(lambda part: part.stop(), self.parts))
 
     def delete_data(self) -> None:
-        """Stop what runs here and delete what it kept; a part given by URL is left alone."""
-        self.stop()
-        for part in self.parts:
-            if isinstance(part, Postgres):
-                part.delete_data()
-            shutil.rmtree(self.state.path / part.name, ignore_errors=True)
+        """Stop what runs here and delete what it kept, with the passwords to it; a part given by URL is left alone."""
+        own = [part for part, name in zip(PARTS, _NAMES, strict=True) if name not in self._given]
+        stop_all(self.state, own)
+        for part in own:
+            shutil.rmtree(self.state.path / part, ignore_errors=True)
+        if "postgres" in own:
+            shutil.rmtree(own_run_as(self.state).data, ignore_errors=True)  # where it lies elsewhere
+        (self.state.path / SECRETS).unlink(missing_ok=True)
 
     def _start(self, part: Part) -> None:
         began = time.monotonic()
@@ -116,9 +118,14 @@ class Stack:
             kafka = broker.url
             self.parts.append(broker)
         if (postgres := self._given.get("POSTGRES")) is None:
-            server = Postgres(
-                self.state, self._ports("postgres")[0], self.state.secret("postgres"), durable=self._durable
-            )
+            run_as = own_run_as(self.state)
+            if (run_as.data / "PG_VERSION").exists() and "postgres" not in self.state.kept(SECRETS):
+                raise LaunchFailure(
+                    f"{self.state.path / SECRETS} has no password of the user postgres, which opens the data that is there",
+                    RESTORE_SECRETS,
+                )
+            port, password = self._ports("postgres")[0], self.state.secret("postgres")
+            server = Postgres(self.state, port, password, durable=self._durable, run_as=run_as)
             postgres = server.url
             self.parts.append(server)
         if (redis := self._given.get("REDIS")) is None:
