@@ -129,7 +129,7 @@ async def is_taken(
     return True
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1_200)
 async def test_every_operation_answers_as_the_document_says(tmp_path: Path) -> None:
     """On a fleet of its own, since the administrator who asks can stop the others' markets"""
     with whole_fleet("simulated", port_offset=695, environment=PATIENT) as fleet:
