@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from uuid import UUID
 
 from fastapi import FastAPI
-from fleet_bus import Bus
+from fleet_bus import Bus, housekeeping
 from fleet_bus.rest import observing
 from fleet_chassis.app import new_app
 from fleet_chassis.assertions import AssertionSigner
@@ -34,6 +34,7 @@ from fleet_exchange_connector.replay_rest import LooksForRest, ReplayRest, askin
 from fleet_exchange_connector.settings import Settings
 from fleet_exchange_connector.starting import begin_history_when_ready, start
 from fleet_exchange_connector.store.books import BookCache
+from fleet_exchange_connector.store.forgetting import FORGET, forget
 from fleet_exchange_connector.store.markets import MarketRow
 from fleet_exchange_connector.store.stocks import first_prices, stock_bars
 from fleet_exchange_connector.store.unit_of_work import Stores, opening
@@ -69,6 +70,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, looks: LooksFo
     )
     rest = ReplayRest(database, bus.clock.now)
     bus.add(consumers.commands(unit_of_work))
+    bus.add(housekeeping(FORGET, forget))
     if is_replay:
         bus.add(consumers.replay(unit_of_work, rest, _steps_of))
     else:

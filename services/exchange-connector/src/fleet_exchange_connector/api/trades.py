@@ -21,6 +21,7 @@ from fleet_exchange_connector.domain.orders import fill_named
 from fleet_exchange_connector.events import tell_trade_corrected
 from fleet_exchange_connector.service.corrections import correct_trade
 from fleet_exchange_connector.store.corrections import trade_of, way_of
+from fleet_exchange_connector.store.forgetting import KEPT
 from fleet_exchange_connector.store.unit_of_work import BOOK, Opening
 
 Reason = Annotated[str, Field(min_length=1, max_length=500, examples=["Clearly erroneous"])]
@@ -117,7 +118,9 @@ def _told_as_problems() -> Iterator[None]:
 
 
 def _not_found() -> Problem:
-    return Problem(404, "trade_not_found", "The venue has no such trade.")
+    return Problem(
+        404, "trade_not_found", f"The venue has no such trade, or its order ended over {KEPT.days} days ago."
+    )
 
 
 def _shown(trade: Trade) -> TradeShown:

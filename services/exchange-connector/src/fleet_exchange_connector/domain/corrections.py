@@ -13,7 +13,7 @@ from fleet_exchange_connector.domain.book import Book
 from fleet_exchange_connector.domain.orders import Fill, Report, ReportKind, Stand, Status
 
 CORRECTED_WITHIN = timedelta(days=30)
-"""Of the trade; execution forgets an order 90 days after its end."""
+"""Of the trade; execution and this venue forget an order 90 days after its end."""
 
 
 class CannotCorrect(Exception):

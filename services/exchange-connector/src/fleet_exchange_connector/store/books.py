@@ -289,16 +289,19 @@ async def users_of(connection: asyncpg.Connection, refs: Sequence[UUID]) -> dict
     return {row[0]: row[1] for row in await connection.fetch(_USERS, refs)}
 
 
-async def fills_since(connection: asyncpg.Connection, symbol: str, venue_trade_id: str, limit: int) -> list[Fill]:
-    """From this fill of the symbol on, oldest first; none for a name that is not of this venue."""
+async def fills_since(
+    connection: asyncpg.Connection, symbol: str, venue_trade_id: str, limit: int, *, oldest: datetime
+) -> list[Fill]:
+    """From this fill of the symbol on, or from this time where the fill is older or forgotten, oldest first; none for a name
+    that is not of this venue."""
     at, named = time_named(venue_trade_id), fill_named(venue_trade_id)
-    if at is not None:
-        named = UUID(int=0), 0
-    elif named is not None:
-        at = await connection.fetchval(_EXECUTED_AT, *named)
-    if at is None or named is None:
+    if at is None and named is None:
         return []
-    rows = await connection.fetch(_FILLS_SINCE, symbol, at, *named, limit)
+    if named is not None:
+        at = await connection.fetchval(_EXECUTED_AT, *named)
+    if at is None or at < oldest:
+        at, named = oldest, None
+    rows = await connection.fetch(_FILLS_SINCE, symbol, at, *(named or (UUID(int=0), 0)), limit)
     return list(map(_fill, rows))
 
 

@@ -37,16 +37,16 @@ async def way_of(connection: asyncpg.Connection, ref: UUID) -> tuple[str, Side |
 
 async def trade_of(connection: asyncpg.Connection, ref: UUID, number: int, symbol: str, side: Side) -> Trade | None:
     """With its order as it is stored; whoever corrects it holds the lock of the book."""
+    order = (await known_orders(connection, [ref])).get(ref)
     fill = next((fill for fill in await fills_of(connection, ref) if fill.number == number), None)
-    if fill is None:
+    if order is None or fill is None:
         return None
-    order = (await known_orders(connection, [ref]))[ref].status
     ((revision, first),) = await connection.fetch(_REVISIONS, ref, number)
     return Trade(
         fill=fill,
         symbol=symbol,
         side=side,
-        order=order,
+        order=order.status,
         first_quantity=fill.quantity if first is None else first,
         revision=revision or 0,
     )

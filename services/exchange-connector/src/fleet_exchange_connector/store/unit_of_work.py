@@ -32,6 +32,7 @@ from fleet_exchange_connector.domain.replays import Replay
 from fleet_exchange_connector.domain.times import to_ns
 from fleet_exchange_connector.ports import Event, OrdersReported
 from fleet_exchange_connector.store import books, corrections, replays
+from fleet_exchange_connector.store.forgetting import KEPT
 from fleet_exchange_connector.store.markets import MarketRow
 
 # Kinds of due rows; the aggregate is a symbol, a replay, or the venue.
@@ -45,6 +46,8 @@ RETURNING true
 """
 _LATELY = timedelta(minutes=10)
 """Much longer than a transaction, whose fill may be of a time before that of a question that was answered first."""
+_LISTED = KEPT - timedelta(days=1)
+"""Fills older than this are not listed: execution forgets at hours of its own, and would not know them."""
 _SAID_ONLY = frozenset({ReportKind.CANCEL_REJECTED, ReportKind.REPLACE_REJECTED, ReportKind.STATE})
 
 
@@ -172,7 +175,8 @@ class UnitOfWork:
         return stored | {ref: self._added[ref].user_id for ref in venue_order_refs if ref in self._added}
 
     async def fills_since(self, symbol: str, venue_trade_id: str, limit: int) -> Sequence[Fill]:
-        return await books.fills_since(self._tx.connection, symbol, venue_trade_id, limit)
+        oldest = self.now - _LISTED
+        return await books.fills_since(self._tx.connection, symbol, venue_trade_id, limit, oldest=oldest)
 
     async def last_trade_id(self, symbol: str) -> str:
         return await books.last_trade_id(self._tx.connection, symbol, self.now - _LATELY)
