@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import socket
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -151,6 +152,41 @@ async def test_without_redis_the_process_limits_alone_and_says_so(stack: Endpoin
         assert reason is not None
         assert reason.startswith("degraded")
         await limits.close()
+
+
+async def test_an_answer_that_came_while_this_process_was_held_up_is_taken() -> None:
+    """a question is on its way → nothing runs here until its time is over → the answer has come meanwhile: what Redis has
+    counted is not counted again"""
+    may_answer, has_answered = threading.Event(), threading.Event()
+
+    def answer(server: socket.socket) -> None:
+        wire, _ = server.accept()
+        with wire:
+            for said in (b"*1\r\n:60\r\n", b"*4\r\n:1\r\n:4\r\n:0\r\n:0\r\n", b"*4\r\n:1\r\n:3\r\n:0\r\n:0\r\n"):
+                wire.recv(65_536)
+                may_answer.wait()
+                wire.sendall(said)
+            has_answered.set()
+            wire.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        limits = RateLimits(f"redis://127.0.0.1:{server.getsockname()[1]}/0", answer_timeout_s=1)
+        answering = asyncio.create_task(asyncio.to_thread(answer, server))
+        may_answer.set()
+        await limits.check(Check(HOURLY, "ada"))
+        may_answer.clear()
+        asking = asyncio.create_task(limits.check(Check(HOURLY, "ada")))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        may_answer.set()
+        held_up_until = asyncio.get_running_loop().time() + 1
+        assert has_answered.wait(10)
+        while asyncio.get_running_loop().time() < held_up_until:
+            pass
+        (verdict,) = await asking
+        assert (verdict.is_shared, verdict.remaining, limits.failure) == (True, 3, None)
+        await limits.close()
+        await answering
 
 
 async def test_a_silent_redis_does_not_hold_requests_up() -> None:

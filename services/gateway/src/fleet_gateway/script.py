@@ -32,16 +32,17 @@ class Script:
         """Raises OSError, of which ScriptFailed and TimeoutError are kinds."""
         words = [b"%d" % len(keys), *(word.encode() for word in (*keys, *arguments))]
         wire, self._wire = self._wire, None
+        loop, half_s = asyncio.get_running_loop(), self._timeout_s / 2
         try:
-            async with asyncio.timeout(self._timeout_s):
-                if wire is None or wire.transport.is_closing():
-                    wire = await self._connected()
+            async with asyncio.timeout(None) as patience:
+                # In two halves: if it is this process that was held up, what has come meanwhile is read in the second.
+                second = loop.call_later(half_s, lambda: patience.reschedule(loop.time() + half_s))
                 try:
-                    found = await wire.ask(b"EVALSHA", self._sha, *words)
-                except ScriptFailed as failure:
-                    if not str(failure).startswith("NOSCRIPT"):
-                        raise
-                    found = await wire.ask(b"EVAL", self._text, *words)
+                    if wire is None or wire.transport.is_closing():
+                        wire = await self._connected()
+                    found = await self._run(wire, words)
+                finally:
+                    second.cancel()
         except BaseException:
             # A late answer must not be taken for that to another question.
             if wire is not None:
@@ -49,6 +50,14 @@ class Script:
             raise
         self._wire = wire
         return found
+
+    async def _run(self, wire: "_Wire", words: Sequence[bytes]) -> list[int]:
+        try:
+            return await wire.ask(b"EVALSHA", self._sha, *words)
+        except ScriptFailed as failure:
+            if not str(failure).startswith("NOSCRIPT"):
+                raise
+            return await wire.ask(b"EVAL", self._text, *words)
 
     def close(self) -> None:
         if self._wire is not None:
