@@ -195,7 +195,7 @@ async def test_who_opens_while_postgresql_is_down_waits_for_it(notes_url: str, c
     done, _ = await asyncio.wait([opening], timeout=0.3)
     assert not done
     await proxy.open()
-    assert await asyncio.wait_for(opening, 5) == [1]
+    assert await asyncio.wait_for(opening, 10) == [1]
 
 
 async def test_who_is_refused_by_postgresql_is_told_at_once(notes_url: str) -> None:

@@ -256,7 +256,7 @@ async def fleet(stack: Endpoints, make_database: MakeDatabase, fleet_keys: Path)
         signer = AssertionSigner("gateway", gateway.private_key_file)
         under_test = FleetUnderTest(url, gateway, clock, recorders, signer, bus, http)
         await eventually(lambda: is_ready(under_test), 20)
-        await eventually(functools.partial(remembers, stack.redis_url), 20)
+        await eventually(functools.partial(remembers, stack.redis_url), 30)
         yield under_test
 
 
@@ -286,9 +286,10 @@ async def trader(fleet: Any) -> Trader:
 
 
 async def remembers(redis_url: str) -> bool:
-    """Whether Redis, which this session may just have started, is old enough to know every signature that is good."""
+    """Whether Redis, which this session may just have started, is old enough to know every signature that is good: 5 s, a
+    second that it may not tell of, and the time that a busy machine takes for a request."""
     async with Redis.from_url(redis_url) as redis:
-        return bool((await redis.info("server"))["uptime_in_seconds"] > 5)
+        return bool((await redis.info("server"))["uptime_in_seconds"] >= 10)
 
 
 async def is_ready(fleet: FleetUnderTest) -> bool:

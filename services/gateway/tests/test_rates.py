@@ -54,7 +54,7 @@ async def test_what_is_used_comes_back(rates: RateLimits) -> None:
 
     assert await is_allowed()
     assert not await is_allowed()
-    await eventually(is_allowed, 2)
+    await eventually(is_allowed)
 
 
 async def test_a_weight_counts_and_never_exceeds_the_burst(rates: RateLimits) -> None:

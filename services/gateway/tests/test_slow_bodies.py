@@ -45,7 +45,7 @@ async def test_a_session_that_ends_while_a_body_comes_does_nothing_with_it(fleet
     async def is_revoked() -> bool:
         return bool((await fleet.call("GET", "/api/v1/auth/me", token=user.token)).status == 401)
 
-    await eventually(is_revoked, 5)
+    await eventually(is_revoked)
     assert await begun.end() == (401, "session_revoked")
 
 
@@ -70,5 +70,5 @@ async def test_a_key_that_is_revoked_while_a_body_comes_does_nothing_with_it(fle
     async def is_revoked() -> bool:
         return bool((await signer.send(key)).status == 401)
 
-    await eventually(is_revoked, 5)
+    await eventually(is_revoked)
     assert await begun.end() == (401, "api_key_unknown")

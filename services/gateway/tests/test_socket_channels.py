@@ -96,7 +96,7 @@ async def test_what_comes_while_the_snapshot_is_read_is_kept(fleet: Any, trader:
             await witness.subscribe("order_updates")
             recorder.gate = (asked, go_on)
             subscribing = asyncio.create_task(client.subscribe("order_updates"))
-            await asyncio.wait_for(asked.wait(), 5)
+            await asyncio.wait_for(asked.wait(), 10)
             await trader.changed(second)
             await witness.hear()
             recorder.gate = None
