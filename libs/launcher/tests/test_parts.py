@@ -110,11 +110,22 @@ def test_ports_are_kept_until_somebody_else_takes_them(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_and_a_bad_folder_are_told(tmp_path: Path) -> None:
-    with pytest.raises(LaunchFailure, match=r"MB are free .* Free some space"):
-        StateDir(tmp_path / "state").prepare(needed_bytes=1 << 60)
+    with pytest.raises(LaunchFailure, match=r"MB are free .* a fleet that is new needs .* Free some space"):
+        StateDir(tmp_path / "state").require_room(needed_bytes=1 << 60)
     (tmp_path / "file").touch()
     with pytest.raises(LaunchFailure, match=r"cannot be made.*--state-dir"):
         StateDir(tmp_path / "file" / "state").prepare()
+
+
+@pytest.mark.parametrize("kept", ["postgres/PG_VERSION", "kafka/data/meta.properties"])
+def test_a_fleet_that_has_its_data_starts_with_less_room(tmp_path: Path, kept: str) -> None:
+    state = StateDir(tmp_path)
+    for_a_new_one = state.needed_bytes
+    (tmp_path / kept).parent.mkdir(parents=True)
+    (tmp_path / kept).touch()
+    assert 64 << 20 <= state.needed_bytes <= for_a_new_one / 4
+    with pytest.raises(LaunchFailure, match=r"a fleet that has its data there needs \d+ MB"):
+        state.require_room(needed_bytes=1 << 60)
 
 
 def test_secrets_and_keys_are_made_once_and_private(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from fleet_launcher.control import description
 from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.jars import ensure_jars, kafka_jars
 from fleet_launcher.java import find_java, major_version
-from fleet_launcher.places import JARS, NEEDED_BYTES, StateDir
+from fleet_launcher.places import JARS, StateDir
 from fleet_launcher.ports import require_free
 from fleet_launcher.postgres import choose_run_as, packaged_binaries, user_namespace_works
 from fleet_launcher.services import service
@@ -88,14 +87,7 @@ def jars(folder: Path = JARS) -> str:
 
 
 def disk(state: StateDir) -> str:
-    place = next(folder for folder in (state.path, *state.path.parents) if folder.exists())
-    free = shutil.disk_usage(place).free
-    if free < NEEDED_BYTES:
-        raise LaunchFailure(
-            f"{free >> 20} MB are free at {place}, {NEEDED_BYTES >> 20} MB are needed",
-            "Free some space, or --state-dir",
-        )
-    return f"{free >> 30} GB free at {place}"
+    return f"{state.require_room() / (1 << 30):.1f} GB free on the disk of {state.path}"
 
 
 def port(state: StateDir, offset: int) -> str:

@@ -26,7 +26,10 @@ SECRETS = "secrets.json"
 RESTORE_SECRETS = "Put it back from a backup; without one, `fleet reset` deletes the data with it"
 
 # A fresh fleet takes about 400 MB (Kafka logs, WAL, databases); below this Kafka and PostgreSQL stop in ugly ways.
-NEEDED_BYTES = 1 << 30
+_NEEDED_BY_A_NEW_ONE = 1 << 30
+# To start again it writes a few MB: the rest is for what comes in its first hours, and who has run short of room must get
+# at his orders.
+_NEEDED_BESIDE_DATA = 128 << 20
 
 
 def write_private(path: Path, text: str, mode: int = 0o600) -> None:
@@ -94,7 +97,17 @@ class StateDir:
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 
-    def prepare(self, needed_bytes: int = NEEDED_BYTES) -> None:
+    @property
+    def has_data(self) -> bool:
+        """Of Kafka or PostgreSQL: a fleet has run here."""
+        return any((self.path / file).exists() for file in ("kafka/data/meta.properties", "postgres/PG_VERSION"))
+
+    @property
+    def needed_bytes(self) -> int:
+        """The room on the disk with which a fleet can be started here."""
+        return _NEEDED_BESIDE_DATA if self.has_data else _NEEDED_BY_A_NEW_ONE
+
+    def prepare(self) -> None:
         """Make the folders; says it when the disk cannot take a fleet."""
         try:
             # The folder itself may be one that the caller shares with others, so only what is made here is closed.
@@ -106,12 +119,24 @@ class StateDir:
             raise LaunchFailure(
                 f"The state folder {self.path} cannot be made: {error.strerror}", "Give another one with --state-dir"
             ) from error
-        free = shutil.disk_usage(self.path).free
-        if free < needed_bytes:
+        self.require_room()
+
+    def require_room(self, needed_bytes: int | None = None) -> int:
+        """How many bytes are free; LaunchFailure where a fleet needs more. The folder need not be there."""
+        place = next(folder for folder in (self.path, *self.path.parents) if folder.exists())
+        free = shutil.disk_usage(place).free
+        needed = self.needed_bytes if needed_bytes is None else needed_bytes
+        if free < needed:
+            if self.has_data:
+                which = "that has its data there"
+                remedy = "move the folder to another disk and name it with --state-dir"
+            else:
+                which, remedy = "that is new", "give a folder on another disk with --state-dir"
             raise LaunchFailure(
-                f"Only {free >> 20} MB are free on the disk of {self.path}, and a fleet needs {needed_bytes >> 20} MB",
-                "Free some space, or give a folder on another disk with --state-dir",
+                f"Only {free >> 20} MB are free on the disk of {self.path}, and a fleet {which} needs {needed >> 20} MB",
+                f"Free some space, or {remedy}",
             )
+        return free
 
     def secret(self, name: str) -> str:
         """The random secret of that name, made at the first call and kept (0600). LaunchFailure where they are torn: new
