@@ -227,6 +227,20 @@ async def test_what_dies_too_often_is_left_until_it_is_restarted(sketch_fleet: M
     assert fleet.process is not None and fleet.process.returncode is None
 
 
+@pytest.mark.long
+async def test_a_restart_kills_what_hangs_and_says_so(sketch_fleet: MakeFleet) -> None:
+    fleet = sketch_fleet()
+    await fleet.start()
+    before = fleet.instance("trading")["pid"]
+    os.kill(before, signal.SIGSTOP)
+    code, told = await fleet_command("restart", fleet, "trading")
+    assert code == 0, told
+    drains, killed, ready = told.splitlines()
+    assert drains == "trading-0 is asked to drain, for 20 s at the most"
+    assert killed == f"trading-0 (pid {before}) hangs: killed with SIGKILL"
+    assert "trading-0 is ready again after" in ready and not psutil.pid_exists(before)
+
+
 async def test_a_fleet_in_the_foreground_ends_with_its_terminal(sketch_fleet: MakeFleet) -> None:
     """Whatever it writes fails from then on: it would live and start nothing again that dies."""
     fleet = sketch_fleet()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import time
@@ -18,7 +17,7 @@ from fleet_launcher.failure import LaunchFailure
 from fleet_launcher.leftovers import SUPERVISOR
 from fleet_launcher.options import Event, Feed, FleetOptions, parse_replicas
 from fleet_launcher.places import StateDir
-from fleet_launcher.processes import record_of, running
+from fleet_launcher.processes import ended, record_of, running
 from rich.table import Table
 
 from fleet_cli.console import DEFAULT_STATE, StateOption, fail, out, run, show, state_of
@@ -228,7 +227,7 @@ def restart(
     service: Annotated[str, typer.Argument(help="A service; its processes are restarted one after the other.")],
     state_dir: StateOption = DEFAULT_STATE,
 ) -> None:
-    """Drain a service's processes one by one and wait until each is ready again."""
+    """Drain a service's processes one by one, kill what hangs, and wait until each is ready again."""
     state = state_of(state_dir)
     instances = control.description(state)["services"].get(service, {}).get("instances")
     if not instances:
@@ -245,8 +244,8 @@ def _restart(state: StateDir, service: str, instance: dict[str, Any]) -> None:
     from fleet_launcher.instance import READY_TIMEOUT_S
 
     if instance["pid"] is not None:
-        with suppress(ProcessLookupError):
-            os.kill(instance["pid"], signal.SIGTERM)
+        with suppress(psutil.NoSuchProcess):
+            _end(f"{service}-{instance['ordinal']}", psutil.Process(instance["pid"]))
     elif supervisor := running(state, SUPERVISOR):
         supervisor.send_signal(signal.SIGHUP)  # it had died too often and was given up
     deadline = time.monotonic() + READY_TIMEOUT_S
@@ -256,6 +255,17 @@ def _restart(state: StateDir, service: str, instance: dict[str, Any]) -> None:
             return
         time.sleep(0.2)
     raise LaunchFailure(f"{service}-{instance['ordinal']} was not ready again in time", f"See `fleet logs {service}`")
+
+
+def _end(name: str, process: psutil.Process) -> None:
+    """As `fleet down` ends it: asked to drain, and killed when it does not end for that."""
+    from fleet_launcher.instance import DRAIN_TIMEOUT_S
+
+    out.print(f"{name} is asked to drain, for {DRAIN_TIMEOUT_S:.0f} s at the most")
+    process.terminate()
+    if not ended([process], DRAIN_TIMEOUT_S):
+        out.print(f"{name} (pid {process.pid}) hangs: killed with SIGKILL")
+        process.kill()
 
 
 async def _is_ready(url: str) -> bool:

@@ -113,14 +113,14 @@ def stop(state: StateDir, name: str, *, ask: signal.Signals = signal.SIGTERM, ti
         with suppress(psutil.NoSuchProcess):
             family = [process, *process.children(recursive=True)]
             process.send_signal(ask)
-            for member in () if _ended([process], timeout_s) else family:
+            for member in () if ended([process], timeout_s) else family:
                 with suppress(psutil.NoSuchProcess):
                     member.kill()
-            _ended(family, 5.0)
+            ended(family, 5.0)
     forget(state, name)
 
 
-def _ended(family: Sequence[psutil.Process], timeout_s: float) -> bool:
+def ended(family: Sequence[psutil.Process], timeout_s: float) -> bool:
     """Whether all end in that time. What is no child of ours is reaped by whoever is the first process, if at all: in a
     container often by nobody."""
     deadline = time.monotonic() + timeout_s
