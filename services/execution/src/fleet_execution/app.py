@@ -100,7 +100,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with database, gate.running(health), deadlines.running(health):
-            # Before anything is handled: whose child an order is must be known, and a round that is due is one at the start.
+            # Before anything is handled: a round that is due is one at the start.
             await begin()
             async with bus.running(health), Background(health) as background:
                 background.start("watch", watch.run())
