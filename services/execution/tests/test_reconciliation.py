@@ -1,11 +1,12 @@
 """Comparing with a venue: what is found on either side, mended, and refused as long as there is doubt."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
+import pytest
 from fleet_contracts import execution, venue
 from fleet_contracts.exchange_connector import LISTS_OPEN_ORDERS, takes
 from fleet_contracts.trading import CancelOrder, SubmitOrder
@@ -340,6 +341,27 @@ async def test_a_fill_of_an_ended_order_that_is_another_one_there_is_a_doubt(
     await service.answer(await service.asked(symbol, 4), fills=(fill,))
     assert (await service.compared(symbol, 1))["outcome"] == "clean"
     assert not await service.is_in_doubt(order, symbol)
+
+
+@pytest.mark.parametrize(("days", "outcome", "kinds"), [(90, "clean", []), (88, "unresolved", ["unknown_fill"])])
+async def test_a_fill_as_old_as_what_is_forgotten_is_no_doubt(
+    execution_service: Any, an_order: SubmitOrder, days: int, outcome: str, kinds: list[str]
+) -> None:
+    """a symbol in which nothing has filled since: its venue lists the last fill, whose order is not known here any more"""
+    service, symbol = execution_service, f"OF{days}/USD"
+    await service.status(CONNECTED, LISTS_OPEN_ORDERS)
+    await service.lists(symbol)
+    place = await service.placed(a_limit(an_order, symbol))
+    await service.answer(await service.asked(symbol, 1), listed(place))
+    assert (await service.compared(symbol))["outcome"] == "mended"
+    service.clock.advance(seconds=60)
+    executed_at = service.clock.now() - timedelta(days=days)
+    old = msgspec.structs.replace(a_fill(place, 1, "old"), venue_order_ref=uuid4(), executed_at=executed_at)
+    for number in range(2, 3 if outcome == "clean" else 5):
+        await service.answer(await service.asked(symbol, number), listed(place), fills=(old,))
+    found = await service.compared(symbol, 1)
+    assert (found["outcome"], [d["kind"] for d in found["differences"]]) == (outcome, kinds)
+    assert await service.is_in_doubt(an_order, symbol) is (outcome == "unresolved")
 
 
 async def test_a_stop_price_and_a_trigger_not_heard_of_are_learnt(

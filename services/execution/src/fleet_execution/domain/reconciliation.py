@@ -17,6 +17,16 @@ MOST_ATTEMPTS = 3
 MOST_LISTED = 500
 """Orders, fills, and positions in one answer of a venue: about 450 bytes each, 100 those of a position, so that it stays
 below the 900 kB of a record."""
+REMEMBERED = timedelta(days=90)
+"""What ended longer ago than this is forgotten."""
+_SURELY_KNOWN = REMEMBERED - timedelta(days=1)
+"""Venues have clocks of their own, and what is forgotten goes an hour later than it may."""
+
+
+def is_forgotten(executed_at: datetime, now: datetime) -> bool:
+    """Whether a fill of no order known here is one of an order that was: a venue in which nothing has filled since lists it
+    for ever, as the last there is. That nothing is missed by it is seen by what accounts hold."""
+    return executed_at < now - _SURELY_KNOWN
 
 
 class Cause(StrEnum):

@@ -15,6 +15,7 @@ from fleet_execution.domain.reconciliation import (
     compare,
     compare_fill,
     compare_positions,
+    is_forgotten,
     next_cause,
     review,
 )
@@ -179,6 +180,8 @@ async def _take(uow: ComparingUnitOfWork, listing: Listing, market_at: datetime)
             continue
         known = uow.find(ref)
         if known is None:
+            if is_forgotten(fill.executed_at, uow.now):
+                continue
             name = fill.venue_trade_id
             found.append(
                 Difference("unknown_fill", ref, f"{name} is of no order known here", False, venue_trade_id=name)

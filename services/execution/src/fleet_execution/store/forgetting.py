@@ -9,10 +9,11 @@ from datetime import timedelta
 from fleet_bus import Due, Transaction
 from fleet_chassis.ids import first_id_of
 
+from fleet_execution.domain.reconciliation import REMEMBERED
+
 FORGET = "forget"
 """The kind of the one due row."""
 
-KEPT = timedelta(days=90)
 BATCH = 500
 """Venue orders in one transaction, with their fills: a few milliseconds. So many comparisons where fewer orders are left:
 20 ms."""
@@ -54,7 +55,7 @@ DELETE FROM reconciliations WHERE reconciliation_id IN (
 
 async def forget(tx: Transaction, due: Due) -> None:
     """Takes away the oldest of what is over. It needs no lock: nothing that is asked of it changes any more."""
-    before = tx.now - KEPT
+    before = tx.now - REMEMBERED
     gone = await tx.connection.fetch(_FORGET, first_id_of(before), before, BATCH)
     await tx.connection.execute("DELETE FROM never_sent WHERE said_at < $1", before)
     if len(gone) < BATCH:
