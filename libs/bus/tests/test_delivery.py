@@ -1,10 +1,12 @@
 """Messages go from one database to another once, in order per key, whatever is repeated, lost or out of order."""
 
 import asyncio
+import logging
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import structlog
 from counting_service import NUMBERS, Effects, Service, number, producing, record, work
 from fleet_bus import NotYet, Received, Watch
 from fleet_contracts.core_engine import SignalAccepted
@@ -60,6 +62,25 @@ async def test_writers_of_one_key_are_numbered_in_commit_order(make_service: Any
         for i in range(4):
             of_one = [n for n in found if n // 1000 == i]
             assert of_one == sorted(of_one)
+
+
+async def test_two_processes_of_one_name_do_nothing_twice_and_say_what_is_wrong(
+    make_service: Any, new_database: Any
+) -> None:
+    """One was started by hand: each takes the other's place at Kafka, again and again."""
+    url = await new_database()
+    writer, *both = await make_service("writer"), *[await make_service("reader", url=url) for _ in range(2)]
+    logging.getLogger("aiokafka").handlers.clear()  # what it says seldom may have been said by a test before
+    for reader in both:
+        reader.bus.add(work())
+    with structlog.testing.capture_logs() as said:
+        async with writer.running(), both[0].running(), both[1].running():
+            await eventually(lambda: "another_process_of_this_name" in {line["event"] for line in said}, timeout_s=40)
+            await writer.send(*((key, n) for n in range(100) for key in ("a", "b")))
+            await eventually(lambda: _count(both[0], 200), timeout_s=30)
+    assert [line["log_level"] for line in said if line["event"] == "another_process_of_this_name"] == ["error"]
+    for key in ("a", "b"):
+        assert await both[0].effects(key) == list(range(100))
 
 
 async def test_repeated_delivery_changes_nothing(make_service: Any) -> None:

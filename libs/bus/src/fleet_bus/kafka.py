@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextvars import ContextVar
 from types import CoroutineType
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, errors
 from aiokafka.producer.sender import Sender
@@ -26,12 +27,15 @@ _REQUEST_TIMEOUT_MS = 15_000
 _STOP_TIMEOUT_S = 1.5
 """A broker that does not answer must not hold us; nothing is lost, for the inbox knows what was applied."""
 _SAID_AGAIN_AFTER_S = 60.0
+_SESSION_TIMEOUT_MS = 20_000
 # What the client warns of and what is no news: another replica came or went; the URL says PLAIN without TLS, as the
 # launcher's own does on this machine.
 _ORDINARY = (
     "Heartbeat failed for group %s because it is rebalancing",
     "Sending username and password in the clear",
 )
+_LOST_ITS_PLACE = "Heartbeat failed: local member_id was not recognized"
+_ANOTHER = "It has this service and ordinal, too, and takes what this one reads: end one of the two"
 
 C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer)
 
@@ -52,19 +56,30 @@ def _life() -> Iterator[asyncio.Event]:
 class _Seldom(logging.Handler):
     """The client's own log, each of its sentences at most once a minute: with a broker gone it says several a second.
 
-    Of what it has asked when it is closed it cannot hear the answers: what it says of that is no warning."""
+    Of what it has asked when it is closed it cannot hear the answers: what it says of that is no warning. That its place
+    is another's, for two processes have one name, it does not say at all."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self._said_at: dict[tuple[str, bool], float] = {}
+        self._lost_at: WeakKeyDictionary[asyncio.Event, float] = WeakKeyDictionary()
 
     def emit(self, record: logging.LogRecord) -> None:
         closing = _closing.get()
-        said = sentence, is_last = str(record.msg), closing is not None and closing.is_set()
+        sentence, is_last = str(record.msg), closing is not None and closing.is_set()
         now = time.monotonic()
+        if closing is not None and sentence.startswith(_LOST_ITS_PLACE):
+            # Who was silent for a session's time loses his place, too, but not so soon again.
+            lost_at, self._lost_at[closing] = self._lost_at.get(closing, -1e9), now
+            if now - lost_at < _SESSION_TIMEOUT_MS / 1000:
+                sentence = _ANOTHER
+        said = sentence, is_last
         if sentence.startswith(_ORDINARY) or now - self._said_at.get(said, -1e9) < _SAID_AGAIN_AFTER_S:
             return
         self._said_at[said] = now
+        if sentence is _ANOTHER:
+            log.error("another_process_of_this_name", text=sentence)
+            return
         tell = log.info if is_last else log.warning
         tell("kafka_client_says", text=record.getMessage(), exc_info=record.exc_info)
 
@@ -169,7 +184,7 @@ def consumer(
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
-        session_timeout_ms=20_000,
+        session_timeout_ms=_SESSION_TIMEOUT_MS,
         heartbeat_interval_ms=3_000,
         max_poll_interval_ms=600_000,
         request_timeout_ms=_REQUEST_TIMEOUT_MS,
