@@ -107,8 +107,7 @@ class ExecutionUnderTest:
         told = await self.some(lambda: self.told(order.account_id), number)
         return [(whose[r.order_id], type(r).__name__, getattr(r, "code", None)) for r in told]
 
-    @staticmethod
-    def filled(place: venue.PlaceVenueOrder, last: int, upto: int) -> venue.VenueOrderFilled:
+    def filled(self, place: venue.PlaceVenueOrder, last: int, upto: int) -> venue.VenueOrderFilled:
         return venue.VenueOrderFilled(
             **said(place),
             venue_trade_id=f"{place.venue_order_ref}-{upto}",
@@ -118,7 +117,7 @@ class ExecutionUnderTest:
             fee=Decimal(0),
             fee_currency="USD",
             liquidity=Liquidity.MAKER,
-            executed_at=MARKET_AT,
+            executed_at=self.clock.now(),
         )
 
     @staticmethod
