@@ -143,6 +143,13 @@ def test_a_service_that_cannot_be_asked_is_one_line(tmp_path: Path) -> None:
     assert verified.stderr.startswith("error: The books could not be read. "), verified.stderr
     assert booked.stderr.count("\n") == verified.stderr.count("\n") == 1
     assert not booked.stdout and not verified.stdout
+    key = ["trading", "trading.users", "auth.users", "a user"]
+    replayed = fleet("parked", "replay", *key, state=tmp_path)
+    skipped = fleet("parked", "skip", *key, "--reason", "a test", state=tmp_path)
+    for done in (replayed, skipped):  # of very many messages it is not done when the command has waited long enough
+        assert done.exit_code == 1 and done.stderr.count("\n") == 1
+        assert done.stderr.startswith("error: trading-0") and "see `fleet parked list`" in done.stderr
+    assert "another skip drops the next message" in skipped.stderr
     looked = fleet("rest", state=tmp_path)
     assert looked.exit_code == 1
     assert looked.stderr.startswith("error: Kafka does not answer") and looked.stderr.count("\n") == 1, looked.stderr

@@ -28,6 +28,9 @@ users = typer.Typer(
     no_args_is_help=True, help="Make users of any role, the first administrator too; lost second factors."
 )
 
+# A key's messages are handled one by one: ten thousand may take longer than the command waits, and the service goes on.
+_AT_WORK = "It may be at work on them still: see `fleet parked list`"
+
 ServiceArgument = Annotated[str, typer.Argument(help="The service that set the key aside.")]
 ListedArgument = Annotated[str, typer.Argument(help="As `fleet parked list` shows it.")]
 
@@ -62,7 +65,8 @@ def parked_replay(
     from fleet_cli.calls import answer_of
 
     body = {"subscription": subscription, "topic": topic, "key": key, "by": operator()}
-    released = run(answer_of(state_of(state_dir), service_name, "POST", "/internal/parked/replay", body))["is_released"]
+    asked = answer_of(state_of(state_dir), service_name, "POST", "/internal/parked/replay", body, remedy=_AT_WORK)
+    released = run(asked)["is_released"]
     out.print("released" if released else "its first message failed again; see `fleet parked list`")
     raise typer.Exit(0 if released else 1)
 
@@ -81,7 +85,9 @@ def parked_skip(
     from fleet_cli.calls import answer_of
 
     body = {"subscription": subscription, "topic": topic, "key": key, "reason": reason, "by": operator()}
-    released = run(answer_of(state_of(state_dir), service_name, "POST", "/internal/parked/skip", body))["is_released"]
+    remedy = f"{_AT_WORK} first, for another skip drops the next message"
+    asked = answer_of(state_of(state_dir), service_name, "POST", "/internal/parked/skip", body, remedy=remedy)
+    released = run(asked)["is_released"]
     out.print("released" if released else "skipped; the next message of the key failed too, see `fleet parked list`")
 
 
