@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from fleet_launcher.places import StateDir
+from fleet_launcher.ports import kept_ports
 from fleet_testkit.eventually import eventually
 from fleet_testkit.http import served
 from starlette.requests import Request
@@ -52,13 +53,11 @@ Start = Callable[..., Awaitable[Running]]
 
 
 @pytest.fixture
-async def start_service(keyring: Any) -> AsyncIterator[Start]:
+async def start_service(keyring: Any, tmp_path: Path) -> AsyncIterator[Start]:
     started: list[asyncio.subprocess.Process] = []
 
     async def start(**environment: str) -> Running:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        (port,) = kept_ports(StateDir(tmp_path), [f"service-{len(started)}"]).values()
         settings = {
             "FLEET_SERVICE": "trading",
             "FLEET_PORT": str(port),
